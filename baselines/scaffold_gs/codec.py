@@ -1,0 +1,129 @@
+"""The bitstream of Scaffold-GS: every value that rendering needs, as it is, float32, little endian.
+
+Owns its sections. ``settings``: number of anchors (u32), channels of the feature, offsets per anchor, width of the
+heads' hidden layers (u16 each), number of viewpoints (u8) and the viewpoints themselves, which only export uses; then,
+one row per anchor each, ``locations`` (3 values), ``features`` (D), ``scalings`` (6, linear) and ``offsets`` (3K); last
+``networks``, weights and biases of the opacity, covariance and colour head. That is 89 values per anchor and 13,860
+for the networks with D = 50 and K = 10.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.core.errors import BitstreamError
+from hemgs.core.types import SectionTable
+
+METHOD = "scaffold_gs"
+#: Largest network that a file may ask for: channels and hidden units, and offsets per anchor.
+MAX_DIM = 1024
+MAX_OFFSETS = 64
+_SETTINGS = struct.Struct("<IHHHB")
+_SCALING_DIM = 6
+_FIX = "copy the file again, or encode it again"
+
+
+def encode_anchors(anchors: FixedAnchors, path: Path) -> SectionTable:
+    """Writes one bitstream, atomically; equal anchors give equal files. Masks are not part of this method.
+
+    Raises:
+        DeviceError: the disk is full.
+    """
+    heads, attributes = anchors.heads, anchors.attributes
+    settings = _SETTINGS.pack(
+        anchors.num_anchors, heads.feature_dim, heads.num_offsets, heads.hidden_dim, len(anchors.viewpoints)
+    )
+    arrays = {
+        "locations": anchors.positions,
+        "features": attributes.features,
+        "scalings": attributes.scalings,
+        "offsets": attributes.offsets,
+        "networks": torch.cat([tensor.flatten() for tensor in heads.state_dict().values()]),
+    }
+    sections = {"settings": settings + _packed(anchors.viewpoints)}
+    digest = SymbolDigest()
+    for name, tensor in arrays.items():
+        sections[name] = _packed(tensor)
+        digest.update(name, np.frombuffer(sections[name], "<i4"))
+    return SectionTable(write_container(path, METHOD, sections, digest.digest()))
+
+
+def decode_anchors(path: Path) -> FixedAnchors:
+    """Reads a bitstream, onto the CPU.
+
+    Raises:
+        BitstreamError: cut, altered, of another version or method, or with values that cannot be.
+    """
+    container = read_container(path)
+    if container.method != METHOD:
+        raise BitstreamError(f"{path}: written by the method {container.method!r}, not {METHOD!r}", "name that method")
+    num_anchors, heads, viewpoints = _decoded_settings(path, container.sections.pop("settings", b""))
+    shapes: dict[str, tuple[int, ...]] = {
+        "locations": (num_anchors, 3),
+        "features": (num_anchors, heads.feature_dim),
+        "scalings": (num_anchors, _SCALING_DIM),
+        "offsets": (num_anchors, heads.num_offsets, 3),
+        "networks": (sum(parameter.numel() for parameter in heads.parameters()),),
+    }
+    if list(container.sections) != list(shapes):
+        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", _FIX)
+    digest, found = SymbolDigest(), {}
+    for name, shape in shapes.items():
+        found[name] = _floats(path, name, container.sections[name], shape)
+        digest.update(name, np.frombuffer(container.sections[name], "<i4"))
+    digest.verify(container.symbols_digest, path)
+    if not bool((found["scalings"] >= 0).all()):
+        raise BitstreamError(f"{path}: section scalings holds negative values", _FIX)
+    _fill(heads, found["networks"])
+    attributes = AnchorAttributes(found["features"], found["scalings"], found["offsets"])
+    return FixedAnchors(found["locations"], attributes, heads, viewpoints)
+
+
+def _decoded_settings(path: Path, payload: bytes) -> tuple[int, AnchorHeads, Tensor]:
+    """Number of anchors, heads of the right size, viewpoints."""
+    if len(payload) < _SETTINGS.size:
+        raise BitstreamError(f"{path}: section settings has {len(payload)} bytes, {_SETTINGS.size} are needed", _FIX)
+    num_anchors, feature_dim, num_offsets, hidden_dim, num_viewpoints = _SETTINGS.unpack_from(payload)
+    limits = {"feature_dim": (feature_dim, MAX_DIM), "num_offsets": (num_offsets, MAX_OFFSETS)}
+    limits |= {"hidden_dim": (hidden_dim, MAX_DIM)}
+    for name, (value, limit) in limits.items():
+        if not 1 <= value <= limit:
+            raise BitstreamError(f"{path}: section settings: {name} is {value}, 1 to {limit} are allowed", _FIX)
+    if num_anchors == 0:
+        raise BitstreamError(f"{path}: section settings: no anchors", _FIX)
+    viewpoints = _floats(path, "settings", payload[_SETTINGS.size :], (num_viewpoints, 3))
+    return num_anchors, AnchorHeads(feature_dim, num_offsets, hidden_dim), viewpoints
+
+
+def _fill(heads: AnchorHeads, values: Tensor) -> None:
+    """Puts weights and biases, one after the other, into the heads."""
+    state = heads.state_dict()
+    parts = torch.split(values, [tensor.numel() for tensor in state.values()])
+    heads.load_state_dict(
+        {name: part.view_as(tensor) for (name, tensor), part in zip(state.items(), parts, strict=True)}
+    )
+
+
+def _packed(tensor: Tensor) -> bytes:
+    values: NDArray[np.float32] = tensor.detach().cpu().numpy().astype("<f4")
+    return values.tobytes()
+
+
+def _floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...]) -> Tensor:
+    expected = 4 * math.prod(shape)
+    if len(payload) != expected:
+        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", _FIX)
+    values = np.frombuffer(payload, dtype="<f4").reshape(shape)
+    if not np.isfinite(values).all():
+        raise BitstreamError(f"{path}: section {name} holds values that are not finite", _FIX)
+    return torch.from_numpy(values.astype(np.float32))

@@ -1,0 +1,257 @@
+"""Our values beside the published ones, with a verdict.
+
+Owns when two values may be compared and what the verdict is. Does not own the published values or the tolerances
+(``workflow/reference``). Where training length, resolution or views differ, the verdict is ``not comparable`` and says
+why; a number is still shown, but never judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hemgs.analysis.bdrate import ANCHOR
+from hemgs.analysis.means import Cell
+from hemgs.analysis.plan import Plan
+from hemgs.analysis.points import numbers
+from hemgs.core.errors import ConfigError
+from hemgs.core.records import Column, Row, Value, read_rows, read_views
+
+MIB = 2.0**20
+#: Columns of ``workflow/reference/published.csv``.
+PUBLISHED_COLUMNS: tuple[Column, ...] = (
+    Column("method", "text", "", "method or variant id", required=True),
+    Column("rate", "text", "", "`single`, `low`, `high` or `all`", required=True),
+    Column("dataset", "text", "", "dataset id", required=True),
+    Column("scene", "text", "", "scene id or `mean`", required=True),
+    Column("metric", "text", "", "what is printed", required=True),
+    Column("value", "float", "", "as printed, in `unit`", required=True),
+    Column("unit", "text", "", "unit of the value"),
+    Column("table", "text", "", "table of the HEMGS paper; empty for other sources"),
+    Column("iterations", "text", "", "training iterations behind the value; empty where not stated"),
+    Column("source", "text", "", "where it is printed", required=True),
+    Column("note", "text", "", "what to know about it"),
+)
+VERDICTS = ("reproduced", "better", "worse", "not comparable", "missing")
+#: Columns of ``summary/parity.csv``.
+PARITY_COLUMNS: tuple[Column, ...] = (
+    *(column for column in PUBLISHED_COLUMNS if column.name not in ("value", "iterations")),
+    Column("published", "float", "", "the published value, in `unit`", required=True),
+    Column("ours", "float", "", "our value, in `unit`"),
+    Column("difference", "float", "", "ours - published"),
+    Column("tolerance", "float", "", "largest difference that counts as reproduced, in `unit`"),
+    Column("verdict", "text", "", f"one of {', '.join(VERDICTS)}", required=True),
+    Column("reason", "text", "", "why the values are not comparable or ours is missing"),
+    Column("iterations_published", "text", "", "training iterations behind the published value"),
+    Column("iterations_ours", "int", "", "training iterations behind ours"),
+)
+#: Metrics of Table 5 that are sums of section columns.
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "locations_mib": ("bytes_locations",),
+    "features_mib": ("bytes_features",),
+    "scalings_mib": ("bytes_scalings",),
+    "offsets_mib": ("bytes_offsets",),
+    "networks_mib": ("bytes_networks",),
+    "size_mib": ("bytes_total",),
+    "others_mib": (
+        "bytes_container",
+        "bytes_settings",
+        "bytes_masks",
+        "bytes_hash_grid",
+        "bytes_networks",
+        "bytes_colors",
+        "bytes_opacities",
+        "bytes_rotations",
+        "bytes_other",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a data set's published values were measured on."""
+
+    scenes: tuple[str, ...]
+    min_width: int
+    num_views: int | None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How close counts as reproduced: absolute, or relative to the published value."""
+
+    absolute: float | None
+    relative: float | None
+    better: str
+
+    def of(self, published: float) -> float:
+        return self.absolute if self.absolute is not None else (self.relative or 0.0) * abs(published)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything in ``workflow/reference``; ``datasets`` maps a data set id of ours to the published one."""
+
+    published: tuple[Row, ...]
+    protocols: Mapping[str, Protocol]
+    datasets: Mapping[str, str]
+    tolerances: Mapping[str, Tolerance]
+
+
+def load_reference(folder: Path) -> Reference:
+    """Reads ``published.csv`` and ``protocols.yaml``.
+
+    Raises:
+        ConfigError: a file is missing or lacks a field.
+        RecordError: ``published.csv`` is altered.
+    """
+    path = folder / "protocols.yaml"
+    try:
+        data: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        protocols = {
+            name: Protocol(tuple(entry["scenes"]), int(entry["min_width"]), entry.get("num_views"))
+            for name, entry in data["datasets"].items()
+        }
+        aliases = {alias: name for name, entry in data["datasets"].items() for alias in entry.get("aliases", ())}
+        tolerances = {
+            name: Tolerance(entry.get("absolute"), entry.get("relative"), entry["better"])
+            for name, entry in data["tolerances"].items()
+        }
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ConfigError(f"{path} cannot be used: {fault!r}", "restore it from the repository") from fault
+    published = tuple(read_rows(folder / "published.csv", PUBLISHED_COLUMNS))
+    return Reference(published, protocols, {name: name for name in protocols} | aliases, tolerances)
+
+
+def parity_rows(plan: Plan, cells: Sequence[Cell], bdrate: Sequence[Row], reference: Reference) -> list[Row]:
+    """Rows of ``parity.csv``: every published value of a planned method and data set, in the order of the reference."""
+    methods = {method.id for method in plan.methods}
+    rows: list[Row] = []
+    for dataset in plan.datasets:
+        published_as = reference.datasets.get(dataset.id)
+        if published_as is None:
+            continue
+        own = [cell for cell in cells if cell.dataset == dataset.id]
+        faults = _protocol_faults(plan, dataset.id, reference.protocols[published_as])
+        for value in reference.published:
+            scene = str(value["scene"])
+            if value["dataset"] != published_as or value["method"] not in methods:
+                continue
+            if dataset.id != published_as and scene == "mean":
+                continue
+            if scene != "mean" and scene not in {known.id for known in dataset.scenes}:
+                continue
+            rows.append(_compare({**value, "dataset": dataset.id}, own, bdrate, reference, faults))
+    return rows
+
+
+def _compare(
+    value: Row, cells: Sequence[Cell], bdrate: Sequence[Row], reference: Reference, faults: Mapping[str, str]
+) -> Row:
+    metric, scene, published = str(value["metric"]), str(value["scene"]), float(value["value"] or 0.0)
+    cell = _cell_of(value, cells)
+    ours, iterations, reason = _our_value(value, cell, cells, bdrate)
+    tolerance = reference.tolerances.get(metric)
+    stated = str(value["iterations"])
+    row: dict[str, Value] = {name: value[name] for name in ("method", "rate", "dataset", "scene", "metric", "unit")}
+    row |= {name: value[name] for name in ("table", "source", "note")}
+    row |= {"published": published, "ours": ours, "iterations_published": stated, "iterations_ours": iterations}
+    row |= {"difference": None if ours is None else ours - published, "tolerance": None, "reason": reason}
+    if ours is None:
+        return row | {"verdict": "missing"}
+    reasons = [fault for name, fault in faults.items() if scene in ("mean", name)]
+    if stated == "":
+        reasons.append("the published value does not state its training length")
+    elif str(iterations) != stated:
+        reasons.append(f"trained for {_count(iterations)} iterations, published for {_count(stated)}")
+    if tolerance is None:
+        reasons.append("depends on the machine" if metric.endswith(("_h", "_s")) else "shown, not judged")
+    if reasons or tolerance is None:
+        return row | {"verdict": "not comparable", "reason": "; ".join(reasons)}
+    allowed = tolerance.of(published)
+    gain = (ours - published) * (1.0 if tolerance.better == "higher" else -1.0)
+    verdict = "reproduced" if abs(gain) <= allowed else "better" if gain > 0 else "worse"
+    return row | {"verdict": verdict, "tolerance": allowed}
+
+
+def _cell_of(value: Row, cells: Sequence[Cell]) -> Cell | None:
+    """The cell that a published rate means: the largest λ gives the low rate, the smallest λ the high one."""
+    own = [cell for cell in cells if cell.method == value["method"]]
+    if not own:
+        return None
+    if value["rate"] in ("low", "all"):
+        return max(own, key=_lmbda)
+    if value["rate"] == "high":
+        return min(own, key=_lmbda)
+    return own[0]
+
+
+def _lmbda(cell: Cell) -> float:
+    found = cell.common("lmbda")
+    if found is not None:
+        return float(found)
+    # A hole has no rows to ask; rate ids carry the number.
+    tail = cell.rate.rpartition("_")[2]
+    return float(tail) if tail.replace(".", "", 1).isdigit() else 0.0
+
+
+def _our_value(
+    value: Row, cell: Cell | None, cells: Sequence[Cell], bdrate: Sequence[Row]
+) -> tuple[float | None, Value, str]:
+    """Our value in the published unit, its iterations, and the reason if there is none."""
+    metric, scene = str(value["metric"]), str(value["scene"])
+    if cell is None:
+        return None, None, "not planned on this data set"
+    if metric == "bd_rate_percent":
+        return _our_bdrate(value, bdrate)
+    rows = [row for row in cell.rows if scene in ("mean", row["scene"])]
+    iterations = next(iter({row["iterations"] for row in rows}), None) if rows else None
+    if (scene == "mean" and cell.hole) or len(rows) < cell.num_seeds:
+        return None, iterations, cell.hole or "not measured"
+    if metric == "train_h":
+        seconds = numbers(rows, "train_s")
+        return (None if seconds is None else sum(seconds) / len(seconds) / 3600.0), iterations, ""
+    names = _SECTIONS.get(metric, (metric,))
+    if any(name not in rows[0] for name in names):
+        return None, iterations, "not measured by this project"
+    sums = [numbers(rows, name) for name in names]
+    if any(values is None for values in sums):
+        return None, iterations, "not available"
+    total = sum(sum(values) / len(values) for values in sums if values)
+    return (total / MIB if metric in _SECTIONS else total), iterations, ""
+
+
+def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
+    for row in bdrate:
+        key = (row["method"], row["dataset"], row["scene"], row["metric"], row["interpolation"])
+        if key == (value["method"], value["dataset"], value["scene"], "psnr", "pchip"):
+            percent = row["percent"]
+            return (None if percent is None else float(percent)), row["iterations_method"], str(row["hole"])
+    return None, None, f"no curve to compare with {ANCHOR}"
+
+
+def _protocol_faults(plan: Plan, dataset: str, protocol: Protocol) -> dict[str, str]:
+    """Scene → what differs from the protocol, from the views that were measured."""
+    faults: dict[str, str] = {}
+    planned = {fit.scene for fit in plan.fits if fit.dataset == dataset}
+    if absent := [scene for scene in protocol.scenes if scene not in planned]:
+        faults["mean"] = f"scenes not in this run: {', '.join(absent)}"
+    for fit in plan.fits:
+        path = fit.points.with_name("views.csv")
+        if fit.dataset != dataset or fit.scene in faults or not path.is_file():
+            continue
+        views = [row for row in read_views(path) if row["rate"] == fit.rates[0]]
+        widths = sorted({int(row["width"] or 0) for row in views})
+        if widths and widths[0] < protocol.min_width:
+            faults[fit.scene] = f"{fit.scene} is {widths[0]} pixels wide, published at {protocol.min_width} or more"
+        elif protocol.num_views is not None and views and len(views) != protocol.num_views:
+            faults[fit.scene] = f"{fit.scene} has {len(views)} test views, published with {protocol.num_views}"
+    return faults
+
+
+def _count(number: Value) -> str:
+    return f"{int(number):,}" if number not in (None, "") else "an unstated number of"

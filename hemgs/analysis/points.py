@@ -1,0 +1,144 @@
+"""All measured points in one table, and what is missing from it.
+
+Owns the gathering of ``points.csv`` files against the plan, the list of holes, and the two files of all points. Does not
+average anything (``hemgs.analysis.means``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hemgs.analysis.plan import Fit, Plan
+from hemgs.core.files import atomic_path
+from hemgs.core.records import POINT_COLUMNS, Column, RecordError, Row, Value, read_points
+
+#: Columns of ``summary/failures.csv``.
+FAILURE_COLUMNS: tuple[Column, ...] = (
+    Column("method", "text", "", "method or variant id", required=True),
+    Column("dataset", "text", "", "dataset id", required=True),
+    Column("scene", "text", "", "scene id", required=True),
+    Column("fit", "text", "", "which trained model", required=True),
+    Column("seed", "int", "", "seed of the training", required=True),
+    Column("rate", "text", "", "rate id; `all` when the whole fit is missing", required=True),
+    Column("kind", "text", "", "`failed`: a row says so; `skipped`: not attempted; `missing`: there is no row"),
+    Column("reason", "text", "", "what went wrong, in the words of the step that failed"),
+    Column("log", "text", "", "log file to read; empty if none was written"),
+)
+_ARROW_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64()}
+
+
+@dataclass(frozen=True)
+class Points:
+    """Every planned point that was measured, and a row for each one that was not.
+
+    Attributes:
+        rows: of ``POINT_COLUMNS``, in the order of the plan; status ``ok`` only.
+        failures: of ``FAILURE_COLUMNS``.
+    """
+
+    rows: tuple[Row, ...]
+    failures: tuple[Row, ...]
+
+
+def series_of(row: Row) -> str:
+    """What a row belongs to in tables and figures: the variant where there is one, else the method."""
+    return str(row["variant"] or row["method"])
+
+
+def gather(plan: Plan) -> Points:
+    """Reads every ``points.csv`` that the plan names.
+
+    Rates that the plan no longer lists are left out; rates and files that are absent become failures.
+
+    Raises:
+        RecordError: a file exists but is altered, or belongs to another fit.
+    """
+    rows: list[Row] = []
+    failures: list[Row] = []
+    for fit in plan.fits:
+        if not fit.points.is_file():
+            log, reason = _last_error(fit)
+            failures.append(_failure(fit, "all", "missing", reason, log))
+            continue
+        found = {str(row["rate"]): row for row in read_points(fit.points)}
+        for rate in fit.rates:
+            if rate not in found:
+                failures.append(_failure(fit, rate, "missing", f"{fit.points} has no row for this rate", ""))
+                continue
+            row = found[rate]
+            _check_identity(row, fit)
+            if row["status"] == "ok":
+                rows.append(row)
+            else:
+                failures.append(_failure(fit, rate, str(row["status"]), str(row["reason"]), str(fit.points)))
+    return Points(tuple(rows), tuple(failures))
+
+
+def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> None:
+    """Writes typed rows as parquet, ``None`` as null; units and descriptions are in the column metadata."""
+    listed = list(rows)
+    schema = pa.schema(
+        [
+            pa.field(c.name, _ARROW_TYPES[c.dtype], metadata={"unit": c.unit, "description": c.description})
+            for c in columns
+        ]
+    )
+    table = pa.Table.from_pylist([{c.name: row[c.name] for c in columns} for row in listed], schema=schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def numbers(rows: Iterable[Row], name: str) -> list[float] | None:
+    """A column as floats; ``None`` unless every row has a value and there is at least one."""
+    values = [row[name] for row in rows]
+    if not values or any(value is None for value in values):
+        return None
+    return [float(value) for value in values if value is not None]
+
+
+def common(rows: Iterable[Row], name: str) -> Value:
+    """The value that all rows share, ``None`` if they differ or there are none."""
+    values = {row[name] for row in rows}
+    return values.pop() if len(values) == 1 else None
+
+
+def _check_identity(row: Row, fit: Fit) -> None:
+    found = (series_of(row), row["dataset"], row["scene"], row["fit"], row["seed"])
+    expected = (fit.method, fit.dataset, fit.scene, fit.fit, fit.seed)
+    if found != expected:
+        raise RecordError(
+            f"{fit.points} holds {'/'.join(map(str, found))}, expected {'/'.join(map(str, expected))}",
+            "delete the file and evaluate again",
+        )
+
+
+def _failure(fit: Fit, rate: str, kind: str, reason: str, log: str) -> Row:
+    return {
+        "method": fit.method,
+        "dataset": fit.dataset,
+        "scene": fit.scene,
+        "fit": fit.fit,
+        "seed": fit.seed,
+        "rate": rate,
+        "kind": kind,
+        "reason": reason,
+        "log": log,
+    }
+
+
+def _last_error(fit: Fit) -> tuple[str, str]:
+    """Log of the last step that wrote one, and its last line that begins with ``error:``."""
+    written = [(rule, log) for rule, log in fit.logs.items() if log.is_file()]
+    if not written:
+        return "", "not run: no step of this fit has left a log"
+    rule, log = written[-1]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line for line in lines if re.match(r"\s*error:", line)]
+    reason = errors[-1].strip().removeprefix("error:").strip() if errors else "the log names no error"
+    return str(log), f"{rule}: {reason}"

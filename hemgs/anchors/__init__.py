@@ -1,0 +1,22 @@
+"""Anchors: lattice points that carry a feature from which small networks spawn Gaussians for each view.
+
+Owns the anchor model of Scaffold-GS (Lu et al., arXiv 2312.00109) as the compression literature uses it: lattice,
+heads, growing and pruning, rendering of a finished set, and the interface through which a codec replaces the
+attributes while training. Does not own optimisers and schedules (``hemgs.training``) or entropy models
+(``hemgs.entropy``).
+"""
+
+from hemgs.anchors.attribute_model import AttributeModel, ParameterGroup
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
+from hemgs.anchors.model import AnchorModel
+
+__all__ = [
+    "AnchorAttributes",
+    "AnchorHeads",
+    "AnchorModel",
+    "AttributeModel",
+    "ParameterGroup",
+    "SpawnedGaussians",
+    "spawn_gaussians",
+]

@@ -1,0 +1,170 @@
+"""Where anchors are added and removed (Scaffold-GS, arXiv 2312.00109, section 3.3 and released code).
+
+Owns the statistics and both decisions. Does not own the optimiser whose rows follow (``hemgs.training``) or the
+iterations at which it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hemgs.anchors.heads import SpawnedGaussians
+from hemgs.anchors.model import AnchorModel, initial_rows
+from hemgs.anchors.settings import GrowthSettings
+from hemgs.anchors.voxel import cell_coords, cell_keys, in_range
+
+_NAMES = ("opacity_sum", "visits", "gradient_sum", "gradient_count")
+
+
+@dataclass
+class GrowthStatistics:
+    """What was seen of each anchor and each of its offsets since they were last judged.
+
+    Attributes:
+        opacity_sum: ``[N] float32`` summed positive opacities over all views.
+        visits: ``[N] float32`` number of views in which the anchor was in sight.
+        gradient_sum: ``[N, K] float32`` summed norms of screen-position gradients, normalised device coordinates.
+        gradient_count: ``[N, K] float32`` number of views in which the offset's Gaussian was on screen.
+    """
+
+    opacity_sum: Tensor
+    visits: Tensor
+    gradient_sum: Tensor
+    gradient_count: Tensor
+
+    @classmethod
+    def zeros(cls, num_anchors: int, num_offsets: int, device: torch.device | str) -> GrowthStatistics:
+        """Statistics of anchors not yet seen."""
+        shapes = ((num_anchors,), (num_anchors,), (num_anchors, num_offsets), (num_anchors, num_offsets))
+        return cls(*(torch.zeros(shape, device=device) for shape in shapes))
+
+    @property
+    def num_anchors(self) -> int:
+        return int(self.visits.shape[0])
+
+    @torch.no_grad()
+    def record(self, visible: Tensor, spawned: SpawnedGaussians, on_screen: Tensor, gradient_norms: Tensor) -> None:
+        """Adds one view.
+
+        Args:
+            visible: ``[M] int64`` distinct rows of the anchors from which ``spawned`` came.
+            spawned: the G Gaussians that were rendered.
+            on_screen: ``[G] bool``.
+            gradient_norms: ``[G] float32``.
+        """
+        num_offsets = self.gradient_sum.shape[1]
+        self.opacity_sum.index_add_(0, visible, spawned.opacity_all.clamp_min(0.0).sum(dim=1))
+        self.visits.index_add_(0, visible, torch.ones_like(visible, dtype=self.visits.dtype))
+        slots = (visible[spawned.parent] * num_offsets + spawned.slot)[on_screen]
+        self.gradient_sum.view(-1).index_add_(0, slots, gradient_norms[on_screen])
+        self.gradient_count.view(-1).index_add_(0, slots, torch.ones_like(slots, dtype=self.visits.dtype))
+
+    def append(self, num_anchors: int) -> None:
+        """Makes room for new anchors at the end."""
+        new = GrowthStatistics.zeros(num_anchors, self.gradient_sum.shape[1], self.visits.device)
+        for name in _NAMES:
+            setattr(self, name, torch.cat([getattr(self, name), getattr(new, name)]))
+
+    def keep(self, mask: Tensor) -> None:
+        """Keeps the anchors where ``mask`` (``[N] bool``) holds."""
+        for name in _NAMES:
+            setattr(self, name, getattr(self, name)[mask])
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything, for :meth:`restored`."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor], device: torch.device | str) -> GrowthStatistics:
+        """The statistics of :meth:`state`."""
+        return cls(*(tensors[name].to(device, copy=True) for name in _NAMES))
+
+
+@dataclass(frozen=True)
+class NewAnchors:
+    """Anchors to add: ``coords`` ``[P, 3] int64`` and their rows by name."""
+
+    coords: Tensor
+    rows: dict[str, Tensor]
+
+    @property
+    def num_anchors(self) -> int:
+        return int(self.coords.shape[0])
+
+
+@torch.no_grad()
+def grow(
+    anchors: AnchorModel, statistics: GrowthStatistics, settings: GrowthSettings, generator: torch.Generator
+) -> NewAnchors:
+    """New anchors where Gaussians are pulled about on screen; those judged start their gradient statistics anew.
+
+    From coarse cells to fine: a Gaussian whose mean gradient reaches the level's threshold (twice that of the level
+    before) proposes the cell that holds its centre, with a probability of 1/2, 3/4, 7/8; cells that hold an anchor
+    already, new ones of coarser levels included, are dropped. Finer levels are left out if nothing new was found at
+    the coarsest. A new anchor has the greatest feature, channel by channel, of the parents that proposed it.
+
+    Args:
+        anchors: the model; not changed.
+        statistics: of its anchors; offsets that were judged are set to zero.
+        settings: thresholds and cell sizes.
+        generator: on the CPU, so that all devices draw alike.
+    """
+    eligible = (statistics.gradient_count > 0.5 * settings.interval * settings.success).flatten()
+    gradients = (statistics.gradient_sum / statistics.gradient_count.clamp_min(1.0)).flatten()
+    centers = anchors.positions[:, None] + anchors.offsets * torch.exp(anchors.log_scalings[:, None, :3])
+    centers = centers.view(-1, 3)
+    coords = anchors.coords
+    levels: list[tuple[Tensor, Tensor, Tensor]] = []
+    for level, cell in enumerate(settings.cells):
+        if level > 0 and not any(len(found) for found, _, _ in levels):
+            break
+        draw = torch.rand(len(gradients), generator=generator).to(gradients.device)
+        proposes = eligible & (gradients >= settings.threshold * 2**level) & (draw > 0.5 ** (level + 1))
+        source = torch.nonzero(proposes).squeeze(1)
+        cells = torch.round(centers[source].to(torch.float64) / (anchors.voxel_size * cell))
+        inside = in_range(cells * cell)
+        source, cells = source[inside], cells[inside].to(torch.int64)
+        keys, owner = torch.unique(cell_keys(cells), return_inverse=True)
+        free = ~torch.isin(keys, cell_keys(torch.round(coords.to(torch.float64) / cell).to(torch.int64)))
+        strength = _greatest(gradients[source][:, None], owner, len(keys)).squeeze(1)
+        if settings.max_anchors:
+            free = _strongest(free, strength, settings.max_anchors - len(coords))
+        features = _greatest(anchors.features[source // anchors.num_offsets], owner, len(keys))[free]
+        found = cell_coords(keys[free]) * cell
+        log_scales = torch.full((len(found),), cell * anchors.voxel_size, device=coords.device).log()
+        levels.append((found, features, log_scales))
+        coords = torch.cat([coords, found])
+    judged = eligible.view_as(statistics.gradient_count)
+    statistics.gradient_sum[judged] = 0.0
+    statistics.gradient_count[judged] = 0.0
+    rows = initial_rows(torch.cat([part[2] for part in levels]), anchors.feature_dim, anchors.num_offsets)
+    rows["features"] = torch.cat([part[1] for part in levels])
+    return NewAnchors(coords[anchors.num_anchors :], rows)
+
+
+@torch.no_grad()
+def prune(statistics: GrowthStatistics, settings: GrowthSettings) -> Tensor:
+    """Which anchors stay, ``[N] bool``: all but those seen often and hardly opaque. The judged start anew."""
+    judged = statistics.visits > settings.interval * settings.success
+    transparent = statistics.opacity_sum < settings.min_opacity * statistics.visits
+    statistics.opacity_sum[judged] = 0.0
+    statistics.visits[judged] = 0.0
+    return ~(judged & transparent)
+
+
+def _greatest(values: Tensor, owner: Tensor, num_owners: int) -> Tensor:
+    """Maximum of ``[P, C]`` rows over equal ``owner`` (``[P] int64`` in 0..num_owners-1, each at least once)."""
+    result = values.new_full((num_owners, values.shape[1]), float("-inf"))
+    return result.scatter_reduce_(0, owner[:, None].expand_as(values), values, "amax")
+
+
+def _strongest(free: Tensor, strength: Tensor, room: int) -> Tensor:
+    """``free`` (``[P] bool``) reduced to the ``room`` entries of greatest strength, ties by position."""
+    order = torch.sort(torch.where(free, strength, -1.0), descending=True, stable=True).indices
+    kept = torch.zeros_like(free)
+    kept[order[: max(room, 0)]] = True
+    return kept & free

@@ -1,0 +1,194 @@
+"""A finished set of anchors: keeping it, seeing it through a camera, freezing it into plain Gaussians.
+
+Owns what methods with anchors share after decoding. Does not own how a method decodes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads, spawn_gaussians
+from hemgs.core.bundle import Bundle
+from hemgs.core.errors import HemgsError
+from hemgs.core.types import Camera, Scene
+from hemgs.render import render_view, visible_mask
+from hemgs.splats.cloud import GaussianCloud
+from hemgs.splats.init import SH_C0
+
+#: How many training cameras stand for all where no camera is named.
+NUM_VIEWPOINTS = 8
+#: Opacities of exported Gaussians stay this far from 0 and 1, so that their logits are finite; Gaussians that are
+#: more transparent than one 8-bit level on average are left out.
+_OPACITY_MARGIN = 1e-4
+_MIN_OPACITY = 1.0 / 255.0
+_HEADS = "heads."
+
+
+@dataclass(frozen=True)
+class FixedAnchors:
+    """N anchors that will not change any more.
+
+    Attributes:
+        positions: ``[N, 3] float32`` world coordinates.
+        attributes: of the N anchors, as decoded.
+        heads: the networks.
+        viewpoints: ``[V, 3] float32`` camera centres that stand for the training cameras (:func:`viewpoints`).
+    """
+
+    positions: Tensor
+    attributes: AnchorAttributes
+    heads: AnchorHeads
+    viewpoints: Tensor
+
+    @property
+    def num_anchors(self) -> int:
+        return int(self.positions.shape[0])
+
+    @property
+    def num_gaussians(self) -> int:
+        """Offsets that are not masked; a view shows those of them that its heads switch on."""
+        masks = self.attributes.masks
+        return self.num_anchors * self.heads.num_offsets if masks is None else int((masks > 0).sum())
+
+    def to_bundle(self) -> Bundle:
+        """Everything, for :meth:`from_bundle`."""
+        attributes, heads = self.attributes, self.heads
+        tensors = {
+            "positions": self.positions,
+            "features": attributes.features,
+            "scalings": attributes.scalings,
+            "offsets": attributes.offsets,
+            "viewpoints": self.viewpoints,
+        }
+        if attributes.masks is not None:
+            tensors["masks"] = attributes.masks
+        tensors |= {_HEADS + name: tensor for name, tensor in heads.state_dict().items()}
+        meta = {
+            "feature_dim": heads.feature_dim,
+            "num_offsets": heads.num_offsets,
+            "head_hidden_dim": heads.hidden_dim,
+            "num_anchors": self.num_anchors,
+            "num_gaussians": self.num_gaussians,
+        }
+        return Bundle({name: tensor.detach() for name, tensor in tensors.items()}, meta)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> FixedAnchors:
+        """The anchors of :meth:`to_bundle`, on the device of its tensors; further entries are ignored.
+
+        Raises:
+            HemgsError: the bundle does not hold anchors.
+        """
+        tensors = bundle.tensors
+        try:
+            heads = AnchorHeads(*(int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim")))
+            heads.load_state_dict(
+                {name.removeprefix(_HEADS): value for name, value in tensors.items() if name.startswith(_HEADS)}
+            )
+            positions = tensors["positions"]
+            attributes = AnchorAttributes(
+                tensors["features"], tensors["scalings"], tensors["offsets"], tensors.get("masks")
+            )
+            return cls(positions, attributes, heads.to(positions.device), tensors["viewpoints"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as fault:
+            raise HemgsError(f"not a set of decoded anchors ({fault})", "decode the bitstream again") from fault
+
+
+def viewpoints(scene: Scene, num_viewpoints: int = NUM_VIEWPOINTS) -> Tensor:
+    """Centres of a few training cameras far from each other, ``[V, 3] float32``; V at most ``num_viewpoints``.
+
+    The first is the one nearest to the mean, each further one the farthest from those before.
+    """
+    centers = np.stack([view.camera.center for view in scene.split("train")])
+    chosen = [int(np.linalg.norm(centers - centers.mean(axis=0), axis=1).argmin())]
+    nearest = np.linalg.norm(centers - centers[chosen[0]], axis=1)
+    while len(chosen) < min(num_viewpoints, len(centers)):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(centers - centers[chosen[-1]], axis=1))
+    return torch.from_numpy(centers[chosen].astype(np.float32))
+
+
+def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tensor:
+    """Anchors whose first three scalings, as an unrotated Gaussian, touch the image; ``[M] int64``, ascending.
+
+    Args:
+        positions: ``[N, 3] float32``.
+        scalings: ``[N, 6]`` or ``[N, 3] float32``, world units.
+    """
+    quats = positions.new_zeros(len(positions), 4)
+    quats[:, 0] = 1.0
+    with torch.no_grad():
+        seen = visible_mask(positions, quats, scalings[:, :3].contiguous(), camera)
+    return torch.nonzero(seen).squeeze(1)
+
+
+def camera_center(camera: Camera, device: torch.device) -> Tensor:
+    """The camera's centre, ``[3] float32``."""
+    return torch.from_numpy(camera.center.astype(np.float32)).to(device)
+
+
+@torch.no_grad()
+def render_anchors(anchors: FixedAnchors, camera: Camera, background: Sequence[float]) -> Tensor:
+    """One view of decoded anchors, ``[H, W, 3] float32``, not clamped.
+
+    Args:
+        anchors: on the device that renders.
+        camera: anywhere.
+        background: RGB in [0, 1].
+    """
+    device = anchors.positions.device
+    visible = visible_anchors(anchors.positions, anchors.attributes.scalings, camera)
+    spawned = spawn_gaussians(
+        anchors.heads, anchors.positions[visible], anchors.attributes.select(visible), camera_center(camera, device)
+    )
+    colour = torch.tensor(tuple(background), dtype=torch.float32, device=device)
+    image: Tensor = render_view(
+        spawned.means, spawned.quats, spawned.scales, spawned.opacities, spawned.colors, camera, colour
+    ).image
+    return image
+
+
+@torch.no_grad()
+def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None) -> GaussianCloud:
+    """Plain Gaussians (no spherical harmonics) that look like the anchors from given places.
+
+    For one place the result is exact. For several, opacities are averaged over the places (those switched off count
+    as 0), and scales (geometrically), rotations and colours are averaged with the opacities as weights.
+
+    Args:
+        anchors: decoded.
+        camera_centers: ``[V, 3] float32``; the anchors' own ``viewpoints`` where not given.
+    """
+    centers = anchors.viewpoints if camera_centers is None else camera_centers
+    num = anchors.num_anchors * anchors.heads.num_offsets
+    device = anchors.positions.device
+    weights, log_scales = torch.zeros(num, device=device), torch.zeros(num, 3, device=device)
+    quats, colors = torch.zeros(num, 4, device=device), torch.zeros(num, 3, device=device)
+    means = torch.zeros(num, 3, device=device)
+    for center in centers.to(device):
+        spawned = spawn_gaussians(anchors.heads, anchors.positions, anchors.attributes, center)
+        index = spawned.parent * anchors.heads.num_offsets + spawned.slot
+        opacities = spawned.opacities[:, None]
+        # A quaternion and its negative are the same rotation: take the one on the side of what is there already.
+        sign = torch.where((quats[index] * spawned.quats).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+        weights[index] += spawned.opacities
+        log_scales[index] += opacities * torch.log(spawned.scales.clamp_min(torch.finfo(torch.float32).tiny))
+        quats[index] += opacities * sign * spawned.quats
+        colors[index] += opacities * spawned.colors
+        means[index] = spawned.means
+    mean_opacities = weights / len(centers)
+    kept = torch.nonzero(mean_opacities >= _MIN_OPACITY).squeeze(1)
+    total = weights[kept, None]
+    return GaussianCloud(
+        means=means[kept],
+        log_scales=log_scales[kept] / total,
+        quats=torch.nn.functional.normalize(quats[kept], dim=1),
+        opacity_logits=torch.logit(mean_opacities[kept], eps=_OPACITY_MARGIN),
+        sh=((colors[kept] / total - 0.5) / SH_C0)[:, None],
+    )

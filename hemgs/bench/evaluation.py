@@ -1,0 +1,286 @@
+"""Measuring bitstreams: every figure of ``points.csv`` and ``views.csv``.
+
+Owns what is measured on what: quality on 8-bit views of the scene that a fresh process decoded from the file, sizes on
+the file itself, speed after a warm-up. Needs no model. Does not own metrics, columns, or tables.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
+from hemgs.bench.protocol import Method, Renderable
+from hemgs.bench.registry import get_method
+from hemgs.bench.runner import DecodeStats, file_sections
+from hemgs.bench.runs import EncodedRate, EncodeRecord, bitstream_path, read_encode_record
+from hemgs.bench.viewing import picture_file, to_bytes, write_png
+from hemgs.core.device import synchronize
+from hemgs.core.errors import BitstreamError, HemgsError, SceneError
+from hemgs.core.events import EventLog
+from hemgs.core.files import sha256_of
+from hemgs.core.records import (
+    POINT_COLUMNS,
+    SECTION_COLUMNS,
+    VIEW_COLUMNS,
+    Column,
+    Value,
+    blank_row,
+    mean_quality,
+    write_points,
+    write_views,
+)
+from hemgs.core.timing import Stopwatch
+from hemgs.core.types import Scene, View
+from hemgs.data.loader import load_scene
+from hemgs.metrics.suite import MetricSuite
+
+POINTS_FILE = "points.csv"
+VIEWS_FILE = "views.csv"
+SHOWCASE_FOLDER = "showcase"
+#: Folder of the photographs in the showcase, beside one folder per rate.
+TARGET_FOLDER = "target"
+#: Rates that get a showcase: the first, the middle and the last one.
+NUM_SHOWCASE_RATES = 3
+#: Renderings behind one timing: views are taken round and round until there are as many, or the time is up.
+MIN_TIMED_RENDERS = 10
+MAX_TIMING_S = 5.0
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to measure.
+
+    Attributes:
+        points: folder with ``encode.json`` and ``bitstreams/``.
+        scene: folder of the prepared scene.
+        out: folder for the results; usually ``points`` itself.
+        num_showcase: test views to keep pictures of.
+        keep_going: whether a bitstream that fails becomes a row with status ``failed`` instead of an error.
+        timeout_s: for decoding one bitstream.
+    """
+
+    points: Path
+    scene: Path
+    out: Path
+    num_showcase: int = 2
+    keep_going: bool = False
+    timeout_s: float = DECODE_TIMEOUT_S
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows as written, one per rate and one per rate and view."""
+
+    points: list[dict[str, Value]]
+    views: list[dict[str, Value]]
+
+    @property
+    def num_failed(self) -> int:
+        return sum(row["status"] != "ok" for row in self.points)
+
+
+def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str] | None = None) -> Evaluation:
+    """Decodes every bitstream in its own process, renders the test views and measures.
+
+    Writes ``showcase/``, ``views.csv`` and, last, ``points.csv``.
+
+    Raises:
+        SceneError: the scene is not the one the model was trained on, or has no test views.
+        BitstreamError: a bitstream is damaged or not what ``encode.json`` says, unless ``keep_going``.
+    """
+    record = read_encode_record(request.points)
+    scene = load_scene(request.scene)
+    if scene.hash != record.train.scene_hash:
+        raise SceneError(
+            f"{request.scene} is not the scene that {request.points} was made from (hash {scene.hash[:12]}, expected "
+            f"{record.train.scene_hash[:12]})",
+            "name the scene it was trained on, or train again",
+        )
+    if not scene.split("test"):
+        raise SceneError(f"{request.scene}: there are no test views to measure", "prepare it with another split")
+    request.out.mkdir(parents=True, exist_ok=True)
+    (request.out / POINTS_FILE).unlink(missing_ok=True)
+    bench = _Bench(request, record, scene, device)
+    rate_ids = list(record.rates)
+    shown = showcase_rates(rate_ids)
+    result = Evaluation([], [])
+    with EventLog(None, f"measuring {record.train.method} {scene.scene}", stream) as events:
+        for number, rate_id in enumerate(rate_ids, start=1):
+            point, views = bench.measure(rate_id, showcase=rate_id in shown)
+            result.points.append(point)
+            result.views.extend(views)
+            figures = {name: value for name in ("bytes_total", "psnr") if isinstance(value := point[name], int | float)}
+            events.progress(number, len(rate_ids), **figures)
+    bench.write_targets()
+    write_views(request.out / VIEWS_FILE, result.views)
+    write_points(request.out / POINTS_FILE, result.points)
+    return result
+
+
+def showcase_rates(rate_ids: Sequence[str]) -> set[str]:
+    """The first, middle and last of the rates."""
+    last = len(rate_ids) - 1
+    return {rate_ids[round(last * part / (NUM_SHOWCASE_RATES - 1))] for part in range(NUM_SHOWCASE_RATES)}
+
+
+def showcase_views(views: Sequence[View], number: int) -> tuple[View, ...]:
+    """``number`` views, spread evenly."""
+    number = min(number, len(views))
+    return tuple(views[(2 * index + 1) * len(views) // (2 * number)] for index in range(number))
+
+
+class _Bench:
+    """One scene and one set of bitstreams under measurement."""
+
+    def __init__(self, request: EvaluateRequest, record: EncodeRecord, scene: Scene, device: torch.device) -> None:
+        self._request, self._record, self._scene, self._device = request, record, scene, device
+        self._method: Method = get_method(record.train.entry)
+        self._views = scene.split("test")
+        self._targets = [to_bytes(scene.read_image(view)) for view in self._views]
+        self._showcase = showcase_views(self._views, request.num_showcase) if request.num_showcase > 0 else ()
+        self._suite = MetricSuite(device)
+
+    def measure(self, rate_id: str, showcase: bool) -> tuple[dict[str, Value], list[dict[str, Value]]]:
+        """The rows of one rate."""
+        encoded = self._record.rates[rate_id]
+        point = self._identity(rate_id, POINT_COLUMNS) | self._of_training(rate_id) | _of_encoding(encoded)
+        path = bitstream_path(self._request.points, rate_id)
+        try:
+            check_bitstream(path, encoded)
+            with decode_alone(path, self._device, self._record.train.entry, self._request.timeout_s) as decoded:
+                views = self._measure_views(rate_id, decoded.renderable, showcase)
+                point |= _of_decoding(decoded.stats) | self._speed(decoded.renderable)
+        except HemgsError as fault:
+            if not self._request.keep_going:
+                raise
+            return point | {"status": "failed", "reason": str(fault)}, []
+        point |= mean_quality(views) | {"num_views": len(views), "status": "ok", "reason": self._reasons()}
+        return point, views
+
+    def write_targets(self) -> None:
+        """The photographs of the showcase."""
+        folder = self._request.out / SHOWCASE_FOLDER / TARGET_FOLDER
+        for view, target in zip(self._views, self._targets, strict=True):
+            if view in self._showcase:
+                write_png(folder / picture_file(view.name), target)
+
+    def _measure_views(self, rate_id: str, renderable: Renderable, showcase: bool) -> list[dict[str, Value]]:
+        rows = []
+        self._render(renderable, self._views[0])  # compiles and fills caches
+        for view, target in zip(self._views, self._targets, strict=True):
+            with Stopwatch(lambda: synchronize(self._device)) as watch:
+                image = self._render(renderable, view)
+            pixels = to_bytes(image.cpu().numpy())
+            row = self._identity(rate_id, VIEW_COLUMNS) | self._suite.measure(pixels, target)
+            row |= {"view": view.name, "width": view.camera.width, "height": view.camera.height}
+            rows.append(row | {"render_s": watch.seconds})
+            if showcase and view in self._showcase:
+                write_png(self._request.out / SHOWCASE_FOLDER / rate_id / picture_file(view.name), pixels)
+        return rows
+
+    def _render(self, renderable: Renderable, view: View) -> torch.Tensor:
+        with torch.no_grad():
+            image = self._method.render(renderable, view.camera, self._scene.background)
+        if tuple(image.shape) != (view.camera.height, view.camera.width, 3) or not bool(torch.isfinite(image).all()):
+            raise BitstreamError(f"view {view.name!r} of the decoded scene is not a finite picture of its camera's size")
+        return image
+
+    def _speed(self, renderable: Renderable) -> dict[str, Value]:
+        def render(index: int) -> None:
+            with torch.no_grad():
+                camera = self._views[index % len(self._views)].camera
+                self._method.render(renderable, camera, self._scene.background)
+
+        render_s = median_seconds(render, lambda: synchronize(self._device))
+        return {"render_s": render_s, "fps": 1.0 / render_s}
+
+    def _identity(self, rate_id: str, columns: Sequence[Column]) -> dict[str, Value]:
+        train = self._record.train
+        row = blank_row(columns)
+        names = ("method", "variant", "dataset", "scene", "fit", "seed")
+        return row | {name: getattr(train, name) for name in names} | {"rate": rate_id}
+
+    def _of_training(self, rate_id: str) -> dict[str, Value]:
+        train = self._record.train
+        trained_on, here = str(train.origin.get("hardware", "")), str(self._record.origin.get("hardware", ""))
+        return {
+            "label": train.label,
+            "lmbda": self._record.rates[rate_id].lmbda,
+            "iterations": train.iterations,
+            "train_s": train.train_s,
+            "train_peak_mib": train.train_peak_mib,
+            "code_version": str(train.origin.get("code_version", "")),
+            "code_fingerprint": str(train.origin.get("code_fingerprint", "")),
+            "config_hash": train.config_hash,
+            "scene_hash": train.scene_hash,
+            "hardware": trained_on if trained_on == here else f"{trained_on}; coded on {here}",
+            "device": train.device,
+            "torch_version": str(train.origin.get("versions", {}).get("torch", "")),
+        }
+
+    def _reasons(self) -> str:
+        """Why a quality column has no values; empty if all have."""
+        why: dict[str, list[str]] = {}
+        for column, reason in self._suite.unavailable.items():
+            why.setdefault(reason, []).append(column)
+        return "; ".join(f"{', '.join(columns)}: {reason}" for reason, columns in why.items())
+
+
+def check_bitstream(path: Path, encoded: EncodedRate) -> None:
+    """Raises BitstreamError unless the file is the one that was encoded and its parts add up to its length."""
+    if not path.is_file():
+        raise BitstreamError(f"{path}: the bitstream is missing", "run `hemgs encode` again")
+    found = file_sections(path)
+    length_bytes = path.stat().st_size
+    if sum(found.values()) != length_bytes or found != dict(encoded.sections) or sha256_of(path) != encoded.sha256:
+        raise BitstreamError(f"{path}: not the file that encode.json describes", "run `hemgs encode` again")
+
+
+def median_seconds(call: Callable[[int], None], synchronize_device: Callable[[], None]) -> float:
+    """Median wall time of ``call(index)``, one call made before the clock starts.
+
+    Calls are repeated :data:`MIN_TIMED_RENDERS` times, fewer if that takes more than :data:`MAX_TIMING_S`.
+    """
+    call(0)
+    seconds: list[float] = []
+    while len(seconds) < MIN_TIMED_RENDERS and sum(seconds) < MAX_TIMING_S:
+        with Stopwatch(synchronize_device) as watch:
+            call(len(seconds))
+        seconds.append(watch.seconds)
+    return statistics.median(seconds)
+
+
+def section_bytes(sections: dict[str, int]) -> dict[str, Value]:
+    """Columns ``bytes_*``: every section in its own, those without one together in ``bytes_other``."""
+    columns: dict[str, Value] = dict.fromkeys(SECTION_COLUMNS, 0)
+    for name, size_bytes in sections.items():
+        column = f"bytes_{name}" if f"bytes_{name}" in columns else "bytes_other"
+        columns[column] = int(columns[column] or 0) + size_bytes
+    return columns | {"bytes_total": sum(sections.values())}
+
+
+def _of_encoding(encoded: EncodedRate) -> dict[str, Value]:
+    estimated = encoded.estimated_bits
+    return section_bytes(dict(encoded.sections)) | {
+        "estimated_bits": float(sum(estimated.values())) if estimated else None,
+        "coded_bits": 8 * sum(encoded.sections[name] for name in estimated) if estimated else None,
+        "encode_s": encoded.encode_s,
+        "encode_peak_mib": encoded.encode_peak_mib,
+        "bitstream_sha256": encoded.sha256,
+    }
+
+
+def _of_decoding(stats: DecodeStats) -> dict[str, Value]:
+    return {
+        "num_anchors": stats.num_anchors,
+        "num_gaussians": stats.num_gaussians,
+        "decode_s": stats.decode_s,
+        "decode_peak_mib": stats.decode_peak_mib,
+    }
+

@@ -1,0 +1,107 @@
+"""Decoding in a process of its own, with nothing at hand but the file and the declared assets.
+
+Owns the child's environment, and turning its failure into an error. Does not own decoding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hemgs.bench.protocol import Renderable
+from hemgs.bench.runner import DecodeStats
+from hemgs.core.assets import FOLDERS_VARIABLE, asset_folders
+from hemgs.core.bundle import load_bundle
+from hemgs.core.errors import BitstreamError, DeviceError, HemgsError
+
+#: A decoder that takes longer than this is stuck, seconds.
+DECODE_TIMEOUT_S = 3600.0
+#: Environment variables that the child keeps: those that say where programs, libraries and caches are, and how many
+#: threads to use.
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD")
+KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH_", "XDG_", "CONDA_", "SLURM_")
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What came out of a bitstream, and what it took."""
+
+    renderable: Renderable
+    stats: DecodeStats
+
+
+@contextmanager
+def decode_alone(
+    path: Path, device: torch.device, method_name: str | None = None, timeout_s: float = DECODE_TIMEOUT_S
+) -> Iterator[Decoded]:
+    """Runs ``hemgs decode`` on one file in an empty folder and gives its result.
+
+    The child sees neither the caller's working directory nor its memory; the decoded scene comes back through a file
+    that is removed at the end of the block.
+
+    Args:
+        path: of the bitstream.
+        device: where the child decodes, and where the result is loaded.
+        method_name: how to find the method if its id is not enough.
+        timeout_s: wall time after which the child is killed.
+
+    Raises:
+        BitstreamError: the child failed (its message is repeated), was killed, or took too long.
+        DeviceError: the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="hemgs_decode_") as folder:
+        out, stats = Path(folder) / "decoded.safetensors", Path(folder) / "stats.json"
+        command = [sys.executable, "-m", "hemgs", "decode", str(path.resolve())]
+        command += ["--out", str(out), "--json", str(stats), "--device", str(device)]
+        if method_name:
+            command += ["--method", method_name]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=child_environment(), capture_output=True, text=True, timeout=timeout_s
+            )
+        except subprocess.TimeoutExpired as fault:
+            raise BitstreamError(f"{path}: decoding took more than {timeout_s:.0f} s", "encode it again") from fault
+        if done.returncode != 0:
+            raise _failure(path, done)
+        yield Decoded(load_bundle(out, device), DecodeStats(**_read_stats(stats)))
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a decoding child: paths, caches and thread counts, and nothing else of the caller's.
+
+    Methods from folders on ``PYTHONPATH`` stay importable although the child runs elsewhere.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
+    }
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    folders = [str(_PACKAGE_ROOT), *(os.path.abspath(folder) for folder in named if folder)]
+    kept["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    kept[FOLDERS_VARIABLE] = os.pathsep.join(str(folder.resolve()) for folder in asset_folders())
+    return kept
+
+
+def _failure(path: Path, done: subprocess.CompletedProcess[str]) -> HemgsError:
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else "no message"
+    if done.returncode < 0:
+        return DeviceError(
+            f"{path}: the decoder was killed by signal {-done.returncode} ({last})", "check the memory that is free"
+        )
+    return BitstreamError(last.removeprefix("error: "))
+
+
+def _read_stats(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))

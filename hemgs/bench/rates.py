@@ -1,0 +1,99 @@
+"""Rates by id: the text that paths, tables and the command line use.
+
+Owns the parsing of ids and the sweep of λ used when nobody names one. ``core.types.Rate`` owns the ids themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hemgs.core.errors import ConfigError
+from hemgs.core.types import SINGLE_RATE, FitKind, MethodSpec, Rate
+
+#: The sixteen λ encoded from one model when none are named: the trained interval of HEMGS (arXiv 2411.18473,
+#: section 4.1) in equal steps that include the four trained values.
+DEFAULT_LMBDAS = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
+#: ``fit`` of a model that serves every rate.
+FIT_ALL = "all"
+
+_PREFIX = "lmbda_"
+
+
+def rate_of(lmbda: float) -> Rate:
+    """The rate of a λ.
+
+    Raises:
+        ConfigError: λ is not a positive number.
+    """
+    try:
+        return Rate.of(lmbda)
+    except ValueError as fault:
+        raise ConfigError(str(fault), "give a positive number such as 0.002") from fault
+
+
+def parse_rate(text: str) -> Rate:
+    """The rate that an id names: ``single`` or ``lmbda_<number>``.
+
+    Raises:
+        ConfigError: another text, or a number that its own id would write differently (``lmbda_0.002``).
+    """
+    if text == SINGLE_RATE.id:
+        return SINGLE_RATE
+    try:
+        lmbda = float(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) else None
+    except ValueError:
+        lmbda = None
+    if lmbda is None:
+        raise ConfigError(f"rate: {text!r} is not a rate id", "write `single` or an id such as `lmbda_0.0020`")
+    rate = rate_of(lmbda)
+    if rate.id != text:
+        raise ConfigError(f"rate: {text!r} is not how that λ is written", f"write {rate.id!r}")
+    return rate
+
+
+def training_rate(spec: MethodSpec, rate_id: str | None) -> Rate:
+    """The rate to train at.
+
+    Raises:
+        ConfigError: the method is trained once per rate and none is named, or one is named that plays no part.
+    """
+    if spec.kind == "per_rate":
+        if rate_id is None or rate_id == SINGLE_RATE.id:
+            raise ConfigError(f"{spec.id} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+        return parse_rate(rate_id)
+    if rate_id not in (None, SINGLE_RATE.id, FIT_ALL):
+        raise ConfigError(
+            f"{spec.id} is of kind {spec.kind}: training does not depend on the rate {rate_id!r}", "leave --rate out"
+        )
+    return SINGLE_RATE
+
+
+def fit_of(kind: FitKind, rate: Rate) -> str:
+    """Which trained model: ``all`` if it serves every rate, else the id of its rate."""
+    return FIT_ALL if kind == "all_rates" else rate.id
+
+
+def encoding_rates(kind: FitKind, trained_at: Rate, wanted: Sequence[Rate]) -> tuple[Rate, ...]:
+    """The rates to encode a model at, each once, in the order given.
+
+    Args:
+        kind: of the method.
+        trained_at: the rate the model was trained at.
+        wanted: those asked for; empty for all that are usual.
+
+    Raises:
+        ConfigError: a rate that this model cannot be encoded at.
+    """
+    if kind == "all_rates":
+        rates = wanted or tuple(Rate.of(lmbda) for lmbda in DEFAULT_LMBDAS)
+        if SINGLE_RATE in rates:
+            raise ConfigError("rate 'single' is for methods without a rate knob", "give λ, for example --lmbda 0.002")
+        return tuple(dict.fromkeys(rates))
+    others = [rate.id for rate in wanted if rate != trained_at]
+    if others:
+        raise ConfigError(
+            f"this model was trained at the rate {trained_at.id!r} and cannot be encoded at {', '.join(others)}",
+            "leave the rate out, or train at that rate",
+        )
+    return (trained_at,)
+

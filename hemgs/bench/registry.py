@@ -1,0 +1,72 @@
+"""Finding methods by name.
+
+Owns the two ways to name one: the id of an entry point in the group ``hemgs.methods`` (what an installed package
+declares in its ``pyproject.toml``), or ``package.module:Class``. Does not import a method before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import is_dataclass
+from importlib import metadata
+
+from hemgs.bench.protocol import Method
+from hemgs.core.errors import ConfigError
+from hemgs.core.schema import closest
+from hemgs.core.types import MethodSpec
+
+ENTRY_POINT_GROUP = "hemgs.methods"
+_ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def list_methods() -> dict[str, str]:
+    """Ids of the installed methods, sorted, each with its entry ``package.module:Class``.
+
+    Raises:
+        ConfigError: two packages declare the same id differently.
+    """
+    found: dict[str, str] = {}
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        if found.setdefault(point.name, point.value) != point.value:
+            raise ConfigError(
+                f"two installed packages declare the method {point.name!r}: {found[point.name]} and {point.value}",
+                "uninstall one of them",
+            )
+    return dict(sorted(found.items()))
+
+
+def get_method(name: str) -> Method:
+    """An instance of the method with this id or entry ``package.module:Class``.
+
+    Raises:
+        ConfigError: no such method, or its code cannot be imported or is not a method.
+    """
+    if _ENTRY.fullmatch(name):
+        return _load(name)
+    entries = list_methods()
+    if name not in entries:
+        raise ConfigError(
+            f"there is no method {name!r}", f"{closest(name, entries)}; or name a class as package.module:Class"
+        )
+    method = _load(entries[name])
+    if method.spec.id != name:
+        raise ConfigError(
+            f"the method declared as {name!r} calls itself {method.spec.id!r}", f"give {entries[name]} the same id"
+        )
+    return method
+
+
+def _load(entry: str) -> Method:
+    module_name, _, class_name = entry.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as fault:
+        raise ConfigError(
+            f"the method {entry} cannot be imported ({fault})", "check its spelling and that its package is installed"
+        ) from fault
+    method = kind()
+    spec, params = getattr(method, "spec", None), getattr(method, "Params", None)
+    if not (isinstance(method, Method) and isinstance(spec, MethodSpec) and is_dataclass(params)):
+        raise ConfigError(f"{entry} is not a method", "it must fulfil hemgs.bench.protocol.Method")
+    return method

@@ -1,0 +1,392 @@
+"""Training, encoding and decoding as use cases: what the verbs ``train``, ``encode`` and ``decode`` do.
+
+Owns the order of files on disk, seeds, clocks and records around a method's own verbs. Does not own how a method does
+its work, nor what is printed.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from hemgs.bench.origin import origin_of
+from hemgs.bench.protocol import Method, Renderable
+from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, training_rate
+from hemgs.bench.registry import get_method
+from hemgs.bench.runs import (
+    BITSTREAM_FOLDER,
+    BITSTREAM_SUFFIX,
+    ENCODE_FILE,
+    EVENTS_FILE,
+    MODEL_FILE,
+    TRAIN_FILE,
+    WORK_FOLDER,
+    EncodedRate,
+    EncodeRecord,
+    TrainRecord,
+    bitstream_path,
+    counts_of,
+    read_train_record,
+    trained_seconds,
+    write_record,
+)
+from hemgs.coding.container import inspect_container
+from hemgs.core.bundle import Bundle, load_bundle, save_bundle
+from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
+from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.events import EventLog
+from hemgs.core.files import sha256_of
+from hemgs.core.params import params_of
+from hemgs.core.provenance import config_hash
+from hemgs.core.timing import Stopwatch, process_peak_mib
+from hemgs.core.types import Rate, SectionTable
+from hemgs.data.loader import load_scene
+
+#: A first call that took less than this many seconds is repeated, so that compiling and filling caches stay outside
+#: the clock; above it they hardly count.
+WARM_UP_LIMIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train.
+
+    Attributes:
+        scene: folder of a prepared scene.
+        method: id, or ``package.module:Class``.
+        out: folder for the results.
+        rate: id; needed for methods that are trained once per rate.
+        params: settings over the method's defaults.
+        seed: 0 to 2^32 - 1.
+        variant: id of the variant these settings make, empty for the method itself.
+        label: name for print; the method's own if empty.
+    """
+
+    scene: Path
+    method: str
+    out: Path
+    rate: str | None = None
+    params: Mapping[str, Any] | None = None
+    seed: int = 0
+    variant: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """What decoding one file took.
+
+    Attributes:
+        method: id.
+        file_bytes: length of the file.
+        decode_s: wall time of the method's ``decode``, from opening the file to a model ready to render. The call is
+            made twice and the second one counts, unless the first took longer than :data:`WARM_UP_LIMIT_S`.
+        decode_first_s: wall time of the first call, compiling and filling of caches included.
+        decode_peak_mib: peak memory of the process (CPU) or of the device's allocator (CUDA) while decoding.
+        num_anchors, num_gaussians: in the decoded scene, ``None`` where the method does not say.
+    """
+
+    method: str
+    file_bytes: int
+    decode_s: float
+    decode_first_s: float
+    decode_peak_mib: float
+    num_anchors: int | None
+    num_gaussians: int | None
+
+
+def resolve_params(method: Method, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of a method, ``overrides`` in place of its defaults.
+
+    Raises:
+        ConfigError: an unknown setting, or a value of the wrong type or range.
+    """
+    try:
+        params = asdict(params_of(method.Params, overrides))
+    except ConfigError as fault:
+        raise ConfigError(f"{method.spec.id}: {fault.message}", fault.fix) from fault
+    except ValueError as fault:
+        raise ConfigError(f"{method.spec.id}: {fault}", f"see `hemgs describe {method.spec.id}`") from fault
+    for name, value in params.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{method.spec.id}: {name} is {value}", "give a finite number")
+    return params
+
+
+def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | None = None) -> TrainRecord:
+    """Trains one model; continues where an earlier call with the same request was stopped.
+
+    Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``; progress goes to ``events.jsonl`` beside
+    them from the first moment. Checkpoints are in ``work/``, which is removed at the end.
+
+    Args:
+        request: what to train.
+        device: where.
+        stream: terminal for the live line, if any.
+
+    Raises:
+        HemgsError: of the kind that fits: settings, scene, training, device.
+    """
+    method = get_method(request.method)
+    params = resolve_params(method, request.params or {})
+    rate = training_rate(method.spec, request.rate)
+    scene = load_scene(request.scene)
+    work, log = _folder(request.out) / WORK_FOLDER, request.out / EVENTS_FILE
+    if not work.exists():
+        log.unlink(missing_ok=True)  # of a training that is finished
+    work.mkdir(exist_ok=True)
+    origin = origin_of(method, device)
+    title = f"{method.spec.id} {scene.scene}" + ("" if rate.lmbda is None else f" {rate.id}")
+    with EventLog(log, title, stream) as events, Stopwatch() as watch:
+        events.write("session", method=method.spec.id, seed=request.seed, origin=origin)
+        seed_everything(request.seed)
+        reset_peak_memory(device)
+        model = method.train(scene, params, work, events, rate=rate, seed=request.seed, device=device)
+        synchronize(device)
+        peak_mib = peak_memory_mib(device)
+
+    (request.out / TRAIN_FILE).unlink(missing_ok=True)
+    save_bundle(request.out / MODEL_FILE, model)
+    record = TrainRecord(
+        method=method.spec.id,
+        entry=request.method,
+        variant=request.variant,
+        label=request.label or method.spec.label,
+        dataset=scene.dataset,
+        scene=scene.scene,
+        scene_hash=scene.hash,
+        fit=fit_of(method.spec.kind, rate),
+        rate=rate.id,
+        seed=request.seed,
+        params=params,
+        iterations=int(params.get("iterations", 0)),
+        train_s=trained_seconds(log, watch.seconds),
+        train_peak_mib=peak_mib,
+        counts=counts_of(model),
+        model_sha256=sha256_of(request.out / MODEL_FILE),
+        device=str(device),
+        config_hash=config_hash({"method": method.spec.id, "params": params, "protocol": dict(scene.protocol)}),
+        origin=origin,
+    )
+    write_record(request.out / TRAIN_FILE, record)
+    shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def run_encode(
+    model_dir: Path, out: Path, rates: Sequence[Rate], device: torch.device, stream: IO[str] | None = None
+) -> EncodeRecord:
+    """Encodes one model at several rates in one process.
+
+    Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. The first rate is encoded twice: the
+    repetition must give the same bytes, and its time is the one that is kept.
+
+    Args:
+        model_dir: what :func:`run_train` wrote.
+        out: folder for the results.
+        rates: none for all that are usual for the method.
+        device: where to compute.
+        stream: terminal for the live line, if any.
+
+    Raises:
+        ConfigError: no finished training, or a rate that does not fit the model.
+        BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
+    """
+    record, method, model = load_model(model_dir, device)
+    chosen = encoding_rates(method.spec.kind, parse_rate(record.rate), rates)
+    _folder(out)
+    (out / ENCODE_FILE).unlink(missing_ok=True)
+    encoded: dict[str, EncodedRate] = {}
+    with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
+        for number, rate in enumerate(chosen, start=1):
+            path = bitstream_path(out, rate.id)
+            encoded[rate.id] = encode_one(method, model, rate, path, device)
+            if number == 1 and encoded[rate.id].encode_s < WARM_UP_LIMIT_S:
+                encoded[rate.id] = _repeated(method, model, rate, path, device, encoded[rate.id])
+            events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
+    _remove_others(out / BITSTREAM_FOLDER, set(encoded))
+    result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
+    write_record(out / ENCODE_FILE, result)
+    return result
+
+
+def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch.device) -> EncodedRate:
+    """Encodes one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
+
+    Raises:
+        ConfigError: as :func:`run_encode`; also if the model has several rates and none is named.
+    """
+    record, method, model = load_model(model_dir, device)
+    if rate is None and method.spec.kind == "all_rates":
+        raise ConfigError(f"one file needs one rate, and {method.spec.id} has many", "name it, such as --lmbda 0.002")
+    chosen = encoding_rates(method.spec.kind, parse_rate(record.rate), () if rate is None else (rate,))
+    return encode_one(method, model, chosen[0], out, device)
+
+
+def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: torch.device) -> EncodedRate:
+    """Writes one bitstream and holds its size to account.
+
+    Raises:
+        BitstreamError: the method's section table, the container's and the length of the file do not agree.
+    """
+    reset_peak_memory(device)
+    with Stopwatch(lambda: synchronize(device)) as watch:
+        table = method.encode(model, rate, path, device=device)
+    peak_mib = peak_memory_mib(device)
+    check_sections(path, table)
+    return EncodedRate(
+        lmbda=rate.lmbda,
+        sections=dict(table.sections),
+        estimated_bits={name: float(bits) for name, bits in table.estimated_bits.items()},
+        encode_s=watch.seconds,
+        encode_peak_mib=peak_mib,
+        sha256=sha256_of(path),
+    )
+
+
+def check_sections(path: Path, table: SectionTable) -> None:
+    """Raises BitstreamError unless a table, the file's own table and the length of the file agree, to the byte."""
+    found = file_sections(path)
+    length_bytes = path.stat().st_size
+    if dict(table.sections) != found or table.total_bytes != length_bytes:
+        raise BitstreamError(
+            f"{path}: the sections {dict(table.sections)} were reported, the file holds {found} in {length_bytes} bytes",
+            "the method's section table must be what write_container returned",
+        )
+    unknown = set(table.estimated_bits) - set(found)
+    if unknown:
+        raise BitstreamError(f"{path}: bits are estimated for sections it has not: {', '.join(sorted(unknown))}")
+
+
+def file_sections(path: Path) -> dict[str, int]:
+    """Bytes by section as the file's own table states them, the container's first.
+
+    Raises:
+        BitstreamError: not an intact bitstream.
+    """
+    report = inspect_container(path)
+    if not report.intact:
+        raise BitstreamError(f"{path}: the file is damaged", "encode it again; `hemgs inspect` shows where")
+    return {"container": report.header_bytes, **{row.name: row.size_bytes for row in report.rows}}
+
+
+def run_decode(
+    path: Path, device: torch.device, method_name: str | None = None, repeat: bool = True
+) -> tuple[Renderable, DecodeStats]:
+    """Decodes one bitstream.
+
+    Args:
+        path: of the bitstream; the only file that is opened, besides the codec's declared assets.
+        device: where to decode.
+        method_name: how to find the method if it is not installed under the id that the file names.
+        repeat: whether the call is repeated for an honest clock (see :class:`DecodeStats`).
+
+    Raises:
+        BitstreamError: cut, altered, of another version, or of a method that is not installed; or the two calls gave
+            different results.
+    """
+    method = method_of_bitstream(path, method_name)
+    reset_peak_memory(device)
+    with Stopwatch(lambda: synchronize(device)) as first:
+        renderable = method.decode(path, device=device)
+    last = first
+    if repeat and first.seconds < WARM_UP_LIMIT_S:
+        with Stopwatch(lambda: synchronize(device)) as last:
+            again = method.decode(path, device=device)
+        if not bundles_equal(renderable, again):
+            raise BitstreamError(
+                f"{path}: decoding twice gave two different scenes", f"the method {method.spec.id} must decode exactly"
+            )
+    counts = counts_of(renderable)
+    stats = DecodeStats(
+        method=method.spec.id,
+        file_bytes=path.stat().st_size,
+        decode_s=last.seconds,
+        decode_first_s=first.seconds,
+        decode_peak_mib=peak_memory_mib(device) if device.type == "cuda" else process_peak_mib(),
+        num_anchors=counts.get("num_anchors"),
+        num_gaussians=counts.get("num_gaussians"),
+    )
+    return renderable, stats
+
+
+def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
+    """The method that wrote a bitstream.
+
+    Raises:
+        BitstreamError: the file is no bitstream, or of a method that cannot be found.
+    """
+    written_by = inspect_container(path).method
+    try:
+        return get_method(method_name or written_by)
+    except ConfigError as fault:
+        if method_name:
+            raise
+        raise BitstreamError(
+            f"{path}: written by the method {written_by!r}, which is not installed here",
+            "install its package, or name its class with --method package.module:Class",
+        ) from fault
+
+
+def bundles_equal(left: Bundle, right: Bundle) -> bool:
+    """Whether two bundles hold the same metadata and, bit for bit, the same tensors."""
+    return (
+        left.meta == right.meta
+        and left.tensors.keys() == right.tensors.keys()
+        and all(_same_bits(tensor, right.tensors[name]) for name, tensor in left.tensors.items())
+    )
+
+
+def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    raw = [tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right)]
+    return torch.equal(*raw)
+
+
+def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Method, Bundle]:
+    """A finished training: its record, its method, and the model on ``device``.
+
+    Raises:
+        ConfigError: there is no finished training in the folder, or its method is not installed.
+        HemgsError: the model is damaged, or not the one that the record describes.
+    """
+    record = read_train_record(model_dir)
+    path = model_dir / MODEL_FILE
+    model = load_bundle(path, device)
+    if sha256_of(path) != record.model_sha256:
+        raise HemgsError(f"{path}: not the model that {TRAIN_FILE} beside it describes", "run `hemgs train` again")
+    return record, get_method(record.entry), model
+
+
+def _repeated(
+    method: Method, model: Bundle, rate: Rate, path: Path, device: torch.device, first: EncodedRate
+) -> EncodedRate:
+    again = encode_one(method, model, rate, path, device)
+    if again.sha256 != first.sha256:
+        raise BitstreamError(
+            f"{path}: encoding twice gave two different files", f"the method {method.spec.id} must encode alike each time"
+        )
+    # The first call alone shows the memory that is needed from a standing start.
+    return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
+
+
+def _remove_others(folder: Path, rate_ids: set[str]) -> None:
+    """Removes bitstreams of rates that are no longer asked for: the folder must hold what its record lists."""
+    for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
+        if path.stem not in rate_ids:
+            path.unlink()
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise ConfigError(f"--out {path} is a file, not a folder", "name a folder") from fault
+    return path

@@ -1,0 +1,233 @@
+"""What training and encoding leave behind for the next step: ``train.json`` and ``encode.json``.
+
+Owns their fields, names of the files beside them, and reading them back with checks. ``encode.json`` repeats all that
+is worth knowing of the training, so that measuring a bitstream needs no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hemgs.core.bundle import Bundle
+from hemgs.core.errors import ConfigError, HemgsError
+from hemgs.core.files import write_text
+
+#: Raised by one whenever a field of either record changes its name or meaning.
+SCHEMA_VERSION = 1
+MODEL_FILE = "model.safetensors"
+TRAIN_FILE = "train.json"
+EVENTS_FILE = "events.jsonl"
+WORK_FOLDER = "work"
+ENCODE_FILE = "encode.json"
+BITSTREAM_FOLDER = "bitstreams"
+BITSTREAM_SUFFIX = ".gsc"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """One training.
+
+    Attributes:
+        method: id of the method; ``entry`` is how to find it (an id, or ``package.module:Class``).
+        variant: id of the variant, empty for the method itself.
+        label: name for print.
+        fit: ``all``, or the id of the rate trained at, which is ``rate``.
+        params: every setting, defaults included.
+        iterations: spent.
+        train_s: wall time, interrupted parts that led to the result included.
+        train_peak_mib: peak memory of the process that finished (see ``core.device.peak_memory_mib``).
+        counts: ``num_anchors`` and ``num_gaussians``, where known.
+        model_sha256: of the model file that belongs to this record.
+        device: torch device.
+        config_hash: of the method's settings and the scene's protocol.
+        origin: code, machine and libraries.
+    """
+
+    method: str
+    entry: str
+    variant: str
+    label: str
+    dataset: str
+    scene: str
+    scene_hash: str
+    fit: str
+    rate: str
+    seed: int
+    params: Mapping[str, Any]
+    iterations: int
+    train_s: float
+    train_peak_mib: float
+    counts: Mapping[str, int]
+    model_sha256: str
+    device: str
+    config_hash: str
+    origin: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EncodedRate:
+    """One bitstream.
+
+    Attributes:
+        lmbda: λ, ``None`` for a method without a rate knob.
+        sections: bytes by section; they add up to the file.
+        estimated_bits: by entropy-coded section, under the model that coded it.
+        encode_s: wall time, writing included.
+        encode_peak_mib: peak memory while encoding.
+        sha256: of the file.
+    """
+
+    lmbda: float | None
+    sections: Mapping[str, int]
+    estimated_bits: Mapping[str, float]
+    encode_s: float
+    encode_peak_mib: float
+    sha256: str
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.sections.values())
+
+
+@dataclass(frozen=True)
+class EncodeRecord:
+    """The bitstreams of one model, by rate id in ascending order of size of λ, and the training they come from."""
+
+    train: TrainRecord
+    rates: Mapping[str, EncodedRate]
+    device: str
+    origin: Mapping[str, Any]
+
+
+def bitstream_path(folder: Path, rate_id: str) -> Path:
+    """Where the bitstream of a rate lies in the folder of its ``encode.json``."""
+    return folder / BITSTREAM_FOLDER / f"{rate_id}{BITSTREAM_SUFFIX}"
+
+
+def write_record(path: Path, record: TrainRecord | EncodeRecord) -> None:
+    """Writes a record as JSON, atomically."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(record)})
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes JSON for people and programs, atomically; the same data give the same bytes."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_train_record(model_dir: Path) -> TrainRecord:
+    """Reads ``train.json`` of a model folder.
+
+    Raises:
+        ConfigError: there is none.
+        HemgsError: it is damaged or of another version.
+    """
+    path = model_dir / TRAIN_FILE
+    return _train_record(_read(path, f"{model_dir} holds no finished training", "run `hemgs train` first"), path)
+
+
+def read_encode_record(point_dir: Path) -> EncodeRecord:
+    """Reads ``encode.json`` of a folder of bitstreams.
+
+    Raises:
+        ConfigError: there is none.
+        HemgsError: it is damaged or of another version.
+    """
+    path = point_dir / ENCODE_FILE
+    data = _read(path, f"{point_dir} holds no finished encoding", "run `hemgs encode` first")
+    rates = data.get("rates")
+    if not isinstance(rates, dict) or not rates:
+        raise _damaged(path, "it lists no rates")
+    encoded = {rate: _build(EncodedRate, values, path) for rate, values in rates.items()}
+    train = _train_record({"schema_version": SCHEMA_VERSION, **_mapping(data.get("train"), path)}, path)
+    return EncodeRecord(train, encoded, str(data.get("device")), _mapping(data.get("origin"), path))
+
+
+def counts_of(bundle: Bundle) -> dict[str, int]:
+    """``num_anchors`` and ``num_gaussians`` of a model or a decoded scene.
+
+    Where the metadata do not state them, they are read off the tensors that all methods with anchors share: one row of
+    ``offsets`` per anchor, one Gaussian per offset that ``masks`` leaves.
+    """
+    counts = {
+        name: int(bundle.meta[name])
+        for name in ("num_anchors", "num_gaussians")
+        if isinstance(bundle.meta.get(name), int)
+    }
+    offsets, masks = bundle.tensors.get("offsets"), bundle.tensors.get("masks")
+    if offsets is not None and offsets.ndim == 3:
+        counts.setdefault("num_anchors", int(offsets.shape[0]))
+        left = offsets.shape[0] * offsets.shape[1] if masks is None else int(masks.sum())
+        counts.setdefault("num_gaussians", int(left))
+    return counts
+
+
+def trained_seconds(events: Path, fallback_s: float) -> float:
+    """Seconds that the training loop counted, interrupted parts included, as its last event of kind ``trained`` says.
+
+    Args:
+        events: log of the training; lines cut by a killed process are passed over.
+        fallback_s: for methods that do not use the common loop and write no such event.
+    """
+    found_s = fallback_s
+    for line in events.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("event") == "trained":
+            found_s = float(event["train_s"])
+    return found_s
+
+
+def _train_record(data: dict[str, Any], path: Path) -> TrainRecord:
+    data.pop("schema_version")
+    return _build(TrainRecord, data, path)
+
+
+def _read(path: Path, absent: str, fix: str) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as fault:
+        raise ConfigError(f"{absent} ({path.name} is missing)", fix) from fault
+    except (OSError, ValueError) as fault:
+        raise _damaged(path, str(fault)) from fault
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise _damaged(path, f"schema version {version!r}, this program reads {SCHEMA_VERSION}")
+    return dict(data)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+
+
+def _build(kind: type[T], values: Any, path: Path) -> T:
+    """A record from parsed JSON, with the names and types of its plain fields checked."""
+    data = _mapping(values, path)
+    wanted = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]
+    if set(data) != set(wanted):
+        raise _damaged(path, f"fields {', '.join(sorted(set(data) ^ set(wanted)))} are missing or unknown")
+    for name, hint in wanted.items():
+        if isinstance(data[name], bool) or not isinstance(data[name], _KINDS.get(hint, (dict,))):
+            raise _damaged(path, f"{name} is {data[name]!r}")
+    return kind(**data)
+
+
+def _mapping(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _damaged(path, f"{value!r} where a mapping is expected")
+    return value
+
+
+def _damaged(path: Path, reason: str) -> HemgsError:
+    return HemgsError(f"{path}: not a record this version can read ({reason})", "make it again")

@@ -1,0 +1,239 @@
+"""Pictures and exports of decoded bitstreams: what the verbs ``render`` and ``export`` do.
+
+Owns 8-bit rounding, picture files, comparison strips, cameras from JSON and the price of freezing a view-dependent
+scene into plain Gaussians. Does not own rendering.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemgs.bench.protocol import Method, Renderable
+from hemgs.bench.runner import method_of_bitstream
+from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.events import EventLog
+from hemgs.core.files import atomic_path
+from hemgs.core.types import Camera, Scene, Split
+from hemgs.data.capture import check_camera
+from hemgs.data.loader import load_scene
+from hemgs.metrics.psnr import psnr
+from hemgs.render import render_view
+from hemgs.splats.cloud import GaussianCloud
+from hemgs.splats.ply import write_ply
+
+COMPARE_FOLDER = "compare"
+#: Errors are shown multiplied by this in a comparison strip.
+ERROR_GAIN = 4.0
+#: Columns of black pixels between the pictures of a strip.
+_GAP_PX = 4
+_CAMERA_NUMBERS = ("fx", "fy", "cx", "cy")
+_CAMERA_KEYS = {"name", "width", "height", *_CAMERA_NUMBERS, "world_to_camera"}
+#: A camera larger than this on either side is taken for a mistake.
+MAX_SIDE = 16384
+_CAMERA_FIX = (
+    "give {name, width, height, fx, fy, cx, cy, world_to_camera: 4 x 4}, in pixels and OpenCV axes, or a list of such"
+)
+
+
+@dataclass(frozen=True)
+class RenderedPicture:
+    """One picture written.
+
+    Attributes:
+        psnr: in dB against the photograph, ``None`` without one.
+    """
+
+    file: Path
+    psnr: float | None
+
+
+@dataclass(frozen=True)
+class BakingLoss:
+    """What is lost by freezing a view-dependent scene into plain Gaussians, as mean PSNR over test views in dB.
+
+    Attributes:
+        decoded: the decoded scene against the photographs.
+        exported: the plain Gaussians against the photographs.
+    """
+
+    decoded: float
+    exported: float
+
+    @property
+    def loss_db(self) -> float:
+        return self.decoded - self.exported
+
+
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """``[H, W, 3]`` in [0, 1] to 8 bit: clamped, times 255, rounded to nearest."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def picture_file(name: str) -> str:
+    """File name of a view's picture."""
+    return f"{name.replace('/', '_')}.png"
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes ``[H, W, 3] uint8`` atomically."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def run_render(
+    path: Path, scene_dir: Path, split: Split, out: Path, device: torch.device, stream: IO[str] | None = None
+) -> list[RenderedPicture]:
+    """Renders the views of a scene from a bitstream: ``<view>.png``, and a strip of photograph, picture and error.
+
+    Raises:
+        BitstreamError: as decoding does.
+        SceneError: the scene cannot be read or has no such views.
+    """
+    method, renderable = _decoded(path, device)
+    scene = load_scene(scene_dir)
+    views = scene.split(split)
+    if not views:
+        raise SceneError(f"{scene_dir}: there are no views in the split {split!r}", "choose the other split")
+    pictures = []
+    with EventLog(None, f"rendering {path.name}", stream) as events:
+        for number, view in enumerate(views, start=1):
+            pixels = _picture(method, renderable, view.camera, scene.background)
+            target = to_bytes(scene.read_image(view))
+            write_png(out / picture_file(view.name), pixels)
+            write_png(out / COMPARE_FOLDER / picture_file(view.name), comparison_strip(target, pixels))
+            pictures.append(RenderedPicture(out / picture_file(view.name), _psnr_of(pixels, target)))
+            events.progress(number, len(views))
+    return pictures
+
+
+def run_render_cameras(
+    path: Path, cameras_file: Path, background: tuple[float, float, float], out: Path, device: torch.device
+) -> list[RenderedPicture]:
+    """Renders a bitstream from the cameras of a JSON file (see :func:`read_cameras`)."""
+    cameras = read_cameras(cameras_file)
+    method, renderable = _decoded(path, device)
+    pictures = []
+    for camera in cameras:
+        file = out / picture_file(camera.name)
+        write_png(file, _picture(method, renderable, camera, background))
+        pictures.append(RenderedPicture(file, None))
+    return pictures
+
+
+def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.device) -> tuple[int, BakingLoss | None]:
+    """Writes a bitstream's scene as plain Gaussians in the PLY that 3DGS tools read.
+
+    Args:
+        path: of the bitstream.
+        ply: file to write.
+        scene_dir: a prepared scene to state the loss on, or ``None``.
+
+    Returns:
+        Number of Gaussians, and what the export lost (``None`` without a scene).
+    """
+    method, renderable = _decoded(path, device)
+    with torch.no_grad():
+        cloud = method.to_splats(renderable)
+    write_ply(ply, cloud)
+    loss = None if scene_dir is None else _baking_loss(method, renderable, cloud, load_scene(scene_dir))
+    return cloud.num_gaussians, loss
+
+
+def comparison_strip(target: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Photograph, picture and absolute error times :data:`ERROR_GAIN`, side by side; all ``[H, W, 3] uint8``."""
+    error = np.abs(target.astype(np.float32) - pixels.astype(np.float32)) * (ERROR_GAIN / 255.0)
+    gap = np.zeros((target.shape[0], _GAP_PX, 3), np.uint8)
+    return np.concatenate([target, gap, pixels, gap, to_bytes(error)], axis=1)
+
+
+def render_cloud(cloud: GaussianCloud, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
+    """One view of plain Gaussians, ``[H, W, 3] float32``, not clamped."""
+    with torch.no_grad():
+        image: torch.Tensor = render_view(
+            cloud.means,
+            cloud.quats,
+            torch.exp(cloud.log_scales),
+            torch.sigmoid(cloud.opacity_logits),
+            cloud.sh,
+            camera,
+            background,
+            sh_degree=cloud.sh_degree,
+        ).image
+    return image
+
+
+def read_cameras(path: Path) -> list[Camera]:
+    """Cameras from JSON: one mapping, or a list of them, with the fields of :class:`hemgs.core.types.Camera`.
+
+    Raises:
+        ConfigError: unreadable, an unknown or missing key, a name given twice.
+        SceneError: a value that is not a camera's.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ConfigError(f"{path}: cannot be read as JSON ({fault})", _CAMERA_FIX) from fault
+    entries = data if isinstance(data, list) else [data]
+    cameras = [_camera(entry, f"camera_{number:04d}", path) for number, entry in enumerate(entries)]
+    if not cameras or len({picture_file(camera.name) for camera in cameras}) < len(cameras):
+        raise ConfigError(f"{path}: there is no camera, or two have the same name", _CAMERA_FIX)
+    return cameras
+
+
+def _camera(entry: Any, name: str, path: Path) -> Camera:
+    if not isinstance(entry, Mapping) or set(entry) - {"name"} != _CAMERA_KEYS - {"name"}:
+        raise ConfigError(f"{path}: {name} has not the keys of a camera", _CAMERA_FIX)
+    name = str(entry.get("name", name))
+    sides = (entry["width"], entry["height"])
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= MAX_SIDE for side in sides):
+        raise ConfigError(f"{path}: {name} is {sides[0]!r} x {sides[1]!r} pixels", f"give 1 to {MAX_SIDE}")
+    try:
+        numbers = [float(entry[key]) for key in _CAMERA_NUMBERS]
+        pose = np.array(entry["world_to_camera"], np.float64)
+    except (TypeError, ValueError) as fault:
+        raise ConfigError(f"{path}: {name} has values that are no numbers ({fault})", _CAMERA_FIX) from fault
+    if pose.shape != (4, 4):
+        raise ConfigError(f"{path}: {name} has a world_to_camera of shape {pose.shape}", _CAMERA_FIX)
+    return check_camera(Camera(name, *sides, *numbers, pose), path)
+
+
+def _decoded(path: Path, device: torch.device) -> tuple[Method, Renderable]:
+    method = method_of_bitstream(path)
+    return method, method.decode(path, device=device)
+
+
+def _picture(
+    method: Method, renderable: Renderable, camera: Camera, background: tuple[float, float, float]
+) -> NDArray[np.uint8]:
+    with torch.no_grad():
+        return to_bytes(method.render(renderable, camera, background).cpu().numpy())
+
+
+def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
+    left, right = (torch.from_numpy(array.astype(np.float32) / 255.0) for array in (pixels, target))
+    return float(psnr(left, right))
+
+
+def _baking_loss(method: Method, renderable: Renderable, cloud: GaussianCloud, scene: Scene) -> BakingLoss:
+    views = scene.split("test") or scene.split("train")
+    decoded, exported = [], []
+    for view in views:
+        target = to_bytes(scene.read_image(view))
+        decoded.append(_psnr_of(_picture(method, renderable, view.camera, scene.background), target))
+        frozen = render_cloud(cloud, view.camera, scene.background)
+        exported.append(_psnr_of(to_bytes(frozen.cpu().numpy()), target))
+    return BakingLoss(_mean(decoded), _mean(exported))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

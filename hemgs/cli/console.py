@@ -1,0 +1,65 @@
+"""What the command line prints: the one place that writes to standard output and standard error.
+
+Owns formats of sizes, durations and plain tables. Does not decide what is worth saying.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_KIB = 1 << 10
+
+
+def say(text: str = "") -> None:
+    """One line of result, on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(data: Mapping[str, Any]) -> None:
+    """A result for programs, on standard output."""
+    say(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """One line beside the result, on standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def report_error(message: str, fix: str = "") -> None:
+    """The one line of an error, on standard error."""
+    line = " ".join(f"{message} — {fix}".split() if fix else message.split())
+    note(f"error: {line}")
+
+
+def size_text(size_bytes: float) -> str:
+    """``812 B``, ``14.2 KiB``, ``3.07 MiB``."""
+    if size_bytes < _KIB:
+        return f"{size_bytes:.0f} B"
+    if size_bytes < _KIB * _KIB:
+        return f"{size_bytes / _KIB:.1f} KiB"
+    return f"{size_bytes / _KIB / _KIB:.2f} MiB"
+
+
+def seconds_text(seconds: float) -> str:
+    """``0.123 s``, ``45.1 s``, ``12 min 3 s``."""
+    if seconds < 10:
+        return f"{seconds:.3f} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Plain text columns; the first ``left`` of them flush left, the others flush right."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = []
+    for row in (header, ["-" * width for width in widths], *rows):
+        cells = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

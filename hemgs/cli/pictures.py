@@ -1,0 +1,164 @@
+"""Verbs that look at decoded scenes: ``render``, ``evaluate``, ``export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hemgs.cli.console import note, say, size_text, table
+from hemgs.cli.parser import Verbs, add_device, add_verb
+from hemgs.core.errors import ConfigError
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Adds this module's verbs."""
+    _add_render(verbs)
+    _add_evaluate(verbs)
+    _add_export(verbs)
+
+
+def _add_render(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "render",
+        "draw pictures from a bitstream",
+        "Decodes a bitstream and draws PNGs: the views of a prepared scene, with a strip of photograph, picture and\n"
+        "error (four times amplified) of each in compare/, or cameras of your own from a JSON file.",
+        "  hemgs render court.gsc --scene results/court --out pictures\n"
+        "  hemgs render court.gsc --scene results/court --split train --out pictures\n"
+        "  hemgs render court.gsc --camera cameras.json --background 1,1,1 --out pictures\n\n"
+        "cameras.json holds one mapping or a list of {name, width, height, fx, fy, cx, cy, world_to_camera}: pixels,\n"
+        "a 4 x 4 matrix, x right, y down, z forward.",
+    )
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="draw the views of this prepared scene")
+    source.add_argument("--camera", type=Path, metavar="FILE.json", help="draw these cameras")
+    parser.add_argument("--split", choices=("test", "train"), default="test", help="which views [%(default)s]")
+    parser.add_argument("--background", metavar="R,G,B", help="in [0, 1], with --camera [0,0,0]; a scene has its own")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
+    add_device(parser)
+    parser.set_defaults(run=_render)
+
+
+def _add_evaluate(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "evaluate",
+        "measure bitstreams: bytes, quality, speed",
+        "Decodes every bitstream of an encoding in a process of its own, renders the test views, and writes points.csv\n"
+        "(one row per rate), views.csv (one per rate and view) and a few pictures in showcase/. The model is not needed.",
+        "  hemgs evaluate results/court_points --scene results/court --out results/court_points\n"
+        "  hemgs evaluate results/court_points --scene results/court --out measured --showcase 0 --keep-going",
+    )
+    parser.add_argument("points", type=Path, metavar="POINT_DIR", help="what `hemgs encode` wrote")
+    parser.add_argument("--scene", type=Path, required=True, metavar="SCENE_DIR", help="the scene it was trained on")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; may be POINT_DIR")
+    parser.add_argument("--showcase", type=int, default=2, metavar="N", help="test views to keep pictures of [2]")
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="a bitstream that fails becomes a row with status `failed` and its reason, instead of an error",
+    )
+    add_device(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_export(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "export",
+        "write a bitstream's scene as a standard splat PLY",
+        "Decodes a bitstream and writes plain Gaussians in the PLY that 3DGS viewers read. Methods whose Gaussians\n"
+        "depend on the view are frozen for a mean view; with --scene, the loss this causes is stated.",
+        "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
+    )
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    parser.add_argument("--ply", type=Path, required=True, metavar="FILE.ply", help="file to write")
+    parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
+    add_device(parser)
+    parser.set_defaults(run=_export)
+
+
+def parse_background(text: str | None) -> tuple[float, float, float]:
+    """``R,G,B`` as three numbers in [0, 1]; black if ``None``.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if text is None:
+        return 0.0, 0.0, 0.0
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        red = green = blue = -1.0
+    if not all(0.0 <= value <= 1.0 for value in (red, green, blue)):
+        raise ConfigError(f"--background {text!r}", "give three numbers from 0 to 1, such as 1,1,1")
+    return red, green, blue
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    if arguments.scene is not None and arguments.background is not None:
+        raise ConfigError("--background is for --camera; a prepared scene has its own", "leave it out")
+    background = parse_background(arguments.background)
+    from hemgs.bench.viewing import run_render, run_render_cameras
+    from hemgs.core.device import choose_device
+
+    device = choose_device(arguments.device)
+    if arguments.camera is not None:
+        pictures = run_render_cameras(arguments.bitstream, arguments.camera, background, arguments.out, device)
+        say(f"{arguments.out}: {len(pictures)} pictures")
+        return 0
+    pictures = run_render(
+        arguments.bitstream, arguments.scene, arguments.split, arguments.out, device, sys.stderr
+    )
+    say(table(["picture", "PSNR dB"], [[str(picture.file), f"{picture.psnr:.2f}"] for picture in pictures]))
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.showcase < 0:
+        raise ConfigError(f"--showcase {arguments.showcase} is negative", "give a number of views, 0 for none")
+    from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
+    from hemgs.core.device import choose_device
+
+    request = EvaluateRequest(
+        points=arguments.points,
+        scene=arguments.scene,
+        out=arguments.out,
+        num_showcase=arguments.showcase,
+        keep_going=arguments.keep_going,
+    )
+    result = run_evaluate(request, choose_device(arguments.device), sys.stderr)
+    rows = []
+    for point in result.points:
+        if point["status"] != "ok":
+            note(f"{point['rate']}: {point['status']}: {point['reason']}")
+            continue
+        rows.append(
+            [
+                str(point["rate"]),
+                size_text(float(point["bytes_total"] or 0)),
+                f"{point['psnr']:.2f}",
+                f"{point['ssim']:.4f}",
+                f"{point['decode_s']:.3f}",
+                f"{point['fps']:.1f}",
+            ]
+        )
+    say(table(["rate", "size", "PSNR dB", "SSIM", "decode s", "FPS"], rows))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from hemgs.bench.viewing import run_export
+    from hemgs.core.device import choose_device
+
+    number, loss = run_export(arguments.bitstream, arguments.ply, arguments.scene, choose_device(arguments.device))
+    say(f"{arguments.ply}: {number} Gaussians")
+    if loss is not None:
+        say(
+            f"PSNR {loss.decoded:.2f} dB decoded, {loss.exported:.2f} dB exported: "
+            f"freezing the view costs {loss.loss_db:.2f} dB"
+        )
+    return 0

@@ -1,0 +1,50 @@
+"""Verbs about scenes: ``prepare``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hemgs.cli.console import say
+from hemgs.cli.parser import Verbs, add_verb
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Adds this module's verbs."""
+    parser = add_verb(
+        verbs,
+        "prepare",
+        "read a capture; split, resize and check it once",
+        "Reads a capture (COLMAP, Blender or procedural) as its data set file says, applies split and resize once, and\n"
+        "writes scene.json, images/ and points.npz with checksums. Every method trains and is measured on that.",
+        "  hemgs prepare --dataset workflow/config/datasets/procedural.yaml --scene court --out results/court\n"
+        "  HEMGS_TEST_DATA=~/captures hemgs prepare --dataset workflow/config/datasets/bonsai_capture.yaml \\\n"
+        "      --scene bonsai --out results/bonsai",
+    )
+    parser.add_argument("--dataset", type=Path, required=True, metavar="FILE.yaml", help="data set file")
+    parser.add_argument("--scene", required=True, metavar="ID", help="one of its scenes")
+    parser.add_argument("--out", type=Path, required=True, metavar="SCENE_DIR", help="folder to write")
+    parser.add_argument(
+        "--archives", type=Path, metavar="DIR", help="where downloaded archives are kept [results/data/archives]"
+    )
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from hemgs.core.events import terminal_events
+    from hemgs.core.schema import load_yaml, validate
+    from hemgs.data.prepare import prepare_scene
+    from hemgs.data.sources import DEFAULT_ARCHIVES
+
+    dataset = load_yaml(arguments.dataset)
+    validate(dataset, "dataset", str(arguments.dataset))
+    with terminal_events(f"preparing {arguments.scene}") as events:
+        scene = prepare_scene(
+            dataset, arguments.scene, arguments.out, events=events, archives=arguments.archives or DEFAULT_ARCHIVES
+        )
+    camera = scene.views[0].camera
+    say(
+        f"{arguments.out}: {len(scene.split('train'))} training and {len(scene.split('test'))} test views, "
+        f"{camera.width} x {camera.height} px and the like, {len(scene.points)} points, hash {scene.hash[:12]}"
+    )
+    return 0

@@ -1,0 +1,323 @@
+"""Compiled inner loops of the entropy coder: integers only, state in arrays, no allocation.
+
+Owns the arithmetic of the stream. Does not own tables, framing or messages (``rans``); everything that another file
+decides comes as an argument.
+
+The coder is range asymmetric numeral systems (Duda, arXiv 1311.2540) with a 64-bit state kept in ``[2^32, 2^64)`` and
+32-bit words. Symbols have 16-bit frequencies that add up to ``2^16``. Raw bits are symbols of a uniform distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.coding._compile import compiled
+
+U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+#: Format of the Gaussian tables. These live here, and ``tables`` takes them from here, because compiled code freezes
+#: them and is compiled anew only when this file changes.
+LEVELS_PER_OCTAVE = 8
+NUM_LEVELS = 128
+LAST_TABLE_LEVEL = 80
+MEAN_FRACTION_BITS = 5
+NUM_MEAN_OFFSETS = 1 << MEAN_FRACTION_BITS
+CENTRED_OFFSET = NUM_MEAN_OFFSETS // 2
+PROBABILITY_BITS = 16
+
+#: Bits of a slot that index the lookup table.
+LOOKUP_BITS = 8
+_PROBABILITY = np.uint64(PROBABILITY_BITS)
+_SLOT_MASK = np.uint64((1 << PROBABILITY_BITS) - 1)
+_TOTAL = np.uint64(1 << PROBABILITY_BITS)
+_LOOKUP_SHIFT = np.uint32(PROBABILITY_BITS - LOOKUP_BITS)
+_WORD = np.uint64(32)
+_WORD_MASK = np.uint64(0xFFFFFFFF)
+#: The state never falls below this between symbols; it is also the encoder's first and the decoder's last state.
+FIRST_STATE = 1 << 32
+_LOW_STATE = np.uint64(FIRST_STATE)
+_ONE = np.uint64(1)
+_INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
+
+_SQRT_HALF = math.sqrt(0.5)
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+_LOG2_E = 1.0 / math.log(2.0)
+
+#: Return values of the decoders other than success.
+BAD_INDEX, OUT_OF_DATA, OUT_OF_RANGE = 1, 2, 3
+#: Most words one symbol can add: 16 bits of table, 6 low bits, 1 sign, 5 bits of length, 31 of magnitude.
+MAX_WORDS_PER_SYMBOL = 3
+#: Bits that hold the length of an escaped magnitude.
+LENGTH_BITS = 5
+
+
+@compiled
+def _put(state: Any, words: U32, count: int, start: Any, frequency: Any, bits: Any) -> tuple[Any, int]:
+    """Codes the interval [start, start + frequency) of ``2^bits``; returns the new state and word count."""
+    if state >> (np.uint64(64) - bits) >= frequency:
+        words[count] = np.uint32(state & _WORD_MASK)
+        count += 1
+        state >>= _WORD
+    quotient = state // frequency
+    return (quotient << bits) + (state - quotient * frequency) + start, count
+
+
+@compiled
+def _bit_length(value: Any) -> int:
+    length = 0
+    while value:
+        value >>= 1
+        length += 1
+    return length
+
+
+@compiled
+def encode_gaussian(
+    residuals: I32,
+    levels: U8,
+    offsets: U8,
+    cumulative: U32,
+    level_start: I64,
+    half_widths: I64,
+    state: U64,
+    words: U32,
+) -> int:
+    """Codes one batch from its last symbol to its first.
+
+    Args:
+        residuals: ``[n] int32``.  levels, offsets: ``[n] uint8``.
+        cumulative, level_start, half_widths: see ``tables.GaussianTables``.
+        state: ``[1] uint64``, updated.
+        words: ``[>= MAX_WORDS_PER_SYMBOL * n] uint32``, filled in order of emission.
+
+    Returns:
+        Number of words, or -1 if a level or an offset is out of range.
+    """
+    last_level = len(half_widths) - 1
+    x = state[0]
+    count = 0
+    for i in range(len(residuals) - 1, -1, -1):
+        level, offset = np.int64(levels[i]), np.int64(offsets[i])
+        if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
+            return -1
+        high = np.int64(residuals[i])
+        if level > last_level:
+            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
+            level -= shift * LEVELS_PER_OCTAVE
+            offset = CENTRED_OFFSET + (offset >> shift)
+            high += np.int64(1) << (shift - 1)
+            low = np.uint64(high & ((np.int64(1) << shift) - 1))
+            high >>= shift
+            x, count = _put(x, words, count, low, _ONE, np.uint64(shift))
+        half_width = half_widths[level]
+        first = level_start[level] + offset * (2 * half_width + 3)
+        if -half_width <= high <= half_width:
+            entry = first + high + half_width
+        else:
+            # Escape: sign, bit length of the excess, its bits below the leading one.
+            excess = (high if high > 0 else -high) - half_width
+            length = _bit_length(excess) - 1
+            if length:
+                mantissa = np.uint64(excess - (np.int64(1) << length))
+                x, count = _put(x, words, count, mantissa, _ONE, np.uint64(length))
+            x, count = _put(x, words, count, np.uint64(length), _ONE, np.uint64(LENGTH_BITS))
+            x, count = _put(x, words, count, np.uint64(high < 0), _ONE, _ONE)
+            entry = first + 2 * half_width + 1
+        start = np.uint64(cumulative[entry])
+        x, count = _put(x, words, count, start, np.uint64(cumulative[entry + 1]) - start, _PROBABILITY)
+    state[0] = x
+    return count
+
+
+@compiled
+def _take(x: Any, words: U32, position: Any, bits: Any) -> tuple[Any, Any, Any]:
+    """Reads ``bits`` raw bits; a position one past the end tells that words were wanting."""
+    value = x & ((_ONE << bits) - _ONE)
+    x >>= bits
+    if x < _LOW_STATE:
+        if position < len(words):
+            x = (x << _WORD) | np.uint64(words[position])
+        position += 1
+    return value, x, position
+
+
+@compiled
+def decode_gaussian(
+    levels: U8,
+    offsets: U8,
+    cumulative: U32,
+    level_start: I64,
+    half_widths: I64,
+    lookup: U8,
+    words: U32,
+    state: U64,
+    residuals: I32,
+) -> int:
+    """Decodes one batch.
+
+    Args:
+        levels, offsets: ``[n] uint8``.
+        cumulative, level_start, half_widths, lookup: see ``tables.GaussianTables``.
+        words: ``[w] uint32``, the whole stream.
+        state: ``[2] uint64``, coder state and position in ``words``; updated.
+        residuals: ``[n] int32``, filled.
+
+    Returns:
+        0, or one of BAD_INDEX, OUT_OF_DATA, OUT_OF_RANGE.
+    """
+    last_level = len(half_widths) - 1
+    x = state[0]
+    position = np.int64(state[1])
+    num_words = len(words)
+    for i in range(len(levels)):
+        level, offset = np.int64(levels[i]), np.int64(offsets[i])
+        if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
+            return BAD_INDEX
+        shift = np.int64(0)
+        if level > last_level:
+            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
+            level -= shift * LEVELS_PER_OCTAVE
+            offset = CENTRED_OFFSET + (offset >> shift)
+        half_width = half_widths[level]
+        first = level_start[level] + offset * (2 * half_width + 3)
+        slot = np.uint32(x & _SLOT_MASK)
+        entry = first + np.int64(
+            lookup[((level * NUM_MEAN_OFFSETS + offset) << LOOKUP_BITS) + np.int64(slot >> _LOOKUP_SHIFT)]
+        )
+        while cumulative[entry + 1] <= slot:
+            entry += 1
+        start = cumulative[entry]
+        x = np.uint64(cumulative[entry + 1] - start) * (x >> _PROBABILITY) + np.uint64(slot - start)
+        if x < _LOW_STATE:
+            if position >= num_words:
+                return OUT_OF_DATA
+            x = (x << _WORD) | np.uint64(words[position])
+            position += 1
+        value = entry - first - half_width
+        if value > half_width:
+            sign, x, position = _take(x, words, position, _ONE)
+            length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
+            excess = _ONE << length
+            if length:
+                mantissa, x, position = _take(x, words, position, length)
+                excess |= mantissa
+            value = half_width + np.int64(excess)
+            if sign:
+                value = -value
+        if shift:
+            low, x, position = _take(x, words, position, np.uint64(shift))
+            value = (value << shift) + np.int64(low) - (np.int64(1) << (shift - 1))
+        if position > num_words:
+            return OUT_OF_DATA
+        if value > _INT32_MAX or value < _INT32_MIN:
+            return OUT_OF_RANGE
+        residuals[i] = np.int32(value)
+    state[0] = x
+    state[1] = np.uint64(position)
+    return 0
+
+
+@compiled
+def encode_bits(bits: U8, probabilities: U16, state: U64, words: U32) -> int:
+    """Codes bits from last to first; one takes the slots below its probability.
+
+    Args:
+        bits: ``[n] uint8``.  probabilities: ``[n] uint16``, of a one, in 1/65536, at least 1.
+        state: ``[1] uint64``, updated.  words: ``[>= n] uint32``, filled in order of emission.
+
+    Returns:
+        Number of words, or -1 if a bit exceeds 1 or a probability is 0.
+    """
+    x = state[0]
+    count = 0
+    for i in range(len(bits) - 1, -1, -1):
+        p = np.uint64(probabilities[i])
+        if bits[i] > 1 or p == 0:
+            return -1
+        start, frequency = (np.uint64(0), p) if bits[i] else (p, _TOTAL - p)
+        x, count = _put(x, words, count, start, frequency, _PROBABILITY)
+    state[0] = x
+    return count
+
+
+@compiled
+def decode_bits(probabilities: U16, words: U32, state: U64, bits: U8) -> int:
+    """Decodes bits coded by :func:`encode_bits`; arguments and return value as for :func:`decode_gaussian`."""
+    x = state[0]
+    position = np.int64(state[1])
+    for i in range(len(probabilities)):
+        p = np.uint64(probabilities[i])
+        if p == 0:
+            return BAD_INDEX
+        slot = x & _SLOT_MASK
+        if slot < p:
+            bits[i] = 1
+            x = p * (x >> _PROBABILITY) + slot
+        else:
+            bits[i] = 0
+            x = (_TOTAL - p) * (x >> _PROBABILITY) + slot - p
+        if x < _LOW_STATE:
+            if position >= len(words):
+                return OUT_OF_DATA
+            x = (x << _WORD) | np.uint64(words[position])
+            position += 1
+    state[0] = x
+    state[1] = np.uint64(position)
+    return 0
+
+
+@compiled
+def gaussian_table_bits(
+    residuals: I32, levels: U8, offsets: U8, cumulative: U32, level_start: I64, half_widths: I64
+) -> float:
+    """Code length of a batch under the integer tables, bits, float64; -1 if an index is out of range."""
+    last_level = len(half_widths) - 1
+    total = 0.0
+    for i in range(len(residuals)):
+        level, offset = np.int64(levels[i]), np.int64(offsets[i])
+        if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
+            return -1.0
+        high = np.int64(residuals[i])
+        if level > last_level:
+            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
+            level -= shift * LEVELS_PER_OCTAVE
+            offset = CENTRED_OFFSET + (offset >> shift)
+            high = (high + (np.int64(1) << (shift - 1))) >> shift
+            total += shift
+        half_width = half_widths[level]
+        first = level_start[level] + offset * (2 * half_width + 3)
+        if -half_width <= high <= half_width:
+            entry = first + high + half_width
+        else:
+            entry = first + 2 * half_width + 1
+            total += 1 + LENGTH_BITS + _bit_length((high if high > 0 else -high) - half_width) - 1
+        total += PROBABILITY_BITS - np.log2(np.float64(cumulative[entry + 1] - cumulative[entry]))
+    return total
+
+
+@compiled
+def gaussian_bits(values: F64, means: F64, scales: F64) -> float:
+    """Code length of integers under discretised Gaussians, bits; all ``[n] float64``."""
+    total = 0.0
+    for i in range(len(values)):
+        # Folded to the upper tail, where differences of erfc keep their digits.
+        distance = abs(values[i] - means[i])
+        low = (distance - 0.5) / scales[i]
+        high = (distance + 0.5) / scales[i]
+        mass = 0.5 * (math.erfc(low * _SQRT_HALF) - math.erfc(high * _SQRT_HALF))
+        if mass > 0.0:
+            total -= math.log2(mass)
+        else:
+            # Beyond erfc's range the mass is the density at the near edge over its slope: phi(low) / low.
+            total += (0.5 * low * low + math.log(low) + _LOG_SQRT_2PI) * _LOG2_E
+    return total

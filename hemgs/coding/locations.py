@@ -1,0 +1,126 @@
+"""Lossless coding of anchor locations.
+
+Owns the section's framing, the codecs behind its first byte, and the coding order of anchors. Does not own what a
+lattice unit is in the world.
+
+The section is one byte that names the codec, then the codec's own bytes. The only codec so far, ``raw16``, stores what
+the papers store (HEMGS, arXiv 2411.18473, and HAC, arXiv 2403.14530: 16 bits a coordinate): the least coordinate
+of each axis as int64, then one plane of uint16 an axis, all little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemgs.core.errors import BitstreamError, HemgsError
+
+#: Coordinates of one axis must span less than this.
+RAW16_SPAN = 1 << 16
+
+_ORIGIN = struct.Struct("<3q")
+_RAW16_BYTES_PER_ANCHOR = 6
+_DAMAGED = "the file is damaged or was made by another version; encode again"
+
+
+@dataclass(frozen=True)
+class LocationCodec:
+    """A way to code lattice coordinates.
+
+    Attributes:
+        name: for callers and messages.
+        encode: ``[N, 3] int64`` to bytes.
+        decode: the inverse; raises BitstreamError on bytes that ``encode`` cannot have given.
+    """
+
+    name: str
+    encode: Callable[[NDArray[np.int64]], bytes]
+    decode: Callable[[bytes], NDArray[np.int64]]
+
+
+def encode_locations(coords: ArrayLike, codec: str = "raw16") -> bytes:
+    """Codes lattice coordinates, keeping their order.
+
+    Args:
+        coords: ``[N, 3]`` integers within int64.
+        codec: name of one of :data:`CODECS`.
+
+    Raises:
+        HemgsError: the codec cannot hold these coordinates.
+        ValueError: not ``[N, 3]`` integers, or no such codec.
+    """
+    array = _coordinates(coords)
+    for number, candidate in CODECS.items():
+        if candidate.name == codec:
+            return bytes([number]) + candidate.encode(array)
+    raise ValueError(f"no location codec {codec!r}; there are {[candidate.name for candidate in CODECS.values()]}")
+
+
+def decode_locations(data: bytes) -> NDArray[np.int64]:
+    """The inverse of :func:`encode_locations`, ``[N, 3] int64``; N follows from the section's length.
+
+    Raises:
+        BitstreamError: the section is damaged or its codec is unknown.
+    """
+    if not data:
+        raise BitstreamError("section locations: is empty", _DAMAGED)
+    if data[0] not in CODECS:
+        raise BitstreamError(
+            f"section locations: codec {data[0]} is unknown, this program has {sorted(CODECS)}",
+            "decode with the version of the program that wrote the file",
+        )
+    return CODECS[data[0]].decode(data[1:])
+
+
+def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
+    """Permutation that puts anchors in coding order: z slowest, then y, x fastest; equal ones keep their order.
+
+    Args:
+        coords: ``[N, 3]`` integers (x, y, z) within int64.
+
+    Returns:
+        ``[N] int64`` such that ``coords[result]`` is in order. It is the order of the key ``(z * My + y) * Mx + x`` on
+        coordinates counted from their least, without the overflow that the key would suffer.
+    """
+    array = _coordinates(coords)
+    return np.lexsort((array[:, 0], array[:, 1], array[:, 2])).astype(np.int64)
+
+
+def _coordinates(coords: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(coords)
+    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iu" or array.dtype == np.uint64:
+        raise ValueError(f"coordinates must be [N, 3] integers within int64, not {array.dtype} {array.shape}")
+    return array.astype(np.int64)
+
+
+def _encode_raw16(coords: NDArray[np.int64]) -> bytes:
+    if not len(coords):
+        return _ORIGIN.pack(0, 0, 0)
+    low = [int(value) for value in coords.min(axis=0)]
+    spans = [int(high) - least for high, least in zip(coords.max(axis=0), low, strict=True)]
+    if max(spans) >= RAW16_SPAN:
+        raise HemgsError(
+            f"anchor locations span {max(spans) + 1} voxels along an axis, 16-bit locations hold {RAW16_SPAN}",
+            "use a larger voxel size",
+        )
+    planes: NDArray[np.uint16] = (coords - np.array(low)).T.astype("<u2")
+    return _ORIGIN.pack(*low) + planes.tobytes()
+
+
+def _decode_raw16(data: bytes) -> NDArray[np.int64]:
+    num_anchors, surplus = divmod(len(data) - _ORIGIN.size, _RAW16_BYTES_PER_ANCHOR)
+    if num_anchors < 0 or surplus:
+        raise BitstreamError(f"section locations: {len(data)} bytes are not a whole number of anchors", _DAMAGED)
+    low = _ORIGIN.unpack_from(data)
+    if max(low) > np.iinfo(np.int64).max - RAW16_SPAN:
+        raise BitstreamError(f"section locations: origin {low} is beyond the lattice", _DAMAGED)
+    planes = np.frombuffer(data, "<u2", offset=_ORIGIN.size).reshape(3, num_anchors)
+    return np.ascontiguousarray(planes.T.astype(np.int64)) + np.array(low, np.int64)
+
+
+#: Codecs by the number that stands in the file; a number is never given to another codec.
+CODECS: dict[int, LocationCodec] = {1: LocationCodec("raw16", _encode_raw16, _decode_raw16)}

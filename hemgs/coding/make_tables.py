@@ -1,0 +1,88 @@
+"""Makes the package file ``tables.npz``: ``python -m hemgs.coding.make_tables [FILE]``.
+
+Owns how frequencies are derived from Gaussians. Does not own their layout (``tables``). The result can differ by one
+count where another platform's ``erf`` rounds otherwise; the file in the package is the one that counts, and its
+hash stands in ``tables.TABLES_SHA256``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.coding import quantize, tables
+from hemgs.core.files import atomic_path, sha256_of
+
+#: Reach of a table in standard deviations. What lies outside (6e-7) is escaped.
+REACH = 5.0
+TOTAL = 1 << tables.PROBABILITY_BITS
+
+
+def half_width_of(level: int) -> int:
+    """Largest residual that the table of a level holds; reaches :data:`REACH` for every mean offset."""
+    return math.ceil(REACH * float(tables.scale_of_level(level)) + 0.5)
+
+
+def gaussian_masses(scale: float, mean: float, half_width: int) -> NDArray[np.float64]:
+    """Probability of each residual in ``-half_width..half_width``, and of all others, ``[2 * half_width + 2]``."""
+    unit = scale * math.sqrt(2.0)
+    edges = [(residual - 0.5 - mean) / unit for residual in range(-half_width, half_width + 2)]
+    # The difference of complementary error functions on the edge's own side keeps the tails exact.
+    masses = [
+        0.5 * (math.erfc(low) - math.erfc(high) if low > 0 else math.erfc(-high) - math.erfc(-low))
+        for low, high in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    outside = 0.5 * (math.erfc(-edges[0]) + math.erfc(edges[-1]))
+    return np.array([*masses, outside])
+
+
+def integer_frequencies(masses: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Frequencies of at least 1 that add up to 65536, nearest to the masses (largest remainders)."""
+    rare = np.zeros(len(masses), bool)
+    while True:
+        share = masses * ((TOTAL - np.count_nonzero(rare)) / masses[~rare].sum())
+        more = ~rare & (share < 1)
+        if not more.any():
+            break
+        rare |= more
+    frequencies = np.where(rare, 1, np.floor(share)).astype(np.int64)
+    order = np.argsort(np.where(rare, -1.0, share - np.floor(share)), kind="stable")[::-1]
+    frequencies[order[: TOTAL - frequencies.sum()]] += 1
+    return frequencies.astype(np.uint16)
+
+
+def make_integers() -> dict[str, NDArray[np.generic]]:
+    """All arrays of the package file."""
+    levels = range(tables.LAST_TABLE_LEVEL + 1)
+    half_widths = [half_width_of(level) for level in levels]
+    rows = [
+        integer_frequencies(
+            gaussian_masses(float(tables.scale_of_level(level)), float(tables.mean_of_offset(offset)), half_width)
+        )
+        for level, half_width in zip(levels, half_widths, strict=True)
+        for offset in range(tables.NUM_MEAN_OFFSETS)
+    ]
+    exponents = range(-quantize.MAX_STEP_INDEX, quantize.MAX_STEP_INDEX + 1)
+    unit = 1 << quantize.MULTIPLIER_BITS
+    multipliers = [round(2.0 ** (exponent / quantize.STEP_FRACTION) * unit) for exponent in exponents]
+    return {
+        "frequencies": np.concatenate(rows),
+        "half_widths": np.array(half_widths, np.uint16),
+        "step_multipliers": np.array(multipliers, np.uint32),
+    }
+
+
+def main() -> None:
+    """Writes the file and names its hash."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else tables.TABLES_FILE
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **make_integers())  # type: ignore[arg-type]
+    sys.stdout.write(f"{path}: {path.stat().st_size} bytes, TABLES_SHA256 = {sha256_of(path)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Coding of a binary hash grid: one sign for each table entry.
+
+Owns the section's framing. Does not own the grid (``hemgs.entropy``). The signs of one level are taken as independent
+draws with a common probability (as in HAC, arXiv 2403.14530); the section holds one 16-bit probability for each level,
+then one stream with the signs of the first level, the second, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemgs.coding.rans import BitDecoder, encode_bits, probability_of_one
+from hemgs.core.errors import BitstreamError
+
+_PROBABILITY_BYTES = 2
+_DAMAGED = "the file is damaged or was made by another version; encode again"
+
+
+def encode_signs(levels: Sequence[ArrayLike]) -> bytes:
+    """Codes the signs of all levels.
+
+    Args:
+        levels: one array of -1 and +1 for each level, any shape, taken in C order.
+
+    Raises:
+        ValueError: another value.
+    """
+    bits = [_bits(level) for level in levels]
+    probabilities = [probability_of_one(int(np.count_nonzero(part)), len(part)) for part in bits]
+    if not bits:
+        return b""
+    every = np.repeat(np.array(probabilities, np.uint16), [len(part) for part in bits])
+    return np.array(probabilities, "<u2").tobytes() + encode_bits(np.concatenate(bits), every)
+
+
+def decode_signs(data: bytes, sizes: Sequence[int]) -> list[NDArray[np.int8]]:
+    """The inverse of :func:`encode_signs`.
+
+    Args:
+        data: the section.
+        sizes: number of signs of each level.
+
+    Returns:
+        One flat ``int8`` array of -1 and +1 for each level.
+
+    Raises:
+        BitstreamError: the section is damaged or does not hold that many signs.
+    """
+    head = len(sizes) * _PROBABILITY_BYTES
+    if len(data) < head:
+        raise BitstreamError(f"section hash_grid: {len(data)} bytes cannot hold {len(sizes)} probabilities", _DAMAGED)
+    probabilities = np.frombuffer(data[:head], "<u2").astype(np.uint16)
+    if len(sizes) and not probabilities.min():
+        raise BitstreamError("section hash_grid: a probability is zero", _DAMAGED)
+    decoder = BitDecoder(data[head:], "section hash_grid")
+    signs = [
+        decoder.pull(np.broadcast_to(probability, size)).astype(np.int8) * np.int8(2) - np.int8(1)
+        for probability, size in zip(probabilities, sizes, strict=True)
+    ]
+    decoder.finish()
+    return signs
+
+
+def _bits(level: ArrayLike) -> NDArray[np.uint8]:
+    signs = np.asarray(level).ravel()
+    positive = signs == 1
+    if not np.all(positive | (signs == -1)):
+        raise ValueError("a binary hash grid holds -1 and +1 alone")
+    bits: NDArray[np.uint8] = positive.astype(np.uint8)
+    return bits

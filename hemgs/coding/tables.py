@@ -1,0 +1,143 @@
+"""Integer frequency tables of discretised Gaussians, and the scale of their indices.
+
+Owns the meaning of *level* and *mean offset*, the package file ``tables.npz`` and its check. Does not own the coder
+(``rans``), the making of the file (``make_tables``) or quantisation (``quantize``).
+
+A symbol is coded as its residual ``r``, the distance in quantisation steps from the rounded predicted mean. Its
+distribution is named by two small integers:
+
+* level ``L`` in 0..127: standard deviation ``2^((L - 48) / 8)`` steps, 1/64 of a step to 939 steps;
+* mean offset ``o`` in 0..31: the mean lies ``(o - 16) / 32`` of a step from the rounded mean.
+
+Each pair with ``L <= 80`` (up to 16 steps) has a table of 16-bit frequencies over ``|r| <= half_width[L]``, five
+standard deviations, every one at least 1, and an escape. Wider levels are coded in two stages: bins of ``2^s``
+steps by the table of level ``L - 8 s`` in 73..80, where the mean offset shrinks to ``16 + (o >> s)``, then the ``s``
+low bits as they are. At 9 to 16 bins per standard deviation that costs less than 0.001 bit a symbol.
+The tables are integers kept in the package, never computed where they are used: ``erf`` differs between platforms.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemgs.coding import _rans_kernels as kernels
+from hemgs.core.errors import AssetError
+from hemgs.core.files import sha256_of
+
+LEVELS_PER_OCTAVE = kernels.LEVELS_PER_OCTAVE
+NUM_LEVELS = kernels.NUM_LEVELS
+#: Level whose standard deviation is one step.
+LEVEL_OF_UNIT_SCALE = 48
+#: Widest level with tables of its own; wider ones are coded in two stages.
+LAST_TABLE_LEVEL = kernels.LAST_TABLE_LEVEL
+MEAN_FRACTION_BITS = kernels.MEAN_FRACTION_BITS
+NUM_MEAN_OFFSETS = kernels.NUM_MEAN_OFFSETS
+#: Mean offset index of a mean that is itself an integer number of steps.
+CENTRED_OFFSET = kernels.CENTRED_OFFSET
+PROBABILITY_BITS = kernels.PROBABILITY_BITS
+#: Fractional bits of a logarithm of a scale, as networks put it out: 1/64 octave.
+LOG2_FRACTION_BITS = 6
+
+TABLES_FILE = Path(__file__).with_name("tables.npz")
+#: Written by ``python -m hemgs.coding.make_tables``. Another file means bitstreams that do not decode.
+TABLES_SHA256 = "ebd09ebe9b633bb03ed1593ee7a8f3ab4b79f0075cae6260e6b29fdcc8250f9c"
+
+_LOG2_BITS_PER_LEVEL = LOG2_FRACTION_BITS - 3  # 8 levels an octave
+
+
+@dataclass(frozen=True)
+class GaussianTables:
+    """The tables in the layout that the coder walks.
+
+    Attributes:
+        cumulative: ``[T] uint32``; the row of (level, offset) starts at
+            ``level_start[level] + offset * (2 * half_width + 3)`` and holds 0, the running sums over residuals
+            ``-half_width..half_width``, the sum with the escape (65536).
+        level_start: ``[81] int64``.
+        half_widths: ``[81] int64``.
+        lookup: ``[81 * 32 * 256] uint8``; for the upper 8 bits of a slot, the first entry of the row that can hold it.
+    """
+
+    cumulative: NDArray[np.uint32]
+    level_start: NDArray[np.int64]
+    half_widths: NDArray[np.int64]
+    lookup: NDArray[np.uint8]
+
+    @staticmethod
+    def of(frequencies: NDArray[np.uint16], half_widths: NDArray[np.int64]) -> GaussianTables:
+        """Builds the layout from concatenated rows of ``2 * half_width + 2`` frequencies, by level, then offset."""
+        cumulative: list[NDArray[np.uint32]] = []
+        lookup: list[NDArray[np.intp]] = []
+        level_start = np.zeros(len(half_widths), np.int64)
+        slots = np.arange(1 << kernels.LOOKUP_BITS) << (PROBABILITY_BITS - kernels.LOOKUP_BITS)
+        read = written = 0
+        for level, half_width in enumerate(half_widths):
+            width = int(2 * half_width + 2)
+            rows = frequencies[read : read + NUM_MEAN_OFFSETS * width].reshape(NUM_MEAN_OFFSETS, width)
+            sums = np.zeros((NUM_MEAN_OFFSETS, width + 1), np.uint32)
+            np.cumsum(rows, axis=1, out=sums[:, 1:])
+            level_start[level] = written
+            read, written = read + rows.size, written + sums.size
+            cumulative.append(sums.ravel())
+            lookup.extend(np.searchsorted(row, slots, side="right") - 1 for row in sums)
+        return GaussianTables(
+            np.concatenate(cumulative), level_start, half_widths, np.concatenate(lookup).astype(np.uint8)
+        )
+
+
+@functools.cache
+def package_integers() -> dict[str, NDArray[np.int64] | NDArray[np.uint16]]:
+    """The arrays of the package file: ``frequencies``, ``half_widths``, ``step_multipliers``.
+
+    Raises:
+        AssetError: the file is missing or is not the one that this version of the code belongs to.
+    """
+    fix = "install the package again"
+    try:
+        digest = sha256_of(TABLES_FILE)
+    except OSError as fault:
+        raise AssetError(f"{TABLES_FILE}: cannot be read ({fault.strerror})", fix) from fault
+    if digest != TABLES_SHA256:
+        raise AssetError(f"{TABLES_FILE}: SHA-256 is {digest}, not {TABLES_SHA256}", fix)
+    with np.load(io.BytesIO(TABLES_FILE.read_bytes()), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@functools.cache
+def gaussian_tables() -> GaussianTables:
+    """The Gaussian tables of the package, loaded once.
+
+    Raises:
+        AssetError: see :func:`package_integers`.
+    """
+    integers = package_integers()
+    return GaussianTables.of(integers["frequencies"].astype(np.uint16), integers["half_widths"].astype(np.int64))
+
+
+def level_of_log2(log2_scale: ArrayLike) -> NDArray[np.uint8]:
+    """Level nearest to a scale, ties upwards, clipped to 0..127.
+
+    Args:
+        log2_scale: integers of any shape, binary logarithm of the standard deviation in steps, in 1/64 octave.
+    """
+    values = np.asarray(log2_scale, np.int64)
+    levels: NDArray[np.int64] = LEVEL_OF_UNIT_SCALE + (
+        (values + (1 << (_LOG2_BITS_PER_LEVEL - 1))) >> _LOG2_BITS_PER_LEVEL
+    )
+    return np.clip(levels, 0, NUM_LEVELS - 1).astype(np.uint8)
+
+
+def scale_of_level(level: ArrayLike) -> NDArray[np.float64]:
+    """Standard deviation of a level in steps; for estimates, not for coding."""
+    return np.exp2((np.asarray(level, np.float64) - LEVEL_OF_UNIT_SCALE) / LEVELS_PER_OCTAVE)
+
+
+def mean_of_offset(offset: ArrayLike) -> NDArray[np.float64]:
+    """Distance of the mean from its rounded value in steps, in [-1/2, 1/2); for estimates, not for coding."""
+    return (np.asarray(offset, np.float64) - CENTRED_OFFSET) / NUM_MEAN_OFFSETS

@@ -1,0 +1,52 @@
+"""Named tensors with JSON metadata: how models, checkpoints and decoded scenes are kept on disk.
+
+One safetensors file each; never pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from hemgs.core.errors import HemgsError
+from hemgs.core.files import atomic_path
+
+_META_KEY = "hemgs"
+
+
+@dataclass
+class Bundle:
+    """``tensors`` by name and JSON-able ``meta``. Models and decoded scenes of all methods have this form."""
+
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def save_bundle(path: Path, bundle: Bundle) -> None:
+    """Writes a bundle atomically; equal bundles give equal files."""
+    tensors = {name: bundle.tensors[name].detach().cpu().contiguous() for name in sorted(bundle.tensors)}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {_META_KEY: json.dumps(bundle.meta, sort_keys=True)})
+
+
+def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
+    """Reads a bundle.
+
+    Raises:
+        HemgsError: the file is missing, cut or not a bundle.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            meta = json.loads((file.metadata() or {})[_META_KEY])
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as fault:
+        raise HemgsError(
+            f"{path}: not a readable model file ({fault})", "delete it and run the step that makes it again"
+        ) from fault
+    return Bundle(tensors, meta)

@@ -1,0 +1,225 @@
+"""What a benchmark consists of: data sets, methods, rates, and the settings each fit is made with.
+
+Owns the meaning of the YAML files under ``workflow/config``: defaults, overrides, variants, selection, and the checks
+between files. Pure functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning
+is ``hemgs.core.dataset_config``'s and ``hemgs.core.method_config``'s, checks against schemas are
+``hemgs.core.schema``'s, and whether a method's class exists is ``hemgs.core.entries``'.
+
+Settings of a method are merged in this order, later ones winning: the method's file, the data set's
+``method_params`` (``all_methods``, then the method's own), the benchmark's ``method_params`` (likewise). A variant
+starts from the result for the method that it extends and adds, in the same order, what names the variant itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hemgs.core.dataset_config import DatasetConfig, SceneConfig, expand_path, load_dataset, load_datasets
+from hemgs.core.errors import ConfigError
+from hemgs.core.method_config import MethodConfig, Params, fit_rates, load_methods, with_rates
+from hemgs.core.schema import closest, load_yaml, validate
+from hemgs.core.types import Rate
+
+__all__ = [
+    "Benchmark",
+    "DatasetConfig",
+    "FitPlan",
+    "MethodConfig",
+    "SceneConfig",
+    "fits",
+    "load_benchmark",
+    "load_dataset",
+    "load_methods",
+    "resolve_params",
+]
+
+#: Key of ``method_params`` that applies to every method.
+ALL_METHODS = "all_methods"
+#: Tables that can be published; also the order they are shown in.
+TABLES = ("quality", "bdrate", "storage", "complexity")
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """One training and the bitstreams made of it.
+
+    Attributes:
+        fit: ``all`` for one model at every rate, the rate's id for one model per rate, ``single`` without rates.
+        params: settings over the method's defaults, sorted by name.
+    """
+
+    method: str
+    dataset: str
+    scene: str
+    fit: str
+    seed: int
+    rates: tuple[Rate, ...]
+    params: Params
+
+    @property
+    def path(self) -> str:
+        """Where the fit lies below ``results/models`` and ``results/points``."""
+        return f"{self.method}/{self.dataset}/{self.scene}/{self.fit}/s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The whole of what is to be run and published.
+
+    Attributes:
+        methods, datasets: the selected ones, in the order of the tables.
+        scenes: the selected ones, by data set, in the order of their files.
+        layers: ``method_params`` of the benchmark's own file.
+        visual: scenes that get a visual comparison, as ``(dataset, scene)``.
+    """
+
+    title: str
+    methods: Mapping[str, MethodConfig]
+    datasets: Mapping[str, DatasetConfig]
+    scenes: Mapping[str, tuple[SceneConfig, ...]]
+    seeds: tuple[int, ...]
+    layers: Mapping[str, Params]
+    tables: tuple[str, ...]
+    visual: tuple[tuple[str, str], ...]
+    variable_rate: tuple[str, ...]
+    partial: bool = False
+
+
+def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder: Path) -> Benchmark:
+    """Resolves a benchmark.
+
+    Args:
+        settings: the configuration, merged from ``origins`` and the command line.
+        origins: files that ``settings`` came from, for messages; later ones override earlier ones.
+        folder: holds ``datasets/`` and ``methods/``.
+
+    Raises:
+        ConfigError: any key, value or name that cannot be used; names the file it stands in.
+    """
+    for origin in origins:
+        load_yaml(origin)  # refuses keys given twice, which the merged settings no longer show
+    source = " + ".join(map(str, origins)) or "the command line"
+    validate(settings, "config", source)
+    folders = [folder, *(expand_path(extra, source) for extra in settings.get("extra_config", []))]
+    methods = load_methods(_yaml_files(folders, "methods"))
+    datasets = load_datasets(_yaml_files(folders, "datasets"))
+
+    run = settings["run"]
+    layers = settings.get("method_params", {})
+    _check_names(layers, {*methods, ALL_METHODS}, f"{source}: method_params", "method")
+    for dataset in datasets.values():
+        _check_names(dataset.method_params, {*methods, ALL_METHODS}, f"{dataset.file}: method_params", "method")
+    _check_names(settings.get("rates", {}), methods, f"{source}: rates", "method")
+    chosen_methods = _as_list(run["methods"])
+    _check_names(chosen_methods, methods, f"{source}: run.methods", "method")
+    chosen_datasets = _as_list(run["datasets"])
+    _check_names(chosen_datasets, datasets, f"{source}: run.datasets", "data set")
+    selected = {
+        name: with_rates(methods[name], settings["rates"][name], f"{source}: rates.{name}")
+        if name in settings.get("rates", {})
+        else methods[name]
+        for name in chosen_methods
+    }
+    scenes = _select_scenes(run.get("scenes"), [datasets[name] for name in chosen_datasets], source)
+    publish = settings.get("publish", {})
+    return Benchmark(
+        title=settings["title"],
+        methods=selected,
+        datasets={name: datasets[name] for name in chosen_datasets if name in scenes},
+        scenes=scenes,
+        seeds=tuple(run.get("seeds", (0,))),
+        layers=layers,
+        tables=tuple(publish.get("tables", TABLES)),
+        visual=_visual(publish.get("visual", []), scenes, datasets, source),
+        variable_rate=_variable_rate(publish.get("variable_rate"), selected, methods, source),
+        partial=settings.get("partial", False),
+    )
+
+
+def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
+    """Every training of the benchmark, by method, data set, scene, fit and seed."""
+    plans = []
+    for method in benchmark.methods.values():
+        for dataset, scenes in benchmark.scenes.items():
+            params = resolve_params(method, benchmark.datasets[dataset].method_params, benchmark.layers)
+            for scene in scenes:
+                for fit, rates in fit_rates(method).items():
+                    plans += [
+                        FitPlan(method.id, dataset, scene.id, fit, seed, rates, params) for seed in benchmark.seeds
+                    ]
+    return tuple(plans)
+
+
+def resolve_params(
+    method: MethodConfig, dataset_layers: Mapping[str, Params], benchmark_layers: Mapping[str, Params]
+) -> dict[str, Any]:
+    """Settings of a method over its code's defaults, sorted by name; see the module's text for who wins."""
+    resolved: dict[str, Any] = {}
+    for index, (name, params) in enumerate(method.layers):
+        resolved |= params
+        for layers in (dataset_layers, benchmark_layers):
+            if index == 0:
+                resolved |= layers.get(ALL_METHODS, {})
+            resolved |= layers.get(name, {})
+    return dict(sorted(resolved.items()))
+
+
+def _yaml_files(folders: Sequence[Path], kind: str) -> list[Path]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder", "check 'extra_config'")
+    return [path for folder in folders for path in sorted((folder / kind).glob("*.yaml"))]
+
+
+def _select_scenes(wanted: Any, datasets: Sequence[DatasetConfig], source: str) -> dict[str, tuple[SceneConfig, ...]]:
+    everything = {dataset.id: tuple(dataset.scenes.values()) for dataset in datasets}
+    if wanted is None:
+        return everything
+    names = set(_as_list(wanted))
+    known = {name for dataset, scenes in everything.items() for s in scenes for name in (s.id, f"{dataset}/{s.id}")}
+    _check_names(names, known, f"{source}: run.scenes", "scene of the selected data sets")
+    chosen = {
+        dataset: tuple(scene for scene in scenes if names & {scene.id, f"{dataset}/{scene.id}"})
+        for dataset, scenes in everything.items()
+    }
+    return {dataset: scenes for dataset, scenes in chosen.items() if scenes}
+
+
+def _visual(
+    wanted: Sequence[str],
+    scenes: Mapping[str, tuple[SceneConfig, ...]],
+    datasets: Mapping[str, DatasetConfig],
+    source: str,
+) -> tuple[tuple[str, str], ...]:
+    """Pairs to compare; a scene that exists but is not selected is left out, so that selections stay one key."""
+    known = {f"{dataset.id}/{scene}" for dataset in datasets.values() for scene in dataset.scenes}
+    _check_names(wanted, known, f"{source}: publish.visual", "scene")
+    selected = {(dataset, scene.id) for dataset, found in scenes.items() for scene in found}
+    pairs = [(name.partition("/")[0], name.partition("/")[2]) for name in wanted]
+    return tuple(pair for pair in pairs if pair in selected)
+
+
+def _variable_rate(
+    wanted: Sequence[str] | None,
+    selected: Mapping[str, MethodConfig],
+    known: Mapping[str, MethodConfig],
+    source: str,
+) -> tuple[str, ...]:
+    if wanted is None:
+        return tuple(name for name, method in selected.items() if method.kind == "all_rates")
+    _check_names(wanted, known, f"{source}: publish.variable_rate", "method")
+    return tuple(name for name in wanted if name in selected)
+
+
+def _check_names(names: Iterable[str], known: Iterable[str], where: str, what: str) -> None:
+    known = set(known)
+    for name in sorted(names):
+        if name not in known:
+            raise ConfigError(f"{where}: '{name}' is not a known {what}", closest(name, known))
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,131 @@
+"""Data sets as their files describe them.
+
+Owns the meaning of ``config/datasets/<id>.yaml``: scenes with their overrides applied, and paths with environment
+variables. Does not own pixels (``hemgs.data``) or the selection of scenes (``hemgs.core.config``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hemgs.core.errors import ConfigError
+from hemgs.core.schema import load_named
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """One scene with everything ``prepare_scene`` needs, overrides applied."""
+
+    dataset: str
+    id: str
+    label: str
+    source: Mapping[str, Any]  #: kind, local, path (inside local), images, sparse, procedural
+    protocol: Mapping[str, Any]
+    initial_points: Mapping[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the prepared scene, and nothing else: a change of it means preparing again."""
+        return {
+            "source": dict(self.source),
+            "protocol": dict(self.protocol),
+            "initial_points": dict(self.initial_points),
+        }
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """One file of ``config/datasets``."""
+
+    id: str
+    label: str
+    file: Path
+    scenes: Mapping[str, SceneConfig]
+    archives: tuple[Mapping[str, Any], ...]
+    method_params: Mapping[str, Mapping[str, Any]]
+    url: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
+def load_dataset(path: Path) -> DatasetConfig:
+    """Reads one data set file.
+
+    Raises:
+        ConfigError: unreadable, against the schema, or the id differs from the file's name.
+    """
+    data = load_named(Path(path), "dataset")
+    source = {key: value for key, value in data["source"].items() if key != "archives"}
+    scenes = {}
+    for scene_id, scene in data["scenes"].items():
+        scene = scene or {}
+        scenes[scene_id] = SceneConfig(
+            dataset=data["id"],
+            id=scene_id,
+            label=scene.get("label", scene_id),
+            source=_merged(source, {"path": scene.get("path", scene_id), **scene.get("source", {})}),
+            protocol=_merged(data["protocol"], scene.get("protocol", {})),
+            initial_points=_merged(data["initial_points"], scene.get("initial_points", {})),
+        )
+    return DatasetConfig(
+        id=data["id"],
+        label=data["label"],
+        file=Path(path),
+        scenes=scenes,
+        archives=tuple(data["source"].get("archives", ())),
+        method_params=data.get("method_params", {}),
+        url=data.get("url", ""),
+        licence=data.get("licence", ""),
+        citation=data.get("citation", ""),
+    )
+
+
+def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
+    """Reads data set files, by id.
+
+    Raises:
+        ConfigError: as :func:`load_dataset`; also where two files describe the same id.
+    """
+    datasets: dict[str, DatasetConfig] = {}
+    for path in files:
+        dataset = load_dataset(path)
+        if dataset.id in datasets:
+            raise ConfigError(
+                f"{path}: the data set '{dataset.id}' is also in {datasets[dataset.id].file}", "rename one of them"
+            )
+        datasets[dataset.id] = dataset
+    return datasets
+
+
+def expand_path(text: str, origin: str) -> Path:
+    """A path with ``${NAME}`` and ``${NAME:-fallback}`` replaced from the environment.
+
+    Raises:
+        ConfigError: a variable is not set and has no fallback; ``origin`` names where it stands.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, fallback = match.group(1), match.group(2)
+        found = os.environ.get(name) or fallback
+        if found is None:
+            raise ConfigError(
+                f"{origin}: '{text}' needs the environment variable {name}", f"set {name}, or write the folder itself"
+            )
+        return found
+
+    return Path(_VARIABLE.sub(value, text)).expanduser()
+
+
+def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides key by key; settings of the procedural scene, the only nested ones, likewise."""
+    merged = {**settings, **overrides}
+    if "procedural" in merged:
+        merged["procedural"] = {**settings.get("procedural", {}), **overrides.get("procedural", {})}
+    return merged

@@ -1,0 +1,85 @@
+"""The device a run computes on: choosing, seeding, waiting for it, its memory.
+
+Owns everything that differs between CPU and CUDA outside the renderer. Does not time anything (``core.timing``).
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from hemgs.core.errors import ConfigError, DeviceError
+from hemgs.core.timing import BYTES_PER_MIB, process_peak_mib, reset_process_peak
+
+#: What ``--device`` accepts.
+DEVICE_CHOICES = "auto, cpu, cuda, cuda:N"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device that ``name`` stands for.
+
+    Args:
+        name: ``auto`` (CUDA if there is a usable GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: another name.
+        DeviceError: no such GPU on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (":" in name and not index.isdecimal())):
+        raise ConfigError(f"device: {name!r} is not a device", f"use one of {DEVICE_CHOICES}")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"device {name!r} was asked for but torch {torch.__version__} sees no GPU",
+                "use --device cpu, or install a CUDA build of torch and check nvidia-smi",
+            )
+        if index and int(index) >= torch.cuda.device_count():
+            raise DeviceError(
+                f"device {name!r} was asked for but there are {torch.cuda.device_count()} GPUs",
+                "count GPUs from cuda:0",
+            )
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the global generators of Python, numpy and torch (all devices).
+
+    Raises:
+        ConfigError: ``seed`` is not in 0 .. 2^32 - 1, the range numpy takes.
+    """
+    if not 0 <= seed < 1 << 32:
+        raise ConfigError(f"seed: {seed} is out of range", "give a whole number from 0 to 4294967295")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until all work given to the device is done, so that a clock read next is honest."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts a new measurement of :func:`peak_memory_mib`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        reset_process_peak()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak since :func:`reset_peak_memory`: on CUDA what torch had allocated, on the CPU the process's resident set."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / BYTES_PER_MIB
+    return process_peak_mib()
+
+
+def device_label(device: torch.device) -> str:
+    """Name of the device for tables: the GPU's model, or ``cpu``."""
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "cpu"

@@ -1,0 +1,152 @@
+"""Methods and variants as their files describe them.
+
+Owns the meaning of ``config/methods/<id>.yaml``: what extends what, and which rates a method is run at. Does not own
+the settings of data sets or of a benchmark over a method's (``hemgs.core.config``), nor whether the method's class
+exists (``hemgs.core.entries``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hemgs.core.errors import ConfigError
+from hemgs.core.schema import closest, load_named
+from hemgs.core.types import SINGLE_RATE, FitKind, Rate
+
+#: Fit id of a model that serves every rate.
+ALL_RATES_FIT = "all"
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """One file of ``config/methods``, with what it extends filled in.
+
+    Attributes:
+        base: id of the method with the entry; equals ``id`` unless this is a variant.
+        layers: ``(id, params)`` from the base to this one, as their files say.
+    """
+
+    id: str
+    label: str
+    file: Path
+    base: str
+    entry: str
+    kind: FitKind
+    rates: tuple[Rate, ...]
+    layers: tuple[tuple[str, Params], ...]
+    citation: str = ""
+    color: str | None = None
+    marker: str | None = None
+
+    @property
+    def variant(self) -> str:
+        """The variant's id, or an empty text for a method itself."""
+        return "" if self.id == self.base else self.id
+
+
+def load_methods(files: Iterable[Path]) -> dict[str, MethodConfig]:
+    """Reads method files and resolves what extends what.
+
+    Raises:
+        ConfigError: against the schema, an unknown or circular ``extends``, rates that do not fit the kind.
+    """
+    raw: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in files:
+        data = load_named(path, "method")
+        if data["id"] in raw:
+            raise ConfigError(
+                f"{path}: the method '{data['id']}' is also in {raw[data['id']][0]}", "rename one of them"
+            )
+        raw[data["id"]] = (path, data)
+    return {method: _method(method, raw) for method in raw}
+
+
+def fit_rates(method: MethodConfig) -> dict[str, tuple[Rate, ...]]:
+    """The fits of a method and the rates each of them serves."""
+    if method.kind == "all_rates":
+        return {ALL_RATES_FIT: method.rates}
+    return {rate.id: (rate,) for rate in method.rates}
+
+
+def with_rates(method: MethodConfig, spec: Any, origin: str) -> MethodConfig:
+    """The method at other rates; ``spec`` as for :func:`parse_rates`.
+
+    Raises:
+        ConfigError: the method has no rate knob, or as :func:`parse_rates`.
+    """
+    if method.kind == "single":
+        raise ConfigError(f"{origin}: '{method.id}' is of kind single and has no rates", "remove them")
+    return dataclasses.replace(method, rates=parse_rates(spec, origin))
+
+
+def parse_rates(spec: Any, origin: str) -> tuple[Rate, ...]:
+    """Rates from a list of λ, or from ``start``, ``stop`` and ``step``; ascending.
+
+    Raises:
+        ConfigError: a λ that is not a positive number, is given twice, or a ``stop`` that the steps miss.
+    """
+    if isinstance(spec, Mapping):
+        # Decimal arithmetic: 0.001 + 0.0002 must be the number that a reader would type, since ids come from it.
+        start, stop, step = (Decimal(str(spec[key])) for key in ("start", "stop", "step"))
+        if stop < start or (stop - start) % step != 0:
+            raise ConfigError(
+                f"{origin}: steps of {step} from {start} do not end at {stop}", "choose a stop that is start + n * step"
+            )
+        values = [float(start + step * index) for index in range(int((stop - start) / step) + 1)]
+    else:
+        values = list(spec)
+    for value in values:
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise ConfigError(f"{origin}: λ cannot be {value!r}", "give positive numbers")
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ConfigError(f"{origin}: λ {twice[0]} is given twice", "give each rate once")
+    return tuple(Rate.of(value) for value in sorted(values))
+
+
+def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> MethodConfig:
+    chain = [name]
+    while extends := raw[chain[-1]][1].get("extends"):
+        path = raw[chain[-1]][0]
+        if extends not in raw:
+            raise ConfigError(f"{path}: extends the unknown method '{extends}'", closest(extends, raw))
+        if extends in chain:
+            raise ConfigError(f"{path}: '{name}' extends itself by way of '{extends}'", "break the circle")
+        chain.append(extends)
+    chain.reverse()
+    path, own = raw[name]
+    base_path, base = raw[chain[0]]
+    for key in ("entry", "kind"):
+        if key not in base:
+            raise ConfigError(f"{base_path}: lacks '{key}'", "add it, or say which method it 'extends'")
+        if name != chain[0] and key in own:
+            raise ConfigError(f"{path}: '{key}' belongs to '{chain[0]}', which it extends", f"remove '{key}'")
+    inherited: dict[str, Any] = {}
+    for link in chain:
+        inherited |= raw[link][1]
+    method = MethodConfig(
+        id=name,
+        label=own["label"],
+        file=path,
+        base=chain[0],
+        entry=base["entry"],
+        kind=base["kind"],
+        rates=(SINGLE_RATE,),
+        layers=tuple((link, raw[link][1].get("params", {})) for link in chain),
+        citation=inherited.get("citation", ""),
+        color=own.get("color"),
+        marker=own.get("marker"),
+    )
+    if method.kind == "single" and "rates" not in inherited:
+        return method
+    if "rates" not in inherited:
+        raise ConfigError(f"{path}: a method of kind {method.kind} lacks 'rates'", "list the λ to encode at")
+    return with_rates(method, inherited["rates"], f"{path}: rates")

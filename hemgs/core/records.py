@@ -1,0 +1,328 @@
+"""The rows of ``points.csv`` and ``views.csv``: their columns, and files of them.
+
+Owns the one list of columns that the runner writes, the analysis reads and the schema documents. Does not own any
+figure in them, and knows nothing of torch or pandas.
+
+A value that could not be computed is ``None`` in memory and the text ``not available`` in the file; it is never a
+number, and NaN is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hemgs.core.errors import HemgsError
+from hemgs.core.files import write_text
+
+#: Raised by one whenever a column is added, removed or changes its meaning.
+SCHEMA_VERSION = 1
+#: What a cell says when its value could not be computed.
+NOT_AVAILABLE = "not available"
+#: ``ok``: every required figure was measured; ``failed``: ``reason`` says what went wrong; ``skipped``: not attempted.
+STATUSES = ("ok", "failed", "skipped")
+
+DType = Literal["text", "int", "float"]
+Value = str | int | float | None
+Row = Mapping[str, Value]
+
+
+class RecordError(HemgsError):
+    """A table of results that is altered, of another version, or does not add up."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: as in the header; ends in its unit where it has one (``_s``, ``_mib``) or begins with it (``bytes_``).
+        dtype: ``text``, ``int`` or ``float``.
+        unit: for print; empty for ids, counts and texts.
+        description: one line.
+        required: must hold a value in a row whose status is ``ok``.
+    """
+
+    name: str
+    dtype: DType
+    unit: str
+    description: str
+    required: bool = False
+
+
+#: Sections of a bitstream, in the order of the storage table; ``other`` is whatever has no name of its own.
+SECTION_NAMES = (
+    "container",
+    "settings",
+    "locations",
+    "masks",
+    "hash_grid",
+    "networks",
+    "features",
+    "scalings",
+    "offsets",
+    "colors",
+    "opacities",
+    "rotations",
+    "other",
+)
+_SECTION_TEXTS = {
+    "container": "header, section table and checksums",
+    "settings": "bounds, counts, rate, hyper-parameters the decoder needs",
+    "locations": "positions of anchors or Gaussians",
+    "masks": "which offsets of an anchor exist",
+    "hash_grid": "binary hash grid of the hyperprior",
+    "networks": "weights of every network stored with the scene",
+    "features": "anchor features",
+    "scalings": "scalings of anchors or Gaussians",
+    "offsets": "offsets of an anchor's Gaussians",
+    "colors": "spherical harmonics or other colours",
+    "opacities": "opacities",
+    "rotations": "rotations",
+    "other": "sections with no column of their own",
+}
+SECTION_COLUMNS = tuple(f"bytes_{name}" for name in SECTION_NAMES)
+#: Quality columns; also the columns of ``hemgs.metrics.suite.MetricSuite``.
+QUALITY_COLUMNS = ("psnr", "ssim", "lpips_vgg_unit", "lpips_vgg", "lpips_squeeze")
+
+_QUALITY = (
+    Column("psnr", "float", "dB", "peak signal-to-noise ratio of 8-bit views, peak 1", required=True),
+    Column(
+        "ssim", "float", "", "structural similarity, 11 x 11 Gaussian window, sigma 1.5, zero padding", required=True
+    ),
+    Column("lpips_vgg_unit", "float", "", "LPIPS with VGG-16 on [0, 1] input, not rescaled: the papers' convention"),
+    Column("lpips_vgg", "float", "", "LPIPS with VGG-16 on input rescaled to [-1, 1]"),
+    Column("lpips_squeeze", "float", "", "LPIPS with SqueezeNet 1.1 on input rescaled to [-1, 1]"),
+)
+_IDENTITY = (
+    Column("schema_version", "int", "", "version of this list of columns", required=True),
+    Column("method", "text", "", "method id", required=True),
+    Column("variant", "text", "", "variant id; empty for the method itself"),
+)
+_FIT = (
+    Column("dataset", "text", "", "dataset id", required=True),
+    Column("scene", "text", "", "scene id", required=True),
+    Column("fit", "text", "", "which trained model: `all` when one serves every rate, else the rate id", required=True),
+    Column("seed", "int", "", "seed of the training", required=True),
+    Column("rate", "text", "", "rate id, such as `lmbda_0.0020` or `single`", required=True),
+)
+
+#: Columns of ``points.csv``: one row per rate, quality averaged over the test views.
+POINT_COLUMNS: tuple[Column, ...] = (
+    *_IDENTITY,
+    Column("label", "text", "", "the method's name in print", required=True),
+    *_FIT,
+    Column("lmbda", "float", "", "rate–distortion trade-off; not available for methods without a rate knob"),
+    Column("iterations", "int", "", "training iterations spent, base model included", required=True),
+    Column("status", "text", "", f"one of {', '.join(STATUSES)}", required=True),
+    Column("reason", "text", "", "why the status is not ok, or why a figure is not available"),
+    Column("bytes_total", "int", "B", "length of the one file that the decoder opens", required=True),
+    *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in SECTION_NAMES),
+    Column("estimated_bits", "float", "bit", "ideal code length of the entropy-coded sections under their model"),
+    Column("coded_bits", "int", "bit", "bits that the entropy-coded sections take in the file"),
+    *_QUALITY,
+    Column("num_views", "int", "", "test views measured", required=True),
+    Column("num_anchors", "int", "", "anchors in the decoded model; not available for methods without anchors"),
+    Column("num_gaussians", "int", "", "Gaussians in the decoded model"),
+    Column("train_s", "float", "s", "wall time of training, resumed parts added up"),
+    Column("encode_s", "float", "s", "wall time of encoding, file writing included"),
+    Column("decode_s", "float", "s", "wall time from opening the file to a model ready to render"),
+    Column("render_s", "float", "s", "wall time to render one test view: median, after a warm-up"),
+    Column("fps", "float", "1/s", "1 / render_s"),
+    Column("train_peak_mib", "float", "MiB", "peak memory of training on the device"),
+    Column("encode_peak_mib", "float", "MiB", "peak memory of encoding on the device"),
+    Column("decode_peak_mib", "float", "MiB", "peak memory of decoding on the device"),
+    Column("code_version", "text", "", "version of the package, with commit where known", required=True),
+    Column("code_fingerprint", "text", "", "hash of the source files that decide the result"),
+    Column("config_hash", "text", "", "hash of the method's and dataset's settings"),
+    Column("scene_hash", "text", "", "hash of the scene's pixels, cameras and points"),
+    Column("bitstream_sha256", "text", "", "SHA-256 of the decoded file"),
+    Column("hardware", "text", "", "processor or GPU model"),
+    Column("device", "text", "", "torch device that trained, such as `cpu` or `cuda`"),
+    Column("torch_version", "text", "", "version of torch"),
+)
+
+#: Columns of ``views.csv``: one row per rate and test view.
+VIEW_COLUMNS: tuple[Column, ...] = (
+    *_IDENTITY,
+    *_FIT,
+    Column("view", "text", "", "view name", required=True),
+    Column("width", "int", "px", "width of the view", required=True),
+    Column("height", "int", "px", "height of the view", required=True),
+    *_QUALITY,
+    Column("render_s", "float", "s", "wall time to render this view"),
+)
+
+
+def blank_row(columns: Sequence[Column] = POINT_COLUMNS) -> dict[str, Value]:
+    """A row with this version, no section bytes, empty texts and nothing measured; fill in and write."""
+    row: dict[str, Value] = {column.name: "" if column.dtype == "text" else None for column in columns}
+    row["schema_version"] = SCHEMA_VERSION
+    row.update({name: 0 for name in SECTION_COLUMNS if name in row})
+    return row
+
+
+def mean_quality(views: Sequence[Row]) -> dict[str, float | None]:
+    """Quality of a point from its views: the mean where every view has a value, ``None`` where one has not."""
+    means: dict[str, float | None] = {}
+    for name in QUALITY_COLUMNS:
+        values = [view[name] for view in views]
+        numbers = [float(value) for value in values if value is not None]
+        means[name] = math.fsum(numbers) / len(numbers) if values and len(numbers) == len(values) else None
+    return means
+
+
+def check_row(row: Row, columns: Sequence[Column] = POINT_COLUMNS, where: str = "row") -> None:
+    """Raises unless a row has exactly these columns, each of its type, and adds up.
+
+    Raises:
+        RecordError: a column is unknown, missing or of the wrong type; NaN; a required figure is absent though the
+            status is ``ok``; sections do not add up to ``bytes_total``.
+    """
+    if row.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise RecordError(
+            f"{where}: schema version {row['schema_version']!r}, this program reads {SCHEMA_VERSION}",
+            "make the file again with this version",
+        )
+    _check_names(row, columns, where)
+    for column in columns:
+        _check_value(row[column.name], column, where)
+    status = row.get("status", "ok")
+    if status not in STATUSES:
+        raise RecordError(f"{where}: status {status!r}", f"use one of {', '.join(STATUSES)}")
+    if status != "ok":
+        if not row["reason"]:
+            raise RecordError(f"{where}: status {status!r} without a reason", "say in `reason` what went wrong")
+        return
+    if absent := [column.name for column in columns if column.required and row[column.name] in (None, "")]:
+        raise RecordError(f"{where}: status ok but no value for {', '.join(absent)}", "set status and reason instead")
+    if "bytes_container" in row and isinstance(row["bytes_total"], int):
+        total = sum(int(row[name] or 0) for name in SECTION_COLUMNS)
+        if total != row["bytes_total"]:
+            raise RecordError(
+                f"{where}: sections add up to {total} bytes, the file has {row['bytes_total']}",
+                "count every section; what has no column belongs in bytes_other",
+            )
+
+
+def _check_names(names: Iterable[str], columns: Sequence[Column], where: str) -> None:
+    found, expected = set(names), [column.name for column in columns]
+    if unknown := sorted(found - set(expected)):
+        raise RecordError(f"{where}: unknown columns {', '.join(unknown)}", "write only columns of hemgs.core.records")
+    if missing := [name for name in expected if name not in found]:
+        raise RecordError(f"{where}: missing columns {', '.join(missing)}", "start from blank_row()")
+
+
+def _check_value(value: Value, column: Column, where: str) -> None:
+    kinds: dict[DType, tuple[type, ...]] = {"text": (str,), "int": (int,), "float": (float, int)}
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, kinds[column.dtype]):
+        raise RecordError(f"{where}: {column.name} is {value!r}, expected {column.dtype}", "convert it before writing")
+    if isinstance(value, float) and math.isnan(value):
+        raise RecordError(f"{where}: {column.name} is NaN", "use None and give the reason")
+    if isinstance(value, (int, float)) and value < 0 and column.name.startswith(("bytes_", "num_")):
+        raise RecordError(f"{where}: {column.name} is {value}", "counts and sizes are not negative")
+
+
+def write_points(path: Path, rows: Iterable[Row]) -> None:
+    """Writes ``points.csv`` atomically, in the given order. Raises ``RecordError`` as :func:`check_row` does."""
+    write_rows(path, rows, POINT_COLUMNS)
+
+
+def read_points(path: Path) -> list[dict[str, Value]]:
+    """Reads and checks ``points.csv``; ``not available`` becomes ``None``.
+
+    Raises:
+        RecordError: as :func:`check_row`; also where a number cannot be read or the file is missing.
+    """
+    return read_rows(path, POINT_COLUMNS)
+
+
+def write_views(path: Path, rows: Iterable[Row]) -> None:
+    """Writes ``views.csv`` atomically. Raises ``RecordError`` as :func:`check_row` does."""
+    write_rows(path, rows, VIEW_COLUMNS)
+
+
+def read_views(path: Path) -> list[dict[str, Value]]:
+    """Reads and checks ``views.csv``; as :func:`read_points`."""
+    return read_rows(path, VIEW_COLUMNS)
+
+
+def format_value(value: Value) -> str:
+    """The cell of a value; floats with all digits that matter and no more."""
+    if value is None:
+        return NOT_AVAILABLE
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def parse_value(cell: str, column: Column) -> Value:
+    """The value of a cell. Raises ``ValueError`` where the text is no such number."""
+    if cell == NOT_AVAILABLE:
+        return None
+    if column.dtype == "text":
+        return cell
+    return int(cell) if column.dtype == "int" else float(cell)
+
+
+def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
+    """Writes any table of checked rows atomically; the analysis keeps its summaries in the same form."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for number, row in enumerate(rows, start=1):
+        check_row(row, columns, f"{path}, row {number}")
+        writer.writerow([format_value(row[column.name]) for column in columns])
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
+    """Reads what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does."""
+    by_name = {column.name: column for column in columns}
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise RecordError(f"{path} cannot be read: {fault}", "make the file again") from fault
+    header, lines = (table[0], table[1:]) if table else ([], [])
+    rows = []
+    for number, cells in enumerate(lines, start=1):
+        where = f"{path}, row {number}"
+        if len(cells) != len(header):
+            raise RecordError(f"{where}: {len(cells)} cells under {len(header)} columns", "make the file again")
+        row: dict[str, Value] = {}
+        for name, cell in zip(header, cells, strict=True):
+            try:
+                row[name] = parse_value(cell, by_name[name]) if name in by_name else cell
+            except ValueError as fault:
+                raise RecordError(f"{where}: {name} is {cell!r}, no number", "make the file again") from fault
+        check_row(row, columns, where)
+        rows.append(row)
+    if not rows:
+        _check_names(header, columns, f"{path}, header")
+    return rows
+
+
+def points_schema() -> dict[str, Any]:
+    """JSON schema of one typed row of ``points.csv``; ``workflow/schemas/points.schema.yaml`` holds the same."""
+    kinds: dict[DType, str] = {"text": "string", "int": "integer", "float": "number"}
+    properties: dict[str, Any] = {}
+    for column in POINT_COLUMNS:
+        unit = f" [{column.unit}]" if column.unit else ""
+        properties[column.name] = {"type": [kinds[column.dtype], "null"], "description": column.description + unit}
+    properties["schema_version"]["const"] = SCHEMA_VERSION
+    properties["status"]["enum"] = list(STATUSES)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One row of points.csv",
+        "description": f"The text `{NOT_AVAILABLE}` in the CSV is null here.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": [column.name for column in POINT_COLUMNS],
+        "properties": properties,
+    }

@@ -1,0 +1,169 @@
+"""The nouns of the project as plain data: cameras, views, scenes, rates, sections.
+
+Owns the meaning of their fields. Does not own reading or writing them (``hemgs.data``, ``hemgs.coding``) and
+knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Spatial learning rates scale with this multiple of the camera rig's radius (3DGS, arXiv 2308.04079, released code).
+EXTENT_MARGIN = 1.1
+
+Split = Literal["train", "test"]
+FitKind = Literal["single", "per_rate", "all_rates", "post"]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with OpenCV axes (x right, y down, z forward).
+
+    Attributes:
+        name: the view's name, unique in its scene.
+        width, height: image size in pixels.
+        fx, fy: focal lengths in pixels.
+        cx, cy: principal point in pixels; pixel centres lie at half-integers.
+        world_to_camera: ``[4, 4] float64`` rigid transform.
+    """
+
+    name: str
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    world_to_camera: NDArray[np.float64]
+
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """Camera centre in world coordinates, ``[3] float64``."""
+        rotation, translation = self.world_to_camera[:3, :3], self.world_to_camera[:3, 3]
+        return -rotation.T @ translation
+
+    @property
+    def intrinsics(self) -> NDArray[np.float64]:
+        """Calibration matrix ``[3, 3] float64``."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class View:
+    """One image of a scene: where it was taken from and which split it belongs to."""
+
+    camera: Camera
+    file: str  #: path of the image, relative to the scene's folder
+    split: Split
+    sha256: str  #: of the prepared image file
+
+    @property
+    def name(self) -> str:
+        return self.camera.name
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prepared scene: what every method trains on and is measured against.
+
+    Attributes:
+        root: folder that holds ``scene.json``.
+        dataset, scene: ids.
+        views: sorted by name.
+        points: ``[N, 3] float32`` initial points in world coordinates.
+        point_colors: ``[N, 3] uint8``.
+        background: RGB in [0, 1] behind everything.
+        protocol: resize policy, split rule, background as applied, for provenance.
+        hash: identifies pixels, cameras and points together.
+        read_image: gives a view's image, ``[H, W, 3] float32`` in [0, 1].
+    """
+
+    root: Path
+    dataset: str
+    scene: str
+    views: tuple[View, ...]
+    points: NDArray[np.float32]
+    point_colors: NDArray[np.uint8]
+    background: tuple[float, float, float]
+    protocol: Mapping[str, Any]
+    hash: str
+    read_image: Callable[[View], NDArray[np.float32]] = field(repr=False, compare=False)
+
+    def split(self, name: Split) -> tuple[View, ...]:
+        """The views of one split, sorted by name."""
+        return tuple(view for view in self.views if view.split == name)
+
+    @property
+    def extent(self) -> float:
+        """Radius of the training cameras about their centroid, times :data:`EXTENT_MARGIN`, world units."""
+        centers = np.stack([view.camera.center for view in self.split("train")])
+        return EXTENT_MARGIN * float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One operating point of a method.
+
+    ``id`` is what paths and tables use (``lmbda_0.0020``, or ``single`` for a method without a rate knob);
+    ``lmbda`` is the number, absent for ``single``.
+    """
+
+    id: str
+    lmbda: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.lmbda is not None and not (math.isfinite(self.lmbda) and self.lmbda > 0):
+            raise ValueError(f"lmbda must be a positive number, not {self.lmbda!r}")
+
+    @staticmethod
+    def of(lmbda: float) -> Rate:
+        """The rate of a λ; four decimals where they suffice, more where they do not."""
+        text = f"{lmbda:.4f}"
+        return Rate(f"lmbda_{text if float(text) == lmbda else repr(float(lmbda))}", float(lmbda))
+
+
+#: The only rate of a method without a rate knob.
+SINGLE_RATE = Rate("single")
+
+
+@dataclass(frozen=True)
+class SectionTable:
+    """Bytes of a bitstream by section, in file order; they add up to the file's length.
+
+    ``estimated_bits`` holds, for the entropy-coded sections, the ideal code length under the model that coded
+    them, so that the coder's overhead can be read off.
+    """
+
+    sections: Mapping[str, int]
+    estimated_bits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.sections.values())
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """What the workflow and the tables must know of a method before running it.
+
+    Attributes:
+        id: lower snake_case; equals its folder, YAML and package name.
+        label: for print.
+        kind: ``single`` (no rate knob), ``per_rate`` (one training per rate), ``all_rates`` (one model serves
+            every rate), ``post`` (starts from another method's model).
+        needs: subset of {``points``, ``base_model``, ``assets``}.
+        attributes: what a bitstream of this method codes, for the storage table.
+    """
+
+    id: str
+    label: str
+    kind: FitKind
+    needs: tuple[str, ...] = ("points",)
+    attributes: tuple[str, ...] = ()

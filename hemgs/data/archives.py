@@ -1,0 +1,201 @@
+"""Where a scene's capture lies: a local folder, a local archive, or an archive to be fetched first.
+
+Owns that search and safe extraction (only the wanted folder, no path that leads out, no links, no bombs). Does not own
+the network (``download``) nor what is inside a capture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import posixpath
+import re
+import stat
+import tarfile
+import urllib.parse
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from hemgs.core.dataset_config import expand_path
+from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.events import EventLog
+from hemgs.data.capture import name_list
+from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.folders import staged_folder
+from hemgs.data.settings import SceneSettings
+
+#: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
+MAX_UNPACKED_BYTES = 64 << 30
+MAX_EXPANSION = 200
+MAX_FILES = 200_000
+#: Archives smaller than this are measured against it, so that a small archive of text is no bomb.
+_SMALL_ARCHIVE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+#: What damaged, encrypted or unknown archives raise.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: EventLog) -> Path:
+    """The folder of a scene's capture, fetched and unpacked where need be.
+
+    Looked for in ``source.local`` (a folder, or an archive). If it is not there and ``source.archives`` are declared,
+    those that hold the scene are fetched into ``archives`` and the scene's folder is unpacked into ``source.local``.
+
+    Args:
+        archives: folder where archives are kept once fetched.
+        scratch: temporary folder, for a scene out of a local archive.
+
+    Raises:
+        ConfigError: ``source.local`` is missing, or names an unset variable or a path that does not exist.
+        SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
+        DeviceError: the disk is full.
+    """
+    source = settings.source
+    if "local" in source:
+        local = expand_path(source["local"], f"dataset {settings.dataset}: source.local")
+    elif source.get("archives"):
+        local = archives / settings.dataset
+    else:
+        raise ConfigError(
+            f"dataset {settings.dataset} has no source.local", "set it to the folder that holds the scenes"
+        )
+    if local.is_file():
+        return unpack(local, settings.path, scratch / "unpacked")
+    folder = local / settings.path
+    if folder.is_dir():
+        return folder
+    remotes = [
+        entry for entry in source.get("archives") or () if settings.scene in entry.get("scenes", (settings.scene,))
+    ]
+    if not remotes:
+        raise ConfigError(
+            f"dataset {settings.dataset}: the capture {folder} of scene {settings.scene!r} does not exist",
+            "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
+        )
+    for entry in remotes:
+        target = archives / archive_name(entry["url"])
+        events.write("fetch", file=str(target), url=entry["url"])
+        fetch(_remote_file(entry), target, events)
+        unpack(target, settings.path, folder)
+    return folder
+
+
+def archive_name(url: str) -> str:
+    """File name for an address: its last part where that is an archive's name, else a digest of the address."""
+    last = posixpath.basename(urllib.parse.urlsplit(url).path)
+    if last.lower().endswith(_SUFFIXES) and re.fullmatch(r"[\w][\w.+-]*", last):
+        return last
+    return hashlib.sha256(url.encode()).hexdigest()[:16] + ".archive"
+
+
+def unpack(archive: Path, member_folder: str, target: Path) -> Path:
+    """Extracts one folder of a zip or tar file as ``target``, which appears whole or not at all.
+
+    Args:
+        member_folder: folder inside the archive, ``.`` for all of it.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        SceneError: not an archive, damaged, without that folder, or with members that are not safe to extract.
+        DeviceError: the disk is full.
+    """
+    prefix = posixpath.normpath(member_folder)
+    with staged_folder(target) as stage:
+        try:
+            num_files = _extract(archive, prefix, stage.path)
+        except _DAMAGE as fault:
+            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
+        if num_files == 0:
+            raise SceneError(
+                f"archive {archive} has no files in the folder {member_folder!r}; its folders are {_folders(archive)}",
+                "set scenes.<id>.path to the scene's folder inside the archive",
+            )
+        stage.publish()
+    return target
+
+
+def _extract(archive: Path, prefix: str, folder: Path) -> int:
+    budget = min(MAX_UNPACKED_BYTES, MAX_EXPANSION * max(archive.stat().st_size, _SMALL_ARCHIVE_BYTES))
+    num_files = 0
+    for name, content in _members(archive, prefix):
+        num_files += 1
+        if num_files > MAX_FILES:
+            raise _unsafe(archive, f"more than {MAX_FILES} files")
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content, path.open("xb") as file:
+            while chunk := content.read(_CHUNK_BYTES):
+                budget -= len(chunk)
+                if budget < 0:
+                    raise _unsafe(archive, "members that unpack to an implausible size")
+                file.write(chunk)
+    return num_files
+
+
+def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """The files under ``prefix``: their names relative to it, and their contents opened."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            for info in file.infolist():
+                name = _wanted(archive, info.filename, prefix)
+                if name is None or info.is_dir():
+                    continue
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise _unsafe(archive, f"the link {info.filename!r}")
+                yield name, file.open(info)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = _wanted(archive, member.name, prefix)
+                if name is None or member.isdir():
+                    continue
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None:
+                    raise _unsafe(archive, f"{member.name!r}, a link or a device")
+                yield name, content
+    else:
+        raise SceneError(f"{archive} is neither a zip nor a tar file", "delete it and fetch it again")
+
+
+def _wanted(archive: Path, member: str, prefix: str) -> str | None:
+    """A member's path relative to ``prefix``, ``None`` if it lies elsewhere in the archive."""
+    clean = posixpath.normpath(member.replace("\\", "/"))
+    if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean or re.match(r"[A-Za-z]:", clean):
+        raise _unsafe(archive, f"the path {member!r}, which leads out of it")
+    if prefix == ".":
+        return clean
+    return clean[len(prefix) + 1 :] if clean.startswith(prefix + "/") else None
+
+
+def _folders(archive: Path) -> str:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            names: Iterable[str] = file.namelist()
+    else:
+        with tarfile.open(archive) as tar:
+            names = tar.getnames()
+    return name_list(sorted({posixpath.dirname(name.rstrip("/")) or "." for name in names}))
+
+
+def _unsafe(archive: Path, what: str) -> SceneError:
+    return SceneError(
+        f"archive {archive} holds {what}; nothing was unpacked", "get the archive from its official source"
+    )
+
+
+def _remote_file(entry: Mapping[str, Any]) -> RemoteFile:
+    return RemoteFile((entry["url"], *entry.get("mirrors", ())), entry.get("size_bytes"), entry.get("sha256"))

@@ -1,0 +1,140 @@
+"""What a reader of captures hands over: posed images as they lie on disk, and initial points.
+
+Owns the checks that hold for every capture format (poses, intrinsics, paths). Does not own file formats, pixels, splits
+or resizing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.core.errors import SceneError
+from hemgs.core.types import Camera, Split
+
+#: Largest deviation of RᵀR from identity that still counts as a rotation (single-precision poses stay below 1e-5).
+ROTATION_TOLERANCE = 1e-3
+#: File names listed in one message before the rest is only counted.
+LISTED_NAMES = 3
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """One posed image of a capture.
+
+    Attributes:
+        camera: its ``name`` is the view's name (unique, without suffix); its size is that of the stored image.
+        image: file on disk.
+        split: the split the capture itself declares, or ``None``.
+    """
+
+    camera: Camera
+    image: Path
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture as read: views sorted by name, and points where the capture has them.
+
+    Attributes:
+        root: folder the capture was read from, for messages.
+        points: ``[N, 3] float64`` world coordinates, or ``None`` for a capture without points.
+        colors: ``[N, 3] uint8``, or ``None``.
+    """
+
+    root: Path
+    views: tuple[SourceView, ...]
+    points: NDArray[np.float64] | None = None
+    colors: NDArray[np.uint8] | None = None
+
+
+def view_names(files: Sequence[str]) -> list[str]:
+    """Unique view names for image files named relative to their folder: folders joined by ``_``, suffix dropped.
+
+    The suffix is kept (with ``_``) for all if two files would otherwise share a name.
+
+    Raises:
+        SceneError: the names are not unique even so.
+    """
+    flat = [file.removeprefix("./").replace("\\", "/").replace("/", "_") for file in files]
+    names = [os.path.splitext(name)[0] for name in flat]
+    if len(set(names)) < len(names):
+        names = [name.replace(".", "_") for name in flat]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise SceneError(
+            f"several images share the view name {name_list(twice)}",
+            "give every image of the capture a name of its own",
+        )
+    return names
+
+
+def path_inside(root: Path, relative: str, source: Path) -> Path:
+    """A file that ``source`` names relative to ``root``.
+
+    Raises:
+        SceneError: the name leads out of ``root``.
+    """
+    clean = os.path.normpath(relative.replace("\\", "/"))
+    if os.path.isabs(clean) or clean == ".." or clean.startswith("../") or "\0" in clean:
+        raise SceneError(
+            f"{source} names the image {relative!r}, which lies outside {root}", "name images relative to the capture"
+        )
+    return root / clean
+
+
+def check_images_exist(images: Sequence[Path], source: Path, fix: str) -> None:
+    """Raises SceneError, with a few names and the count, if images that ``source`` names are not there."""
+    missing = [image for image in images if not image.is_file()]
+    if missing:
+        raise SceneError(
+            f"{source} names {len(missing)} of {len(images)} images that do not exist: {name_list(map(str, missing))}",
+            fix,
+        )
+
+
+def check_camera(camera: Camera, source: Path) -> Camera:
+    """Returns a camera whose pose is a finite rigid transform and whose intrinsics are usable.
+
+    Raises:
+        SceneError: names ``source``, the view and the value that is wrong.
+    """
+    where = f"{source}: image {camera.name!r}"
+    pose = camera.world_to_camera
+    if not np.isfinite(pose).all():
+        raise SceneError(
+            f"{where} has a pose with values that are not finite",
+            "remove the image from the model or register it again",
+        )
+    rotation = pose[:3, :3]
+    deviation = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
+    if deviation > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+        raise SceneError(
+            f"{where} has a pose that is not a rotation and a translation (RᵀR deviates from identity by "
+            f"{deviation:.3g}, determinant {np.linalg.det(rotation):.3g})",
+            "remove scale, shear and mirroring from the pose",
+        )
+    if not np.array_equal(pose[3], [0.0, 0.0, 0.0, 1.0]):
+        raise SceneError(f"{where} has a pose whose last row is {pose[3].tolist()}", "the last row must be 0 0 0 1")
+    numbers = (camera.fx, camera.fy, camera.cx, camera.cy)
+    if not np.isfinite(numbers).all() or camera.fx <= 0 or camera.fy <= 0:
+        raise SceneError(
+            f"{where} has the intrinsics fx, fy, cx, cy = {numbers}",
+            "focal lengths must be positive, all of them finite",
+        )
+    if camera.width <= 0 or camera.height <= 0:
+        raise SceneError(f"{where} has the size {camera.width}x{camera.height}", "both sides must be positive")
+    return camera
+
+
+def name_list(names: Iterable[str]) -> str:
+    """A few names and how many more there are."""
+    items = list(names)
+    text = ", ".join(items[:LISTED_NAMES])
+    return text if len(items) <= LISTED_NAMES else f"{text} and {len(items) - LISTED_NAMES} more"

@@ -1,0 +1,129 @@
+"""Captures with a COLMAP model: images in one folder, ``sparse/0`` in binary or text form.
+
+Owns turning COLMAP's records into cameras and checking them. Does not own the file forms (``colmap_model``,
+``colmap_binary``), undistortion or splits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.core.errors import SceneError
+from hemgs.core.types import Camera
+from hemgs.data.capture import Capture, SourceView, check_camera, check_images_exist, path_inside, view_names
+from hemgs.data.colmap_binary import read_binary_cameras, read_binary_images, read_binary_points
+from hemgs.data.colmap_model import (
+    ColmapCamera,
+    ColmapImage,
+    PointCloud,
+    read_text_cameras,
+    read_text_images,
+    read_text_points,
+)
+
+
+def read_colmap(root: Path, images: str = "images", sparse: str = "sparse/0", *, with_points: bool = True) -> Capture:
+    """Reads a capture with a COLMAP model. Images on disk that the model does not hold are ignored.
+
+    Args:
+        root: the capture's folder.
+        images: folder of images, relative to ``root``.
+        sparse: folder of the model, relative to ``root``; the binary form wins where both are there.
+        with_points: read the points too.
+
+    Raises:
+        SceneError: a missing folder or file, a damaged model, an unsupported camera, a pose that is not finite.
+    """
+    folder = root / sparse
+    cameras_path = _model_file(folder, "cameras")
+    images_path = _model_file(folder, "images")
+    cameras = read_binary_cameras(cameras_path) if _is_binary(cameras_path) else read_text_cameras(cameras_path)
+    records = read_binary_images(images_path) if _is_binary(images_path) else read_text_images(images_path)
+    names = view_names([record.name for record in records])
+    views = []
+    for name, record in zip(names, records, strict=True):
+        if record.camera_id not in cameras:
+            raise SceneError(
+                f"{images_path}: image {record.name!r} uses camera {record.camera_id}, which {cameras_path.name} lacks",
+                "copy both files from the same model",
+            )
+        camera = _camera(name, record, cameras[record.camera_id], images_path)
+        views.append(SourceView(camera, path_inside(root / images, record.name, images_path)))
+    check_images_exist(
+        [view.image for view in views], images_path, f"put the images into {root / images}, or set source.images"
+    )
+    views.sort(key=lambda view: view.camera.name)
+    if not with_points:
+        return Capture(root, tuple(views))
+    cloud = read_points(folder)
+    return Capture(root, tuple(views), cloud.xyz, cloud.rgb)
+
+
+def read_points(folder: Path) -> PointCloud:
+    """The points of the model in ``folder``, binary or text."""
+    path = _model_file(folder, "points3D")
+    return read_binary_points(path) if _is_binary(path) else read_text_points(path)
+
+
+def rotation_matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation ``[3, 3] float64`` of a quaternion (w, x, y, z) of any non-zero length."""
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quaternion_of(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit quaternion (w, x, y, z) with w ≥ 0 of a rotation ``[3, 3]``: the top eigenvector of Bar-Itzhack's matrix."""
+    r = rotation
+    symmetric = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [0.0, r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [0.0, 0.0, r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
+            [0.0, 0.0, 0.0, r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
+    quaternion: NDArray[np.float64] = np.linalg.eigh(symmetric, UPLO="U")[1][:, -1]
+    return quaternion if quaternion[0] >= 0 else -quaternion
+
+
+def _camera(name: str, record: ColmapImage, camera: ColmapCamera, source: Path) -> Camera:
+    quaternion = np.array(record.quaternion)
+    norm = np.linalg.norm(quaternion)
+    if not np.isfinite(norm) or norm == 0:
+        raise SceneError(
+            f"{source}: image {record.name!r} has the rotation quaternion {record.quaternion}",
+            "remove the image from the model or register it again",
+        )
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_matrix(quaternion)
+    pose[:3, 3] = record.translation
+    if camera.model == "SIMPLE_PINHOLE":
+        focal, cx, cy = camera.params
+        fx = fy = focal
+    else:
+        fx, fy, cx, cy = camera.params
+    return check_camera(Camera(name, camera.width, camera.height, fx, fy, cx, cy, pose), source)
+
+
+def _model_file(folder: Path, stem: str) -> Path:
+    for suffix in (".bin", ".txt"):
+        path = folder / f"{stem}{suffix}"
+        if path.is_file():
+            return path
+    raise SceneError(
+        f"{folder} has neither {stem}.bin nor {stem}.txt",
+        "run `colmap mapper`, or set source.sparse to the folder of the model",
+    )
+
+
+def _is_binary(path: Path) -> bool:
+    return path.suffix == ".bin"

@@ -1,0 +1,106 @@
+"""Folders that appear whole or not at all.
+
+Owns the temporary sibling, the swap, and clearing up after killed processes. Does not own what is in the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+from hemgs.core.errors import ConfigError, DeviceError
+
+
+class Stage:
+    """A folder in the making: fill ``path``, then ``publish``."""
+
+    def __init__(self, path: Path, target: Path, own_names: Set[str]) -> None:
+        self.path = path
+        self._target = target
+        self._own_names = own_names
+
+    def publish(self) -> None:
+        """Moves the folder to its place."""
+        check_replaceable(self._target, self._own_names)
+        if not self._target.exists():
+            self.path.rename(self._target)
+            return
+        old = self.path.with_suffix(".old.tmp")
+        self._target.rename(old)
+        try:
+            self.path.rename(self._target)
+        except OSError:
+            old.rename(self._target)
+            raise
+        shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path, own_names: Set[str] = frozenset()) -> Iterator[Stage]:
+    """Gives an empty folder beside ``target``, which ``publish`` moves into place; without that it is removed.
+
+    An existing folder is replaced only if nothing but ``own_names`` is in it, so that a mistyped path destroys nothing.
+
+    Raises:
+        ConfigError: ``target`` is a file, or a folder that holds something else.
+        DeviceError: the disk is full.
+    """
+    target = Path(os.path.abspath(target))
+    check_replaceable(target, own_names)
+    host = socket.gethostname()
+    with disk_full_is_an_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(target, host)
+        temporary = target.parent / f".{target.name}.{host}.{os.getpid()}.tmp"
+        temporary.mkdir()
+        try:
+            yield Stage(temporary, target, own_names)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_full_is_an_error(target: Path) -> Iterator[None]:
+    """Turns a full disk (or quota) met in the block into a DeviceError that names ``target``."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DeviceError(f"no space left while writing {target}", "free disk space and run again") from fault
+        raise
+
+
+def check_replaceable(path: Path, own_names: Set[str]) -> None:
+    """Raises ConfigError unless ``path`` is absent, or a folder that holds nothing but ``own_names``."""
+    if path.is_dir():
+        foreign = sorted({entry.name for entry in path.iterdir()} - own_names)
+        if foreign:
+            raise ConfigError(
+                f"{path} holds {foreign[0]!r}, which is not part of what would be written there",
+                "choose another folder, or move that away",
+            )
+    elif path.exists():
+        raise ConfigError(f"{path} is a file", "choose another folder")
+
+
+def _remove_orphans(path: Path, host: str) -> None:
+    """Removes what processes of this host that were killed outright have left beside ``path``."""
+    for left in path.parent.glob(f".{path.name}.{host}.*.tmp"):
+        owner = left.name.removeprefix(f".{path.name}.{host}.").split(".")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

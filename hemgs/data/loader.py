@@ -1,0 +1,171 @@
+"""Reads a prepared scene back, trusting nothing.
+
+Owns the checks of ``scene.json``, ``points.npz`` and images. Does not own writing them (``prepare``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemgs.core.errors import SceneError
+from hemgs.core.types import Camera, Scene, View
+from hemgs.data.capture import check_camera, check_images_exist, path_inside
+from hemgs.data.scene_file import FORMAT_VERSION, POINTS_FILE, SCENE_FILE, PreparedView, scene_hash
+
+FIX = "prepare the scene again"
+
+
+def load_scene(path: Path) -> Scene:
+    """Opens a prepared scene. Images are read, and held against their checksums, when they are asked for.
+
+    Args:
+        path: folder that holds ``scene.json``.
+
+    Raises:
+        SceneError: not a prepared scene, of another version, incomplete or altered.
+    """
+    root = Path(path)
+    file = root / SCENE_FILE
+    record = _read_json(root, file)
+    try:
+        version = record["format_version"]
+        if version != FORMAT_VERSION:
+            raise SceneError(f"{file} has the format version {version!r}; this program reads {FORMAT_VERSION}", FIX)
+        views = tuple(_view(entry, file) for entry in record["views"])
+        background = _background(record["background"])
+        texts = {key: record[key] for key in ("dataset", "scene", "hash")}
+        if not all(isinstance(text, str) for text in texts.values()) or not isinstance(record["protocol"], Mapping):
+            raise ValueError("dataset, scene and hash must be text, protocol a mapping")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
+        raise SceneError(f"{file} is not the record of a prepared scene ({_reason(fault)})", FIX) from fault
+    check_images_exist([path_inside(root, view.file, file) for view in views], file, FIX)
+    points, colors = _read_points(root / POINTS_FILE)
+    if scene_hash(views, points, colors, background) != texts["hash"]:
+        raise SceneError(f"{file} and {POINTS_FILE} do not belong together, or were altered (hash differs)", FIX)
+    return Scene(
+        root=root,
+        dataset=texts["dataset"],
+        scene=texts["scene"],
+        views=tuple(View(view.camera, view.file, view.split, view.sha256) for view in views),
+        points=points,
+        point_colors=colors,
+        background=background,
+        protocol=record["protocol"],
+        hash=texts["hash"],
+        read_image=image_reader(root),
+    )
+
+
+def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
+    """A function that reads a view's image, checking it against its checksum the first time."""
+    verified: set[str] = set()
+
+    def read_image(view: View) -> NDArray[np.float32]:
+        """``[H, W, 3] float32`` in [0, 1].
+
+        Raises:
+            SceneError: the image is missing or altered.
+        """
+        file = root / view.file
+        try:
+            data = file.read_bytes()
+        except OSError as fault:
+            raise SceneError(f"prepared image {file} cannot be read ({fault.strerror})", FIX) from fault
+        if view.file not in verified:
+            if hashlib.sha256(data).hexdigest() != view.sha256:
+                raise SceneError(f"prepared image {file} was altered (checksum differs)", FIX)
+            verified.add(view.file)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                levels = np.asarray(image.convert("RGB"), np.float32)
+        except (OSError, SyntaxError, ValueError) as fault:
+            raise SceneError(f"prepared image {file} cannot be decoded ({fault})", FIX) from fault
+        if levels.shape != (view.camera.height, view.camera.width, 3):
+            raise SceneError(
+                f"prepared image {file} is {levels.shape[1]}x{levels.shape[0]}, "
+                f"its camera {view.camera.width}x{view.camera.height}",
+                FIX,
+            )
+        return levels / np.float32(255.0)
+
+    return read_image
+
+
+def _read_json(root: Path, file: Path) -> Mapping[str, Any]:
+    if not root.is_dir():
+        raise SceneError(f"scene folder {root} does not exist", "prepare the scene, or check the path")
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise SceneError(
+            f"{root} is not a prepared scene: it has no {SCENE_FILE}", "prepare the scene first"
+        ) from fault
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+        raise SceneError(f"{file} is not valid JSON ({fault})", FIX) from fault
+    if not isinstance(record, dict):
+        raise SceneError(f"{file} is not the record of a prepared scene", FIX)
+    return record
+
+
+def _view(entry: Mapping[str, Any], source: Path) -> PreparedView:
+    pose = np.array(entry["world_to_camera"], np.float64)
+    if pose.shape != (4, 4):
+        raise ValueError(f"a pose has the shape {pose.shape}, not 4x4")
+    if entry["split"] not in ("train", "test"):
+        raise ValueError(f"a view has the split {entry['split']!r}, not train or test")
+    for key in ("width", "height"):
+        if not isinstance(entry[key], int):
+            raise ValueError(f"a view has the {key} {entry[key]!r}")
+    for key in ("name", "file", "sha256", "pixels_sha256"):
+        if not isinstance(entry[key], str):
+            raise ValueError(f"a view has the {key} {entry[key]!r}")
+    camera = Camera(
+        entry["name"],
+        entry["width"],
+        entry["height"],
+        float(entry["fx"]),
+        float(entry["fy"]),
+        float(entry["cx"]),
+        float(entry["cy"]),
+        pose,
+    )
+    return PreparedView(
+        check_camera(camera, source), entry["file"], entry["split"], entry["sha256"], entry["pixels_sha256"]
+    )
+
+
+def _background(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    if not all(math.isfinite(value) for value in (red, green, blue)):
+        raise ValueError(f"background {values!r}")
+    return red, green, blue
+
+
+def _read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            xyz, rgb = archive["xyz"], archive["rgb"]
+    except FileNotFoundError as fault:
+        raise SceneError(f"{path} does not exist", FIX) from fault
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+        raise SceneError(f"{path} does not hold points ({_reason(fault)})", FIX) from fault
+    if xyz.dtype != np.float32 or rgb.dtype != np.uint8 or xyz.shape != rgb.shape or xyz.ndim != 2 or xyz.shape[1] != 3:
+        raise SceneError(f"{path} holds {xyz.dtype} {xyz.shape} and {rgb.dtype} {rgb.shape} instead of points", FIX)
+    if len(xyz) == 0 or not np.isfinite(xyz).all():
+        raise SceneError(f"{path} holds no points, or points that are not finite", FIX)
+    return xyz, rgb
+
+
+def _reason(fault: BaseException) -> str:
+    return f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)

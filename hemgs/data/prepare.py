@@ -1,0 +1,225 @@
+"""One capture to one prepared scene: split and resized once, for every method alike.
+
+Owns the order of work and what is written. Does not own the formats of captures, settings or the scene's file form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemgs.core.errors import SceneError
+from hemgs.core.events import EventLog
+from hemgs.core.files import write_text
+from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
+from hemgs.data.capture import Capture, SourceView
+from hemgs.data.folders import staged_folder
+from hemgs.data.images import load_rgb, resize
+from hemgs.data.loader import load_scene
+from hemgs.data.scene_file import (
+    FORMAT_VERSION,
+    IMAGES_FOLDER,
+    OWN_NAMES,
+    POINTS_FILE,
+    SCENE_FILE,
+    PreparedView,
+    pixels_digest,
+    scene_hash,
+)
+from hemgs.data.settings import InitialPoints, Protocol, SceneSettings
+from hemgs.data.sources import DEFAULT_ARCHIVES, open_capture
+
+#: Smallest side of a prepared image, pixels: room for the 11-pixel window of SSIM.
+MIN_SIDE = 16
+#: Colour of random initial points (3DGS, released code: spherical harmonics near zero, hence mid grey).
+RANDOM_POINT_LEVEL = 128
+
+
+def prepare_scene(
+    dataset: Mapping[str, Any],
+    scene_id: str,
+    out: Path,
+    *,
+    events: EventLog,
+    archives: Path = DEFAULT_ARCHIVES,
+) -> Scene:
+    """Reads a capture, splits and resizes its views, and writes them with cameras, points and checksums.
+
+    Writes ``scene.json``, ``images/<name>.png`` (8-bit RGB) and ``points.npz`` (``xyz`` float32, ``rgb`` uint8) into
+    ``out``, the whole folder or nothing. A folder that already holds the same scene is left as it is.
+
+    Args:
+        dataset: the dataset's YAML (see ``SceneSettings``).
+        scene_id: one of its ``scenes``.
+        out: folder to write; replaced if it holds a prepared scene, refused if it holds anything else.
+        archives: folder where archives are kept once fetched.
+
+    Raises:
+        ConfigError: a setting that cannot be used, an unset environment variable, a path that does not exist.
+        SceneError: a capture that cannot be read or is not fit for training.
+        DeviceError: the disk is full.
+    """
+    settings = SceneSettings.of(dataset, scene_id)
+    out = Path(out)
+    with staged_folder(out, OWN_NAMES) as stage, tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        capture = open_capture(settings, Path(scratch), archives, events)
+        views, points, colors = _write_views_and_points(settings, capture, stage.path, events)
+        record = _record(settings, views, points, colors)
+        if _is_same_scene(out, record):
+            events.write("unchanged", scene=scene_id, hash=record["hash"])
+        else:
+            write_text(stage.path / SCENE_FILE, json.dumps(record, indent=1) + "\n")
+            stage.publish()
+    return load_scene(out)
+
+
+def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
+    """The split of each view, given sorted by name.
+
+    Raises:
+        SceneError: the capture declares no split, or one side of it is empty.
+    """
+    splits: list[Split] = []
+    for index, view in enumerate(views):
+        if protocol.split_kind == "every_nth":
+            splits.append("test" if index % protocol.split_n == 0 else "train")
+        elif view.split is None:
+            raise SceneError(
+                f"view {view.camera.name!r} belongs to no split, since the capture declares none",
+                "set protocol.split to {kind: every_nth, n: 8}",
+            )
+        else:
+            splits.append(view.split)
+    for wanted in ("train", "test"):
+        if wanted not in splits:
+            raise SceneError(f"the scene has no {wanted} views", "add views, or change protocol.split")
+    return splits
+
+
+def initial_points(capture: Capture, settings: InitialPoints) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Points ``[N, 3] float32`` and colours ``[N, 3] uint8`` that training starts from; points not finite are dropped.
+
+    Raises:
+        SceneError: no points are left, or the capture has none.
+    """
+    if settings.kind == "random":
+        rng = np.random.default_rng(settings.seed)
+        random = rng.uniform(settings.low, settings.high, (settings.num_points, 3)).astype(np.float32)
+        return random, np.full(random.shape, RANDOM_POINT_LEVEL, np.uint8)
+    fix = "triangulate the capture, or set initial_points to {kind: random, num_points: N, low: A, high: B}"
+    if capture.points is None or capture.colors is None:
+        raise SceneError(f"the capture {capture.root} comes without points", fix)
+    with np.errstate(over="ignore"):
+        points = capture.points.astype(np.float32)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.any():
+        raise SceneError(f"the capture {capture.root} has {len(points)} points, none of them finite", fix)
+    return points[finite], capture.colors[finite]
+
+
+def prepared_camera(camera: Camera, protocol: Protocol) -> Camera:
+    """The camera of the resized image: intrinsics times the exact ratio of sizes on each axis.
+
+    Raises:
+        SceneError: the image would be smaller than ``MIN_SIDE``.
+    """
+    width, height = protocol.resized(camera.width, camera.height)
+    if min(width, height) < MIN_SIDE:
+        raise SceneError(
+            f"view {camera.name!r} would be {width}x{height} pixels; both sides must be at least {MIN_SIDE}",
+            "raise protocol.scale or protocol.max_width",
+        )
+    x, y = width / camera.width, height / camera.height
+    centered = protocol.principal_point == "centered"
+    return replace(
+        camera,
+        width=width,
+        height=height,
+        fx=camera.fx * x,
+        fy=camera.fy * y,
+        cx=width / 2 if centered else camera.cx * x,
+        cy=height / 2 if centered else camera.cy * y,
+    )
+
+
+def _write_views_and_points(
+    settings: SceneSettings, capture: Capture, folder: Path, events: EventLog
+) -> tuple[list[PreparedView], NDArray[np.float32], NDArray[np.uint8]]:
+    protocol = settings.protocol
+    if len(capture.views) < protocol.min_views:
+        raise SceneError(
+            f"the capture {capture.root} has {len(capture.views)} posed views; {protocol.min_views} are needed",
+            "register more images, or lower protocol.min_views",
+        )
+    points, colors = initial_points(capture, settings.initial_points)
+    if capture.points is not None and len(points) < len(capture.points):
+        events.write("points_dropped", num_points=len(capture.points) - len(points), reason="not finite")
+    splits = split_views(capture.views, protocol)
+    (folder / IMAGES_FOLDER).mkdir()
+    views = []
+    for done, (view, split) in enumerate(zip(capture.views, splits, strict=True), start=1):
+        views.append(_write_view(view, split, protocol, folder))
+        events.progress(done, len(splits))
+    buffer = io.BytesIO()
+    np.savez(buffer, xyz=points, rgb=colors)
+    (folder / POINTS_FILE).write_bytes(buffer.getvalue())
+    return views, points, colors
+
+
+def _write_view(view: SourceView, split: Split, protocol: Protocol, folder: Path) -> PreparedView:
+    stored = load_rgb(view.image, protocol.background)
+    height, width = stored.shape[:2]
+    if (width, height) != (view.camera.width, view.camera.height):
+        raise SceneError(
+            f"image {view.image} is {width}x{height}, but its camera {view.camera.width}x{view.camera.height}",
+            "use the images the cameras were calibrated on, and set protocol.scale for smaller ones",
+        )
+    camera = prepared_camera(view.camera, protocol)
+    pixels = resize(stored, (camera.width, camera.height), protocol.filter)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    file = f"{IMAGES_FOLDER}/{camera.name}.png"
+    (folder / file).write_bytes(buffer.getvalue())
+    return PreparedView(camera, file, split, hashlib.sha256(buffer.getvalue()).hexdigest(), pixels_digest(pixels))
+
+
+def _record(
+    settings: SceneSettings, views: list[PreparedView], points: NDArray[np.float32], colors: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """What ``scene.json`` holds. ``extent`` is for readers; ``Scene`` derives it from the cameras."""
+    background = settings.protocol.background
+    train = np.stack([view.camera.center for view in views if view.split == "train"])
+    radius = float(np.linalg.norm(train - train.mean(axis=0), axis=1).max())
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": settings.dataset,
+        "scene": settings.scene,
+        "hash": scene_hash(views, points, colors, background),
+        "protocol": settings.protocol.as_json(),
+        "background": list(background),
+        "extent": EXTENT_MARGIN * radius,
+        "num_points": len(points),
+        "views": [view.as_json() for view in views],
+    }
+
+
+def _is_same_scene(out: Path, record: Mapping[str, Any]) -> bool:
+    """Whether ``out`` already holds this very scene, every image intact."""
+    try:
+        scene = load_scene(out)
+        for view in scene.views:
+            scene.read_image(view)
+        present = json.loads((out / SCENE_FILE).read_text(encoding="utf-8"))
+    except SceneError:
+        return False
+    return bool(present == record)

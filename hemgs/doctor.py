@@ -1,0 +1,218 @@
+"""Is everything installed, and if not, what mends it?
+
+Owns the checks behind ``hemgs doctor``: each looks at one thing and gives a finding; none raises, prints or changes
+anything. Does not own what the things are for.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hemgs.core.errors import HemgsError
+from hemgs.core.timing import BYTES_PER_MIB
+
+Status = Literal["ok", "note", "fail"]
+#: How a status is shown.
+MARKS: dict[Status, str] = {"ok": "ok", "note": "note", "fail": "FAIL"}
+
+MIN_PYTHON = (3, 11)
+#: What every use needs, by distribution name.
+REQUIRED = ("torch", "numpy", "numba", "safetensors", "pillow", "pyyaml", "jsonschema")
+#: What the tables, figures and page need.
+PUBLISHING = ("pandas", "pyarrow", "matplotlib", "jinja2", "scipy")
+#: The version of gsplat whose interface the renderer follows.
+GSPLAT_VERSION = "1.5.3"
+#: Oldest Snakemake with ``subpath``, which the workflow uses.
+MIN_SNAKEMAKE = (9, 1)
+#: Less free space than this is worth a word: the demonstration writes a few hundred MiB.
+MIN_FREE_MIB = 2048.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        status: ``ok``; ``note`` if only some uses are affected; ``fail`` if none will work.
+        topic: what was looked at.
+        text: what was found.
+        fix: what to do, empty if nothing.
+    """
+
+    status: Status
+    topic: str
+    text: str
+    fix: str = ""
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order to mend them."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        check_python,
+        check_libraries,
+        check_caches,
+        check_gpu,
+        check_publishing,
+        check_snakemake,
+        check_methods,
+        check_assets,
+        check_disk,
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def check_python() -> Iterator[Finding]:
+    """Python is new enough."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < MIN_PYTHON:
+        needed = ".".join(map(str, MIN_PYTHON))
+        yield Finding("fail", "python", found, f"install Python {needed} or newer and make the environment anew")
+    else:
+        yield Finding("ok", "python", f"{found} at {sys.executable}")
+
+
+def check_libraries() -> Iterator[Finding]:
+    """The libraries that every use needs."""
+    for name in REQUIRED:
+        version = _version(name)
+        if version is None:
+            yield Finding("fail", name, "not installed", "pip install -c constraints.txt -e .")
+        else:
+            yield Finding("ok", name, version)
+
+
+def check_caches() -> Iterator[Finding]:
+    """Compiled kernels are kept between runs, so that a start takes half a second and not half a minute."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(named) if named else Path(__file__).resolve().parent / "render"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        yield Finding(
+            "note",
+            "numba cache",
+            f"{folder} cannot be written ({fault.strerror}); kernels are compiled anew by every process",
+            "set NUMBA_CACHE_DIR to a folder that can be written",
+        )
+        return
+    compiled = sum(1 for _ in folder.rglob("*.nbi"))
+    state = f"{compiled} kernels compiled" if compiled else "empty: the first run compiles for some seconds"
+    yield Finding("ok", "numba cache", f"{folder} ({state})")
+
+
+def check_gpu() -> Iterator[Finding]:
+    """CUDA, the GPU renderer and the GPU hash grid; the CPU does without all three."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        built_for = torch.version.cuda or "the CPU"
+        yield Finding("note", "gpu", f"none in use (torch is built for {built_for}); everything runs on the CPU")
+        return
+    names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    yield Finding("ok", "gpu", f"{names}, CUDA {torch.version.cuda}")
+    gsplat = _version("gsplat")
+    if gsplat != GSPLAT_VERSION:
+        yield Finding(
+            "fail", "gsplat", gsplat or "not installed", f"pip install gsplat=={GSPLAT_VERSION}; or use --device cpu"
+        )
+    else:
+        compiler = shutil.which("nvcc")
+        text = f"{gsplat}, nvcc at {compiler}" if compiler else f"{gsplat}, no nvcc: it compiles on first use"
+        yield Finding("ok" if compiler else "note", "gsplat", text, "" if compiler else "install the CUDA toolkit")
+    if importlib.util.find_spec("tinycudann") is None:
+        yield Finding("note", "tinycudann", "not installed; the hash grid of this package is used, which is slower")
+    else:
+        yield Finding("ok", "tinycudann", "installed")
+
+
+def check_publishing() -> Iterator[Finding]:
+    """Libraries of the tables, figures and page."""
+    missing = [name for name in PUBLISHING if _version(name) is None]
+    if missing:
+        yield Finding("note", "publishing", f"not installed: {', '.join(missing)}", "pip install -c constraints.txt -e .")
+    else:
+        yield Finding("ok", "publishing", "tables, figures and page can be made")
+
+
+def check_snakemake() -> Iterator[Finding]:
+    """The workflow's engine."""
+    version = _version("snakemake")
+    if version is None:
+        yield Finding(
+            "note", "snakemake", "not installed; verbs work, the workflow does not", "pip install -c constraints.txt -e ."
+        )
+    elif _numbers(version) < MIN_SNAKEMAKE:
+        needed = ".".join(map(str, MIN_SNAKEMAKE))
+        yield Finding("note", "snakemake", f"{version} is too old for the workflow", f"install {needed} or newer")
+    else:
+        yield Finding("ok", "snakemake", version)
+
+
+def check_methods() -> Iterator[Finding]:
+    """The methods that installed packages declare."""
+    from hemgs.bench.registry import get_method, list_methods
+
+    try:
+        entries = list_methods()
+    except HemgsError as fault:
+        yield Finding("fail", "methods", fault.message, fault.fix)
+        return
+    if not entries:
+        yield Finding("fail", "methods", "no method is installed", "pip install -e . again")
+        return
+    broken = 0
+    for name in entries:
+        try:
+            get_method(name)
+        except HemgsError as fault:
+            broken += 1
+            yield Finding("fail", f"method {name}", fault.message, fault.fix)
+    if not broken:
+        yield Finding("ok", "methods", ", ".join(entries))
+
+
+def check_assets() -> Iterator[Finding]:
+    """Weights that metrics and the codec use; what is absent makes a column read `not available`."""
+    from hemgs.core.assets import find_asset, list_assets
+
+    for asset in list_assets().values():
+        try:
+            path = find_asset(asset.id)
+        except HemgsError as fault:
+            yield Finding("note", f"asset {asset.id}", f"{fault.message}; used by {asset.used_by}", fault.fix)
+        else:
+            yield Finding("ok", f"asset {asset.id}", str(path))
+
+
+def check_disk(folder: Path | None = None) -> Iterator[Finding]:
+    """Space where results are written."""
+    folder = folder or Path.cwd()
+    free_mib = shutil.disk_usage(folder).free / BYTES_PER_MIB
+    if free_mib < MIN_FREE_MIB:
+        yield Finding("note", "disk", f"{free_mib:.0f} MiB free at {folder}", "free some before a long run")
+    else:
+        yield Finding("ok", "disk", f"{free_mib / 1024:.0f} GiB free at {folder}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

@@ -1,0 +1,249 @@
+"""Binary multi-resolution hash grid: the scene-specific half of the hyperprior.
+
+As in HAC (arXiv 2403.14530, section 4.1 and its released settings): a 3-D grid and three 2-D grids over the planes, each
+table entry one sign, interpolated multilinearly and concatenated over levels. Departure from HAC: corners on the border
+of a level are used like all others instead of being left out and the weights renormalised, because integer
+arithmetic and tiny-cuda-nn both do it this way.
+
+Two back ends behind :class:`BinaryHashGrid`: torch (everywhere) and tiny-cuda-nn (CUDA, where installed); and the exact
+integer evaluation :func:`fixed_features` for the coding path. All three share one table layout.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+
+#: Spatial hash of Instant-NGP (arXiv 2201.05989, section 3): coordinate times prime, combined by exclusive or.
+PRIMES = (1, 2654435761, 805459861)
+#: Tables are padded to a multiple of this, as tiny-cuda-nn does.
+PADDING = 8
+#: Fractional bits of an interpolation weight along one axis in the integer evaluation.
+FRACTION_BITS = 8
+#: Initial entries are uniform in +- this (HAC's released code).
+INITIAL_RANGE = 1e-4
+#: Axes of the grids: the volume, then the planes xy, xz, yz.
+AXES: tuple[tuple[int, ...], ...] = ((0, 1, 2), (0, 1), (0, 2), (1, 2))
+
+
+@dataclass(frozen=True)
+class HashGridSettings:
+    """Sizes of the grid; the defaults are HAC's (1,766,272 signs).
+
+    Attributes:
+        resolutions_3d, resolutions_2d: vertices per axis, by level.
+        log2_entries_3d, log2_entries_2d: cap of a level's table.
+        features: signs per entry.
+    """
+
+    resolutions_3d: tuple[int, ...] = (18, 24, 33, 44, 59, 80, 108, 148, 201, 275, 376, 514)
+    resolutions_2d: tuple[int, ...] = (130, 258, 514, 1026)
+    log2_entries_3d: int = 13
+    log2_entries_2d: int = 15
+    features: int = 4
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """All levels in output order, with their places in the common table."""
+        found: list[Level] = []
+        start = 0
+        for axes in AXES:
+            volume = len(axes) == 3
+            resolutions = self.resolutions_3d if volume else self.resolutions_2d
+            cap = 1 << (self.log2_entries_3d if volume else self.log2_entries_2d)
+            for resolution in resolutions:
+                vertices = resolution ** len(axes)
+                entries = min(cap, -(-vertices // PADDING) * PADDING)
+                found.append(Level(axes, resolution, start, entries, dense=vertices <= cap))
+                start += entries
+        return tuple(found)
+
+    @property
+    def num_entries(self) -> int:
+        return sum(level.entries for level in self.levels)
+
+    @property
+    def output_dim(self) -> int:
+        return len(self.levels) * self.features
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of one grid: which axes it spans and where its entries lie."""
+
+    axes: tuple[int, ...]
+    resolution: int
+    start: int
+    entries: int
+    dense: bool
+
+    def index(self, vertex: tuple[Tensor, ...]) -> Tensor:
+        """Row in the common table of integer vertices, ``int64``."""
+        if self.dense:
+            row, stride = torch.zeros_like(vertex[0]), 1
+            for coordinate in vertex:
+                row = row + coordinate * stride
+                stride *= self.resolution
+            return row + self.start
+        row = vertex[0] * PRIMES[0]
+        for coordinate, prime in zip(vertex[1:], PRIMES[1:], strict=False):
+            row = row ^ (coordinate * prime)
+        return row % self.entries + self.start
+
+
+class Sign(torch.autograd.Function):
+    """Sign in {-1, +1}; the gradient passes where the input lies in [-1, 1]."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return torch.where(values >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        return gradient * (values.abs() <= 1)
+
+
+class BinaryHashGrid(nn.Module):
+    """Learned signs, queried at points of the unit cube.
+
+    Args:
+        settings: sizes.
+    """
+
+    def __init__(self, settings: HashGridSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        table = torch.empty(settings.num_entries, settings.features).uniform_(-INITIAL_RANGE, INITIAL_RANGE)
+        self.table = nn.Parameter(table)
+        self._cuda: _TinyCudaBackend | None = None
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Features ``[n, output_dim] float32`` of points ``[n, 3] float32`` in [0, 1]."""
+        signs = Sign.apply(self.table)
+        if points.is_cuda and tiny_cuda_available():
+            if self._cuda is None:
+                self._cuda = _TinyCudaBackend(self.settings)
+            return self._cuda(signs, points)
+        return interpolate(self.settings, signs, points)
+
+    def signs(self) -> Tensor:
+        """The binary table as it is coded, ``[num_entries, features] int8`` of -1 and +1."""
+        return torch.where(self.table.detach() >= 0, 1, -1).to(torch.int8)
+
+    def bits(self) -> Tensor:
+        """Ideal code length of the signs, one probability per level; differentiable through :class:`Sign`."""
+        signs = Sign.apply(self.table)
+        total = signs.new_zeros(())
+        for level in self.settings.levels:
+            positive = (1 + signs[level.start : level.start + level.entries].mean()) / 2
+            share = positive.clamp(1e-6, 1 - 1e-6)
+            entropy = -(positive * share.log2() + (1 - positive) * (1 - share).log2())
+            total = total + entropy * level.entries * self.settings.features
+        return total
+
+
+def interpolate(settings: HashGridSettings, signs: Tensor, points: Tensor) -> Tensor:
+    """Multilinear interpolation in torch; shapes as in :meth:`BinaryHashGrid.forward`."""
+    outputs = []
+    for level in settings.levels:
+        position = points[:, level.axes].clamp(0, 1) * (level.resolution - 2) + 0.5
+        cell = position.floor()
+        fraction = position - cell
+        corner = cell.long()
+        rows, weights = [], []
+        for offsets in _corners(len(level.axes)):
+            rows.append(level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets))))
+            weight = torch.ones_like(fraction[:, 0])
+            for a, offset in enumerate(offsets):
+                weight = weight * (fraction[:, a] if offset else 1 - fraction[:, a])
+            weights.append(weight)
+        gathered = signs[torch.stack(rows, dim=1)]
+        outputs.append((gathered * torch.stack(weights, dim=1).unsqueeze(-1)).sum(dim=1))
+    return torch.cat(outputs, dim=1)
+
+
+def fixed_features(settings: HashGridSettings, signs: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Features in exact integer arithmetic.
+
+    Args:
+        signs: ``[num_entries, features] int8``.
+        coords: ``[n, 3] int64`` lattice coordinates of anchors.
+        low, high: ``[3] int64`` lattice bounds that map to 0 and 1; coordinates outside are clamped.
+
+    Returns:
+        ``[n, output_dim] float64`` integers with ``ACTIVATION_BITS`` fractional bits.
+    """
+    span = (high - low).clamp(min=1)
+    relative = torch.minimum((coords - low).clamp(min=0), span)
+    table = signs.to(torch.int64)
+    one = 1 << FRACTION_BITS
+    outputs = []
+    for level in settings.levels:
+        axes = list(level.axes)
+        scaled = relative[:, axes] * ((level.resolution - 2) * one)
+        position = torch.div(scaled, span[axes], rounding_mode="floor") + one // 2
+        corner = position >> FRACTION_BITS
+        fraction = position & (one - 1)
+        total = torch.zeros(coords.shape[0], settings.features, dtype=torch.int64, device=coords.device)
+        for offsets in _corners(len(axes)):
+            row = level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets)))
+            weight = torch.ones_like(fraction[:, 0])
+            for a, offset in enumerate(offsets):
+                weight = weight * (fraction[:, a] if offset else one - fraction[:, a])
+            total += table[row] * weight.unsqueeze(-1)
+        surplus = FRACTION_BITS * len(axes) - ACTIVATION_BITS
+        outputs.append((total + (1 << (surplus - 1))) >> surplus)
+    return torch.cat(outputs, dim=1).double()
+
+
+def tiny_cuda_available() -> bool:
+    """Whether tiny-cuda-nn's torch binding can be imported."""
+    return importlib.util.find_spec("tinycudann") is not None
+
+
+class _TinyCudaBackend:
+    """One single-level tiny-cuda-nn encoding per level, fed with our signs instead of its own parameters."""
+
+    def __init__(self, settings: HashGridSettings) -> None:
+        import tinycudann
+
+        self.settings = settings
+        self.encodings = [
+            tinycudann.Encoding(
+                len(level.axes),
+                {
+                    "otype": "HashGrid",
+                    "n_levels": 1,
+                    "n_features_per_level": settings.features,
+                    "log2_hashmap_size": settings.log2_entries_3d if len(level.axes) == 3 else settings.log2_entries_2d,
+                    "base_resolution": level.resolution,
+                    "per_level_scale": 1.0,
+                    "interpolation": "Linear",
+                },
+                dtype=torch.float32,
+            )
+            for level in settings.levels
+        ]
+
+    def __call__(self, signs: Tensor, points: Tensor) -> Tensor:
+        outputs = []
+        for level, encoding in zip(self.settings.levels, self.encodings, strict=True):
+            # tiny-cuda-nn places a point at p * (R - 1) + 1/2; ours lies at p * (R - 2) + 1/2.
+            scaled = points[:, level.axes].clamp(0, 1) * ((level.resolution - 2) / (level.resolution - 1))
+            entries = signs[level.start : level.start + level.entries].reshape(-1)
+            outputs.append(torch.func.functional_call(encoding, {"params": entries}, (scaled,)))
+        return torch.cat(outputs, dim=1)
+
+
+def _corners(dimensions: int) -> list[tuple[int, ...]]:
+    """Offsets of the 2^d corners of a cell, first axis fastest."""
+    return [tuple(number >> axis & 1 for axis in range(dimensions)) for number in range(1 << dimensions)]

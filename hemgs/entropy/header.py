@@ -1,0 +1,133 @@
+"""The settings section of a HEMGS bitstream: everything the decoder must know before the first symbol.
+
+Compact JSON, deflated. What comes from a file is checked field by field before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.core.errors import BitstreamError
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.simulation import BaseSteps
+
+#: A settings section never inflates to more than this.
+MAX_BYTES = 1 << 16
+#: Limits on sizes that a file may ask for, far above any published setting.
+MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
+_FIX = "get the file again from its source"
+
+
+@dataclass(frozen=True)
+class Header:
+    """Settings of one bitstream.
+
+    Attributes:
+        lmbda: λ it was encoded at.
+        rate: λ as the integer networks see it, units of ``2^-ACTIVATION_BITS``.
+        voxel_size: world units per lattice unit.
+        strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
+        low, high: bounds of the hash grid in stored location units.
+        head_hidden: hidden width of the rendering heads.
+        viewpoints: camera centres for exports to plain Gaussians, x y z after each other, world units.
+        base_steps: quantisation steps before prediction.
+        entropy: sizes of the entropy model.
+    """
+
+    lmbda: float
+    rate: int
+    voxel_size: float
+    strides: tuple[float, float, float]
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+    head_hidden: int
+    viewpoints: tuple[float, ...]
+    base_steps: BaseSteps
+    entropy: EntropySettings
+
+    def to_bytes(self) -> bytes:
+        """The section."""
+        return zlib.compress(json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode(), 9)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Header:
+        """Reads and checks a section.
+
+        Raises:
+            BitstreamError: not a settings section, or values that no encoder writes.
+        """
+        try:
+            inflater = zlib.decompressobj()
+            text = inflater.decompress(data, MAX_BYTES)
+            if not inflater.eof or inflater.unused_data:
+                raise ValueError("it is cut, too long, or followed by other data")
+            raw = json.loads(text)
+            entropy = dict(raw.pop("entropy"))
+            grid = HashGridSettings(**{name: _tuple(value) for name, value in entropy.pop("grid").items()})
+            header = Header(
+                base_steps=BaseSteps(**raw.pop("base_steps")),
+                entropy=EntropySettings(grid=grid, **entropy),
+                **{name: _tuple(value) for name, value in raw.items()},
+            )
+            header.check()
+        except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
+            raise BitstreamError(f"section settings is not valid ({fault})", _FIX) from fault
+        return header
+
+    def check(self) -> None:
+        """Raises ValueError for a value that no encoder writes."""
+        steps = {f"base_steps.{name}": value for name, value in asdict(self.base_steps).items()}
+        positive = {"lmbda": self.lmbda, "voxel_size": self.voxel_size, **steps}
+        positive |= {f"strides.{axis}": stride for axis, stride in enumerate(_three(self.strides, "strides"))}
+        for name, value in positive.items():
+            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise ValueError(f"{name} is {value!r}, not a positive number")
+        _integer("rate", self.rate, 0, 1 << ACTIVATION_BITS)
+        _integer("head_hidden", self.head_hidden, 1, MAX_WIDTH)
+        if not isinstance(self.viewpoints, tuple) or len(self.viewpoints) % 3 or len(self.viewpoints) > MAX_WIDTH:
+            raise ValueError("viewpoints are not a list of points")
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in self.viewpoints):
+            raise ValueError("viewpoints are not finite numbers")
+        for axis, (low, high) in enumerate(zip(_three(self.low, "low"), _three(self.high, "high"), strict=True)):
+            _integer(f"low.{axis}", low, -(1 << 32), 1 << 32)
+            _integer(f"high.{axis}", high, low + 1, 1 << 33)
+        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name != "grid"}
+        for name, value in sizes.items():
+            _integer(name, value, 1, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
+        _check_grid(self.entropy.grid)
+
+
+def _check_grid(grid: HashGridSettings) -> None:
+    _integer("features", grid.features, 1, 16)
+    for dimensions in ("3d", "2d"):
+        _integer(f"log2_entries_{dimensions}", getattr(grid, f"log2_entries_{dimensions}"), 3, MAX_LOG2_ENTRIES)
+        resolutions = getattr(grid, f"resolutions_{dimensions}")
+        if not isinstance(resolutions, tuple) or len(resolutions) > MAX_LEVELS:
+            raise ValueError(f"resolutions_{dimensions} is {resolutions!r}")
+        for resolution in resolutions:
+            _integer(f"resolutions_{dimensions}", resolution, 3, MAX_RESOLUTION)
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}, not an integer from {low} to {high}")
+
+
+def _three(value: Any, name: str) -> tuple[Any, Any, Any]:
+    if not isinstance(value, tuple) or len(value) != 3:
+        raise ValueError(f"{name} is {value!r}, not three numbers")
+    return value
+
+
+def _tuple(value: Any) -> Any:
+    """JSON arrays as the tuples they were."""
+    if isinstance(value, Mapping):
+        raise ValueError("an object stands where a number belongs")
+    return tuple(value) if isinstance(value, list) else value

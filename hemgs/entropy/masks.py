@@ -1,0 +1,23 @@
+"""Learned binary masks of offsets (HAC, arXiv 2403.14530, section 4.3; Lee et al., arXiv 2311.13681)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+#: An offset is kept while the sigmoid of its logit exceeds this (HAC's released code).
+THRESHOLD = 0.01
+_LOGIT_THRESHOLD = math.log(THRESHOLD / (1 - THRESHOLD))
+
+
+def keep_mask(logits: Tensor) -> Tensor:
+    """Which offsets are kept, ``bool``, same shape as ``logits``."""
+    return logits.detach() > _LOGIT_THRESHOLD
+
+
+def binary_masks(logits: Tensor) -> Tensor:
+    """Zeros and ones, with the gradient of the sigmoid passed straight through."""
+    soft = torch.sigmoid(logits)
+    return keep_mask(logits).to(soft.dtype) + (soft - soft.detach())

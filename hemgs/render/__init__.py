@@ -1,0 +1,10 @@
+"""The one renderer of all methods: Gaussians in, pixels and gradients out; the tensors' device chooses the back end.
+
+Owns projection, spherical harmonics and alpha blending, with the argument list and ``meta`` of gsplat 1.5.3. Does not own
+what Gaussians mean to a method, losses or image files.
+"""
+
+from hemgs.render.rasterization import rasterization
+from hemgs.render.view import RenderedView, ndc_gradient_norm, render_view, visible_mask
+
+__all__ = ["RenderedView", "ndc_gradient_norm", "rasterization", "render_view", "visible_mask"]

@@ -1,0 +1,34 @@
+"""The constants of the rasteriser, shared by the compiled kernels and the reference.
+
+All are conventions of gsplat 1.5.3, which follow the 3DGS rasteriser (arXiv 2308.04079) except where noted.
+"""
+
+from __future__ import annotations
+
+#: Alphas below this are not drawn.
+MIN_ALPHA = 1.0 / 255.0
+
+#: Alphas are cut off here (3DGS: 0.99).
+MAX_ALPHA = 0.999
+
+#: A pixel stops before the Gaussian that would bring its transmittance to this or less.
+MIN_TRANSMITTANCE = 1e-4
+
+#: The projection's Jacobian is taken at most this fraction of half the field of view outside the image.
+GUARD_BAND = 0.3
+
+#: The extent of a Gaussian is where its alpha falls to MIN_ALPHA, at most so many standard deviations
+#: (StopThePop, arXiv 2402.00525, appendix B.2); the cap acts only on opacities above 1.
+MAX_EXTENT_SIGMA = 3.33
+
+#: Where the antialiasing factor (Mip-Splatting, arXiv 2311.16493) is smaller than this, its square root has no usable slope.
+MIN_COMPENSATION = 1e-6
+
+#: Radii are capped here so that they fit 32-bit integers, pixels.
+MAX_RADIUS = 2**30
+
+#: Default of ``eps2d``, square pixels.
+BLUR_EPS = 0.3
+
+#: Default far plane, world units.
+FAR_PLANE = 1e10

@@ -1,0 +1,141 @@
+"""Rendering by camera object: what training and evaluation call.
+
+Owns the way from ``core.types.Camera`` to the rasteriser's tensors, and what growing reads off a rendering. The same on
+every device. Does not know losses or models.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hemgs.core.types import Camera
+from hemgs.render import cpu, cuda
+from hemgs.render.rasterization import rasterization
+
+#: Gaussians nearer to the camera plane than this are not drawn, world units (gsplat's default).
+NEAR_PLANE = 0.01
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One rendered view.
+
+    Attributes:
+        image: ``[H, W, D]``, background included, not clamped.
+        alpha: ``[H, W, 1]`` in [0, 1).
+        means2d: ``[N, 2]`` projected centres, pixels. After backward its ``grad`` is the gradient per pixel, and
+            ``absgrad`` (if asked for) the sum of absolute values over pixels. It passes no gradients itself.
+        radii: ``[N, 2] int32`` half sizes, pixels; positive on both axes where visible.
+    """
+
+    image: Tensor
+    alpha: Tensor
+    means2d: Tensor
+    radii: Tensor
+
+    @property
+    def visible(self) -> Tensor:
+        """``[N] bool``: which Gaussians reach the image."""
+        return (self.radii > 0).all(-1)
+
+
+def render_view(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    camera: Camera,
+    background: Tensor | tuple[float, ...],
+    *,
+    sh_degree: int | None = None,
+    near_plane: float = NEAR_PLANE,
+    absgrad: bool = False,
+) -> RenderedView:
+    """Renders N Gaussians into one camera, differentiable in all tensors.
+
+    Args:
+        means, quats, scales, opacities, colors: as in ``rasterization``: ``[N, 3]``, ``[N, 4]``, ``[N, 3]``, ``[N]``,
+            ``[N, D]`` (with ``sh_degree``: ``[N, K, 3]``).
+        background: D values.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+        DeviceError: CUDA tensors where gsplat cannot be used.
+    """
+    viewmat, intrinsics = camera_tensors(camera, means)
+    backdrop = torch.as_tensor(background, dtype=means.dtype, device=means.device)
+    image, alpha, meta = rasterization(
+        means,
+        quats,
+        scales,
+        opacities,
+        colors,
+        viewmat[None],
+        intrinsics[None],
+        camera.width,
+        camera.height,
+        near_plane=near_plane,
+        sh_degree=sh_degree,
+        packed=False,
+        backgrounds=backdrop[None],
+        absgrad=absgrad,
+    )
+    means2d = _without_batch(meta["means2d"])
+    return RenderedView(image[0], alpha[0], means2d, meta["radii"][0])
+
+
+def _without_batch(batched: Tensor) -> Tensor:
+    """A ``[N, 2]`` stand-in for ``[1, N, 2]`` that receives its gradients.
+
+    The batched tensor is the one in the graph. It holds the hook, so the hook must not hold it: a cycle through the graph
+    would never be freed. The stand-in holds it instead, and the hook knows the stand-in weakly.
+    """
+    single = batched[0].detach()
+    if not batched.requires_grad:
+        return single
+    single.in_graph = batched  # type: ignore[attr-defined]
+    reference = weakref.ref(single)
+
+    def pass_on(grad: Tensor) -> None:
+        target = reference()
+        if target is None:
+            return
+        target.grad = grad[0] if target.grad is None else target.grad + grad[0]
+        absolute = getattr(target.in_graph, "absgrad", None)  # type: ignore[attr-defined]
+        if absolute is not None:
+            target.absgrad = absolute[0]  # type: ignore[attr-defined]
+
+    batched.register_hook(pass_on)
+    return single
+
+
+def visible_mask(
+    means: Tensor, quats: Tensor, scales: Tensor, camera: Camera, *, near_plane: float = NEAR_PLANE
+) -> Tensor:
+    """Which opaque Gaussians of these shapes would reach the image, ``[N] bool``; projection only, no gradients."""
+    viewmat, intrinsics = camera_tensors(camera, means)
+    arguments = (means.detach(), quats.detach(), scales.detach(), viewmat[None], intrinsics[None])
+    backend = cuda if means.is_cuda else cpu
+    radii = backend.visible_radii(*arguments, camera.width, camera.height, near_plane)
+    return (radii[0] > 0).all(-1)
+
+
+def ndc_gradient_norm(grad: Tensor, width: int, height: int) -> Tensor:
+    """Length ``[N]`` of gradients ``[N, 2]`` per pixel, expressed in normalised device coordinates.
+
+    The image spans 2 units there, so a pixel gradient is multiplied by half the image size. The thresholds of 3DGS and
+    Scaffold-GS are meant for these.
+    """
+    return (grad * grad.new_tensor([width / 2, height / 2])).norm(dim=-1)
+
+
+def camera_tensors(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:
+    """World-to-camera matrix ``[4, 4]`` and intrinsics ``[3, 3]``, in the type and on the device of ``like``."""
+    matrices = torch.from_numpy(camera.world_to_camera), torch.from_numpy(camera.intrinsics)
+    viewmat, intrinsics = (matrix.to(like.device, like.dtype) for matrix in matrices)
+    return viewmat, intrinsics

@@ -1,0 +1,147 @@
+"""The PLY layout in which 3DGS tools exchange Gaussians: binary, little endian, one vertex per Gaussian.
+
+Owns reading and writing that layout, unquantised. Compressed PLY dialects are other formats and are refused.
+Property order written: x y z nx ny nz f_dc_0..2 f_rest_0.. opacity scale_0..2 rot_0..3, all float32; normals are 0,
+f_rest is channel-major (all coefficients of red first), as 3DGS's released code writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hemgs.core.errors import SceneError
+from hemgs.core.files import atomic_path
+from hemgs.splats.cloud import GaussianCloud
+
+_BASE = ("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2")
+_SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
+_NEEDED = (*(name for name in _BASE if name not in ("nx", "ny", "nz")), *_SHAPE)
+#: f_rest coefficients by degree of the spherical harmonics, 0 to 3.
+_NUM_REST = tuple(3 * ((degree + 1) ** 2 - 1) for degree in range(4))
+_MAX_HEADER_BYTES = 1 << 16
+_COUNT = re.compile("[0-9]{1,15}")
+_TYPES = {
+    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "<i2", "int16": "<i2", "ushort": "<u2",
+    "uint16": "<u2", "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4", "float": "<f4", "float32": "<f4",
+    "double": "<f8", "float64": "<f8",
+}  # fmt: skip
+
+
+def write_ply(path: Path, cloud: GaussianCloud) -> None:
+    """Writes Gaussians atomically; equal clouds give equal files.
+
+    Raises:
+        DeviceError: the disk is full.
+    """
+    cloud = cloud.to("cpu")
+    num_rest = cloud.sh.shape[1] - 1
+    rest = cloud.sh[:, 1:].transpose(1, 2).reshape(cloud.num_gaussians, 3 * num_rest)
+    columns = [
+        cloud.means,
+        torch.zeros_like(cloud.means),
+        cloud.sh[:, 0],
+        rest,
+        cloud.opacity_logits[:, None],
+        cloud.log_scales,
+        cloud.quats,
+    ]
+    table = torch.cat([column.detach().float() for column in columns], dim=1).numpy()
+    names = (*_BASE, *(f"f_rest_{index}" for index in range(3 * num_rest)), *_SHAPE)
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {cloud.num_gaussians}"]
+    header += [f"property float {name}" for name in names] + ["end_header", ""]
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write("\n".join(header).encode("ascii"))
+        file.write(np.ascontiguousarray(table, dtype="<f4").data)
+
+
+def read_ply(path: Path) -> GaussianCloud:
+    """Reads Gaussians of any degree 0 to 3 of spherical harmonics; further properties are passed over.
+
+    Raises:
+        SceneError: missing, cut, not a PLY, not this layout, or values that are not finite.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MAX_HEADER_BYTES)
+            count, fields, start = _parse_header(path, head)
+            dtype = np.dtype(fields)
+            # The size is compared before anything is allocated: a header may claim any number.
+            found = path.stat().st_size - start
+            if count * dtype.itemsize > found:
+                raise _refused(path, f"{count} vertices of {dtype.itemsize} bytes announced, {found} bytes found")
+            file.seek(start)
+            vertices = np.frombuffer(file.read(count * dtype.itemsize), dtype=dtype)
+    except OSError as fault:
+        raise SceneError(f"{path}: cannot be read ({fault.strerror})", "give an existing PLY file") from fault
+    return _to_cloud(path, vertices)
+
+
+def _parse_header(path: Path, head: bytes) -> tuple[int, list[tuple[str, str]], int]:
+    """Number of vertices, their fields as a numpy dtype wants them, and where their data start."""
+    found = re.search(rb"\nend_header\r?\n", head)
+    if not re.match(rb"ply\r?\n", head) or found is None:
+        raise _refused(path, "not a PLY file, or its header is cut")
+    lines = head[: found.start()].decode("ascii", "replace").splitlines()[1:]
+    count: int | None = None
+    fields: dict[str, str] = {}
+    element = None
+    for words in (line.split() for line in lines):
+        if not words or words[0] in ("comment", "obj_info"):
+            continue
+        if words[0] == "format" and words[1:] == ["binary_little_endian", "1.0"]:
+            continue
+        if words[0] == "element" and len(words) == 3 and _COUNT.fullmatch(words[2]):
+            element = words[1]
+            if count is None and element != "vertex":
+                raise _refused(path, f"its first element is {element!r}, not 'vertex'")
+            count = int(words[2]) if element == "vertex" else count
+        elif words[0] == "property" and element is not None and len(words) >= 3:
+            if element != "vertex":
+                continue
+            if len(words) != 3 or words[1] not in _TYPES or words[2] in fields:
+                raise _refused(path, f"vertex property {' '.join(words[1:])!r} is a list, unknown or there twice")
+            fields[words[2]] = _TYPES[words[1]]
+        else:
+            raise _refused(path, f"header line {' '.join(words)[:80]!r} is not understood")
+    missing = [name for name in _NEEDED if name not in fields]
+    if count is None or missing:
+        raise _refused(path, f"vertex properties missing: {', '.join(missing) or 'all'}")
+    return count, list(fields.items()), found.end()
+
+
+def _to_cloud(path: Path, vertices: NDArray[np.void]) -> GaussianCloud:
+    names = vertices.dtype.names or ()
+    num_rest = sum(name.startswith("f_rest_") for name in names)
+    rest_names = [f"f_rest_{index}" for index in range(num_rest)]
+    if num_rest not in _NUM_REST or not set(rest_names) <= set(names):
+        raise _refused(path, f"{num_rest} f_rest properties; {', '.join(map(str, _NUM_REST))} are allowed")
+
+    def columns(*wanted: str) -> torch.Tensor:
+        table = np.empty((len(vertices), len(wanted)), dtype=np.float32)
+        with np.errstate(over="ignore"):  # a double too large for float32 becomes infinite and is refused below
+            for index, name in enumerate(wanted):
+                table[:, index] = vertices[name]
+        if not np.isfinite(table).all():
+            raise _refused(path, f"values of {wanted[0]} to {wanted[-1]} that are not finite")
+        return torch.from_numpy(table)
+
+    sh = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
+    if num_rest:
+        rest = columns(*rest_names).reshape(len(vertices), 3, num_rest // 3).transpose(1, 2)
+        sh = torch.cat([sh, rest], dim=1)
+    return GaussianCloud(
+        means=columns("x", "y", "z"),
+        log_scales=columns("scale_0", "scale_1", "scale_2"),
+        quats=columns("rot_0", "rot_1", "rot_2", "rot_3"),
+        opacity_logits=columns("opacity")[:, 0],
+        sh=sh,
+    )
+
+
+def _refused(path: Path, reason: str) -> SceneError:
+    return SceneError(f"{path}: {reason}", "export the Gaussians again as an uncompressed 3DGS PLY")

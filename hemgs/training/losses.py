@@ -1,0 +1,21 @@
+"""What a rendered view is compared by while training. Owns no metric: those are in ``hemgs.metrics``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hemgs.metrics.ssim import ssim
+
+#: Weight of the structural term (3DGS, arXiv 2308.04079, section 5; the same in all methods built on it).
+SSIM_WEIGHT = 0.2
+
+
+def reconstruction_loss(image: Tensor, target: Tensor, ssim_weight: float = SSIM_WEIGHT) -> Tensor:
+    """``(1 - w) * mean |image - target| + w * (1 - SSIM)``, a differentiable scalar.
+
+    Args:
+        image, target: ``[H, W, 3] float32``; the target in [0, 1], the image not clamped.
+        ssim_weight: w, in [0, 1].
+    """
+    absolute = (image - target).abs().mean()
+    return (1.0 - ssim_weight) * absolute + ssim_weight * (1.0 - ssim(image, target))

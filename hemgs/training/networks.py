@@ -1,0 +1,88 @@
+"""The Adam that trains networks beside per-anchor rows, with a log-linear learning rate for each group.
+
+Owns optimiser, schedule and saved state of network parameters. Does not own the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from hemgs.anchors.attribute_model import ParameterGroup
+from hemgs.core.errors import TrainingError
+from hemgs.training.rows import ADAM_EPS
+from hemgs.training.schedule import log_linear
+
+_OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
+
+
+class NetworkOptimizer:
+    """Adam over groups of network parameters, whose shapes never change.
+
+    Args:
+        groups: distinct names; empty groups are allowed.
+        iterations: length of the run, over which learning rates decay.
+
+    Raises:
+        ValueError: two groups have the same name.
+    """
+
+    def __init__(self, groups: Sequence[ParameterGroup], iterations: int) -> None:
+        self._groups = [group for group in groups if group.parameters]
+        if len({group.name for group in self._groups}) != len(self._groups):
+            raise ValueError(f"group names repeat: {[group.name for group in self._groups]}")
+        self._iterations = iterations
+        self._adam = torch.optim.Adam(
+            [{"params": list(group.parameters), "lr": group.lr_start} for group in self._groups],
+            lr=0.0,
+            eps=ADAM_EPS,
+            fused=True,
+        )
+
+    def set_iteration(self, iteration: int) -> None:
+        """Sets all learning rates for a step, from 1."""
+        for group, options in zip(self._groups, self._adam.param_groups, strict=True):
+            options["lr"] = log_linear(group.lr_start, group.lr_end, iteration, self._iterations)
+
+    def step(self) -> None:
+        """One Adam step on the gradients present, which it then clears."""
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and moments by name, for :meth:`restore`."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self._named():
+            tensors[name] = parameter.detach()
+            for key, value in self._adam.state.get(parameter, {}).items():
+                tensors[f"{name}.{key}"] = value
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what :meth:`state` gave; the parameters stay the same objects.
+
+        Raises:
+            TrainingError: a tensor is missing or of another shape.
+        """
+        try:
+            for name, parameter in self._named():
+                with torch.no_grad():
+                    parameter.copy_(tensors[name])
+                self._adam.state.pop(parameter, None)
+                if f"{name}.step" in tensors:
+                    self._adam.state[parameter] = {
+                        key: tensors[f"{name}.{key}"].to(parameter.device, copy=True) for key in _OPTIMISER_STATE
+                    }
+        except (KeyError, RuntimeError) as fault:
+            raise TrainingError(
+                f"the checkpoint does not fit the networks ({fault})", "delete it and train again"
+            ) from fault
+
+    def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return [
+            (f"{group.name}.{index}", parameter)
+            for group in self._groups
+            for index, parameter in enumerate(group.parameters)
+        ]

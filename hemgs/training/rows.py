@@ -1,0 +1,161 @@
+"""Parameters that share their rows (one per Gaussian or anchor), and the Adam that optimises them.
+
+Owns the one place where optimiser state is cut, padded and saved when rows come and go. Does not decide which rows
+do, nor any learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hemgs.core.errors import TrainingError
+
+#: Adam's epsilon for per-primitive parameters (3DGS, arXiv 2308.04079, released code; kept by Scaffold-GS and HAC).
+ADAM_EPS = 1e-15
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class RowParameters:
+    """Named leaf tensors ``[N, ...]`` with equal N, one Adam parameter group each.
+
+    Args:
+        tensors: initial values by name, at least one, all with the same first dimension; copied.
+        lrs: learning rate by name; every name of ``tensors``.
+
+    Raises:
+        ValueError: names or row counts disagree.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], lrs: Mapping[str, float]) -> None:
+        if not tensors or set(tensors) != set(lrs):
+            raise ValueError(f"tensors {sorted(tensors)} and learning rates {sorted(lrs)} must have the same names")
+        if len({len(tensor) for tensor in tensors.values()}) != 1:
+            raise ValueError(f"rows differ: { {name: len(tensor) for name, tensor in tensors.items()} }")
+        self._groups: dict[str, dict[str, Any]] = {}
+        groups: list[dict[str, Any]] = [
+            {"params": [_leaf(tensor)], "lr": float(lrs[name]), "name": name} for name, tensor in tensors.items()
+        ]
+        self._adam = torch.optim.Adam(groups, lr=0.0, eps=ADAM_EPS, fused=True)
+        self._groups = {group["name"]: group for group in self._adam.param_groups}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names, in the order given at the start."""
+        return tuple(self._groups)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self[self.names[0]])
+
+    @property
+    def device(self) -> torch.device:
+        return self[self.names[0]].device
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The parameter itself (a leaf that requires a gradient); valid until rows change."""
+        parameter: Tensor = self._groups[name]["params"][0]
+        return parameter
+
+    def lr(self, name: str) -> float:
+        """Learning rate of one parameter."""
+        return float(self._groups[name]["lr"])
+
+    def set_lr(self, name: str, lr: float) -> None:
+        """Sets the learning rate of one parameter."""
+        self._groups[name]["lr"] = lr
+
+    def step(self) -> None:
+        """One Adam step on the gradients present, which it then clears."""
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+
+    def append(self, rows: Mapping[str, Tensor]) -> None:
+        """Adds rows at the end, with zero optimiser moments.
+
+        Args:
+            rows: ``[M, ...]`` for every name, with the parameter's other dimensions.
+
+        Raises:
+            ValueError: names or row counts disagree.
+        """
+        if set(rows) != set(self.names) or len({len(tensor) for tensor in rows.values()}) != 1:
+            raise ValueError(f"appended rows must have the names {self.names} and equal lengths")
+        for name, new in rows.items():
+            old = self[name]
+            moments = {key: torch.cat([moment, torch.zeros_like(new)]) for key, moment in self._moments(name).items()}
+            self._put(name, torch.cat([old.detach(), new.detach().to(old)]), moments)
+
+    def keep(self, mask: Tensor) -> None:
+        """Keeps the rows where ``mask`` (``[N] bool``) holds, in their order.
+
+        Raises:
+            TrainingError: none would be left.
+        """
+        if not bool(mask.any()):
+            raise TrainingError(
+                f"all {self.num_rows} primitives would be pruned; the model has become empty",
+                "check the cameras and the initial points, or lower the pruning threshold",
+            )
+        for name in self.names:
+            moments = {key: moment[mask] for key, moment in self._moments(name).items()}
+            self._put(name, self[name].detach()[mask], moments)
+
+    def replace(self, name: str, tensor: Tensor) -> None:
+        """Replaces one parameter's values (same shape) and sets its moments to zero."""
+        if tensor.shape != self[name].shape:
+            raise ValueError(f"{name} has shape {tuple(self[name].shape)}, not {tuple(tensor.shape)}")
+        moments = {key: torch.zeros_like(moment) for key, moment in self._moments(name).items()}
+        self._put(name, tensor.detach().clone(), moments)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that :meth:`restore` needs, as tensors: values, moments, step counts and learning rates."""
+        tensors: dict[str, Tensor] = {}
+        for name in self.names:
+            tensors[name] = self[name].detach()
+            tensors[f"{name}.lr"] = torch.tensor(self.lr(name), dtype=torch.float64)
+            for key, value in self._adam.state.get(self[name], {}).items():
+                tensors[f"{name}.{key}"] = value
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what :meth:`state` gave, on this object's device; the number of rows may differ.
+
+        Raises:
+            TrainingError: a tensor is missing.
+        """
+        device = self.device
+        try:
+            for name in self.names:
+                self.set_lr(name, float(tensors[f"{name}.lr"]))
+                optimiser = {
+                    key: tensors[f"{name}.{key}"].to(device, copy=True)
+                    for key in ("step", *_MOMENTS)
+                    if f"{name}.step" in tensors
+                }
+                self._adam.state.pop(self[name], None)
+                self._groups[name]["params"][0] = _leaf(tensors[name].to(device))
+                if optimiser:
+                    self._adam.state[self[name]] = optimiser
+        except KeyError as fault:
+            raise TrainingError(
+                f"the checkpoint lacks {fault} of the parameters {self.names}", "delete it and train again"
+            ) from fault
+
+    def _moments(self, name: str) -> dict[str, Tensor]:
+        state = self._adam.state.get(self[name], {})
+        return {key: state[key] for key in _MOMENTS if key in state}
+
+    def _put(self, name: str, values: Tensor, moments: dict[str, Tensor]) -> None:
+        """Makes ``values`` the parameter; its step count stays, so that bias correction does not start anew."""
+        state = self._adam.state.pop(self[name], {})
+        self._groups[name]["params"][0] = values.requires_grad_(True)
+        if state:
+            self._adam.state[self[name]] = {**state, **moments}
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().contiguous().requires_grad_(True)

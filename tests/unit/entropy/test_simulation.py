@@ -1,0 +1,162 @@
+"""HEMGS's part in training: phases, price, masks, and resumption."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.masks import binary_masks, keep_mask
+from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
+
+NUM, FEATURES, OFFSETS = 60, 5, 3
+SETTINGS = SimulationSettings(10, 5, 20, 10, 40, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
+
+
+def anchors() -> AnchorModel:
+    torch.manual_seed(0)
+    coords = torch.unique(torch.randint(0, 50, (NUM, 3)), dim=0)
+    num = len(coords)
+    rows = {
+        "features": 3 * torch.randn(num, FEATURES),
+        "log_scalings": torch.randn(num, 6) - 3,
+        "offsets": torch.randn(num, OFFSETS, 3),
+        "mask_logits": torch.ones(num, OFFSETS),
+    }
+    return AnchorModel(coords, 0.1, AnchorHeads(FEATURES, OFFSETS), rows)
+
+
+def attribute_model(model: AnchorModel, settings: SimulationSettings = SETTINGS) -> HemgsAttributes:
+    entropy = EntropyModel(EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12), (20,), 8, 8, 2), 8, 8, 8, 8, 8, 8))
+    hook = HemgsAttributes(entropy, BaseSteps(), settings)
+    hook.start(model, 1.0)
+    return hook
+
+
+def everyone(model: AnchorModel) -> torch.Tensor:
+    return torch.arange(model.num_anchors)
+
+
+def test_masks_are_exact_bits_with_the_sigmoid_s_gradient() -> None:
+    logits = torch.tensor([-9.0, -4.7, -4.5, 0.0, 3.0], requires_grad=True)
+    masks = binary_masks(logits)
+    assert masks.tolist() == [0, 0, 1, 1, 1]
+    assert keep_mask(logits).tolist() == [False, False, True, True, True]
+    masks.sum().backward()
+    soft = torch.sigmoid(logits.detach())
+    assert torch.allclose(logits.grad, soft * (1 - soft))
+
+
+def test_first_phase_renders_attributes_as_they_are() -> None:
+    model = anchors()
+    attributes, loss, _ = attribute_model(model).sample(9, model, everyone(model))
+    assert torch.equal(attributes.features, model.features)
+    assert loss.item() == 0
+
+
+def test_second_phase_adds_noise_as_wide_as_the_base_steps() -> None:
+    model = anchors()
+    attributes, loss, _ = attribute_model(model).sample(10, model, everyone(model))
+    steps = BaseSteps()
+    for noisy, exact, step in (
+        (attributes.features, model.features, steps.features),
+        (attributes.scalings, model.log_scalings.exp(), steps.scalings),
+        (attributes.offsets, model.offsets, steps.offsets),
+    ):
+        difference = (noisy - exact).abs().max().item()
+        assert 0.4 * step < difference <= 0.5 * step + 1e-6
+    assert loss.item() == 0
+
+
+def test_third_phase_prices_the_attributes() -> None:
+    """At the first priced step the model is a Gaussian at each channel's own mean and spread."""
+    model = anchors()
+    hook = attribute_model(model)
+    _, loss, figures = hook.sample(20, model, everyone(model))
+    features = model.features.detach()
+    # Differential entropy of a Gaussian over the step, averaged over channels; log2(sqrt(2 pi e)) = 2.047.
+    expected = features.std(dim=0).log2().mean().item() + 2.047
+    expected_step = math.log2(figures["lmbda"] / 1e-3) / 2 - 0.5
+    assert figures["kept"] == 1.0
+    priced = hook.entropy.features
+    t = torch.full((model.num_anchors, 1), math.log(figures["lmbda"] / 1e-3) / math.log(4))
+    prior = priced.prior(hook.entropy.hash_features(model.coords), None)
+    bits = priced.predict(prior, t, priced.rate_predictor.log2_steps(prior, t)).bits(features).mean().item()
+    assert bits == pytest.approx(expected - expected_step, abs=0.1)
+    assert loss.item() > 0
+    assert hook.estimated_bytes(model) > 6 * model.num_anchors
+
+
+def test_price_pushes_values_masks_and_networks() -> None:
+    model = anchors()
+    hook = attribute_model(model)
+    _, loss, _ = hook.sample(30, model, everyone(model))
+    loss.backward()
+    assert model.features.grad.abs().sum() > 0
+    assert model.offsets.grad.abs().sum() > 0
+    assert (model.mask_logits.grad > 0).all()  # fewer offsets, fewer bits
+    for group in hook.parameter_groups():
+        assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in group.parameters)
+
+
+def test_rate_weight_rises_from_a_tenth() -> None:
+    model = anchors()
+    losses = []
+    for since in (0, 5, 10, 15):
+        hook = attribute_model(model, SimulationSettings(**{**vars(SETTINGS), "lmbdas": (2e-3,), "mask_weight": 0.0}))
+        torch.manual_seed(1)
+        hook._calibrate(model)
+        losses.append(hook.sample(20 + since, model, everyone(model))[1].item())
+    assert losses[0] / losses[2] == pytest.approx(0.1, rel=1e-3)
+    assert losses[1] / losses[2] == pytest.approx(0.55, rel=1e-3)
+    assert losses[3] == pytest.approx(losses[2], rel=1e-6)
+
+
+def test_lmbdas_are_the_trained_ones_first_and_any_later() -> None:
+    model = anchors()
+    hook = attribute_model(model)
+    early = {hook._draw_lmbda(30) for _ in range(200)}
+    late = [hook._draw_lmbda(50) for _ in range(400)]
+    assert early == {1e-3, 4e-3}
+    between = [lmbda for lmbda in late if lmbda not in early]
+    assert 120 < len(between) < 280
+    assert all(1e-3 < lmbda < 4e-3 for lmbda in between)
+
+
+def test_masked_anchors_and_offsets_cost_nothing() -> None:
+    model = anchors()
+    hook = attribute_model(model, SimulationSettings(**{**vars(SETTINGS), "mask_weight": 0.0}))
+    with torch.no_grad():
+        model.mask_logits[: model.num_anchors // 2] = -9.0
+    attributes, _, figures = hook.sample(40, model, everyone(model))
+    assert attributes.masks[: model.num_anchors // 2].sum() == 0
+    assert figures["kept"] == pytest.approx((model.num_anchors - model.num_anchors // 2) / model.num_anchors)
+
+
+def test_growth_pauses_when_noise_begins() -> None:
+    hook = attribute_model(anchors())
+    assert [hook.allows_growth(iteration) for iteration in (9, 10, 14, 15)] == [True, False, False, True]
+
+
+def test_no_visible_anchor_is_no_error() -> None:
+    model = anchors()
+    attributes, loss, _ = attribute_model(model).sample(40, model, torch.empty(0, dtype=torch.int64))
+    assert attributes.num_anchors == 0 and loss.item() == 0
+
+
+def test_state_round_trip_continues_alike() -> None:
+    model = anchors()
+    first, second = attribute_model(model), attribute_model(model)
+    first.sample(20, model, everyone(model))
+    second.entropy.load_state_dict({**second.entropy.state_dict(), **dict(first.entropy.named_parameters())})
+    second.restore(first.state())
+    torch.manual_seed(7)
+    one = first.sample(21, model, everyone(model))
+    torch.manual_seed(7)
+    two = second.sample(21, model, everyone(model))
+    assert torch.equal(one[0].features, two[0].features) and torch.equal(one[1], two[1])
+    assert first.estimated_bytes(model) == second.estimated_bytes(model)

@@ -1,0 +1,279 @@
+# What several rule files need: the benchmark behind the configuration, and the names of files.
+# The only place of the workflow that imports the package, and of it only what needs no torch.
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from hemgs.core.config import fits, load_benchmark
+from hemgs.core.entries import check_entries
+from hemgs.core.errors import HemgsError
+from hemgs.core.files import write_text
+
+FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
+FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
+TABLE_FORMATS = ("csv", "md", "tex")
+FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
+PLAN_VERSION = 1
+
+# Waiting threads sleep instead of spinning: several jobs, or torch and numba in one, share the cores.
+# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself.
+shell.prefix("set -euo pipefail; export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; ")
+
+
+def read_benchmark():
+    """The benchmark that the configuration describes; a fault of it is one clear message."""
+    origins = [Path(path) for path in workflow.configfiles]
+    origins = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in origins]
+    folder = Path(workflow.basedir) / "config"
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    try:
+        benchmark = load_benchmark(config, origins, folder)
+        check_entries(benchmark)
+    except HemgsError as fault:
+        raise WorkflowError(str(fault)) from None
+    return benchmark
+
+
+BENCHMARK = read_benchmark()
+FITS = {plan.path: plan for plan in fits(BENCHMARK)}
+SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
+REFERENCE = sorted(str(path) for path in Path(workflow.basedir, "reference").glob("*.csv"))
+
+
+def any_of(names):
+    """A pattern that matches these names and nothing else."""
+    return "|".join(re.escape(name) for name in sorted(set(names)))
+
+
+wildcard_constraints:
+    method=any_of(BENCHMARK.methods),
+    dataset=any_of(BENCHMARK.scenes),
+    scene=any_of(scene for _, scene in SCENES),
+    fit=any_of(plan.fit for plan in FITS.values()),
+    seed=r"\d+",
+
+
+def fit_of(wildcards):
+    return FITS[FIT_PATH.format(**wildcards)]
+
+
+def dataset_file(wildcards):
+    return str(BENCHMARK.datasets[wildcards.dataset].file)
+
+
+def scene_settings(wildcards):
+    """All that decides the prepared scene: a change of it prepares the scene again."""
+    return json.dumps(SCENES[wildcards.dataset, wildcards.scene].settings, sort_keys=True)
+
+
+def method_entry(wildcards):
+    return BENCHMARK.methods[wildcards.method].entry
+
+
+def fit_options(wildcards):
+    """What `hemgs train` must be told of a variant, and of a model that serves one rate only."""
+    method, fit = BENCHMARK.methods[wildcards.method], wildcards.fit
+    variant = f"--variant {method.variant} " if method.variant else ""
+    return variant + (f"--rate {fit}" if method.kind != "all_rates" else "")
+
+
+def fit_settings(wildcards):
+    """Settings over the method's defaults: a change of them trains again."""
+    return json.dumps(fit_of(wildcards).params)
+
+
+def fit_rates_list(wildcards):
+    """Rate ids: one more of them encodes and evaluates again, and trains nothing."""
+    return ",".join(rate.id for rate in fit_of(wildcards).rates)
+
+
+def log_of(step, path):
+    return f"results/logs/{step}/{path}.log"
+
+
+def is_finished(path):
+    """Whether a fit's points exist and no later attempt to make them has begun."""
+    points = Path("results/points", path, "points.csv")
+    logs = [Path(log_of(step, path)) for step in FIT_STEPS]
+    return points.is_file() and all(log.stat().st_mtime <= points.stat().st_mtime for log in logs if log.exists())
+
+
+# After a failure, what is finished is published; otherwise everything is asked for.
+FINISHED = [path for path in FITS if is_finished(path)] if BENCHMARK.partial else list(FITS)
+
+
+def finished_files(name):
+    return [f"results/points/{path}/{name}" for path in FINISHED]
+
+
+def plan():
+    """What the summary must find: every fit of the benchmark and where its files and logs lie."""
+    return {
+        "schema_version": PLAN_VERSION,
+        "title": BENCHMARK.title,
+        "methods": [
+            {
+                "id": method.id,
+                "base": method.base,
+                "variant": method.variant,
+                "label": method.label,
+                "kind": method.kind,
+                "rates": [rate.id for rate in method.rates],
+            }
+            for method in BENCHMARK.methods.values()
+        ],
+        "datasets": dataset_list(),
+        "fits": [
+            {
+                "method": BENCHMARK.methods[fit.method].base,
+                "variant": BENCHMARK.methods[fit.method].variant,
+                "dataset": fit.dataset,
+                "scene": fit.scene,
+                "fit": fit.fit,
+                "seed": fit.seed,
+                "rates": [rate.id for rate in fit.rates],
+                "finished": path in set(FINISHED),
+                "points": f"results/points/{path}/points.csv",
+                "views": f"results/points/{path}/views.csv",
+                "logs": {
+                    "prepare_scene": log_of("prepare_scene", f"{fit.dataset}/{fit.scene}"),
+                    **{step: log_of(step, path) for step in FIT_STEPS},
+                },
+            }
+            for path, fit in FITS.items()
+        ],
+    }
+
+
+def style():
+    """How results are shown: order, names, colours, and which tables and figures."""
+    return {
+        "schema_version": PLAN_VERSION,
+        "title": BENCHMARK.title,
+        "methods": [
+            {
+                "id": method.id,
+                "base": method.base,
+                "variant": method.variant,
+                "label": method.label,
+                "color": method.color,
+                "marker": method.marker,
+            }
+            for method in BENCHMARK.methods.values()
+        ],
+        "datasets": dataset_list(),
+        "tables": list(BENCHMARK.tables),
+        "variable_rate": list(BENCHMARK.variable_rate),
+        "visual": [
+            {
+                "dataset": dataset,
+                "scene": scene,
+                "showcases": [
+                    {
+                        "method": FITS[path].method,
+                        "fit": FITS[path].fit,
+                        "seed": FITS[path].seed,
+                        "folder": f"results/points/{path}/showcase",
+                    }
+                    for path in FINISHED
+                    if (FITS[path].dataset, FITS[path].scene) == (dataset, scene)
+                ],
+            }
+            for dataset, scene in BENCHMARK.visual
+        ],
+    }
+
+
+def dataset_list():
+    return [
+        {
+            "id": dataset,
+            "label": BENCHMARK.datasets[dataset].label,
+            "scenes": [{"id": scene.id, "label": scene.label} for scene in scenes],
+        }
+        for dataset, scenes in BENCHMARK.scenes.items()
+    ]
+
+
+def as_json(data):
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def showcase_folders():
+    """Pictures that the visual comparisons show."""
+    return [
+        f"results/points/{path}/showcase"
+        for path in FINISHED
+        if (FITS[path].dataset, FITS[path].scene) in BENCHMARK.visual
+    ]
+
+
+def reported(path, caption, category, **labels):
+    """A file that the Snakemake report shows."""
+    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
+
+
+def table_files():
+    return [
+        reported(f"results/tables/{table}.{form}", f"table_{table}", "Tables", table=table, format=form)
+        for table in BENCHMARK.tables
+        for form in TABLE_FORMATS
+    ]
+
+
+def figure_items():
+    """Stem, caption and label of every figure."""
+    items = [
+        (f"rd_{dataset}", "figure_rd", f"rate and distortion, {BENCHMARK.datasets[dataset].label}")
+        for dataset in BENCHMARK.scenes
+    ]
+    if BENCHMARK.variable_rate:
+        items.append(("variable_rate", "figure_variable_rate", "one model at every rate"))
+    items += [
+        (f"visual_{dataset}_{scene}", "figure_visual", f"views, {SCENES[dataset, scene].label}")
+        for dataset, scene in BENCHMARK.visual
+    ]
+    return items
+
+
+def figure_files():
+    return [
+        reported(f"results/figures/{stem}.{form}", caption, "Figures", figure=label, format=form)
+        for stem, caption, label in figure_items()
+        for form in FIGURE_FORMATS
+    ]
+
+
+def published():
+    """All that a complete run leaves for a reader."""
+    return [
+        "results/page/index.html",
+        "results/summary/points.csv",
+        *(f"results/tables/{table}.{form}" for table in BENCHMARK.tables for form in TABLE_FORMATS),
+        *(f"results/figures/{stem}.{form}" for stem, _, _ in figure_items() for form in FIGURE_FORMATS),
+    ]
+
+
+def publish_finished():
+    """Runs the summary and everything after it on what is finished, after some job has failed."""
+    if BENCHMARK.partial or not any(is_finished(path) for path in FITS):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "config.json"
+        write_text(settings, json.dumps({**config, "partial": True}))
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
+            + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
+            + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
+            + ["--allowed-rules", "all", *PUBLISH_RULES],
+            check=False,
+        )
+
+
+PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page")

@@ -1,0 +1,29 @@
+# From prepared scenes to trained models. The work/ folder beside a model holds its checkpoints; it is not declared, so
+# that a job that fails or is killed leaves it behind and the next attempt goes on from there.
+
+
+rule train_model:
+    input:
+        scene="results/data/scenes/{dataset}/{scene}/scene.json",
+    output:
+        model="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/model.safetensors",
+        record="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/train.json",
+    log:
+        "results/logs/train_model/{method}/{dataset}/{scene}/{fit}/s{seed}.log",
+        events="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/events.jsonl",
+    benchmark:
+        "results/benchmarks/train_model/{method}/{dataset}/{scene}/{fit}/s{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        entry=method_entry,
+        options=fit_options,
+        settings=fit_settings,
+        scene=subpath(input.scene, parent=True),
+        folder=subpath(output.model, parent=True),
+    message:
+        "train {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
+        " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {log.events}"
+    shell:
+        "hemgs train {params.scene} --method {params.entry} {params.options} --seed {wildcards.seed}"
+        " --params-json {params.settings:q} --out {params.folder} > {log[0]} 2>&1"

@@ -1,0 +1,91 @@
+# From the summary to what a reader sees. A changed colour, label or choice of figures reruns these rules only.
+
+
+rule write_style:
+    output:
+        style="results/summary/style.json",
+    log:
+        "results/logs/write_style.log",
+    params:
+        style=as_json(style()),
+    message:
+        "write down names, colours and order"
+    run:
+        write_text(Path(output.style), params.style)
+
+
+rule make_tables:
+    input:
+        style="results/summary/style.json",
+        points="results/summary/points.csv",
+        datasets="results/summary/datasets.csv",
+    output:
+        table_files(),
+    log:
+        "results/logs/make_tables.log",
+    benchmark:
+        "results/benchmarks/make_tables.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        summary=subpath(input.points, parent=True),
+        folder=subpath(output[0], parent=True),
+    message:
+        "make the tables"
+    shell:
+        "hemgs tables --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
+
+
+rule make_figures:
+    input:
+        style="results/summary/style.json",
+        points="results/summary/points.csv",
+        datasets="results/summary/datasets.csv",
+        showcases=showcase_folders(),
+    output:
+        figure_files(),
+    log:
+        "results/logs/make_figures.log",
+    benchmark:
+        "results/benchmarks/make_figures.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        summary=subpath(input.points, parent=True),
+        folder=subpath(output[0], parent=True),
+    message:
+        "draw the figures"
+    shell:
+        "hemgs figures --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
+
+
+rule make_page:
+    input:
+        style="results/summary/style.json",
+        points="results/summary/points.csv",
+        failures="results/summary/failures.csv",
+        environment="results/summary/environment.json",
+        tables=expand("results/tables/{table}.csv", table=BENCHMARK.tables),
+        figures=expand("results/figures/{stem}.svg", stem=[stem for stem, _, _ in figure_items()]),
+        showcases=showcase_folders(),
+    output:
+        page=report(
+            "results/page/index.html",
+            caption="../report/page.rst",
+            category="Page",
+            labels={"page": "tables, plots and views"},
+        ),
+    log:
+        "results/logs/make_page.log",
+    benchmark:
+        "results/benchmarks/make_page.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        summary=subpath(input.points, parent=True),
+        folder=subpath(output.page, parent=True),
+    message:
+        "make the page"
+    shell:
+        "hemgs page --summary {params.summary} --style {input.style} --tables results/tables"
+        " --figures results/figures --out {params.folder} > {log} 2>&1"

@@ -1,0 +1,45 @@
+# From measured points to one table of all of them, with means, holes and verdicts. No torch from here on.
+
+
+rule write_plan:
+    output:
+        plan="results/summary/plan.json",
+    log:
+        "results/logs/write_plan.log",
+    params:
+        plan=as_json(plan()),
+    message:
+        "write down which points there should be"
+    run:
+        write_text(Path(output.plan), params.plan)
+
+
+rule summarise_points:
+    input:
+        plan="results/summary/plan.json",
+        points=finished_files("points.csv"),
+        views=finished_files("views.csv"),
+        reference=REFERENCE,
+    output:
+        points="results/summary/points.csv",
+        typed="results/summary/points.parquet",
+        datasets="results/summary/datasets.csv",
+        bdrate="results/summary/bdrate.csv",
+        parity="results/summary/parity.csv",
+        complexity="results/summary/complexity.csv",
+        storage="results/summary/storage.csv",
+        failures="results/summary/failures.csv",
+        environment="results/summary/environment.json",
+    log:
+        "results/logs/summarise_points.log",
+    benchmark:
+        "results/benchmarks/summarise_points.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        folder=subpath(output.points, parent=True),
+        reference=Path(workflow.basedir) / "reference",
+    message:
+        "summarise {input.plan}"
+    shell:
+        "hemgs summarise --plan {input.plan} --reference {params.reference} --out {params.folder} > {log} 2>&1"
