@@ -35,6 +35,7 @@ GSPLAT_VERSION = "1.5.3"
 MIN_SNAKEMAKE = (9, 1)
 #: Less free space than this is worth a word: the demonstration writes a few hundred MiB.
 MIN_FREE_MIB = 2048.0
+_INSTALL = "pip install -c constraints.txt -e ."
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def check_libraries() -> Iterator[Finding]:
     for name in REQUIRED:
         version = _version(name)
         if version is None:
-            yield Finding("fail", name, "not installed", "pip install -c constraints.txt -e .")
+            yield Finding("fail", name, "not installed", _INSTALL)
         else:
             yield Finding("ok", name, version)
 
@@ -142,7 +143,7 @@ def check_publishing() -> Iterator[Finding]:
     """Libraries of the tables, figures and page."""
     missing = [name for name in PUBLISHING if _version(name) is None]
     if missing:
-        yield Finding("note", "publishing", f"not installed: {', '.join(missing)}", "pip install -c constraints.txt -e .")
+        yield Finding("note", "publishing", f"not installed: {', '.join(missing)}", _INSTALL)
     else:
         yield Finding("ok", "publishing", "tables, figures and page can be made")
 
@@ -151,9 +152,7 @@ def check_snakemake() -> Iterator[Finding]:
     """The workflow's engine."""
     version = _version("snakemake")
     if version is None:
-        yield Finding(
-            "note", "snakemake", "not installed; verbs work, the workflow does not", "pip install -c constraints.txt -e ."
-        )
+        yield Finding("note", "snakemake", "not installed; verbs work, the workflow does not", _INSTALL)
     elif _numbers(version) < MIN_SNAKEMAKE:
         needed = ".".join(map(str, MIN_SNAKEMAKE))
         yield Finding("note", "snakemake", f"{version} is too old for the workflow", f"install {needed} or newer")

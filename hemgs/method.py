@@ -21,7 +21,7 @@ from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.entropy.bitstream import decode_anchors, encode_anchors
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.rate_predictor import rate_input
+from hemgs.entropy.rate_predictor import MAX_OCTAVES, rate_input
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.anchors import train_anchors
@@ -54,6 +54,8 @@ class HemgsParams(AnchorParams):
         feature_prior, geometry_prior: widths of the prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
         feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
+        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned; 1 is the
+            high-rate law.
     """
 
     lmbdas: str = "0.001 0.002 0.003 0.004"
@@ -81,6 +83,7 @@ class HemgsParams(AnchorParams):
     geometry_hidden: int = 40
     feature_step_hidden: int = 32
     geometry_step_hidden: int = 24
+    rate_octaves: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,9 +92,12 @@ class HemgsParams(AnchorParams):
         for name in ("step_features", "step_scalings", "step_offsets", "sample_share"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        if not 0 < self.rate_octaves <= MAX_OCTAVES:
+            raise ConfigError(f"rate_octaves: {self.rate_octaves!r}", f"give a number above 0, at most {MAX_OCTAVES:g}")
 
     @property
     def base_steps(self) -> BaseSteps:
+        """Quantisation steps before prediction."""
         return BaseSteps(self.step_features, self.step_scalings, self.step_offsets)
 
     @property
@@ -114,6 +120,7 @@ class HemgsParams(AnchorParams):
             self.geometry_hidden,
             self.feature_step_hidden,
             self.geometry_step_hidden,
+            self.rate_octaves,
         )
 
     @property

@@ -45,6 +45,7 @@ DATASET_COLUMNS: tuple[Column, ...] = (
         for name in _MEAN_COLUMNS
     ),
     Column("scenes_psnr", "text", "", "PSNR of each scene, in dB"),
+    Column("remarks", "text", "", "why single figures are not available"),
 )
 
 #: Columns of ``summary/storage.csv``: one row per method, data set and rate.
@@ -172,6 +173,7 @@ def dataset_rows(all_cells: Sequence[Cell]) -> list[Row]:
             "bytes_total_std": cell.seed_std("bytes_total"),
             "psnr_std": cell.seed_std("psnr"),
             "scenes_psnr": " ".join(f"{row['scene']}:{float(row['psnr'] or 0):.2f}" for row in cell.rows),
+            "remarks": " | ".join(dict.fromkeys(str(row["reason"]) for row in cell.rows if row["reason"])),
         }
         row |= {name: cell.mean(name) for name in (*QUALITY_COLUMNS, *_MEAN_COLUMNS)}
         rows.append(row)

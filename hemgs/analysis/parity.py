@@ -17,7 +17,7 @@ import yaml
 from hemgs.analysis.bdrate import ANCHOR
 from hemgs.analysis.means import Cell
 from hemgs.analysis.plan import Plan
-from hemgs.analysis.points import numbers
+from hemgs.analysis.points import lmbda_of, numbers
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Column, Row, Value, read_rows, read_views
 
@@ -184,19 +184,10 @@ def _cell_of(value: Row, cells: Sequence[Cell]) -> Cell | None:
     if not own:
         return None
     if value["rate"] in ("low", "all"):
-        return max(own, key=_lmbda)
+        return max(own, key=lambda cell: lmbda_of(cell.rate))
     if value["rate"] == "high":
-        return min(own, key=_lmbda)
+        return min(own, key=lambda cell: lmbda_of(cell.rate))
     return own[0]
-
-
-def _lmbda(cell: Cell) -> float:
-    found = cell.common("lmbda")
-    if found is not None:
-        return float(found)
-    # A hole has no rows to ask; rate ids carry the number.
-    tail = cell.rate.rpartition("_")[2]
-    return float(tail) if tail.replace(".", "", 1).isdigit() else 0.0
 
 
 def _our_value(

@@ -77,9 +77,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method looks; colour and marker are ``None`` where the analysis may choose."""
+    """How a method looks; colour and marker are ``None`` where the analysis may choose.
+
+    ``base`` is the id of the method that a variant extends, and the id itself for a method.
+    """
 
     id: str
+    base: str
     label: str
     color: str | None
     marker: str | None
@@ -143,6 +147,7 @@ def load_style(path: Path) -> Style:
         methods=tuple(
             MethodStyle(
                 reader.text(entry, "id"),
+                reader.optional_text(entry, "base") or reader.text(entry, "id"),
                 reader.text(entry, "label"),
                 reader.optional_text(entry, "color"),
                 reader.optional_text(entry, "marker"),

@@ -108,6 +108,12 @@ def common(rows: Iterable[Row], name: str) -> Value:
     return values.pop() if len(values) == 1 else None
 
 
+def lmbda_of(rate: str) -> float:
+    """λ of a rate id such as ``lmbda_0.0020``; 0 for ids without a number, so that they sort as the largest file."""
+    tail = rate.rpartition("_")[2]
+    return float(tail) if re.fullmatch(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", tail) else 0.0
+
+
 def _check_identity(row: Row, fit: Fit) -> None:
     found = (series_of(row), row["dataset"], row["scene"], row["fit"], row["seed"])
     expected = (fit.method, fit.dataset, fit.scene, fit.fit, fit.seed)

@@ -14,10 +14,10 @@ from typing import IO
 
 import torch
 
+from hemgs.bench.decoding import DecodeStats, file_sections
 from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
 from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.registry import get_method
-from hemgs.bench.runner import DecodeStats, file_sections
 from hemgs.bench.runs import EncodedRate, EncodeRecord, bitstream_path, read_encode_record
 from hemgs.bench.viewing import picture_file, to_bytes, write_png
 from hemgs.core.device import synchronize
@@ -82,6 +82,7 @@ class Evaluation:
 
     @property
     def num_failed(self) -> int:
+        """Rates without figures."""
         return sum(row["status"] != "ok" for row in self.points)
 
 
@@ -106,6 +107,7 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
         raise SceneError(f"{request.scene}: there are no test views to measure", "prepare it with another split")
     request.out.mkdir(parents=True, exist_ok=True)
     (request.out / POINTS_FILE).unlink(missing_ok=True)
+    _clear_showcase(request.out / SHOWCASE_FOLDER)
     bench = _Bench(request, record, scene, device)
     rate_ids = list(record.rates)
     shown = showcase_rates(rate_ids)
@@ -187,8 +189,9 @@ class _Bench:
     def _render(self, renderable: Renderable, view: View) -> torch.Tensor:
         with torch.no_grad():
             image = self._method.render(renderable, view.camera, self._scene.background)
-        if tuple(image.shape) != (view.camera.height, view.camera.width, 3) or not bool(torch.isfinite(image).all()):
-            raise BitstreamError(f"view {view.name!r} of the decoded scene is not a finite picture of its camera's size")
+        size = (view.camera.height, view.camera.width, 3)
+        if tuple(image.shape) != size or not bool(torch.isfinite(image).all()):
+            raise BitstreamError(f"view {view.name!r} of the decoded scene is no finite picture of its camera's size")
         return image
 
     def _speed(self, renderable: Renderable) -> dict[str, Value]:
@@ -230,6 +233,13 @@ class _Bench:
         for column, reason in self._suite.unavailable.items():
             why.setdefault(reason, []).append(column)
         return "; ".join(f"{', '.join(columns)}: {reason}" for reason, columns in why.items())
+
+
+def _clear_showcase(folder: Path) -> None:
+    """Makes the folder, without pictures of an earlier measurement."""
+    folder.mkdir(exist_ok=True)
+    for picture in folder.glob("*/*.png"):
+        picture.unlink()
 
 
 def check_bitstream(path: Path, encoded: EncodedRate) -> None:
@@ -283,4 +293,3 @@ def _of_decoding(stats: DecodeStats) -> dict[str, Value]:
         "decode_s": stats.decode_s,
         "decode_peak_mib": stats.decode_peak_mib,
     }
-

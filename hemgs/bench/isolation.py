@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from hemgs.bench.decoding import DecodeStats
 from hemgs.bench.protocol import Renderable
-from hemgs.bench.runner import DecodeStats
 from hemgs.core.assets import FOLDERS_VARIABLE, asset_folders
 from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError
@@ -87,7 +87,7 @@ def child_environment() -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
     }
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    folders = [str(_PACKAGE_ROOT), *(os.path.abspath(folder) for folder in named if folder)]
+    folders = [str(_PACKAGE_ROOT), *(str(Path(folder).resolve()) for folder in named if folder)]
     kept["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
     kept[FOLDERS_VARIABLE] = os.pathsep.join(str(folder.resolve()) for folder in asset_folders())
     return kept

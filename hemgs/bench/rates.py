@@ -96,4 +96,3 @@ def encoding_rates(kind: FitKind, trained_at: Rate, wanted: Sequence[Rate]) -> t
             "leave the rate out, or train at that rate",
         )
     return (trained_at,)
-

@@ -92,6 +92,7 @@ class EncodedRate:
 
     @property
     def total_bytes(self) -> int:
+        """Length of the file."""
         return sum(self.sections.values())
 
 

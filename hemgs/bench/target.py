@@ -20,9 +20,7 @@ from hemgs.core.types import Rate
 LMBDA_TOLERANCE = 1e-3
 
 
-def run_encode_to_size(
-    model_dir: Path, out: Path, target_bytes: int, device: torch.device
-) -> tuple[Rate, EncodedRate]:
+def run_encode_to_size(model_dir: Path, out: Path, target_bytes: int, device: torch.device) -> tuple[Rate, EncodedRate]:
     """Writes the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
 
     λ is searched between the ends of :data:`hemgs.bench.rates.DEFAULT_LMBDAS`.

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemgs.bench.decoding import method_of_bitstream
 from hemgs.bench.protocol import Method, Renderable
-from hemgs.bench.runner import method_of_bitstream
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
@@ -71,6 +71,7 @@ class BakingLoss:
 
     @property
     def loss_db(self) -> float:
+        """Decibels lost."""
         return self.decoded - self.exported
 
 

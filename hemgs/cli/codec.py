@@ -217,7 +217,7 @@ def _encode_file(arguments: argparse.Namespace, rates: list[Rate], device: Any) 
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    from hemgs.bench.runner import run_decode
+    from hemgs.bench.decoding import run_decode
     from hemgs.bench.runs import write_json
     from hemgs.core.bundle import save_bundle
     from hemgs.core.device import choose_device
@@ -257,9 +257,7 @@ def _report_json(report: ContainerReport) -> dict[str, Any]:
         "symbols_digest": report.symbols_digest.hex(),
         "sections": {
             "container": {"offset": 0, "bytes": report.header_bytes, "intact": report.header_intact},
-            **{
-                row.name: {"offset": row.offset, "bytes": row.size_bytes, "intact": row.intact} for row in report.rows
-            },
+            **{row.name: {"offset": row.offset, "bytes": row.size_bytes, "intact": row.intact} for row in report.rows},
         },
     }
 

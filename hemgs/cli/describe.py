@@ -5,6 +5,7 @@ Owns the text of ``hemgs describe``; the words themselves stand in docstrings an
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import re
 import textwrap
@@ -23,7 +24,7 @@ _KINDS = {
     "post": "starts from another method's model",
 }
 _WIDTH = 100
-_NAMES = re.compile(r"^([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*):\s*(.*)$")
+_NAMES = re.compile(r"^([A-Za-z_][\w*]*(?:, [A-Za-z_][\w*]*)*):\s*(.*)$")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def method_text(method: Method) -> str:
 def settings_of(kind: type) -> list[Setting]:
     """The fields of a dataclass with their defaults and what its docstring, or that of a base, says of them.
 
-    Docstrings name fields in an ``Attributes:`` section, several at once where one text serves them.
+    Docstrings name fields in an ``Attributes:`` section, several at once (``a, b`` or ``a_*``) where one text serves
+    them.
     """
     texts: dict[str, str] = {}
     for base in reversed(kind.__mro__):
@@ -67,7 +69,7 @@ def settings_of(kind: type) -> list[Setting]:
             texts |= attribute_texts(inspect.getdoc(base) or "")
     hints = get_type_hints(kind)
     return [
-        Setting(field.name, _type_name(hints[field.name]), _default(field), texts.get(field.name, ""))
+        Setting(field.name, _type_name(hints[field.name]), _default(field), _text_of(field.name, texts))
         for field in fields(kind)
     ]
 
@@ -92,6 +94,12 @@ def attribute_texts(docstring: str) -> dict[str, str]:
         for name in names:
             texts[name] = f"{texts.get(name, '')} {text}".strip()
     return texts
+
+
+def _text_of(name: str, texts: Mapping[str, str]) -> str:
+    if name in texts:
+        return texts[name]
+    return next((text for pattern, text in texts.items() if fnmatch.fnmatchcase(name, pattern)), "")
 
 
 def dataset_text(path: Path) -> str:

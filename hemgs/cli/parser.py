@@ -37,6 +37,7 @@ class Parser(argparse.ArgumentParser):
     """Mistakes in arguments look like every other error of the program."""
 
     def error(self, message: str) -> NoReturn:
+        """Usage, the error in one line, exit code 2."""
         self.print_usage()
         report_error(message, f"see `{self.prog} --help`")
         raise SystemExit(2)
@@ -77,6 +78,7 @@ def add_verb(verbs: Verbs, name: str, summary: str, description: str, examples: 
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``."""
     parser.add_argument("--device", default="auto", metavar="DEVICE", help=DEVICE_HELP)
 
 

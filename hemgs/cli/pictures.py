@@ -47,8 +47,9 @@ def _add_evaluate(verbs: Verbs) -> None:
         verbs,
         "evaluate",
         "measure bitstreams: bytes, quality, speed",
-        "Decodes every bitstream of an encoding in a process of its own, renders the test views, and writes points.csv\n"
-        "(one row per rate), views.csv (one per rate and view) and a few pictures in showcase/. The model is not needed.",
+        "Decodes every bitstream of an encoding in a process of its own, renders the test views, and writes\n"
+        "points.csv (one row per rate), views.csv (one per rate and view) and a few pictures in showcase/.\n"
+        "The model is not needed.",
         "  hemgs evaluate results/court_points --scene results/court --out results/court_points\n"
         "  hemgs evaluate results/court_points --scene results/court --out measured --showcase 0 --keep-going",
     )
@@ -110,9 +111,7 @@ def _render(arguments: argparse.Namespace) -> int:
         pictures = run_render_cameras(arguments.bitstream, arguments.camera, background, arguments.out, device)
         say(f"{arguments.out}: {len(pictures)} pictures")
         return 0
-    pictures = run_render(
-        arguments.bitstream, arguments.scene, arguments.split, arguments.out, device, sys.stderr
-    )
+    pictures = run_render(arguments.bitstream, arguments.scene, arguments.split, arguments.out, device, sys.stderr)
     say(table(["picture", "PSNR dB"], [[str(picture.file), f"{picture.psnr:.2f}"] for picture in pictures]))
     return 0
 

@@ -46,7 +46,7 @@ def _add_figures(verbs: Verbs) -> None:
         verbs,
         "figures",
         "draw the figures as PDF, SVG and PNG",
-        "Draws the rate-distortion, variable-rate and visual figures that style.json asks for, with the CSV behind each.",
+        "Draws the rate-distortion, variable-rate and visual figures that style.json asks for, each with its CSV.",
         "  hemgs figures --summary results/summary --style results/summary/style.json --out results/figures",
     )
     _add_inputs(parser)
@@ -72,7 +72,7 @@ def _add_page(verbs: Verbs) -> None:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="what `hemgs summarise` wrote")
-    parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, which the workflow writes")
+    parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, written by the workflow")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,8 @@ def add_verbs(verbs: Verbs) -> None:
         verbs,
         "prepare",
         "read a capture; split, resize and check it once",
-        "Reads a capture (COLMAP, Blender or procedural) as its data set file says, applies split and resize once, and\n"
-        "writes scene.json, images/ and points.npz with checksums. Every method trains and is measured on that.",
+        "Reads a capture (COLMAP, Blender or procedural) as its data set file says, applies split and resize once,\n"
+        "and writes scene.json, images/ and points.npz with checksums. Every method trains and is measured on that.",
         "  hemgs prepare --dataset workflow/config/datasets/procedural.yaml --scene court --out results/court\n"
         "  HEMGS_TEST_DATA=~/captures hemgs prepare --dataset workflow/config/datasets/bonsai_capture.yaml \\\n"
         "      --scene bonsai --out results/bonsai",

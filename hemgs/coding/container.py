@@ -123,7 +123,7 @@ class SymbolDigest:
             ValueError: the array is not of integers, or they exceed int64.
         """
         array = np.asarray(integers)
-        if array.dtype.kind not in "biu":
+        if array.size and array.dtype.kind not in "biu":
             raise ValueError(f"{name}: only integers have a digest, not {array.dtype}")
         if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
             raise ValueError(f"{name}: {int(array.max())} exceeds int64")

@@ -116,7 +116,7 @@ def _decode_raw16(data: bytes) -> NDArray[np.int64]:
     if num_anchors < 0 or surplus:
         raise BitstreamError(f"section locations: {len(data)} bytes are not a whole number of anchors", _DAMAGED)
     low = _ORIGIN.unpack_from(data)
-    if max(low) > np.iinfo(np.int64).max - RAW16_SPAN:
+    if max(low) > np.iinfo(np.int64).max - (RAW16_SPAN - 1):
         raise BitstreamError(f"section locations: origin {low} is beyond the lattice", _DAMAGED)
     planes = np.frombuffer(data, "<u2", offset=_ORIGIN.size).reshape(3, num_anchors)
     return np.ascontiguousarray(planes.T.astype(np.int64)) + np.array(low, np.int64)

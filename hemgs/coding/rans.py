@@ -290,7 +290,7 @@ def _chunks_backwards(num_symbols: int) -> list[slice]:
 def _integers(values: ArrayLike, kind: type[_Kind], name: str, high: int | None = None, low: int = 0) -> NDArray[_Kind]:
     """A flat contiguous copy of ``values`` as ``kind`` after a check of its range."""
     array = np.asarray(values)
-    if array.dtype.kind not in "biu":
+    if array.size and array.dtype.kind not in "biu":
         raise ValueError(f"{name} must be integers, not {array.dtype}")
     if array.size:
         limits = np.iinfo(kind)

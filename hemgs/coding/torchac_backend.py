@@ -69,7 +69,7 @@ class GaussianEncoder:
             ValueError: shapes differ, or a value is out of range.
         """
         values = _checked(residuals, "residuals", -(2**31), 2**31 - 1)
-        rows = _Rows.of(levels, offsets)
+        rows = Rows.of(levels, offsets)
         if values.size != len(rows):
             raise ValueError(f"{values.size} residuals, {len(rows)} levels")
         for start in range(0, values.size, CHUNK_SYMBOLS):
@@ -80,7 +80,7 @@ class GaussianEncoder:
         """The bytes of everything pushed."""
         return b"".join(self._parts)
 
-    def _encode(self, values: NDArray[np.int64], rows: _Rows) -> bytes:
+    def _encode(self, values: NDArray[np.int64], rows: Rows) -> bytes:
         shifted = values + ((1 << rows.shifts) >> 1)
         high, low = shifted >> rows.shifts, shifted & ((1 << rows.shifts) - 1)
         cumulative = rows.cumulative()
@@ -112,7 +112,7 @@ class GaussianDecoder:
             BitstreamError: the stream ends too early, holds another number of symbols or impossible values.
             ValueError: shapes differ, or an index is out of range.
         """
-        rows = _Rows.of(levels, offsets)
+        rows = Rows.of(levels, offsets)
         residuals = np.empty(len(rows), np.int32)
         for start in range(0, len(rows), CHUNK_SYMBOLS):
             part = slice(start, min(start + CHUNK_SYMBOLS, len(rows)))
@@ -128,7 +128,7 @@ class GaussianDecoder:
         if self._position != len(self._data):
             raise self._error(f"{len(self._data) - self._position} bytes are left")
 
-    def _decode(self, rows: _Rows) -> NDArray[np.int64]:
+    def _decode(self, rows: Rows) -> NDArray[np.int64]:
         num_symbols, num_bytes, num_escapes = _CHUNK.unpack(self._take(_CHUNK.size))
         if num_symbols != len(rows):
             raise self._error(f"the next chunk holds {num_symbols} symbols, not {len(rows)}")
@@ -161,14 +161,23 @@ class GaussianDecoder:
         return BitstreamError(f"{self._name}: {fault}", _DAMAGED)
 
 
-class _Rows:
-    """Tables of a batch: the two stages of ``tables`` taken apart, ``[n] int64`` each."""
+class Rows:
+    """Tables of a batch with the two stages of ``tables`` taken apart.
+
+    Attributes:
+        half_widths, shifts: ``[n] int64``, reach of each table and raw low bits of each symbol.
+    """
 
     def __init__(self, starts: NDArray[np.int64], half_widths: NDArray[np.int64], shifts: NDArray[np.int64]) -> None:
         self._starts, self.half_widths, self.shifts = starts, half_widths, shifts
 
     @staticmethod
-    def of(levels: ArrayLike, offsets: ArrayLike) -> _Rows:
+    def of(levels: ArrayLike, offsets: ArrayLike) -> Rows:
+        """The rows of a batch.
+
+        Raises:
+            ValueError: shapes differ, or an index is out of range.
+        """
         if np.shape(levels) != np.shape(offsets):
             raise ValueError(f"shapes differ: levels {np.shape(levels)}, offsets {np.shape(offsets)}")
         level = _checked(levels, "levels", 0, NUM_LEVELS - 1)
@@ -178,13 +187,14 @@ class _Rows:
         offset = np.where(shifts > 0, CENTRED_OFFSET + (offset >> shifts), offset)
         tables = gaussian_tables()
         half_widths = tables.half_widths[level]
-        return _Rows(tables.level_start[level] + offset * (2 * half_widths + 3), half_widths, shifts)
+        return Rows(tables.level_start[level] + offset * (2 * half_widths + 3), half_widths, shifts)
 
     def __len__(self) -> int:
         return len(self.shifts)
 
-    def part(self, part: slice) -> _Rows:
-        return _Rows(self._starts[part], self.half_widths[part], self.shifts[part])
+    def part(self, part: slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self._starts[part], self.half_widths[part], self.shifts[part])
 
     def cumulative(self) -> NDArray[np.int64]:
         """Rows for torchac, ``[n, W + 1]``, strictly rising from 0 to 65536; the last of the W symbols escapes."""
@@ -199,7 +209,7 @@ class _Rows:
 
 def _checked(values: ArrayLike, name: str, low: int, high: int) -> NDArray[np.int64]:
     array = np.asarray(values)
-    if array.dtype.kind not in "biu":
+    if array.size and array.dtype.kind not in "biu":
         raise ValueError(f"{name} must be integers, not {array.dtype}")
     if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
         raise ValueError(f"{name} must lie in {low}..{high}, not {int(array.min())}..{int(array.max())}")

@@ -43,7 +43,7 @@ def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
     """
     try:
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
             meta = json.loads((file.metadata() or {})[_META_KEY])
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as fault:
         raise HemgsError(

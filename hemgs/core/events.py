@@ -57,8 +57,7 @@ class EventLog:
         figures = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         eta = "--:--" if eta_s == float("inf") else f"{int(eta_s) // 60:02d}:{int(eta_s) % 60:02d}"
         self._stream.write(
-            f"\r\x1b[K{self.title} {done}/{total} {100 * done // max(total, 1)}%  "
-            f"{rate:.1f}/s  ETA {eta}  {figures}"
+            f"\r\x1b[K{self.title} {done}/{total} {100 * done // max(total, 1)}%  {rate:.1f}/s  ETA {eta}  {figures}"
         )
         self._stream.flush()
         self._drawn, self._drawn_s = True, now_s
@@ -70,6 +69,7 @@ class EventLog:
             self._file.flush()
 
     def close(self) -> None:
+        """Ends the live line and closes the file."""
         if self._stream is not None and self._drawn:
             self._stream.write("\n")
         if self._file is not None:

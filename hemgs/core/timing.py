@@ -36,6 +36,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
+        """Duration of the block, or of what has passed of it."""
         if self._elapsed_s is not None:
             return self._elapsed_s
         return time.perf_counter() - self._started_s
@@ -70,6 +71,7 @@ class StageTimer:
 
     @property
     def medians(self) -> dict[str, float]:
+        """Seconds by stage."""
         return {name: statistics.median(seconds) for name, seconds in self._seconds.items()}
 
 

@@ -66,6 +66,7 @@ class View:
 
     @property
     def name(self) -> str:
+        """The camera's name."""
         return self.camera.name
 
 
@@ -146,6 +147,7 @@ class SectionTable:
 
     @property
     def total_bytes(self) -> int:
+        """Length of the file."""
         return sum(self.sections.values())
 
 

@@ -119,6 +119,8 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
             num_files = _extract(archive, prefix, stage.path)
         except _DAMAGE as fault:
             raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
+            raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
         if num_files == 0:
             raise SceneError(
                 f"archive {archive} has no files in the folder {member_folder!r}; its folders are {_folders(archive)}",

@@ -6,10 +6,10 @@ or resizing.
 
 from __future__ import annotations
 
-import os
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def view_names(files: Sequence[str]) -> list[str]:
         SceneError: the names are not unique even so.
     """
     flat = [file.removeprefix("./").replace("\\", "/").replace("/", "_") for file in files]
-    names = [os.path.splitext(name)[0] for name in flat]
+    names = [PurePosixPath(name).stem for name in flat]
     if len(set(names)) < len(names):
         names = [name.replace(".", "_") for name in flat]
     if len(set(names)) < len(names):
@@ -81,8 +81,8 @@ def path_inside(root: Path, relative: str, source: Path) -> Path:
     Raises:
         SceneError: the name leads out of ``root``.
     """
-    clean = os.path.normpath(relative.replace("\\", "/"))
-    if os.path.isabs(clean) or clean == ".." or clean.startswith("../") or "\0" in clean:
+    clean = posixpath.normpath(relative.replace("\\", "/"))
+    if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean:
         raise SceneError(
             f"{source} names the image {relative!r}, which lies outside {root}", "name images relative to the capture"
         )

@@ -50,7 +50,7 @@ def staged_folder(target: Path, own_names: Set[str] = frozenset()) -> Iterator[S
         ConfigError: ``target`` is a file, or a folder that holds something else.
         DeviceError: the disk is full.
     """
-    target = Path(os.path.abspath(target))
+    target = Path(target).absolute()
     check_replaceable(target, own_names)
     host = socket.gethostname()
     with disk_full_is_an_error(target):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +70,8 @@ def prepare_scene(
     """
     settings = SceneSettings.of(dataset, scene_id)
     out = Path(out)
-    with staged_folder(out, OWN_NAMES) as stage, tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        capture = open_capture(settings, Path(scratch), archives, events)
+    with staged_folder(out, OWN_NAMES) as stage, staged_folder(out.with_name(f"{out.name}.capture")) as scratch:
+        capture = open_capture(settings, scratch.path, archives, events)
         views, points, colors = _write_views_and_points(settings, capture, stage.path, events)
         record = _record(settings, views, points, colors)
         if _is_same_scene(out, record):

@@ -25,7 +25,7 @@ _MIX = (np.uint32(0x6A09E667), np.uint32(0xBB67AE85), np.uint32(0x3C6EF373), np.
 @njit
 def lattice(i, j, k):  # type: ignore[no-untyped-def]
     """A number in [0, 1) for three integers, the same every time."""
-    h = np.uint32(np.uint32(i) * _MIX[0] ^ np.uint32(j) * _MIX[1] ^ np.uint32(k) * _MIX[2])
+    h = np.uint32(np.uint32(i) * _MIX[0] + np.uint32(j) * _MIX[1] + np.uint32(k) * _MIX[2])
     h = np.uint32((h ^ (h >> np.uint32(15))) * _MIX[3])
     h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX[1])
     h = h ^ (h >> np.uint32(16))

@@ -299,6 +299,6 @@ def render_solids(
 def trace_rays(
     solids: NDArray[np.float64], center: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance ``[R]`` along each of the unit ``directions [R, 3]`` from ``center [3]`` to a surface; -1 where none is."""
+    """Distance ``[R]`` along each of the unit ``directions [R, 3]`` from ``center [3]`` to a surface, else -1."""
     distances: NDArray[np.float64] = _hits(solids, center, directions)
     return distances

@@ -40,6 +40,7 @@ class PreparedView:
     pixels_sha256: str
 
     def as_json(self) -> dict[str, Any]:
+        """As an entry of ``views``."""
         camera = self.camera
         return {
             "name": camera.name,

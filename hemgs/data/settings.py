@@ -153,7 +153,7 @@ class SceneSettings:
 
     @staticmethod
     def of(dataset: Mapping[str, Any], scene_id: str) -> SceneSettings:
-        """Settings of one scene. Its own keys of ``source`` and ``protocol`` win, its ``initial_points`` win as a whole.
+        """Settings of one scene: its own keys of ``source`` and ``protocol`` win, its ``initial_points`` as a whole.
 
         Raises:
             ConfigError: an unknown scene, key or source kind, or a value out of range.

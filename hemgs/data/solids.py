@@ -69,6 +69,7 @@ class Layout:
         return np.array([material.row() for material in self._materials], np.float64)
 
     def sphere(self, at: Vector, radius: float, material: Material, yaw: float = 0.0) -> None:
+        """A ball; ``yaw`` turns its pattern."""
         self._add(SPHERE, at, _yaw(yaw), (radius,), radius, material)
 
     def box(self, at: Vector, half: Vector, material: Material, *, yaw: float = 0.0, edge: float = 0.02) -> None:
@@ -90,6 +91,7 @@ class Layout:
         self._add(CAPSULE, (a + b) / 2, _along(b - a), (half, radius), half + radius, material)
 
     def torus(self, at: Vector, ring: float, tube: float, material: Material, axis: Vector = UP) -> None:
+        """A ring about ``axis``; ``tube`` is the radius of its cross-section."""
         self._add(TORUS, at, _along(np.array(axis, np.float64)), (ring, tube), ring + tube, material)
 
     def foliage(self, at: Vector, radius: float, material: Material, depth: float = 0.10, bumps: float = 5.0) -> None:

@@ -163,7 +163,10 @@ def _fixed_model(
     header: Header, signs: NDArray[np.int8], integers: list[NDArray[np.int64]], device: torch.device | str
 ) -> FixedModel:
     half = len(integers) // 2
-    features, geometry = (FixedGroup.from_integers(part, device) for part in (integers[:half], integers[half:]))
+    octaves = header.entropy.rate_octaves
+    features, geometry = (
+        FixedGroup.from_integers(part, octaves, device) for part in (integers[:half], integers[half:])
+    )
     return FixedModel(header, torch.from_numpy(signs), features, geometry)
 
 

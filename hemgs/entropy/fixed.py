@@ -1,7 +1,7 @@
 """The entropy model in exact integer arithmetic: what encoder and decoder both evaluate, bit for bit.
 
 Mirrors :class:`hemgs.entropy.model.AttributeGroup` step by step. Nothing here depends on device, thread count, batch
-size or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, everything after them is ``int64``.
+size or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, all after them is ``int64``.
 """
 
 from __future__ import annotations
@@ -69,17 +69,19 @@ class FixedGroup:
     Args:
         networks: hyperprior, rate predictor, distribution.
         exponents: ``[C] int64``.
+        octaves: of the rate predictor.
     """
 
-    def __init__(self, networks: Sequence[FixedMlp], exponents: Integers) -> None:
+    def __init__(self, networks: Sequence[FixedMlp], exponents: Integers, octaves: float) -> None:
         self.hyperprior, self.rate_predictor, self.distribution = networks
         self.exponents = exponents
+        self.octaves = octaves
 
     @staticmethod
     def export(group: AttributeGroup) -> FixedGroup:
         """Rounds a trained group."""
         networks = [network.fixed() for network in (group.hyperprior, group.rate_predictor, group.distribution)]
-        return FixedGroup(networks, group.exponents.cpu().numpy())
+        return FixedGroup(networks, group.exponents.cpu().numpy(), group.rate_predictor.octaves)
 
     def integers(self) -> list[Integers]:
         """Everything that a bitstream stores of this group, in :meth:`from_integers` order."""
@@ -93,7 +95,7 @@ class FixedGroup:
         return [shape for network in networks for shape in network.shapes()] + [(group.channels,)]
 
     @staticmethod
-    def from_integers(parts: Sequence[Integers], device: torch.device | str) -> FixedGroup:
+    def from_integers(parts: Sequence[Integers], octaves: float, device: torch.device | str) -> FixedGroup:
         """Rebuilds a group from a bitstream.
 
         Raises:
@@ -107,7 +109,7 @@ class FixedGroup:
             networks = [FixedMlp.from_integers(tensors[first : first + 4], device) for first in (0, 4, 8)]
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
-        return FixedGroup(networks, np.asarray(exponents, dtype=np.int64))
+        return FixedGroup(networks, np.asarray(exponents, dtype=np.int64), octaves)
 
     def predict(self, hash_features: Tensor, previous: Tensor | None, rate: int) -> FixedPrediction:
         """Predicts n anchors.
@@ -119,7 +121,7 @@ class FixedGroup:
         """
         prior = self.hyperprior(Hyperprior.inputs(hash_features, previous))
         joined = torch.cat([prior, torch.full_like(prior[:, :1], rate)], dim=1)
-        step_index = fixed_step_index(self.rate_predictor(joined), rate).cpu().numpy()
+        step_index = fixed_step_index(self.rate_predictor(joined), rate, self.octaves).cpu().numpy()
         output = self.distribution(joined).to(torch.int64).cpu().numpy()
         channels = len(self.exponents)
         mean = _shift_left(output[:, :channels], self.exponents + (MEAN_BITS - ACTIVATION_BITS))

@@ -1,8 +1,8 @@
 """Binary multi-resolution hash grid: the scene-specific half of the hyperprior.
 
-As in HAC (arXiv 2403.14530, section 4.1 and its released settings): a 3-D grid and three 2-D grids over the planes, each
-table entry one sign, interpolated multilinearly and concatenated over levels. Departure from HAC: corners on the border
-of a level are used like all others instead of being left out and the weights renormalised, because integer
+As in HAC (arXiv 2403.14530, section 4.1 and its released settings): a 3-D grid and three 2-D grids over the planes,
+each table entry one sign, interpolated multilinearly and concatenated over levels. Departure from HAC: corners on the
+border of a level are used like all others instead of being left out and the weights renormalised, because integer
 arithmetic and tiny-cuda-nn both do it this way.
 
 Two back ends behind :class:`BinaryHashGrid`: torch (everywhere) and tiny-cuda-nn (CUDA, where installed); and the exact
@@ -67,10 +67,12 @@ class HashGridSettings:
 
     @property
     def num_entries(self) -> int:
+        """Rows of the common table."""
         return sum(level.entries for level in self.levels)
 
     @property
     def output_dim(self) -> int:
+        """Width of a feature."""
         return len(self.levels) * self.features
 
 

@@ -16,6 +16,7 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.rate_predictor import MAX_OCTAVES
 from hemgs.entropy.simulation import BaseSteps
 
 #: A settings section never inflates to more than this.
@@ -98,7 +99,10 @@ class Header:
         for axis, (low, high) in enumerate(zip(_three(self.low, "low"), _three(self.high, "high"), strict=True)):
             _integer(f"low.{axis}", low, -(1 << 32), 1 << 32)
             _integer(f"high.{axis}", high, low + 1, 1 << 33)
-        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name != "grid"}
+        if type(self.entropy.rate_octaves) is not float or not 0 < self.entropy.rate_octaves <= MAX_OCTAVES:
+            raise ValueError(f"rate_octaves is {self.entropy.rate_octaves!r}, not a number up to {MAX_OCTAVES}")
+        numbers = {"grid", "rate_octaves"}
+        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name not in numbers}
         for name, value in sizes.items():
             _integer(name, value, 1, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
         _check_grid(self.entropy.grid)

@@ -1,7 +1,6 @@
 """What is known of an anchor before its attributes are decoded, as one feature (arXiv 2411.18473, section 3.3.2).
 
-Owns the network that joins the scene-specific prior (hash grid) with what was decoded before. The scene-agnostic prior and
-the contextual feature of the autoregressive network join as further inputs.
+Owns the network that joins the scene-specific prior (hash grid) with what was decoded before.
 """
 
 from __future__ import annotations

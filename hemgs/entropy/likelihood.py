@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-#: Probabilities below this are priced as this (HAC, arXiv 2403.14530, released code uses 1e-6); the coder escapes there.
+#: Probabilities below this are priced as this (HAC, arXiv 2403.14530, released code: 1e-6); the coder escapes.
 MIN_PROBABILITY = 1e-9
 #: Narrowest and widest standard deviation in steps, log2; within what the coder's tables cover.
 MIN_LOG2_SCALE, MAX_LOG2_SCALE = -4.0, 8.0

@@ -9,7 +9,7 @@ what is trained (``hemgs.entropy.simulation``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -37,17 +37,19 @@ class EntropySettings:
         feature_prior, geometry_prior: widths of the two prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
         feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
+        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned.
     """
 
     feature_dim: int = 50
     num_offsets: int = 10
-    grid: HashGridSettings = HashGridSettings()
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
     feature_prior: int = 64
     geometry_prior: int = 40
     feature_hidden: int = 64
     geometry_hidden: int = 40
     feature_step_hidden: int = 32
     geometry_step_hidden: int = 24
+    rate_octaves: float = 1.0
 
     @property
     def geometry_dim(self) -> int:
@@ -90,12 +92,19 @@ class AttributeGroup(nn.Module):
     exponents: Tensor
 
     def __init__(
-        self, channels: int, hash_dim: int, previous_dim: int, prior_dim: int, hidden: int, step_hidden: int
+        self,
+        channels: int,
+        hash_dim: int,
+        previous_dim: int,
+        prior_dim: int,
+        hidden: int,
+        step_hidden: int,
+        octaves: float,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.hyperprior = Hyperprior(hash_dim, previous_dim, prior_dim)
-        self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels)
+        self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels, octaves)
         self.distribution = Mlp(prior_dim + 1, hidden, 2 * channels, quiet=True)
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
 
@@ -154,6 +163,7 @@ class EntropyModel(nn.Module):
             settings.feature_prior,
             settings.feature_hidden,
             settings.feature_step_hidden,
+            settings.rate_octaves,
         )
         self.geometry = AttributeGroup(
             settings.geometry_dim,
@@ -162,6 +172,7 @@ class EntropyModel(nn.Module):
             settings.geometry_prior,
             settings.geometry_hidden,
             settings.geometry_step_hidden,
+            settings.rate_octaves,
         )
         self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
         self.register_buffer("high", torch.ones(3, dtype=torch.int64))

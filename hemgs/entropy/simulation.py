@@ -1,7 +1,7 @@
 """HEMGS while anchors train: simulated quantisation, the price of the attributes, learned offset masks.
 
-Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps; uniform
-noise with predicted steps and the rate in the loss. In the last phase each step draws one λ, which has the same
+Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps;
+uniform noise with predicted steps and the rate in the loss. In the last phase each step draws one λ, which has the same
 expectation as the paper's mean over all of them (arXiv 2411.18473, equation 2).
 
 Owns what happens in which phase. Does not own the anchors, their growth, or the rendering loss.

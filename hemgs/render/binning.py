@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -23,13 +23,27 @@ from hemgs.render.jit import CACHE
 
 _OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
 
-#: Boxes are widened by this much (pixels, and relative to the position) before pixels are left out, so that the
-#: float32 arithmetic of the raster kernels decides at the border, not the geometry here.
+#: Boxes are widened by this much (pixels, and relative to their position and size) before pixels are left out, so that
+#: at the border the arithmetic of the raster kernels decides, not the geometry here.
 MARGIN_PX = 1e-2
 MARGIN_RELATIVE = 1e-6
 
 #: Intersections are numbered with 32-bit integers.
 MAX_INTERSECTIONS = 2**31 - 1
+
+#: Sorting by the bits of a positive float32 (31 of them): three digits of 11 bits.
+DIGIT_BITS = 11
+NUM_DIGITS = 3
+
+
+class _Grid(NamedTuple):
+    width: int
+    height: int
+    tile_size: int
+    tile_width: int
+    margin_px: float
+    margin_relative: float
+    min_alpha: float
 
 
 @dataclass(frozen=True)
@@ -79,26 +93,25 @@ def tile_lists(
         DeviceError: more intersections than can be numbered.
     """
     tile_width, tile_height = -(-width // tile_size), -(-height // tile_size)
-    shape = (width, height, tile_size, tile_width, MARGIN_PX, MARGIN_RELATIVE, min_alpha)
-    counts = np.empty(len(means2d), np.int64)
-    nothing = np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, 2), np.int16)
-    _visit(means2d, conics, extents, opacities, drawn, *shape, False, counts, *nothing)
-    starts = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=starts[1:])
+    grid = _Grid(width, height, tile_size, tile_width, MARGIN_PX, MARGIN_RELATIVE, min_alpha)
+    starts = np.zeros(len(means2d) + 1, np.int64)
+    tiles, rows = np.empty(0, np.int32), np.empty((0, 2), np.int16)
+    _visit(means2d, conics, extents, opacities, drawn, grid, False, starts, tiles, rows)
+    counts = starts[1:]
+    order = depth_order(depths, np.flatnonzero(counts))
+    np.cumsum(counts, out=counts)
     total = int(starts[-1])
     if total > MAX_INTERSECTIONS:
         raise DeviceError(
             f"{total} pairs of Gaussian and tile in one {width} x {height} image; at most {MAX_INTERSECTIONS} fit",
             "use fewer or smaller Gaussians, or render a smaller image",
         )
-    tiles, rows_by_number = np.empty(total, np.int32), np.empty((total, 2), np.int16)
-    _visit(means2d, conics, extents, opacities, drawn, *shape, True, counts, starts, tiles, rows_by_number)
-    order = depth_order(depths, np.flatnonzero(counts))
+    tiles, rows = np.empty(total, np.int32), np.empty((total, 2), np.int16)
+    _visit(means2d, conics, extents, opacities, drawn, grid, True, starts, tiles, rows)
     offsets = np.zeros(tile_width * tile_height + 1, np.int64)
-    entries, owners, rows = np.empty(total, np.int32), np.empty(total, np.int32), np.empty((total, 2), np.int16)
-    workers = numba.get_num_threads()
-    _fill_lists(order, starts, tiles, rows_by_number, workers, offsets, entries, owners, rows)
-    return TileLists(offsets, entries, owners, rows, starts, tile_size, tile_width, tile_height)
+    lists = np.empty(total, np.int32), np.empty(total, np.int32), np.empty((total, 2), np.int16)
+    _fill_lists(order, starts, tiles, rows, numba.get_num_threads(), offsets, *lists)
+    return TileLists(offsets, *lists, starts, tile_size, tile_width, tile_height)
 
 
 def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -106,15 +119,12 @@ def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.in
     chosen = depths[which]
     if chosen.dtype != np.float32:
         return which[np.argsort(chosen, kind="stable")]
-    if not len(which):
-        return which
-    # The bits of positive floats sort like the floats; three digits of 11 bits cover them.
-    return _radix_sort(chosen.view(np.uint32), which, 11, 3)
+    return _radix_sort(chosen.view(np.uint32), which, DIGIT_BITS, NUM_DIGITS)
 
 
 @njit(**_OPTIONS)
 def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untyped-def]
-    size = len(keys)
+    """``values`` in the order of their keys; stable."""
     buckets = 1 << digit_bits
     mask = np.uint32(buckets - 1)
     keys_in, values_in = keys.copy(), values.copy()
@@ -122,11 +132,11 @@ def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untype
     for digit in range(num_digits):
         shift = np.uint32(digit * digit_bits)
         places = np.zeros(buckets + 1, np.int64)
-        for i in range(size):
+        for i in range(len(keys)):
             places[np.int64((keys_in[i] >> shift) & mask) + 1] += 1
         for b in range(buckets):
             places[b + 1] += places[b]
-        for i in range(size):
+        for i in range(len(keys)):
             b = np.int64((keys_in[i] >> shift) & mask)
             place = places[b]
             places[b] = place + 1
@@ -138,18 +148,20 @@ def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untype
 
 
 @njit(**_OPTIONS)
-def _span(a, b, det, slope, level, low, high):  # type: ignore[no-untyped-def]
-    """Ends along one axis of the ellipse ``a p^2 + 2 b p q + c q^2 <= level`` where ``low <= q <= high``.
+def _span(a, b, det, level, low, high):  # type: ignore[no-untyped-def]
+    """Ends along p of the ellipse ``a p^2 + 2 b p q + c q^2 <= level`` where ``low <= q <= high``.
 
-    ``det`` is ``a c - b^2 > 0`` and ``slope`` the ``q`` at which ``p`` is greatest. Returns an empty span (low end
-    above high end) where the ellipse does not reach.
+    ``det`` is ``a c - b^2 > 0``. Returns an empty span (first end above last) where the ellipse does not reach.
     """
     q_max = math.sqrt(level * a / det)
     if low > q_max or high < -q_max:
         return 1.0, -1.0
-    q = min(max(slope, low), high)
+    # p is greatest at q = widest and least at q = -widest, if those are allowed, else at the nearest allowed q.
+    c = (det + b * b) / a
+    widest = -b * math.sqrt(level / (c * det))
+    q = min(max(widest, low), high)
     last = (-b * q + math.sqrt(max(0.0, a * level - det * q * q))) / a
-    q = min(max(-slope, low), high)
+    q = min(max(-widest, low), high)
     first = (-b * q - math.sqrt(max(0.0, a * level - det * q * q))) / a
     return first, last
 
@@ -162,85 +174,80 @@ def _pixels(center, first, last, margin, size):  # type: ignore[no-untyped-def]
     return begin, end
 
 
-@njit(parallel=True, **_OPTIONS)
-def _visit(  # type: ignore[no-untyped-def]
-    means2d,
-    conics,
-    extents,
-    opacities,
-    drawn,
-    width,
-    height,
-    tile_size,
-    tile_width,
-    margin_px,
-    margin_relative,
-    min_alpha,
-    write,
-    counts,
-    starts,
-    tiles,
-    rows,
-):
-    """Counts the tiles of each Gaussian; with ``write`` fills the per-intersection arrays instead."""
-    for i in prange(means2d.shape[0]):
+@njit(**_OPTIONS)
+def _visit_box(left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
+    """Counts, or writes from ``place`` on, all tiles of a box of pixels; returns their number."""
+    size = grid.tile_size
+    first_x, last_x = left // size, (right - 1) // size
+    first_y, last_y = top // size, (bottom - 1) // size
+    if write:
+        for tile_y in range(first_y, last_y + 1):
+            for tile_x in range(first_x, last_x + 1):
+                tiles[place] = tile_y * grid.tile_width + tile_x
+                rows[place, 0] = max(top - tile_y * size, 0)
+                rows[place, 1] = min(bottom - tile_y * size, size)
+                place += 1
+    return (last_x - first_x + 1) * (last_y - first_y + 1)
+
+
+@njit(**_OPTIONS)
+def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
+    """Like ``_visit_box``, but leaves out the tiles, and in each tile the rows, that the ellipse does not reach."""
+    size, det, count = grid.tile_size, a * c - b * b, 0
+    for tile_y in range(top // size, (bottom - 1) // size + 1):
+        strip_top, strip_bottom = max(top, tile_y * size), min(bottom, (tile_y + 1) * size)
+        first, last = _span(a, b, det, level, strip_top + 0.5 - margin - y, strip_bottom - 0.5 + margin - y)
+        if first > last:
+            continue
+        begin, end = _pixels(x, first, last, margin, grid.width)
+        begin, end = max(begin, left), min(end, right)
+        if begin >= end:
+            continue
+        first_x, last_x = begin // size, (end - 1) // size
+        count += last_x - first_x + 1
         if not write:
-            counts[i] = 0
+            continue
+        for tile_x in range(first_x, last_x + 1):
+            column_left, column_right = max(begin, tile_x * size), min(end, (tile_x + 1) * size)
+            first, last = _span(c, b, det, level, column_left + 0.5 - margin - x, column_right - 0.5 + margin - x)
+            row_begin, row_end = _pixels(y, first, last, margin, grid.height)
+            row_begin, row_end = max(row_begin, strip_top), min(row_end, strip_bottom)
+            if first > last or row_begin >= row_end:
+                row_begin, row_end = strip_top, strip_top
+            tiles[place] = tile_y * grid.tile_width + tile_x
+            rows[place, 0] = row_begin - tile_y * size
+            rows[place, 1] = row_end - tile_y * size
+            place += 1
+    return count
+
+
+@njit(parallel=True, **_OPTIONS)
+def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tiles, rows):  # type: ignore[no-untyped-def]
+    """Puts the number of tiles of Gaussian ``i`` into ``starts[i + 1]``, or with ``write`` lists them from ``starts[i]``."""
+    for i in prange(means2d.shape[0]):
         if not drawn[i]:
             continue
         x, y = np.float64(means2d[i, 0]), np.float64(means2d[i, 1])
         box_x, box_y = np.float64(extents[i, 0]), np.float64(extents[i, 1])
-        margin = margin_px + margin_relative * max(abs(x) + box_x, abs(y) + box_y)
-        left, right = _pixels(x, -box_x, box_x, margin, width)
-        top, bottom = _pixels(y, -box_y, box_y, margin, height)
+        margin = grid.margin_px + grid.margin_relative * max(abs(x) + box_x, abs(y) + box_y)
+        left, right = _pixels(x, -box_x, box_x, margin, grid.width)
+        top, bottom = _pixels(y, -box_y, box_y, margin, grid.height)
         if left >= right or top >= bottom:
             continue
+        size = grid.tile_size
+        single = left // size == (right - 1) // size and top // size == (bottom - 1) // size
         a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
-        det = a * c - b * b
-        single = left // tile_size == (right - 1) // tile_size and top // tile_size == (bottom - 1) // tile_size
-        # A box within one tile needs no closer look; a conic that float32 made singular gets none.
-        precise = not single and det > 0.0 and a > 0.0 and c > 0.0
-        level = 2.0 * math.log(max(opacities[i] / min_alpha, 1.0))
-        slope_x, slope_y = 0.0, 0.0
-        if precise:
-            slope_x = -b * math.sqrt(level / (c * det))  # dy where dx is greatest
-            slope_y = -b * math.sqrt(level / (a * det))  # dx where dy is greatest
         place = starts[i] if write else 0
-        count = 0
-        for tile_y in range(top // tile_size, (bottom - 1) // tile_size + 1):
-            strip_top, strip_bottom = max(top, tile_y * tile_size), min(bottom, (tile_y + 1) * tile_size)
-            begin, end = left, right
-            if precise:
-                first, last = _span(
-                    a, b, det, slope_x, level, strip_top + 0.5 - margin - y, strip_bottom - 0.5 + margin - y
-                )
-                if first > last:
-                    continue
-                begin, end = _pixels(x, first, last, margin, width)
-                begin, end = max(begin, left), min(end, right)
-                if begin >= end:
-                    continue
-            first_tile, last_tile = begin // tile_size, (end - 1) // tile_size
-            count += last_tile - first_tile + 1
-            if not write:
-                continue
-            for tile_x in range(first_tile, last_tile + 1):
-                row_begin, row_end = strip_top, strip_bottom
-                if precise:
-                    column_left, column_right = max(begin, tile_x * tile_size), min(end, (tile_x + 1) * tile_size)
-                    first, last = _span(
-                        c, b, det, slope_y, level, column_left + 0.5 - margin - x, column_right - 0.5 + margin - x
-                    )
-                    row_begin, row_end = _pixels(y, first, last, margin, height)
-                    row_begin, row_end = max(row_begin, strip_top), min(row_end, strip_bottom)
-                    if first > last or row_begin >= row_end:
-                        row_begin, row_end = strip_top, strip_top
-                tiles[place] = tile_y * tile_width + tile_x
-                rows[place, 0] = row_begin - tile_y * tile_size
-                rows[place, 1] = row_end - tile_y * tile_size
-                place += 1
+        # A box within one tile needs no closer look; a conic that rounding made singular gets none.
+        if single or not (a * c - b * b > 0.0 and a > 0.0 and c > 0.0):
+            count = _visit_box(left, right, top, bottom, grid, write, place, tiles, rows)
+        else:
+            level = 2.0 * math.log(max(opacities[i] / grid.min_alpha, 1.0))
+            count = _visit_ellipse(
+                x, y, a, b, c, level, margin, left, right, top, bottom, grid, write, place, tiles, rows
+            )  # fmt: skip
         if not write:
-            counts[i] = count
+            starts[i + 1] = count
 
 
 @njit(parallel=True, **_OPTIONS)

@@ -19,26 +19,26 @@ from torch.autograd.function import once_differentiable
 
 from hemgs.render import limits
 from hemgs.render.binning import TileLists, tile_lists
-from hemgs.render.projection_kernels import project_backward, project_forward
+from hemgs.render.projection_kernels import ProjectionConstants, project_backward, project_forward
 from hemgs.render.raster_kernels import (
+    FUSED_CHANNELS,
     NUM_SHAPE_FIELDS,
     NUM_SHAPE_GRADS,
+    BlendLimits,
+    TileGrid,
     pack_records,
     raster_backward,
     raster_forward,
     sum_per_gaussian,
 )
 
-#: Gaussians whose contribution to a camera gradient is summed in one go; fixed, so that results do not depend on threads.
-CAMERA_GRAD_BLOCK = 1024
+#: Gaussians that a thread takes at once. Fixed, because a camera's gradient is summed block by block.
+BLOCK_SIZE = 1024
 
 #: After so many Gaussians a tile looks whether all its pixels are opaque.
 CHECK_EVERY = 8
 
-#: The compiled blending is written for the first three channels at once; fewer are padded.
-MIN_CHANNELS = 3
-
-# One of numba's threading layers (workqueue, the one that is always there) aborts when two threads start kernels at once.
+# Numba's always-available threading layer (workqueue) aborts the process when two threads start kernels at once.
 _KERNELS = threading.Lock()
 
 
@@ -54,15 +54,36 @@ class ProjectionSettings:
     radius_clip: float
     antialiased: bool
 
+    def constants(self, intrinsics: NDArray[np.float64]) -> ProjectionConstants:
+        """What the kernels take, for a camera of ``intrinsics [3, 3]``."""
+        return ProjectionConstants(
+            fx=float(intrinsics[0, 0]),
+            fy=float(intrinsics[1, 1]),
+            cx=float(intrinsics[0, 2]),
+            cy=float(intrinsics[1, 2]),
+            width=float(self.width),
+            height=float(self.height),
+            near_plane=float(self.near_plane),
+            far_plane=float(self.far_plane),
+            radius_clip=float(self.radius_clip),
+            eps2d=float(self.eps2d),
+            guard_band=limits.GUARD_BAND,
+            max_extent_sigma=limits.MAX_EXTENT_SIGMA,
+            min_alpha=limits.MIN_ALPHA,
+            max_radius=float(limits.MAX_RADIUS),
+            min_compensation=limits.MIN_COMPENSATION,
+            antialiased=self.antialiased,
+        )
+
 
 @dataclass(frozen=True)
 class Projected:
-    """Gaussians on the image planes of C cameras; zeros where invisible.
+    """Gaussians on the image planes of C cameras, ``...`` being ``C, N``, or the visible pairs one after the other.
 
     Attributes:
-        means2d, depths, conics, compensations: ``[C, N, 2]``, ``[C, N]``, ``[C, N, 3]``, ``[C, N]``, differentiable.
-        extents: ``[C, N, 2]`` half sizes of the box in which a Gaussian is drawn, pixels.
-        radii: ``[C, N, 2] int32``, the extents rounded up; positive where visible.
+        means2d, depths, conics, compensations: ``[..., 2]``, ``[...]``, ``[..., 3]``, ``[...]``; differentiable.
+        extents: ``[..., 2]`` half sizes of the box in which a Gaussian is drawn, pixels.
+        radii: ``[..., 2] int32``, the extents rounded up; positive where visible. All others are zero where it is not.
     """
 
     means2d: Tensor
@@ -74,7 +95,13 @@ class Projected:
 
 
 def project(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, viewmats: Tensor, Ks: Tensor, settings: ProjectionSettings
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    settings: ProjectionSettings,
 ) -> Projected:
     """Projects N Gaussians into C cameras; differentiable in all but ``opacities`` and ``Ks``."""
     return Projected(*_Project.apply(means, quats, scales, opacities, viewmats, Ks, settings))
@@ -84,10 +111,9 @@ def visible_radii(
     means: Tensor, quats: Tensor, scales: Tensor, viewmats: Tensor, Ks: Tensor, width: int, height: int, near_plane: float
 ) -> Tensor:
     """Radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
-    opaque = means.new_ones(len(means))
     settings = ProjectionSettings(width, height, limits.BLUR_EPS, near_plane, limits.FAR_PLANE, 0.0, False)
     with torch.no_grad():
-        return project(means, quats, scales, opaque, viewmats, Ks, settings).radii
+        return project(means, quats, scales, means.new_ones(len(means)), viewmats, Ks, settings).radii
 
 
 def rasterize(
@@ -95,6 +121,7 @@ def rasterize(
     opacities: Tensor,
     colors: Tensor,
     backgrounds: Tensor | None,
+    bounds: tuple[int, ...],
     width: int,
     height: int,
     tile_size: int,
@@ -103,15 +130,25 @@ def rasterize(
     """Blends projected Gaussians: image ``[C, H, W, D]``, alpha ``[C, H, W, 1]``, and the tile lists per camera.
 
     Args:
-        opacities, colors: ``[C, N]`` and ``[C, N, D]``; a Gaussian whose colour or opacity is not finite is not drawn.
+        opacities, colors: ``[...]`` and ``[..., D]``; a Gaussian with a value that is not finite is not drawn.
         backgrounds: ``[C, D]`` or None for black.
+        bounds: C + 1 numbers; camera ``c`` draws the Gaussians ``bounds[c]`` to ``bounds[c + 1]``.
         absgrad: whether backward also sets ``projected.means2d.absgrad``.
     """
     lists: list[TileLists] = []
-    size = (width, height, tile_size)
-    geometry = (projected.means2d, projected.conics, opacities, colors, backgrounds)
     image, alpha = _Rasterize.apply(
-        *geometry, projected.depths.detach(), projected.extents, projected.radii, size, absgrad, lists
+        projected.means2d,
+        projected.conics,
+        opacities,
+        colors,
+        backgrounds,
+        projected.depths.detach(),
+        projected.extents,
+        projected.radii,
+        bounds,
+        (width, height, tile_size),
+        absgrad,
+        lists,
     )
     return image, alpha, lists
 
@@ -136,64 +173,45 @@ class _Project(torch.autograd.Function):
         settings: ProjectionSettings,
     ) -> tuple[Tensor, ...]:
         cameras, count = len(viewmats), len(means)
-        new = means.new_empty
-        means2d, depths, conics = new(cameras, count, 2), new(cameras, count), new(cameras, count, 3)
-        compensations, extents = new(cameras, count), new(cameras, count, 2)
-        radii = torch.empty(cameras, count, 2, dtype=torch.int32)
+        zeros = means.new_zeros
+        means2d, depths, conics = zeros(cameras, count, 2), zeros(cameras, count), zeros(cameras, count, 3)
+        compensations, extents = zeros(cameras, count), zeros(cameras, count, 2)
+        radii = zeros(cameras, count, 2, dtype=torch.int32)
         inputs = [_array(tensor) for tensor in (means, quats, scales, opacities)]
+        outputs = (means2d, depths, conics, compensations, extents, radii)
         with _KERNELS:
             for c in range(cameras):
+                constants = settings.constants(_array(Ks[c].double()))
                 project_forward(
-                    *inputs,
-                    _array(viewmats[c].double()),
-                    _array(Ks[c].double()),
-                    settings.width,
-                    settings.height,
-                    settings.eps2d,
-                    settings.near_plane,
-                    settings.far_plane,
-                    settings.radius_clip,
-                    limits.GUARD_BAND,
-                    limits.MAX_EXTENT_SIGMA,
-                    limits.MIN_ALPHA,
-                    limits.MAX_RADIUS,
-                    settings.antialiased,
-                    *(tensor[c].numpy() for tensor in (means2d, depths, conics, compensations, extents, radii)),
+                    *inputs, _array(viewmats[c].double()), constants, BLOCK_SIZE, *(tensor[c].numpy() for tensor in outputs)
                 )
         ctx.save_for_backward(means, quats, scales, viewmats, Ks, radii)
         ctx.settings = settings
         ctx.mark_non_differentiable(extents, radii)
-        return means2d, depths, conics, compensations, extents, radii
+        return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         means, quats, scales, viewmats, Ks, radii = ctx.saved_tensors
-        settings: ProjectionSettings = ctx.settings
         inputs = [_array(tensor) for tensor in (means, quats, scales)]
         sums = [np.zeros(array.shape, array.dtype) for array in inputs]
-        blocks = -(-len(means) // CAMERA_GRAD_BLOCK)
-        grad_viewmats = torch.zeros_like(viewmats)
         outer = [_array(grad) for grad in grads[:4]]
+        grad_viewmats = torch.zeros_like(viewmats)
         with _KERNELS:
             for c in range(len(viewmats)):
-                camera_sums = np.empty((blocks, 3, 4))
+                by_block = np.empty((-(-len(means) // BLOCK_SIZE), 3, 4))
                 project_backward(
                     *inputs,
                     _array(viewmats[c].double()),
-                    _array(Ks[c].double()),
-                    settings.width,
-                    settings.height,
-                    settings.eps2d,
-                    limits.GUARD_BAND,
-                    limits.MIN_COMPENSATION,
+                    ctx.settings.constants(_array(Ks[c].double())),
                     radii[c].numpy(),
                     *(grad[c] for grad in outer),
-                    CAMERA_GRAD_BLOCK,
+                    BLOCK_SIZE,
                     *sums,
-                    camera_sums,
+                    by_block,
                 )
-                grad_viewmats[c, :3] = torch.from_numpy(camera_sums.sum(axis=0))
+                grad_viewmats[c, :3] = torch.from_numpy(by_block.sum(axis=0))
         return (*(torch.from_numpy(total) for total in sums), None, grad_viewmats, None, None)
 
 
@@ -211,84 +229,78 @@ class _Rasterize(torch.autograd.Function):
         depths: Tensor,
         extents: Tensor,
         radii: Tensor,
+        bounds: tuple[int, ...],
         size: tuple[int, int, int],
         absgrad: bool,
         lists: list[TileLists],
     ) -> tuple[Tensor, Tensor]:
-        width, height, tile_size = size
-        cameras, channels = len(means2d), colors.shape[-1]
-        padded = max(channels, MIN_CHANNELS)
+        width, height, _ = size
+        cameras, channels = len(bounds) - 1, colors.shape[-1]
+        padded = max(channels, FUSED_CHANNELS)
         image = means2d.new_empty(cameras, height, width, padded)
         transmittance = means2d.new_empty(cameras, height, width)
+        values = _pad(colors.detach().reshape(-1, channels), padded)
+        shapes = [tensor.detach().reshape(-1, tensor.shape[-1]) for tensor in (means2d, conics, extents, radii)]
+        flat = [_array(t) for t in (*shapes, opacities.detach().flatten(), depths.flatten(), values)]
+        backdrop = _pad(means2d.new_zeros(cameras, channels) if backgrounds is None else backgrounds, padded)
         packed: list[NDArray[Any]] = []
-        drawn = (radii > 0).all(-1) & colors.isfinite().all(-1) & opacities.isfinite()
         with _KERNELS:
             for c in range(cameras):
-                shape = [_array(tensor[c]) for tensor in (means2d, conics, opacities)]
-                background = means2d.new_zeros(channels) if backgrounds is None else backgrounds[c]
-                lists.append(
-                    tile_lists(
-                        shape[0], _array(depths[c]), shape[1], _array(extents[c]), shape[2], _array(drawn[c]), *size,
-                        limits.MIN_ALPHA,
-                    )
-                )  # fmt: skip
-                records = np.empty((len(shape[0]), NUM_SHAPE_FIELDS + padded), shape[0].dtype)
-                pack_records(*shape, _array(_pad(colors[c], padded)), _array(drawn[c]), limits.MIN_ALPHA, records)
-                packed.append(records)
-                raster_forward(
-                    *_schedule(lists[c]),
-                    records,
-                    _array(_pad(background, padded)),
-                    width,
-                    height,
-                    tile_size,
-                    lists[c].tile_width,
-                    CHECK_EVERY,
-                    _limits(records),
-                    image[c].numpy(),
-                    transmittance[c].numpy(),
-                )
+                own = [array[bounds[c] : bounds[c + 1]] for array in flat]
+                _draw(own, _array(backdrop[c]), size, image[c].numpy(), transmittance[c].numpy(), lists, packed)
         ctx.save_for_backward(means2d, image, transmittance)
-        ctx.lists, ctx.records, ctx.absgrad, ctx.channels = tuple(lists), packed, absgrad, channels
+        ctx.lists, ctx.records, ctx.bounds, ctx.absgrad = tuple(lists), packed, bounds, absgrad
+        ctx.shapes = conics.shape, opacities.shape, colors.shape
         return image[..., :channels].clone() if padded != channels else image, (1.0 - transmittance)[..., None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         means2d, image, transmittance = ctx.saved_tensors
-        cameras, height, width, padded = image.shape
-        channels = ctx.channels
-        sums = np.zeros((*means2d.shape[:2], NUM_SHAPE_GRADS + padded), _array(means2d).dtype)
+        conics_shape, opacities_shape, colors_shape = ctx.shapes
+        count, padded = ctx.bounds[-1], image.shape[-1]
+        new = means2d.new_empty
+        sums = [new(count, 2), new(count, 2), new(count, 3), new(count), new(count, colors_shape[-1])]
         grad_padded = _pad(grad_image, padded)
         with _KERNELS:
-            for c in range(cameras):
-                lists = ctx.lists[c]
-                per_intersection = np.zeros((len(lists.entries), sums.shape[-1]), sums.dtype)
-                raster_backward(
-                    *_schedule(lists),
-                    lists.entries,
-                    ctx.records[c],
-                    width,
-                    height,
-                    lists.tile_size,
-                    lists.tile_width,
-                    CHECK_EVERY,
-                    _limits(ctx.records[c]),
-                    _array(image[c]),
-                    _array(transmittance[c]),
-                    _array(grad_padded[c]),
-                    _array(grad_alpha[c, ..., 0]),
-                    per_intersection,
-                )
-                sum_per_gaussian(lists.starts, per_intersection, sums[c])
-        total = torch.from_numpy(sums)
+            for c, (lists, records) in enumerate(zip(ctx.lists, ctx.records, strict=True)):
+                grads = np.zeros((len(lists.entries), NUM_SHAPE_GRADS + padded), records.dtype)
+                grid, limit = _parameters(lists, image.shape[2], image.shape[1], records)
+                outer = [_array(tensor[c]) for tensor in (image, transmittance, grad_padded, grad_alpha[..., 0])]
+                raster_backward(*_schedule(lists), lists.entries, records, grid, limit, *outer, grads)
+                first, last = ctx.bounds[c], ctx.bounds[c + 1]
+                sum_per_gaussian(lists.starts, grads, BLOCK_SIZE, *(total[first:last].numpy() for total in sums))
         if ctx.absgrad:
-            means2d.absgrad = total[..., 2:4].contiguous()
+            means2d.absgrad = sums[1].reshape(means2d.shape)
         grad_backgrounds = None
         if ctx.needs_input_grad[4]:
             grad_backgrounds = torch.einsum("chw,chwd->cd", transmittance, grad_image)
-        grad_colors = total[..., NUM_SHAPE_GRADS : NUM_SHAPE_GRADS + channels]
-        return (total[..., 0:2], total[..., 4:7], total[..., 7], grad_colors, grad_backgrounds, *[None] * 6)
+        grad_shape = sums[0].reshape(means2d.shape), sums[2].reshape(conics_shape), sums[3].reshape(opacities_shape)
+        return (*grad_shape, sums[4].reshape(colors_shape), grad_backgrounds, *[None] * 7)
+
+
+def _draw(
+    own: list[NDArray[Any]],
+    background: NDArray[Any],
+    size: tuple[int, int, int],
+    image: NDArray[Any],
+    transmittance: NDArray[Any],
+    lists: list[TileLists],
+    packed: list[NDArray[Any]],
+) -> None:
+    """Draws one camera's image and appends its tile lists and records.
+
+    ``own``: 2D means, conics, extents, radii, opacities, depths and colours of that camera's Gaussians.
+    """
+    means2d, conics, extents, radii, opacities, depths, colors = own
+    records = np.empty((len(means2d), NUM_SHAPE_FIELDS + colors.shape[1]), means2d.dtype)
+    drawn = np.empty(len(means2d), np.bool_)
+    pack_records(means2d, conics, opacities, colors, radii, limits.MIN_ALPHA, records, drawn)
+    tiles = tile_lists(means2d, depths, conics, extents, opacities, drawn, *size, limits.MIN_ALPHA)
+    grid, limit = _parameters(tiles, size[0], size[1], records)
+    raster_forward(*_schedule(tiles), records, background, grid, limit, image, transmittance)
+    lists.append(tiles)
+    packed.append(records)
 
 
 def _pad(tensor: Tensor, channels: int) -> Tensor:
@@ -296,11 +308,13 @@ def _pad(tensor: Tensor, channels: int) -> Tensor:
     return torch.nn.functional.pad(tensor, (0, missing)) if missing else tensor
 
 
-def _limits(like: NDArray[Any]) -> NDArray[Any]:
-    return np.array([limits.MAX_ALPHA, limits.MIN_TRANSMITTANCE], like.dtype)
+def _parameters(lists: TileLists, width: int, height: int, like: NDArray[Any]) -> tuple[TileGrid, BlendLimits]:
+    kind = like.dtype.type
+    grid = TileGrid(width, height, lists.tile_size, lists.tile_width, numba.get_num_threads(), CHECK_EVERY)
+    return grid, BlendLimits(kind(limits.MAX_ALPHA), kind(limits.MIN_TRANSMITTANCE))
 
 
-def _schedule(lists: TileLists) -> tuple[Any, ...]:
-    """The lists as the kernels take them; the fullest tiles first, dealt in turn to as many workers as there are threads."""
+def _schedule(lists: TileLists) -> tuple[NDArray[Any], ...]:
+    """The lists as the kernels take them, and the order of the tiles: the fullest first, dealt to the workers in turn."""
     order = np.argsort(-np.diff(lists.offsets), kind="stable")
-    return lists.offsets, lists.owners, lists.rows, order, numba.get_num_threads()
+    return lists.offsets, lists.owners, lists.rows, order

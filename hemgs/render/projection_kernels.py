@@ -3,6 +3,10 @@
 Owns the EWA projection (perspective camera, guard band, screen-space blur, opacity-aware extent) and its analytic
 derivative. Does not know of tiles, pixels or autograd; ``hemgs.render.cpu`` calls it.
 
+Notation: W is the rotation of the world-to-camera matrix, R and S rotation and scale of a Gaussian, V = W R S, J the
+Jacobian of the perspective projection, U = J V. The projected covariance is U U^T, plus the blur on its diagonal.
+Matrices are passed as flat tuples, row by row.
+
 Arithmetic is float64 whatever the type of the arrays, so one kernel serves float32 and float64. Everything that
 decides a result is passed as an argument: the on-disk cache of compiled code looks at this file's time stamp only.
 """
@@ -10,7 +14,7 @@ decides a result is passed as an argument: the on-disk cache of compiled code lo
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -20,9 +24,49 @@ from hemgs.render.jit import CACHE
 _OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
 
 
-@njit(inline="always", **_OPTIONS)
+class ProjectionConstants(NamedTuple):
+    """One camera's intrinsics (pixels) and the conventions of the projection (see ``hemgs.render.limits``)."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: float
+    height: float
+    near_plane: float
+    far_plane: float
+    radius_clip: float
+    eps2d: float
+    guard_band: float
+    max_extent_sigma: float
+    min_alpha: float
+    max_radius: float
+    min_compensation: float
+    antialiased: bool
+
+
+@njit(**_OPTIONS)
+def _camera_point(w, means, i):  # type: ignore[no-untyped-def]
+    """Centre of Gaussian ``i`` in camera coordinates; ``w`` is the world-to-camera matrix."""
+    x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
+    return (
+        w[0, 0] * x + w[0, 1] * y + w[0, 2] * z + w[0, 3],
+        w[1, 0] * x + w[1, 1] * y + w[1, 2] * z + w[1, 3],
+        w[2, 0] * x + w[2, 1] * y + w[2, 2] * z + w[2, 3],
+    )
+
+
+@njit(**_OPTIONS)
+def _unit_quaternion(quats, i):  # type: ignore[no-untyped-def]
+    """Quaternion ``i`` at unit length, and the length it had."""
+    w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
+    norm = math.sqrt(w * w + x * x + y * y + z * z)
+    return w / norm, x / norm, y / norm, z / norm, norm
+
+
+@njit(**_OPTIONS)
 def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
-    """Rows of the rotation matrix of a unit quaternion, flattened."""
+    """R of a unit quaternion."""
     return (
         1.0 - 2.0 * (y * y + z * z),
         2.0 * (x * y - w * z),
@@ -36,323 +80,271 @@ def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(inline="always", **_OPTIONS)
-def _clamped_ray(p, z, focal, centre, size, guard_band):  # type: ignore[no-untyped-def]
-    """Ray slope ``p / z`` held within the field of view plus its guard band, and whether it was inside."""
+@njit(**_OPTIONS)
+def _spread(w, r, s0, s1, s2):  # type: ignore[no-untyped-def]
+    """V = W R S."""
+    return (
+        (w[0, 0] * r[0] + w[0, 1] * r[3] + w[0, 2] * r[6]) * s0,
+        (w[0, 0] * r[1] + w[0, 1] * r[4] + w[0, 2] * r[7]) * s1,
+        (w[0, 0] * r[2] + w[0, 1] * r[5] + w[0, 2] * r[8]) * s2,
+        (w[1, 0] * r[0] + w[1, 1] * r[3] + w[1, 2] * r[6]) * s0,
+        (w[1, 0] * r[1] + w[1, 1] * r[4] + w[1, 2] * r[7]) * s1,
+        (w[1, 0] * r[2] + w[1, 1] * r[5] + w[1, 2] * r[8]) * s2,
+        (w[2, 0] * r[0] + w[2, 1] * r[3] + w[2, 2] * r[6]) * s0,
+        (w[2, 0] * r[1] + w[2, 1] * r[4] + w[2, 2] * r[7]) * s1,
+        (w[2, 0] * r[2] + w[2, 1] * r[5] + w[2, 2] * r[8]) * s2,
+    )
+
+
+@njit(**_OPTIONS)
+def _clamped_slope(p, z, focal, centre, size, guard_band):  # type: ignore[no-untyped-def]
+    """Ray slope ``p / z`` held within the field of view plus its guard band, and 1 if it was inside, else 0."""
     margin = guard_band * 0.5 * size / focal
     high = (size - centre) / focal + margin
     low = -centre / focal - margin
     slope = p / z
     if slope > high:
-        return high, False
+        return high, 0.0
     if slope < low:
-        return low, False
-    return slope, True
+        return low, 0.0
+    return slope, 1.0
+
+
+@njit(**_OPTIONS)
+def _footprint(slope_x, slope_y, z, v, k):  # type: ignore[no-untyped-def]
+    """U = J V with J = [[fx / z, 0, -fx slope_x / z], [0, fy / z, -fy slope_y / z]]."""
+    jx, jy = k.fx / z, k.fy / z
+    return (
+        jx * (v[0] - slope_x * v[6]),
+        jx * (v[1] - slope_x * v[7]),
+        jx * (v[2] - slope_x * v[8]),
+        jy * (v[3] - slope_y * v[6]),
+        jy * (v[4] - slope_y * v[7]),
+        jy * (v[5] - slope_y * v[8]),
+    )
+
+
+@njit(**_OPTIONS)
+def _covariance(u, eps2d):  # type: ignore[no-untyped-def]
+    """xx, xy, yy of U U^T, its determinant, and the determinant after the blur.
+
+    The determinant is the squared length of the cross product of U's rows: no cancellation for thin Gaussians.
+    """
+    xx = u[0] * u[0] + u[1] * u[1] + u[2] * u[2]
+    xy = u[0] * u[3] + u[1] * u[4] + u[2] * u[5]
+    yy = u[3] * u[3] + u[4] * u[4] + u[5] * u[5]
+    n0, n1, n2 = u[1] * u[5] - u[2] * u[4], u[2] * u[3] - u[0] * u[5], u[0] * u[4] - u[1] * u[3]
+    sharp = n0 * n0 + n1 * n1 + n2 * n2
+    return xx, xy, yy, sharp, sharp + eps2d * (xx + yy) + eps2d * eps2d
+
+
+@njit(**_OPTIONS)
+def _project_block(  # type: ignore[no-untyped-def]
+    first, last, means, quats, scales, opacities, w, k, means2d, depths, conics, compensations, extents, radii
+):  # fmt: skip
+    """Projects the Gaussians ``first`` to ``last``. Comparisons are such that one with a NaN is invisible."""
+    for i in range(first, last):
+        x, y, z = _camera_point(w, means, i)
+        if not (z >= k.near_plane and z <= k.far_plane):
+            continue
+        qw, qx, qy, qz, _ = _unit_quaternion(quats, i)
+        s0, s1, s2 = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+        v = _spread(w, _rotation(qw, qx, qy, qz), s0, s1, s2)
+        slope_x, _ = _clamped_slope(x, z, k.fx, k.cx, k.width, k.guard_band)
+        slope_y, _ = _clamped_slope(y, z, k.fy, k.cy, k.height, k.guard_band)
+        xx, xy, yy, sharp, det = _covariance(_footprint(slope_x, slope_y, z, v, k), k.eps2d)
+        xx += k.eps2d
+        yy += k.eps2d
+        if not (det > 0.0 and det < np.inf and xx < np.inf and yy < np.inf):
+            continue
+        compensation = math.sqrt(sharp / det)
+        opacity = np.float64(opacities[i])
+        if k.antialiased:
+            opacity *= compensation
+        if not (opacity >= k.min_alpha and opacity < np.inf):
+            continue
+        reach = min(k.max_extent_sigma, math.sqrt(2.0 * math.log(opacity / k.min_alpha)))
+        extent_x, extent_y = reach * math.sqrt(xx), reach * math.sqrt(yy)
+        radius_x, radius_y = np.ceil(extent_x), np.ceil(extent_y)
+        if radius_x <= k.radius_clip and radius_y <= k.radius_clip:
+            continue
+        px, py = k.fx * x / z + k.cx, k.fy * y / z + k.cy
+        if not (px + radius_x > 0.0 and px - radius_x < k.width and py + radius_y > 0.0 and py - radius_y < k.height):
+            continue
+        means2d[i, 0], means2d[i, 1] = px, py
+        depths[i] = z
+        conics[i, 0], conics[i, 1], conics[i, 2] = yy / det, -xy / det, xx / det
+        compensations[i] = compensation
+        extents[i, 0], extents[i, 1] = extent_x, extent_y
+        radii[i, 0], radii[i, 1] = np.int32(min(radius_x, k.max_radius)), np.int32(min(radius_y, k.max_radius))
 
 
 @njit(parallel=True, **_OPTIONS)
 def project_forward(  # type: ignore[no-untyped-def]
-    means,
-    quats,
-    scales,
-    opacities,
-    viewmat,
-    intrinsics,
-    width,
-    height,
-    eps2d,
-    near_plane,
-    far_plane,
-    radius_clip,
-    guard_band,
-    max_extent_sigma,
-    min_alpha,
-    max_radius,
-    antialiased,
-    means2d,
-    depths,
-    conics,
-    compensations,
-    extents,
-    radii,
-):
-    """Fills the last six arrays for one camera; invisible Gaussians (non-finite ones too) get zeros.
+    means, quats, scales, opacities, viewmat, constants, block_size, means2d, depths, conics, compensations, extents, radii
+):  # fmt: skip
+    """Fills the last six arrays for one camera; where a Gaussian is invisible they keep what they hold.
 
     Args:
         means, quats, scales, opacities: ``[N, 3]``, ``[N, 4]`` (w, x, y, z; any length), ``[N, 3]``, ``[N]``.
-        viewmat, intrinsics: ``[4, 4]`` and ``[3, 3]`` float64.
-        guard_band: the Jacobian is evaluated at most this fraction of half the field of view outside the image.
-        max_extent_sigma, min_alpha: the extent is where alpha falls to ``min_alpha``, at most so many sigma.
-        max_radius: radii are capped here, pixels.
-        means2d, depths, conics, compensations: ``[N, 2]``, ``[N]``, ``[N, 3]`` (xx, xy, yy of the inverse), ``[N]``.
-        extents: ``[N, 2]`` half sizes of the box in which alpha reaches ``min_alpha``, pixels.
+        viewmat: ``[4, 4] float64``.
+        constants: ``ProjectionConstants``.
+        block_size: Gaussians that a thread takes at once.
+        means2d, depths, conics, compensations: ``[N, 2]``, ``[N]``, ``[N, 3]`` (xx, xy, yy of the inverse covariance),
+            ``[N]`` (by what the blur would have to scale the opacity to keep a Gaussian's mass).
+        extents: ``[N, 2]`` half sizes of the box in which alpha reaches its minimum, pixels.
         radii: ``[N, 2] int32``, the extents rounded up.
     """
-    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
-    for i in prange(means.shape[0]):
-        means2d[i, 0] = 0.0
-        means2d[i, 1] = 0.0
-        depths[i] = 0.0
-        conics[i, 0] = 0.0
-        conics[i, 1] = 0.0
-        conics[i, 2] = 0.0
-        compensations[i] = 0.0
-        extents[i, 0] = 0.0
-        extents[i, 1] = 0.0
-        radii[i, 0] = 0
-        radii[i, 1] = 0
+    for block in prange(-(-means.shape[0] // block_size)):
+        _project_block(
+            block * block_size, min(means.shape[0], (block + 1) * block_size), means, quats, scales, opacities,
+            viewmat, constants, means2d, depths, conics, compensations, extents, radii,
+        )  # fmt: skip
 
-        mx, my, mz = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
-        z = viewmat[2, 0] * mx + viewmat[2, 1] * my + viewmat[2, 2] * mz + viewmat[2, 3]
-        if not (z >= near_plane and z <= far_plane):
+
+@njit(**_OPTIONS)
+def _footprint_grad(u, grad_conics, grad_compensation, i, k):  # type: ignore[no-untyped-def]
+    """d loss / d U. The covariance's gradient is -Q G Q for a conic Q with gradient G, and symmetric."""
+    xx, xy, yy, sharp, det = _covariance(u, k.eps2d)
+    a, b, c = (yy + k.eps2d) / det, -xy / det, (xx + k.eps2d) / det
+    ga, gb, gc = np.float64(grad_conics[i, 0]), 0.5 * grad_conics[i, 1], np.float64(grad_conics[i, 2])
+    left_a, left_b = ga * a + gb * b, ga * b + gb * c
+    right_a, right_b = gb * a + gc * b, gb * b + gc * c
+    h_xx = -(a * left_a + b * right_a)
+    h_xy = -(a * left_b + b * right_b)
+    h_yy = -(b * left_b + c * right_b)
+    compensation = math.sqrt(sharp / det)
+    if compensation > k.min_compensation:
+        half = 0.5 * compensation * grad_compensation[i]
+        h_xx += half * (yy / sharp - a)
+        h_xy += half * (-xy / sharp - b)
+        h_yy += half * (xx / sharp - c)
+    return (
+        2.0 * (h_xx * u[0] + h_xy * u[3]),
+        2.0 * (h_xx * u[1] + h_xy * u[4]),
+        2.0 * (h_xx * u[2] + h_xy * u[5]),
+        2.0 * (h_xy * u[0] + h_yy * u[3]),
+        2.0 * (h_xy * u[1] + h_yy * u[4]),
+        2.0 * (h_xy * u[2] + h_yy * u[5]),
+    )
+
+
+@njit(**_OPTIONS)
+def _axis_grad(grad_px, du0, du1, du2, va0, va1, va2, vz0, vz1, vz2, p, z, slope, free, focal):  # type: ignore[no-untyped-def]
+    """Gradients of one image axis with respect to the camera-space coordinates ``p`` (x or y) and ``z``.
+
+    ``du`` is the gradient of U's row, ``va`` and ``vz`` the rows of V for ``p`` and ``z``. The Jacobian's entries are
+    f / z and -f slope / z, where slope is p / z if ``free`` is 1 and constant if it is 0.
+    """
+    d_diagonal = du0 * va0 + du1 * va1 + du2 * va2
+    d_slant = du0 * vz0 + du1 * vz1 + du2 * vz2
+    scale = focal / (z * z)
+    grad_p = grad_px * focal / z - free * d_slant * scale
+    grad_z = -grad_px * p * scale - d_diagonal * scale + (1.0 + free) * d_slant * scale * slope
+    return grad_p, grad_z
+
+
+@njit(**_OPTIONS)
+def _rotated_back(w, g0, g1, g2, r):  # type: ignore[no-untyped-def]
+    """Component ``r`` of W^T times a camera-space vector."""
+    return w[0, r] * g0 + w[1, r] * g1 + w[2, r] * g2
+
+
+@njit(**_OPTIONS)
+def _add_quaternion_grad(qw, qx, qy, qz, norm, d, grad_quats, i):  # type: ignore[no-untyped-def]
+    """Adds d loss / d quaternion, given ``d`` = d loss / d R, through the normalisation."""
+    gw = 2.0 * (qz * (d[3] - d[1]) + qy * (d[2] - d[6]) + qx * (d[7] - d[5]))
+    gx = 2.0 * (qy * (d[1] + d[3]) + qz * (d[2] + d[6]) + qw * (d[7] - d[5]) - 2.0 * qx * (d[4] + d[8]))
+    gy = 2.0 * (qx * (d[1] + d[3]) + qz * (d[5] + d[7]) + qw * (d[2] - d[6]) - 2.0 * qy * (d[0] + d[8]))
+    gz = 2.0 * (qx * (d[2] + d[6]) + qy * (d[5] + d[7]) + qw * (d[3] - d[1]) - 2.0 * qz * (d[0] + d[4]))
+    radial = gw * qw + gx * qx + gy * qy + gz * qz
+    grad_quats[i, 0] += (gw - radial * qw) / norm
+    grad_quats[i, 1] += (gx - radial * qx) / norm
+    grad_quats[i, 2] += (gy - radial * qy) / norm
+    grad_quats[i, 3] += (gz - radial * qz) / norm
+
+
+@njit(**_OPTIONS)
+def _column_back(w, g0, g1, g2):  # type: ignore[no-untyped-def]
+    """W^T times a column."""
+    return _rotated_back(w, g0, g1, g2, 0), _rotated_back(w, g0, g1, g2, 1), _rotated_back(w, g0, g1, g2, 2)
+
+
+@njit(**_OPTIONS)
+def _add_camera_row(camera, row, grad_p, dv, rs, means, i):  # type: ignore[no-untyped-def]
+    """A row of the world-to-camera matrix acts through the camera-space centre and through V = W (R S)."""
+    for c in range(3):
+        camera[row, c] += grad_p * means[i, c]
+        camera[row, c] += dv[0] * rs[3 * c] + dv[1] * rs[3 * c + 1] + dv[2] * rs[3 * c + 2]
+    camera[row, 3] += grad_p
+
+
+@njit(**_OPTIONS)
+def _project_back_block(  # type: ignore[no-untyped-def]
+    first, last, means, quats, scales, w, k, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
+    grad_means, grad_quats, grad_scales, camera,
+):  # fmt: skip
+    """Adds the gradients of the visible among the Gaussians ``first`` to ``last``.
+
+    ``camera [3, 4]`` sums those of the world-to-camera matrix.
+    """
+    for i in range(first, last):
+        if radii[i, 0] <= 0 or radii[i, 1] <= 0:
             continue
-        x = viewmat[0, 0] * mx + viewmat[0, 1] * my + viewmat[0, 2] * mz + viewmat[0, 3]
-        y = viewmat[1, 0] * mx + viewmat[1, 1] * my + viewmat[1, 2] * mz + viewmat[1, 3]
-        u = fx * x / z + cx
-        v = fy * y / z + cy
-
-        qw, qx, qy, qz = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
-        norm = math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
-        r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(qw / norm, qx / norm, qy / norm, qz / norm)
-        slope_x, _ = _clamped_ray(x, z, fx, cx, width, guard_band)
-        slope_y, _ = _clamped_ray(y, z, fy, cy, height, guard_band)
-        # Rows of (Jacobian x world-to-camera rotation), then times rotation and scale: covariance = U U^T.
-        jx, jxz, jy, jyz = fx / z, -fx * slope_x / z, fy / z, -fy * slope_y / z
-        a0 = jx * viewmat[0, 0] + jxz * viewmat[2, 0]
-        a1 = jx * viewmat[0, 1] + jxz * viewmat[2, 1]
-        a2 = jx * viewmat[0, 2] + jxz * viewmat[2, 2]
-        b0 = jy * viewmat[1, 0] + jyz * viewmat[2, 0]
-        b1 = jy * viewmat[1, 1] + jyz * viewmat[2, 1]
-        b2 = jy * viewmat[1, 2] + jyz * viewmat[2, 2]
+        x, y, z = _camera_point(w, means, i)
+        qw, qx, qy, qz, norm = _unit_quaternion(quats, i)
+        r = _rotation(qw, qx, qy, qz)
         s0, s1, s2 = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
-        u00 = (a0 * r00 + a1 * r10 + a2 * r20) * s0
-        u01 = (a0 * r01 + a1 * r11 + a2 * r21) * s1
-        u02 = (a0 * r02 + a1 * r12 + a2 * r22) * s2
-        u10 = (b0 * r00 + b1 * r10 + b2 * r20) * s0
-        u11 = (b0 * r01 + b1 * r11 + b2 * r21) * s1
-        u12 = (b0 * r02 + b1 * r12 + b2 * r22) * s2
-        cov_xx = u00 * u00 + u01 * u01 + u02 * u02
-        cov_xy = u00 * u10 + u01 * u11 + u02 * u12
-        cov_yy = u10 * u10 + u11 * u11 + u12 * u12
-        # Squared length of the cross product of U's rows: the determinant without cancellation.
-        n0, n1, n2 = u01 * u12 - u02 * u11, u02 * u10 - u00 * u12, u00 * u11 - u01 * u10
-        det_sharp = n0 * n0 + n1 * n1 + n2 * n2
-        det = det_sharp + eps2d * (cov_xx + cov_yy) + eps2d * eps2d
-        cov_xx += eps2d
-        cov_yy += eps2d
-        if not (det > 0.0 and det < np.inf and cov_xx < np.inf and cov_yy < np.inf):
-            continue
+        v = _spread(w, r, s0, s1, s2)
+        slope_x, free_x = _clamped_slope(x, z, k.fx, k.cx, k.width, k.guard_band)
+        slope_y, free_y = _clamped_slope(y, z, k.fy, k.cy, k.height, k.guard_band)
+        du = _footprint_grad(_footprint(slope_x, slope_y, z, v, k), grad_conics, grad_compensations, i, k)
 
-        compensation = math.sqrt(det_sharp / det)
-        opacity = np.float64(opacities[i])
-        if antialiased:
-            opacity *= compensation
-        if not (opacity >= min_alpha and opacity < np.inf):
-            continue
-        reach = min(max_extent_sigma, math.sqrt(2.0 * math.log(opacity / min_alpha)))
-        extent_x, extent_y = reach * math.sqrt(cov_xx), reach * math.sqrt(cov_yy)
-        radius_x, radius_y = np.ceil(extent_x), np.ceil(extent_y)
-        if radius_x <= radius_clip and radius_y <= radius_clip:
-            continue
-        if not (u + radius_x > 0.0 and u - radius_x < width and v + radius_y > 0.0 and v - radius_y < height):
-            continue
-        means2d[i, 0] = u
-        means2d[i, 1] = v
-        depths[i] = z
-        conics[i, 0] = cov_yy / det
-        conics[i, 1] = -cov_xy / det
-        conics[i, 2] = cov_xx / det
-        compensations[i] = compensation
-        extents[i, 0] = extent_x
-        extents[i, 1] = extent_y
-        radii[i, 0] = np.int32(min(radius_x, max_radius))
-        radii[i, 1] = np.int32(min(radius_y, max_radius))
+        gu, gv = np.float64(grad_means2d[i, 0]), np.float64(grad_means2d[i, 1])
+        dx, dz_x = _axis_grad(gu, du[0], du[1], du[2], v[0], v[1], v[2], v[6], v[7], v[8], x, z, slope_x, free_x, k.fx)
+        dy, dz_y = _axis_grad(gv, du[3], du[4], du[5], v[3], v[4], v[5], v[6], v[7], v[8], y, z, slope_y, free_y, k.fy)
+        dz = dz_x + dz_y + grad_depths[i]
+
+        jx, jy = k.fx / z, k.fy / z
+        dv_x = (jx * du[0], jx * du[1], jx * du[2])
+        dv_y = (jy * du[3], jy * du[4], jy * du[5])
+        dv_z = (
+            -jx * slope_x * du[0] - jy * slope_y * du[3],
+            -jx * slope_x * du[1] - jy * slope_y * du[4],
+            -jx * slope_x * du[2] - jy * slope_y * du[5],
+        )
+        for row in range(3):
+            grad_means[i, row] += _rotated_back(w, dx, dy, dz, row)
+        # d loss / d (R S), column by column, then its split into R and S.
+        m0, m3, m6 = _column_back(w, dv_x[0], dv_y[0], dv_z[0])
+        m1, m4, m7 = _column_back(w, dv_x[1], dv_y[1], dv_z[1])
+        m2, m5, m8 = _column_back(w, dv_x[2], dv_y[2], dv_z[2])
+        grad_scales[i, 0] += r[0] * m0 + r[3] * m3 + r[6] * m6
+        grad_scales[i, 1] += r[1] * m1 + r[4] * m4 + r[7] * m7
+        grad_scales[i, 2] += r[2] * m2 + r[5] * m5 + r[8] * m8
+        by_rotation = (m0 * s0, m1 * s1, m2 * s2, m3 * s0, m4 * s1, m5 * s2, m6 * s0, m7 * s1, m8 * s2)
+        _add_quaternion_grad(qw, qx, qy, qz, norm, by_rotation, grad_quats, i)
+        rs = (r[0] * s0, r[1] * s1, r[2] * s2, r[3] * s0, r[4] * s1, r[5] * s2, r[6] * s0, r[7] * s1, r[8] * s2)
+        _add_camera_row(camera, 0, dx, dv_x, rs, means, i)
+        _add_camera_row(camera, 1, dy, dv_y, rs, means, i)
+        _add_camera_row(camera, 2, dz, dv_z, rs, means, i)
 
 
 @njit(parallel=True, **_OPTIONS)
 def project_backward(  # type: ignore[no-untyped-def]
-    means,
-    quats,
-    scales,
-    viewmat,
-    intrinsics,
-    width,
-    height,
-    eps2d,
-    guard_band,
-    min_compensation,
-    radii,
-    grad_means2d,
-    grad_depths,
-    grad_conics,
-    grad_compensations,
-    block_size,
-    grad_means,
-    grad_quats,
-    grad_scales,
-    grad_viewmats,
-):
+    means, quats, scales, viewmat, constants, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
+    block_size, grad_means, grad_quats, grad_scales, grad_cameras,
+):  # fmt: skip
     """Adds one camera's gradients to ``grad_means [N, 3]``, ``grad_quats [N, 4]`` and ``grad_scales [N, 3]``.
 
-    ``grad_viewmats`` is ``[ceil(N / block_size), 3, 4] float64``: the gradient of the world-to-camera matrix summed over
-    blocks of Gaussians of fixed size, so that the total does not depend on the number of threads.
-    ``min_compensation``: where the antialiasing factor is smaller, its square root passes no gradient.
+    Invisible Gaussians (``radii`` zero) get none. ``grad_cameras [ceil(N / block_size), 3, 4] float64`` receives the
+    gradient of the world-to-camera matrix summed over blocks of Gaussians of fixed size, so that the total does not
+    depend on the number of threads.
     """
-    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
-    total = means.shape[0]
-    for block in prange(grad_viewmats.shape[0]):
-        gw = np.zeros((3, 4))
-        jac = np.zeros((2, 3))
-        rows = np.empty((3, 3))
-        uu = np.empty((2, 3))
-        du = np.empty((2, 3))
-        vv = np.empty((3, 3))
-        dv = np.empty((3, 3))
-        dm = np.empty((3, 3))
-        for i in range(block * block_size, min(total, (block + 1) * block_size)):
-            if radii[i, 0] <= 0 or radii[i, 1] <= 0:
-                continue
-            mx, my, mz = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
-            x = viewmat[0, 0] * mx + viewmat[0, 1] * my + viewmat[0, 2] * mz + viewmat[0, 3]
-            y = viewmat[1, 0] * mx + viewmat[1, 1] * my + viewmat[1, 2] * mz + viewmat[1, 3]
-            z = viewmat[2, 0] * mx + viewmat[2, 1] * my + viewmat[2, 2] * mz + viewmat[2, 3]
-            qw, qx, qy, qz = (
-                np.float64(quats[i, 0]),
-                np.float64(quats[i, 1]),
-                np.float64(quats[i, 2]),
-                np.float64(quats[i, 3]),
-            )
-            norm = math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
-            qw, qx, qy, qz = qw / norm, qx / norm, qy / norm, qz / norm
-            (
-                rows[0, 0],
-                rows[0, 1],
-                rows[0, 2],
-                rows[1, 0],
-                rows[1, 1],
-                rows[1, 2],
-                rows[2, 0],
-                rows[2, 1],
-                rows[2, 2],
-            ) = _rotation(qw, qx, qy, qz)
-            slope_x, free_x = _clamped_ray(x, z, fx, cx, width, guard_band)
-            slope_y, free_y = _clamped_ray(y, z, fy, cy, height, guard_band)
-            jac[0, 0], jac[0, 2] = fx / z, -fx * slope_x / z
-            jac[1, 1], jac[1, 2] = fy / z, -fy * slope_y / z
-
-            # V = world-to-camera rotation x Gaussian rotation x scale;  U = Jacobian x V;  covariance = U U^T.
-            for r in range(3):
-                for c in range(3):
-                    entry = 0.0
-                    for k in range(3):
-                        entry += viewmat[r, k] * rows[k, c]
-                    vv[r, c] = entry * scales[i, c]
-            for c in range(3):
-                uu[0, c] = jac[0, 0] * vv[0, c] + jac[0, 2] * vv[2, c]
-                uu[1, c] = jac[1, 1] * vv[1, c] + jac[1, 2] * vv[2, c]
-            cov_xx = uu[0, 0] ** 2 + uu[0, 1] ** 2 + uu[0, 2] ** 2
-            cov_xy = uu[0, 0] * uu[1, 0] + uu[0, 1] * uu[1, 1] + uu[0, 2] * uu[1, 2]
-            cov_yy = uu[1, 0] ** 2 + uu[1, 1] ** 2 + uu[1, 2] ** 2
-            n0 = uu[0, 1] * uu[1, 2] - uu[0, 2] * uu[1, 1]
-            n1 = uu[0, 2] * uu[1, 0] - uu[0, 0] * uu[1, 2]
-            n2 = uu[0, 0] * uu[1, 1] - uu[0, 1] * uu[1, 0]
-            det_sharp = n0 * n0 + n1 * n1 + n2 * n2
-            det = det_sharp + eps2d * (cov_xx + cov_yy) + eps2d * eps2d
-            con_a, con_b, con_c = (cov_yy + eps2d) / det, -cov_xy / det, (cov_xx + eps2d) / det
-
-            # d loss / d covariance = -Q G Q, with Q the conic and G its gradient as a symmetric matrix.
-            ga, gb, gc = np.float64(grad_conics[i, 0]), 0.5 * grad_conics[i, 1], np.float64(grad_conics[i, 2])
-            t00, t01 = ga * con_a + gb * con_b, ga * con_b + gb * con_c
-            t10, t11 = gb * con_a + gc * con_b, gb * con_b + gc * con_c
-            h_xx = -(con_a * t00 + con_b * t10)
-            h_xy = -(con_a * t01 + con_b * t11)
-            h_yy = -(con_b * t01 + con_c * t11)
-            compensation = math.sqrt(det_sharp / det)
-            if compensation > min_compensation:
-                half = 0.5 * compensation * grad_compensations[i]
-                h_xx += half * (cov_yy / det_sharp - con_a)
-                h_xy += half * (-cov_xy / det_sharp - con_b)
-                h_yy += half * (cov_xx / det_sharp - con_c)
-            for c in range(3):
-                du[0, c] = 2.0 * (h_xx * uu[0, c] + h_xy * uu[1, c])
-                du[1, c] = 2.0 * (h_xy * uu[0, c] + h_yy * uu[1, c])
-
-            d_jx = du[0, 0] * vv[0, 0] + du[0, 1] * vv[0, 1] + du[0, 2] * vv[0, 2]
-            d_jxz = du[0, 0] * vv[2, 0] + du[0, 1] * vv[2, 1] + du[0, 2] * vv[2, 2]
-            d_jy = du[1, 0] * vv[1, 0] + du[1, 1] * vv[1, 1] + du[1, 2] * vv[1, 2]
-            d_jyz = du[1, 0] * vv[2, 0] + du[1, 1] * vv[2, 1] + du[1, 2] * vv[2, 2]
-            g_u, g_v = np.float64(grad_means2d[i, 0]), np.float64(grad_means2d[i, 1])
-            # Entries of the Jacobian: f / z, and -f slope / z with slope = p / z (or a constant where clamped).
-            dx = g_u * fx / z
-            dy = g_v * fy / z
-            dz = grad_depths[i] - (g_u * fx * x + g_v * fy * y) / (z * z)
-            dz -= (d_jx * fx + d_jy * fy) / (z * z)
-            dz += (d_jxz * fx * slope_x + d_jyz * fy * slope_y) / (z * z)
-            if free_x:
-                dx -= d_jxz * fx / (z * z)
-                dz += d_jxz * fx * slope_x / (z * z)
-            if free_y:
-                dy -= d_jyz * fy / (z * z)
-                dz += d_jyz * fy * slope_y / (z * z)
-
-            for c in range(3):
-                dv[0, c] = jac[0, 0] * du[0, c]
-                dv[1, c] = jac[1, 1] * du[1, c]
-                dv[2, c] = jac[0, 2] * du[0, c] + jac[1, 2] * du[1, c]
-            for c in range(3):
-                along = 0.0
-                for r in range(3):
-                    entry = viewmat[0, r] * dv[0, c] + viewmat[1, r] * dv[1, c] + viewmat[2, r] * dv[2, c]
-                    along += rows[r, c] * entry
-                    dm[r, c] = entry * scales[i, c]
-                grad_scales[i, c] += along
-            for r in range(3):
-                grad_means[i, r] += viewmat[0, r] * dx + viewmat[1, r] * dy + viewmat[2, r] * dz
-
-            dqw = 2.0 * (qz * (dm[1, 0] - dm[0, 1]) + qy * (dm[0, 2] - dm[2, 0]) + qx * (dm[2, 1] - dm[1, 2]))
-            dqx = 2.0 * (
-                qy * (dm[0, 1] + dm[1, 0])
-                + qz * (dm[0, 2] + dm[2, 0])
-                + qw * (dm[2, 1] - dm[1, 2])
-                - 2.0 * qx * (dm[1, 1] + dm[2, 2])
-            )
-            dqy = 2.0 * (
-                qx * (dm[0, 1] + dm[1, 0])
-                + qz * (dm[1, 2] + dm[2, 1])
-                + qw * (dm[0, 2] - dm[2, 0])
-                - 2.0 * qy * (dm[0, 0] + dm[2, 2])
-            )
-            dqz = 2.0 * (
-                qx * (dm[0, 2] + dm[2, 0])
-                + qy * (dm[1, 2] + dm[2, 1])
-                + qw * (dm[1, 0] - dm[0, 1])
-                - 2.0 * qz * (dm[0, 0] + dm[1, 1])
-            )
-            radial = dqw * qw + dqx * qx + dqy * qy + dqz * qz
-            grad_quats[i, 0] += (dqw - radial * qw) / norm
-            grad_quats[i, 1] += (dqx - radial * qx) / norm
-            grad_quats[i, 2] += (dqy - radial * qy) / norm
-            grad_quats[i, 3] += (dqz - radial * qz) / norm
-
-            # World-to-camera matrix: through the camera-space centre and through V = W (rotation x scale).
-            gw[0, 0] += dx * mx
-            gw[0, 1] += dx * my
-            gw[0, 2] += dx * mz
-            gw[1, 0] += dy * mx
-            gw[1, 1] += dy * my
-            gw[1, 2] += dy * mz
-            gw[2, 0] += dz * mx
-            gw[2, 1] += dz * my
-            gw[2, 2] += dz * mz
-            gw[0, 3] += dx
-            gw[1, 3] += dy
-            gw[2, 3] += dz
-            for c in range(3):
-                for r in range(3):
-                    spread = rows[r, c] * scales[i, c]
-                    gw[0, r] += dv[0, c] * spread
-                    gw[1, r] += dv[1, c] * spread
-                    gw[2, r] += dv[2, c] * spread
-        for r in range(3):
-            for c in range(4):
-                grad_viewmats[block, r, c] = gw[r, c]
+    for block in prange(grad_cameras.shape[0]):
+        grad_cameras[block] = 0.0
+        _project_back_block(
+            block * block_size, min(means.shape[0], (block + 1) * block_size), means, quats, scales, viewmat, constants,
+            radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
+            grad_means, grad_quats, grad_scales, grad_cameras[block],
+        )  # fmt: skip

@@ -15,7 +15,7 @@ Everything that decides a result is an argument: the on-disk cache of compiled c
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange, types
@@ -31,17 +31,39 @@ _FAST: dict[str, Any] = {**_OPTIONS, "fastmath": {"reassoc", "contract", "nsz"}}
 NUM_SHAPE_FIELDS = 7
 NUM_SHAPE_GRADS = 8
 
+#: The blending handles so many channels at once; further ones are added in loops of their own, fewer are padded.
+FUSED_CHANNELS = 3
+
 #: Distance between the planes of a worker's buffer: room for the largest tile, and not a multiple of 4096 bytes, which
 #: would make planes compete for the same cache lines. A constant, so that the compiler sees that planes do not overlap.
 MAX_TILE_SIZE = 32
 PLANE = MAX_TILE_SIZE**2 + 16
 
-# Planes, as unsigned offsets (numba guards signed indices against being negative, which prevents SIMD). First both
-# passes', then the forward's, then the backward's.
+# Planes, as unsigned offsets (numba guards signed indices against being negative, which prevents SIMD). First those of
+# both passes, then the forward's (colours so far), then the backward's.
 _X, _Y, _TRANS, _WEIGHT = np.uint64(0), np.uint64(PLANE), np.uint64(2 * PLANE), np.uint64(3 * PLANE)
 _COLOR, _COLOR1, _COLOR2 = np.uint64(4 * PLANE), np.uint64(5 * PLANE), np.uint64(6 * PLANE)
 _REST, _EXTRA = np.uint64(4 * PLANE), np.uint64(5 * PLANE)
 _GRAD, _GRAD1, _GRAD2 = np.uint64(6 * PLANE), np.uint64(7 * PLANE), np.uint64(8 * PLANE)
+_FIRST_COLOR, _FIRST_GRAD = 4, 6
+
+
+class TileGrid(NamedTuple):
+    """Image and tiles in pixels, tiles across, and how many of them are handed out to how many workers."""
+
+    width: int
+    height: int
+    tile_size: int
+    tile_width: int
+    num_workers: int
+    check_every: int  #: after so many Gaussians look whether all pixels of the tile are dead
+
+
+class BlendLimits(NamedTuple):
+    """Largest alpha, and the transmittance at which a pixel stops, in the type of the arrays."""
+
+    max_alpha: Any
+    min_transmittance: Any
 
 
 def exponential(x: float) -> float:
@@ -59,7 +81,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
         # x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first short enough for n times it to be exact.
         n = np.int32(x * np.float32(1.4426950408889634) - np.float32(0.5))
         r = x - np.float32(n) * np.float32(0.693359375) + np.float32(n) * np.float32(2.121944400546905e-4)
-        p = r * np.float32(1 / 720) + np.float32(1 / 120)  # Taylor, six terms
+        p = r * np.float32(1 / 720) + np.float32(1 / 120)  # Taylor, to the sixth power
         p = p * r + np.float32(1 / 24)
         p = p * r + np.float32(1 / 6)
         p = p * r + np.float32(0.5)
@@ -70,21 +92,65 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return single
 
 
+@njit(parallel=True, **_OPTIONS)
+def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, drawn):  # type: ignore[no-untyped-def]
+    """Puts what blending reads of a Gaussian side by side, and decides which Gaussians are drawn.
+
+    ``records [N, 7 + D]``: 2D mean, conic, opacity, exponent at which alpha falls to ``min_alpha``, colour. ``drawn [N]``:
+    visible (``radii [N, 2]`` positive), not too faint, and finite throughout; other records stay as they are.
+    """
+    for i in prange(records.shape[0]):
+        drawn[i] = False
+        if not (radii[i, 0] > 0 and radii[i, 1] > 0 and opacities[i] >= min_alpha):
+            continue
+        records[i, 0] = means2d[i, 0]
+        records[i, 1] = means2d[i, 1]
+        records[i, 2] = conics[i, 0]
+        records[i, 3] = conics[i, 1]
+        records[i, 4] = conics[i, 2]
+        records[i, 5] = opacities[i]
+        records[i, 6] = math.log(min_alpha / opacities[i])
+        finite = True
+        for channel in range(colors.shape[1]):
+            records[i, NUM_SHAPE_FIELDS + channel] = colors[i, channel]
+        for field in range(records.shape[1]):
+            finite = finite and math.isfinite(records[i, field])
+        drawn[i] = finite
+
+
+@njit(**_OPTIONS)
+def _shape(records, i, corner_x, corner_y):  # type: ignore[no-untyped-def]
+    """The record's fields up to the third colour, the position relative to the tile's first pixel centre."""
+    return (
+        records[i, 0] - corner_x,
+        records[i, 1] - corner_y,
+        records[i, 2],
+        records[i, 3],
+        records[i, 4],
+        records[i, 5],
+        records[i, 6],
+        records[i, 7],
+        records[i, 8],
+        records[i, 9],
+    )
+
+
 @njit(**_FAST)
-def _blend(state, begin, end, x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2, limits):  # type: ignore[no-untyped-def]
-    """One Gaussian over the pixels ``begin`` to ``end`` of a tile; planes of ``state``: see ``raster_forward``."""
+def _blend(state, begin, end, corner_x, corner_y, records, i, limits):  # type: ignore[no-untyped-def]
+    """Blends Gaussian ``i`` over the pixels ``begin`` to ``end`` of a tile."""
     one, half, zero = state.dtype.type(1.0), state.dtype.type(0.5), state.dtype.type(0.0)
-    max_alpha, min_trans = limits
-    con_a, con_b, con_c = -half * con_a, -con_b, -half * con_c
+    x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2 = _shape(records, i, corner_x, corner_y)
+    neg_a, neg_b, neg_c = -half * con_a, -con_b, -half * con_c
+    max_alpha, min_transmittance = limits.max_alpha, limits.min_transmittance
     for j in range(np.uint64(begin), np.uint64(end)):
         dx = x - state[j + _X]
         dy = y - state[j + _Y]
-        exponent = con_a * dx * dx + con_c * dy * dy + con_b * dx * dy
+        exponent = neg_a * dx * dx + neg_c * dy * dy + neg_b * dx * dy
         alpha = min(max_alpha, opacity * exponential(exponent))
         alpha = alpha if (exponent >= exponent_min and exponent <= zero) else zero
         before = state[j + _TRANS]
         after = before * (one - alpha)
-        alive = after > min_trans
+        alive = after > min_transmittance
         weight = alpha * before if alive else zero
         state[j + _TRANS] = after if alive else -abs(before)
         state[j + _WEIGHT] = weight
@@ -94,143 +160,12 @@ def _blend(state, begin, end, x, y, con_a, con_b, con_c, opacity, exponent_min, 
 
 
 @njit(**_FAST)
-def _any_alive(state, begin, end):  # type: ignore[no-untyped-def]
-    count = np.int32(0)
-    for j in range(np.uint64(begin), np.uint64(end)):
-        count += np.int32(state[j + _TRANS] > 0)
-    return count > 0
-
-
-@njit(**_OPTIONS)
-def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
-    """Buffer of one worker, with the positions of the pixels in a tile filled in."""
-    state = np.zeros(planes * PLANE, like.dtype)
-    for p in range(tile_size * tile_size):
-        state[_X + p] = p % tile_size
-        state[_Y + p] = p // tile_size
-    return state
-
-
-@njit(**_OPTIONS)
-def _start_tile(state, planes, tile, width, height, tile_size, tile_width):  # type: ignore[no-untyped-def]
-    """Clears all planes but the positions; the pixels inside the image are alive, the others dead.
-
-    Returns the tile's left and top pixel and how many columns and lines of it lie in the image.
-    """
-    left, top = tile % tile_width * tile_size, tile // tile_width * tile_size
-    columns, lines = min(tile_size, width - left), min(tile_size, height - top)
-    for plane in range(2, planes):
-        state[plane * PLANE : plane * PLANE + tile_size * tile_size] = 0
-    for line in range(tile_size):
-        for column in range(tile_size):
-            inside = line < lines and column < columns
-            state[np.int64(_TRANS) + line * tile_size + column] = 1 if inside else -1
-    return left, top, columns, lines
-
-
-@njit(parallel=True, **_OPTIONS)
-def pack_records(means2d, conics, opacities, colors, drawn, min_alpha, records):  # type: ignore[no-untyped-def]
-    """Puts what blending reads of a Gaussian side by side: ``records [N, 7 + D]``: 2D mean, conic, opacity, the exponent
-    at which alpha falls to ``min_alpha``, colour. Rows that are not ``drawn`` are left as they are.
-    """
-    for i in prange(records.shape[0]):
-        if not drawn[i]:
-            continue
-        records[i, 0] = means2d[i, 0]
-        records[i, 1] = means2d[i, 1]
-        records[i, 2] = conics[i, 0]
-        records[i, 3] = conics[i, 1]
-        records[i, 4] = conics[i, 2]
-        records[i, 5] = opacities[i]
-        records[i, 6] = math.log(min_alpha / opacities[i])
-        for channel in range(colors.shape[1]):
-            records[i, NUM_SHAPE_FIELDS + channel] = colors[i, channel]
-
-
-@njit(parallel=True, **_OPTIONS)
-def raster_forward(  # type: ignore[no-untyped-def]
-    offsets,
-    owners,
-    rows,
-    schedule,
-    num_workers,
-    records,
-    background,
-    width,
-    height,
-    tile_size,
-    tile_width,
-    check_every,
-    limits,
-    image,
-    transmittance,
-):
-    """Draws one image.
-
-    Args:
-        offsets, owners, rows: see ``binning.TileLists``.
-        schedule: order in which tiles are handed to ``num_workers`` workers; decides nothing but time.
-        records, background: ``[N, 7 + D]`` of ``pack_records`` and ``[D]``, D at least 3.
-        check_every: after so many Gaussians look whether all pixels of the tile are dead.
-        limits: ``[2]``: largest alpha, transmittance at which a pixel stops.
-        image, transmittance: outputs ``[H, W, D]`` and ``[H, W]``.
-    """
-    channels = len(background)
-    planes = 4 + channels
-    for worker in prange(num_workers):
-        state = _new_state(planes, tile_size, records)
-        bounds = (limits[0], limits[1])
-        half = records.dtype.type(0.5)
-        for turn in range(worker, len(schedule), num_workers):
-            tile = schedule[turn]
-            left, top, columns, lines = _start_tile(state, planes, tile, width, height, tile_size, tile_width)
-            corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
-            for k in range(offsets[tile], offsets[tile + 1]):
-                r = records[owners[k]]
-                begin, end = rows[k, 0] * tile_size, rows[k, 1] * tile_size
-                _blend(
-                    state, begin, end, r[0] - corner_x, r[1] - corner_y, r[2], r[3], r[4], r[5], r[6],
-                    r[7], r[8], r[9], bounds,
-                )  # fmt: skip
-                for channel in range(3, channels):
-                    _add_weighted(state, begin, end, 4 + channel, _WEIGHT, r[NUM_SHAPE_FIELDS + channel])
-                if (k - offsets[tile]) % check_every == check_every - 1 and not _any_alive(state, 0, tile_size**2):
-                    break
-            for line in range(lines):
-                for column in range(columns):
-                    p = line * tile_size + column
-                    t = abs(state[np.int64(_TRANS) + p])
-                    transmittance[top + line, left + column] = t
-                    for channel in range(channels):
-                        image[top + line, left + column, channel] = state[(4 + channel) * PLANE + p] + t * background[channel]
-
-
-@njit(**_FAST)
-def _add_weighted(state, begin, end, to, weight, value):  # type: ignore[no-untyped-def]
-    """Adds plane ``weight`` times ``value`` to plane ``to``."""
-    target = state[to * PLANE : (to + 1) * PLANE]
-    for j in range(np.uint64(begin), np.uint64(end)):
-        target[j] += state[j + weight] * value
-
-
-@njit(**_FAST)
-def _inner(state, begin, end, plane):  # type: ignore[no-untyped-def]
-    """Sum of the weights times a plane."""
-    other = state[plane * PLANE : (plane + 1) * PLANE]
-    total = state.dtype.type(0.0)
-    for j in range(np.uint64(begin), np.uint64(end)):
-        total += state[j + _WEIGHT] * other[j]
-    return total
-
-
-@njit(**_FAST)
-def _blend_back(  # type: ignore[no-untyped-def]
-    state, begin, end, x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2, limits, out
-):
-    """Replays ``_blend`` and writes the sums over the pixels into ``out[:11]``; planes: see ``raster_backward``."""
+def _blend_back(state, begin, end, corner_x, corner_y, records, i, limits, grads, entry):  # type: ignore[no-untyped-def]
+    """Replays ``_blend`` and writes the sums over the pixels into ``grads[entry, :11]``; see ``raster_backward``."""
     one, half, zero = state.dtype.type(1.0), state.dtype.type(0.5), state.dtype.type(0.0)
-    max_alpha, min_trans = limits
+    x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2 = _shape(records, i, corner_x, corner_y)
     neg_a, neg_b, neg_c = -half * con_a, -con_b, -half * con_c
+    max_alpha, min_transmittance = limits.max_alpha, limits.min_transmittance
     s_x = s_y = s_ax = s_ay = s_a = s_b = s_c = s_o = s_0 = s_1 = s_2 = zero
     for j in range(np.uint64(begin), np.uint64(end)):
         dx = x - state[j + _X]
@@ -242,15 +177,15 @@ def _blend_back(  # type: ignore[no-untyped-def]
         before = state[j + _TRANS]
         keep = one - alpha
         after = before * keep
-        alive = after > min_trans
+        alive = after > min_transmittance
         weight = alpha * before if alive else zero
         state[j + _TRANS] = after if alive else -abs(before)
         state[j + _WEIGHT] = weight
         v0, v1, v2 = state[j + _GRAD], state[j + _GRAD1], state[j + _GRAD2]
         along = state[j + _EXTRA] + v0 * c0 + v1 * c1 + v2 * c2
-        left = state[j + _REST] - weight * along
-        state[j + _REST] = left
-        g = -alpha * (before * along - left / keep)
+        rest = state[j + _REST] - weight * along
+        state[j + _REST] = rest
+        g = -alpha * (before * along - rest / keep)
         g = g if (alive and raw <= max_alpha) else zero
         gdx, gdy = g * dx, g * dy
         to_x, to_y = con_a * gdx + con_b * gdy, con_b * gdx + con_c * gdy
@@ -265,86 +200,197 @@ def _blend_back(  # type: ignore[no-untyped-def]
         s_0 += weight * v0
         s_1 += weight * v1
         s_2 += weight * v2
-    out[0] = s_x
-    out[1] = s_y
-    out[2] = s_ax
-    out[3] = s_ay
-    out[4] = half * s_a
-    out[5] = s_b
-    out[6] = half * s_c
-    out[7] = -s_o / opacity
-    out[8] = s_0
-    out[9] = s_1
-    out[10] = s_2
+    grads[entry, 0], grads[entry, 1], grads[entry, 2], grads[entry, 3] = s_x, s_y, s_ax, s_ay
+    grads[entry, 4], grads[entry, 5], grads[entry, 6] = half * s_a, s_b, half * s_c
+    grads[entry, 7], grads[entry, 8], grads[entry, 9], grads[entry, 10] = -s_o / opacity, s_0, s_1, s_2
+
+
+@njit(**_FAST)
+def _any_alive(state, end):  # type: ignore[no-untyped-def]
+    count = np.int32(0)
+    for j in range(np.uint64(0), np.uint64(end)):
+        count += np.int32(state[j + _TRANS] > 0)
+    return count > 0
+
+
+@njit(**_FAST)
+def _add_scaled(state, begin, end, to, plane, value):  # type: ignore[no-untyped-def]
+    """Adds ``value`` times a plane to plane ``to`` (numbers of planes)."""
+    target, source = state[to * PLANE : (to + 1) * PLANE], state[plane * PLANE : (plane + 1) * PLANE]
+    for j in range(np.uint64(begin), np.uint64(end)):
+        target[j] += source[j] * value
+
+
+@njit(**_FAST)
+def _weighted_sum(state, begin, end, plane):  # type: ignore[no-untyped-def]
+    """Sum of the weights times a plane."""
+    source = state[plane * PLANE : (plane + 1) * PLANE]
+    total = state.dtype.type(0.0)
+    for j in range(np.uint64(begin), np.uint64(end)):
+        total += state[j + _WEIGHT] * source[j]
+    return total
+
+
+@njit(**_OPTIONS)
+def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
+    """Buffer of one worker, with the positions of the pixels in a tile filled in."""
+    state = np.zeros(planes * PLANE, like.dtype)
+    for p in range(tile_size * tile_size):
+        state[p] = p % tile_size
+        state[PLANE + p] = p // tile_size
+    return state
+
+
+@njit(**_OPTIONS)
+def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
+    """Clears all planes but the positions; pixels inside the image are alive, the others dead.
+
+    Returns the tile's left and top pixel and how many columns and lines of it lie in the image.
+    """
+    size = grid.tile_size
+    left, top = tile % grid.tile_width * size, tile // grid.tile_width * size
+    columns, lines = min(size, grid.width - left), min(size, grid.height - top)
+    for plane in range(2, planes):
+        state[plane * PLANE : plane * PLANE + size * size] = 0
+    for line in range(size):
+        for column in range(size):
+            inside = line < lines and column < columns
+            state[2 * PLANE + line * size + column] = 1 if inside else -1
+    return left, top, columns, lines
+
+
+@njit(**_OPTIONS)
+def _draw_tile(state, first, last, owners, rows, records, left, top, channels, grid, limits):  # type: ignore[no-untyped-def]
+    """Blends the list entries ``first`` to ``last`` until all pixels are dead."""
+    half = records.dtype.type(0.5)
+    corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
+    for k in range(first, last):
+        i = owners[k]
+        begin, end = rows[k, 0] * grid.tile_size, rows[k, 1] * grid.tile_size
+        _blend(state, begin, end, corner_x, corner_y, records, i, limits)
+        for channel in range(FUSED_CHANNELS, channels):
+            _add_scaled(state, begin, end, _FIRST_COLOR + channel, 3, records[i, NUM_SHAPE_FIELDS + channel])
+        if (k - first) % grid.check_every == grid.check_every - 1 and not _any_alive(state, grid.tile_size**2):
+            break
+
+
+@njit(parallel=True, **_OPTIONS)
+def raster_forward(  # type: ignore[no-untyped-def]
+    offsets, owners, rows, schedule, records, background, grid, limits, image, transmittance
+):  # fmt: skip
+    """Draws one image.
+
+    Args:
+        offsets, owners, rows: see ``binning.TileLists``.
+        schedule: order in which tiles are dealt to the workers; decides nothing but time.
+        records: ``[N, 7 + D]`` of ``pack_records``, D at least 3.
+        background: ``[D]``.
+        grid, limits: ``TileGrid`` and ``BlendLimits``.
+        image, transmittance: outputs ``[H, W, D]`` and ``[H, W]``.
+    """
+    channels = len(background)
+    planes = _FIRST_COLOR + channels
+    for worker in prange(grid.num_workers):
+        state = _new_state(planes, grid.tile_size, records)
+        for turn in range(worker, len(schedule), grid.num_workers):
+            tile = schedule[turn]
+            left, top, columns, lines = _start_tile(state, planes, tile, grid)
+            first, last = offsets[tile], offsets[tile + 1]
+            _draw_tile(state, first, last, owners, rows, records, left, top, channels, grid, limits)
+            for line in range(lines):
+                for column in range(columns):
+                    p = line * grid.tile_size + column
+                    t = abs(state[2 * PLANE + p])
+                    transmittance[top + line, left + column] = t
+                    for channel in range(channels):
+                        color = state[(_FIRST_COLOR + channel) * PLANE + p]
+                        image[top + line, left + column, channel] = color + t * background[channel]
+
+
+@njit(**_OPTIONS)
+def _load_gradients(state, left, top, columns, lines, grid, image, transmittance, grad_image, grad_alpha):  # type: ignore[no-untyped-def]
+    """Puts a tile's output gradients into their planes, and their product with the output into ``_REST``."""
+    for line in range(lines):
+        for column in range(columns):
+            p = line * grid.tile_size + column
+            y, x = top + line, left + column
+            total = -grad_alpha[y, x] * transmittance[y, x]
+            for channel in range(image.shape[2]):
+                g = grad_image[y, x, channel]
+                state[(_FIRST_GRAD + channel) * PLANE + p] = g
+                total += g * image[y, x, channel]
+            state[4 * PLANE + p] = total
+
+
+@njit(**_OPTIONS)
+def _undraw_tile(  # type: ignore[no-untyped-def]
+    state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
+):  # fmt: skip
+    """The backward pass over what ``_draw_tile`` did."""
+    half = records.dtype.type(0.5)
+    corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
+    for k in range(first, last):
+        i, entry = owners[k], entries[k]
+        begin, end = rows[k, 0] * grid.tile_size, rows[k, 1] * grid.tile_size
+        if channels > FUSED_CHANNELS:
+            state[5 * PLANE + begin : 5 * PLANE + end] = 0
+            for channel in range(FUSED_CHANNELS, channels):
+                _add_scaled(state, begin, end, 5, _FIRST_GRAD + channel, records[i, NUM_SHAPE_FIELDS + channel])
+        _blend_back(state, begin, end, corner_x, corner_y, records, i, limits, grads, entry)
+        for channel in range(FUSED_CHANNELS, channels):
+            grads[entry, NUM_SHAPE_GRADS + channel] = _weighted_sum(state, begin, end, _FIRST_GRAD + channel)
+        if (k - first) % grid.check_every == grid.check_every - 1 and not _any_alive(state, grid.tile_size**2):
+            break
 
 
 @njit(parallel=True, **_OPTIONS)
 def raster_backward(  # type: ignore[no-untyped-def]
-    offsets,
-    owners,
-    rows,
-    schedule,
-    num_workers,
-    entries,
-    records,
-    width,
-    height,
-    tile_size,
-    tile_width,
-    check_every,
-    limits,
-    image,
-    transmittance,
-    grad_image,
-    grad_alpha,
-    grads,
-):
-    """Fills ``grads [M, 8 + D]`` (zeros on entry): per intersection the gradients of the 2D mean (x, y, and the sums of
-    their absolute values per pixel), conic, opacity and colour. ``image`` and ``transmittance`` are the forward's outputs.
+    offsets, owners, rows, schedule, entries, records, grid, limits, image, transmittance, grad_image, grad_alpha, grads
+):  # fmt: skip
+    """Fills ``grads [M, 8 + D]``, zeros on entry, one row per intersection.
+
+    Columns: gradient of the 2D mean (x, y), the same as sums of absolute values per pixel, conic (3), opacity, colour (D).
+    ``image`` and ``transmittance`` are the forward's outputs, the first with its background; ``grad_image`` and
+    ``grad_alpha`` their gradients.
     """
     channels = image.shape[2]
-    planes = 6 + channels
-    for worker in prange(num_workers):
-        state = _new_state(planes, tile_size, records)
-        bounds = (limits[0], limits[1])
-        half = records.dtype.type(0.5)
-        for turn in range(worker, len(schedule), num_workers):
+    planes = _FIRST_GRAD + channels
+    for worker in prange(grid.num_workers):
+        state = _new_state(planes, grid.tile_size, records)
+        for turn in range(worker, len(schedule), grid.num_workers):
             tile = schedule[turn]
-            left, top, columns, lines = _start_tile(state, planes, tile, width, height, tile_size, tile_width)
-            corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
-            for line in range(lines):
-                for column in range(columns):
-                    p = line * tile_size + column
-                    total = -grad_alpha[top + line, left + column] * transmittance[top + line, left + column]
-                    for channel in range(channels):
-                        g = grad_image[top + line, left + column, channel]
-                        state[(6 + channel) * PLANE + p] = g
-                        total += g * image[top + line, left + column, channel]
-                    state[np.int64(_REST) + p] = total
-            for k in range(offsets[tile], offsets[tile + 1]):
-                r = records[owners[k]]
-                entry = entries[k]
-                begin, end = rows[k, 0] * tile_size, rows[k, 1] * tile_size
-                if channels > 3:
-                    state[np.int64(_EXTRA) + begin : np.int64(_EXTRA) + end] = 0
-                    for channel in range(3, channels):
-                        _add_weighted(state, begin, end, 5, np.uint64((6 + channel) * PLANE), r[NUM_SHAPE_FIELDS + channel])
-                _blend_back(
-                    state, begin, end, r[0] - corner_x, r[1] - corner_y, r[2], r[3], r[4], r[5], r[6],
-                    r[7], r[8], r[9], bounds, grads[entry],
-                )  # fmt: skip
-                for channel in range(3, channels):
-                    grads[entry, NUM_SHAPE_GRADS + channel] = _inner(state, begin, end, 6 + channel)
-                if (k - offsets[tile]) % check_every == check_every - 1 and not _any_alive(state, 0, tile_size**2):
-                    break
+            left, top, columns, lines = _start_tile(state, planes, tile, grid)
+            _load_gradients(state, left, top, columns, lines, grid, image, transmittance, grad_image, grad_alpha)
+            first, last = offsets[tile], offsets[tile + 1]
+            _undraw_tile(
+                state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
+            )  # fmt: skip
 
 
 @njit(parallel=True, **_OPTIONS)
-def sum_per_gaussian(starts, grads, sums):  # type: ignore[no-untyped-def]
-    """``sums [N, K]`` of the rows of ``grads [M, K]`` that belong to each Gaussian, added in float64 in their order."""
-    for i in prange(sums.shape[0]):
-        for column in range(sums.shape[1]):
-            total = 0.0
-            for entry in range(starts[i], starts[i + 1]):
-                total += grads[entry, column]
-            sums[i, column] = total
+def sum_per_gaussian(starts, grads, block_size, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
+    """Adds the rows of ``grads`` (see ``raster_backward``) of each Gaussian in their order, in float64.
+
+    ``starts [N + 1]``: the rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1]``. The last five arrays are outputs.
+    ``block_size``: Gaussians that a thread takes at once.
+    """
+    total = len(starts) - 1
+    for block in prange(-(-total // block_size)):
+        first, last = block * block_size, min(total, (block + 1) * block_size)
+        _sum_block(first, last, starts, grads, means2d, absolute, conics, opacities, colors)
+
+
+@njit(**_OPTIONS)
+def _sum_block(first, last, starts, grads, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
+    sums = np.empty(grads.shape[1], np.float64)
+    for i in range(first, last):
+        sums[:] = 0.0
+        for entry in range(starts[i], starts[i + 1]):
+            for column in range(grads.shape[1]):
+                sums[column] += grads[entry, column]
+        means2d[i, 0], means2d[i, 1] = sums[0], sums[1]
+        absolute[i, 0], absolute[i, 1] = sums[2], sums[3]
+        conics[i, 0], conics[i, 1], conics[i, 2] = sums[4], sums[5], sums[6]
+        opacities[i] = sums[7]
+        for channel in range(colors.shape[1]):
+            colors[i, channel] = sums[NUM_SHAPE_GRADS + channel]

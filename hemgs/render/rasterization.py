@@ -132,8 +132,9 @@ def rasterization(
     meta |= {"conics": projected.conics, "opacities": drawn_opacities}
     if packed:
         raise NotImplementedError("packed")
+    bounds = tuple(range(0, cameras * count + 1, count))
     image, alphas, lists = cpu.rasterize(
-        projected, drawn_opacities, values, backgrounds, width, height, tile_size, absgrad
+        projected, drawn_opacities, values, backgrounds, bounds, width, height, tile_size, absgrad
     )
     if render_mode in ("ED", "RGB+ED"):
         expected = image[..., -1:] / alphas.clamp_min(_MIN_DEPTH_ALPHA)

@@ -1,4 +1,4 @@
-# What several rule files need: the benchmark behind the configuration, and the names of files.
+# The benchmark behind the configuration, and the names of files: what more than one of the other files needs.
 # The only place of the workflow that imports the package, and of it only what needs no torch.
 
 import json
@@ -26,14 +26,18 @@ PLAN_VERSION = 1
 shell.prefix("set -euo pipefail; export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; ")
 
 
+def relative(path):
+    """A path as it reads from the folder the workflow runs in: a moved or copied project is not made again."""
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def read_benchmark():
     """The benchmark that the configuration describes; a fault of it is one clear message."""
-    origins = [Path(path) for path in workflow.configfiles]
-    origins = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in origins]
-    folder = Path(workflow.basedir) / "config"
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     try:
-        benchmark = load_benchmark(config, origins, folder)
+        benchmark = load_benchmark(
+            config, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
+        )
         check_entries(benchmark)
     except HemgsError as fault:
         raise WorkflowError(str(fault)) from None
@@ -43,7 +47,7 @@ def read_benchmark():
 BENCHMARK = read_benchmark()
 FITS = {plan.path: plan for plan in fits(BENCHMARK)}
 SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
-REFERENCE = sorted(str(path) for path in Path(workflow.basedir, "reference").glob("*.csv"))
+REFERENCE = relative(workflow.basedir) / "reference"
 
 
 def any_of(names):
@@ -78,9 +82,10 @@ def method_entry(wildcards):
 
 def fit_options(wildcards):
     """What `hemgs train` must be told of a variant, and of a model that serves one rate only."""
-    method, fit = BENCHMARK.methods[wildcards.method], wildcards.fit
-    variant = f"--variant {method.variant} " if method.variant else ""
-    return variant + (f"--rate {fit}" if method.kind != "all_rates" else "")
+    method = BENCHMARK.methods[wildcards.method]
+    variant = f" --variant {method.variant}" if method.variant else ""
+    rate = f" --rate {wildcards.fit}" if method.kind != "all_rates" else ""
+    return variant + rate
 
 
 def fit_settings(wildcards):

@@ -19,7 +19,7 @@ rule summarise_points:
         plan="results/summary/plan.json",
         points=finished_files("points.csv"),
         views=finished_files("views.csv"),
-        reference=REFERENCE,
+        reference=sorted(str(path) for path in REFERENCE.glob("*.csv")),
     output:
         points="results/summary/points.csv",
         typed="results/summary/points.parquet",
@@ -38,7 +38,7 @@ rule summarise_points:
         "../envs/analysis.yaml"
     params:
         folder=subpath(output.points, parent=True),
-        reference=Path(workflow.basedir) / "reference",
+        reference=str(REFERENCE),
     message:
         "summarise {input.plan}"
     shell:

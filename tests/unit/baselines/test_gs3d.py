@@ -149,6 +149,21 @@ def test_higher_bands_are_trained_in_their_turn(tmp_path: Path) -> None:
     assert not never.tensors["sh"][:, 1:].any()
 
 
+def test_positions_slow_down_with_the_scene_as_their_unit() -> None:
+    scene = toy_scene()
+    view = scene.views[0]
+    image = torch.from_numpy(scene.read_image(view))
+    trainee = GaussianTrainee(scene, Gs3dParams(iterations=100, densify_interval=1000), CPU)
+    before = trainee.cloud().means.clone()
+    trainee.step(1, view.camera, image, torch.zeros(3))
+    # Adam's first step has the length of the learning rate along every axis.
+    moved = float((trainee.cloud().means - before).abs().max())
+    assert moved == pytest.approx(1.6e-4 * 0.01**0.01 * scene.extent, rel=0.01)
+    trainee.step(100, view.camera, image, torch.zeros(3))
+    assert trainee.rows.lr("means") == pytest.approx(1.6e-6 * scene.extent)
+    assert trainee.rows.lr("sh") == 2.5e-3
+
+
 def test_opacities_are_reset_on_schedule() -> None:
     scene = toy_scene()
     view = scene.views[0]

@@ -38,9 +38,9 @@ def test_rows_have_the_moments_that_their_indices_name():
         scale = float(tables.scale_of_level(level))
         if scale >= 1:
             # A lattice sum of a Gaussian has its mean, and its variance plus 1/12, up to terms below exp(-19). The
-            # rest is rounding to 1/65536 and the least frequency of 1 in the tails.
+            # rest is the least frequency of 1 in the tails; a neighbouring level would differ by 19 %.
             assert mean == pytest.approx(float(tables.mean_of_offset(offset)), abs=2e-3 * scale)
-            assert variance == pytest.approx(scale**2 + 1 / 12, rel=0.01)
+            assert variance == pytest.approx(scale**2 + 1 / 12, rel=0.02)
 
 
 def test_mean_offsets_mirror():

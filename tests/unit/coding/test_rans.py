@@ -118,7 +118,11 @@ def test_no_symbols_take_no_bytes():
 
 def test_table_bits_are_what_the_stream_takes():
     load = workload(100_000)
-    wide = np.array([2**31 - 1, -(2**31), 5000, -70_000, 12]), np.array([127, 0, 48, 100, 90]), np.array([0, 31, 5, 9, 1])
+    wide = (
+        np.array([2**31 - 1, -(2**31), 5000, -70_000, 12]),
+        np.array([127, 0, 48, 100, 90]),
+        np.array([0, 31, 5, 9, 1]),
+    )
     for arrays in ((load.residuals, load.levels, load.offsets), wide):
         bits = rans.table_bits(*arrays)
         assert -1e-6 <= 8 * len(encode(*arrays)) - bits <= 64 + 1e-4 * bits

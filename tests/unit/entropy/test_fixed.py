@@ -70,7 +70,7 @@ def test_activations_saturate_and_inexact_weights_are_refused() -> None:
 
 def test_integers_round_trip() -> None:
     group = FixedGroup.export(trained_like().geometry)
-    again = FixedGroup.from_integers(group.integers(), "cpu")
+    again = FixedGroup.from_integers(group.integers(), 1.0, "cpu")
     inputs = torch.randint(-ONE, ONE, (50, SETTINGS.grid.output_dim)).double()
     previous = torch.randint(-ONE, ONE, (50, 6)).double()
     for name, value in vars(group.predict(inputs, previous, 99)).items():
@@ -81,10 +81,10 @@ def test_integers_round_trip() -> None:
 def test_hostile_exponents_and_weights_are_refused() -> None:
     parts = FixedGroup.export(trained_like().features).integers()
     with pytest.raises(BitstreamError, match="exponents"):
-        FixedGroup.from_integers([*parts[:-1], np.full(6, 60)], "cpu")
+        FixedGroup.from_integers([*parts[:-1], np.full(6, 60)], 1.0, "cpu")
     parts[0] = np.full_like(parts[0], 2**31 - 1)
     with pytest.raises(BitstreamError, match="exact"):
-        FixedGroup.from_integers(parts, "cpu")
+        FixedGroup.from_integers(parts, 1.0, "cpu")
 
 
 @pytest.mark.parametrize("rate", [0, 128, 256])

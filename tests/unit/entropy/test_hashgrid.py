@@ -27,7 +27,8 @@ def test_levels_fill_the_table_without_gaps() -> None:
         start += level.entries
         corner = torch.arange(level.resolution)
         rows = level.index(tuple(torch.meshgrid(*[corner] * len(level.axes), indexing="ij")))
-        assert rows.min() >= level.start and rows.max() < level.start + level.entries
+        assert rows.min() >= level.start
+        assert rows.max() < level.start + level.entries
         if level.dense:
             assert rows.unique().numel() == level.resolution ** len(level.axes)
     assert start == SMALL.num_entries
@@ -64,7 +65,8 @@ def test_sign_passes_gradients_only_near_zero() -> None:
     signs = Sign.apply(values)
     assert signs.tolist() == [-1, -1, 1, 1, 1]
     signs.sum().backward()
-    assert values.grad is not None and values.grad.tolist() == [0, 1, 1, 1, 0]
+    assert values.grad is not None
+    assert values.grad.tolist() == [0, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("settings", [SMALL, HashGridSettings((18, 33), (), 13, 15, 4)])

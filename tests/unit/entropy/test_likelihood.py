@@ -10,7 +10,9 @@ from scipy.stats import norm
 from hemgs.entropy.likelihood import MIN_PROBABILITY, gaussian_bits
 
 
-@pytest.mark.parametrize(("value", "mean", "scale"), [(0.0, 0.0, 1.0), (3.0, -0.4, 2.0), (-7.0, 1.0, 1.5), (0.3, 0.2, 40.0)])
+@pytest.mark.parametrize(
+    ("value", "mean", "scale"), [(0.0, 0.0, 1.0), (3.0, -0.4, 2.0), (-7.0, 1.0, 1.5), (0.3, 0.2, 40.0)]
+)
 def test_price_is_that_of_the_bin(value: float, mean: float, scale: float) -> None:
     expected = -np.log2(norm.cdf((value + 0.5 - mean) / scale) - norm.cdf((value - 0.5 - mean) / scale))
     bits = gaussian_bits(*(torch.tensor(x, dtype=torch.float64) for x in (value, mean, np.log2(scale))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_untrained_lmbda_is_refused(lmbda: float) -> None:
 
 
 def test_untrained_predictor_gives_the_high_rate_law() -> None:
-    predictor = RatePredictor(4, 8, 3)
+    predictor = RatePredictor(4, 8, 3, 1.0)
     prior = torch.randn(5, 4)
     steps = [predictor.log2_steps(prior, torch.full((5, 1), t)) for t in (0.0, 1.0)]
     assert torch.equal(steps[0], torch.full((5, 3), -0.5))
@@ -35,13 +37,27 @@ def test_untrained_predictor_gives_the_high_rate_law() -> None:
 def test_step_index_rounds_the_sum_and_saturates_the_learned_part() -> None:
     one = 1 << ACTIVATION_BITS
     learned = torch.tensor([[0.0, 3.0 * one, -9.0 * one, 5.0, 6.0]], dtype=torch.float64)
-    index = fixed_step_index(learned, one // 2)
+    index = fixed_step_index(learned, one // 2, 1.0)
     assert index.tolist() == [[0, 2 * STEP_FRACTION, -2 * STEP_FRACTION, 1, 2]]
 
 
-def test_step_index_never_falls_as_lmbda_rises() -> None:
+@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7, 3.0])
+def test_step_index_never_falls_as_lmbda_rises(octaves: float) -> None:
     learned = torch.randint(-600, 600, (1000, 1)).double()
-    indices = [fixed_step_index(learned, rate) for rate in range(0, 257)]
-    for smaller, larger in zip(indices, indices[1:], strict=False):
+    indices = [fixed_step_index(learned, rate, octaves) for rate in range(257)]
+    for smaller, larger in itertools.pairwise(indices):
         assert (larger >= smaller).all()
-    assert ((indices[-1] - indices[0]) == STEP_FRACTION).all()
+    assert ((indices[-1] - indices[0] - octaves * STEP_FRACTION).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7])
+def test_integer_steps_are_the_float_steps(octaves: float) -> None:
+    predictor = RatePredictor(4, 8, 3, octaves)
+    torch.nn.init.normal_(predictor.second.weight)
+    one = 1 << ACTIVATION_BITS
+    prior = torch.randint(-2 * one, 2 * one, (50, 4)).double()
+    for rate in (0, 100, 256):
+        with torch.no_grad():
+            exact = predictor.log2_steps((prior / one).float(), torch.full((50, 1), rate / one))
+        learned = predictor.fixed()(torch.cat([prior, torch.full((50, 1), float(rate), dtype=torch.float64)], dim=1))
+        assert (fixed_step_index(learned, rate, octaves) / STEP_FRACTION - exact).abs().max() < 0.1

@@ -31,7 +31,9 @@ def anchors() -> AnchorModel:
 
 
 def attribute_model(model: AnchorModel, settings: SimulationSettings = SETTINGS) -> HemgsAttributes:
-    entropy = EntropyModel(EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12), (20,), 8, 8, 2), 8, 8, 8, 8, 8, 8))
+    entropy = EntropyModel(
+        EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12), (20,), 8, 8, 2), 8, 8, 8, 8, 8, 8)
+    )
     hook = HemgsAttributes(entropy, BaseSteps(), settings)
     hook.start(model, 1.0)
     return hook
@@ -145,7 +147,8 @@ def test_growth_pauses_when_noise_begins() -> None:
 def test_no_visible_anchor_is_no_error() -> None:
     model = anchors()
     attributes, loss, _ = attribute_model(model).sample(40, model, torch.empty(0, dtype=torch.int64))
-    assert attributes.num_anchors == 0 and loss.item() == 0
+    assert attributes.num_anchors == 0
+    assert loss.item() == 0
 
 
 def test_state_round_trip_continues_alike() -> None:
@@ -158,5 +161,6 @@ def test_state_round_trip_continues_alike() -> None:
     one = first.sample(21, model, everyone(model))
     torch.manual_seed(7)
     two = second.sample(21, model, everyone(model))
-    assert torch.equal(one[0].features, two[0].features) and torch.equal(one[1], two[1])
+    assert torch.equal(one[0].features, two[0].features)
+    assert torch.equal(one[1], two[1])
     assert first.estimated_bytes(model) == second.estimated_bytes(model)

@@ -252,6 +252,37 @@ def test_stack_restores_in_the_middle_of_a_round() -> None:
     assert [stack.draw() for _ in range(20)] == [other.draw() for _ in range(20)]
 
 
+def test_what_was_drawn_before_training_does_not_matter(tmp_path: Path) -> None:
+    seed_everything(3)
+    trainee = ToyTrainee()
+    torch.rand(5)
+    with EventLog(None) as events:
+        fit(trainee, toy_scene(), SETTINGS, tmp_path / "work", events, CPU)
+    assert same(trainee.state(), train(tmp_path)[0].state())
+
+
+def test_cached_images_together_keep_to_the_limit() -> None:
+    scene = toy_scene()
+    count: list[str] = []
+
+    def read(view: View) -> Any:
+        count.append(view.name)
+        return np.full((500, 500, 3), 0.2, dtype=np.float32)  # 0.72 MiB as 8-bit: one fits, two do not
+
+    cache = ImageCache(dataclasses.replace(scene, read_image=read), CPU, 1)
+    for view in (*scene.views[:2], *scene.views[:2]):
+        cache.get(view)
+    assert count == ["view_0", "view_1", "view_1"]
+
+
+def test_all_8_bit_values_survive_the_cache() -> None:
+    values = (np.arange(256, dtype=np.float64) / 255.0).astype(np.float32).reshape(16, 16, 1)
+    for image in (values, np.nextafter(values, np.float32(0)), values * np.float32(255.0) * np.float32(1 / 255.0)):
+        scene = dataclasses.replace(toy_scene(), read_image=lambda view, image=image: np.repeat(image, 3, axis=2))
+        cached = ImageCache(scene, CPU, 1).get(scene.views[0])
+        assert torch.equal(cached[..., 0].flatten(), torch.arange(256.0) / 255.0)
+
+
 @pytest.mark.parametrize("limit_mib, reads", [(1, 1), (0, 2)])
 def test_images_are_exact_and_cached_up_to_the_limit(limit_mib: int, reads: int) -> None:
     scene = toy_scene()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
@@ -117,6 +119,13 @@ def test_restore_of_a_fresh_state_forgets_moments() -> None:
     descend(rows)
     descend(fresh)
     assert torch.equal(rows["a"], fresh["a"])
+
+
+def test_restore_lets_go_of_what_it_replaces() -> None:
+    rows = make()
+    old = weakref.ref(rows["a"])
+    rows.restore(make(num_rows=2).state())
+    assert old() is None
 
 
 def test_restore_names_what_is_missing() -> None:

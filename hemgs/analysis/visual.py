@@ -1,0 +1,239 @@
+"""Decoded views beside the photograph, with enlarged crops: Figure 5 of HEMGS (arXiv 2411.18473).
+
+Owns which pictures are shown and where the crops lie. Both follow fixed rules, so that nothing is picked by hand: the
+first view of the showcase, and the two squares in which the decoded views differ most from the photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hemgs.analysis.looks import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
+from hemgs.analysis.plan import Showcase, Style
+from hemgs.analysis.points import lmbda_of, series_of
+from hemgs.analysis.sheet import size_mib
+from hemgs.core.records import RecordError, Row, Value, read_views
+
+#: Folder of the photographs in a showcase, beside one folder per rate.
+TARGET_FOLDER = "target"
+#: Decoded pictures beside the photograph, at most.
+MAX_PICTURES = 5
+#: Side of a crop as a fraction of the picture's shorter side, and the colours of the two boxes.
+CROP_FRACTION = 0.22
+BOX_COLORS = ("#FFD400", "#00E5FF")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded view with what is known of it.
+
+    Attributes:
+        method, rate, view: ids; ``view`` is the picture's file name without suffix.
+        path: of the PNG.
+        psnr, ssim: of this view; ``None`` if not recorded.
+        size_bytes: length of the bitstream; ``None`` if not recorded.
+    """
+
+    method: str
+    rate: str
+    view: str
+    path: Path
+    psnr: Value
+    ssim: Value
+    size_bytes: Value
+
+
+@dataclass(frozen=True)
+class Box:
+    """A square of a picture, in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+    def cut(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def pictures_of(shown: Showcase, points: Sequence[Row], style: Style) -> dict[str, list[Picture]]:
+    """View → decoded pictures, methods in the order of the style and rates from the smallest file to the largest.
+
+    Only views of which the photograph is there are listed.
+    """
+    found: dict[str, list[Picture]] = {}
+    for method in sorted(shown.folders, key=style.order_of):
+        for folder in shown.folders[method]:
+            sizes = _sizes(points, method, shown)
+            views = _views(folder)
+            rates = [rate for rate in _subfolders(folder) if rate.name != TARGET_FOLDER]
+            for rate in sorted(rates, key=lambda path: lmbda_of(path.name), reverse=True):
+                for path in sorted(rate.glob("*.png")):
+                    if not (folder / TARGET_FOLDER / path.name).is_file():
+                        continue
+                    row = views.get((rate.name, path.stem), {})
+                    picture = Picture(
+                        method, rate.name, path.stem, path, row.get("psnr"), row.get("ssim"), sizes.get(rate.name)
+                    )
+                    found.setdefault(path.stem, []).append(picture)
+    return found
+
+
+def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple[Figure, list[Row]]:
+    """The comparison of one scene, and the rows of the CSV behind it."""
+    by_view = pictures_of(shown, points, style)
+    if not by_view:
+        return empty(f"{shown.scene}: no decoded views to compare"), []
+    # The view that most methods have; the first such.
+    view = max(by_view, key=lambda name: (len(by_view[name]), [-ord(letter) for letter in name]))
+    pictures = choose(by_view[view])
+    target = read_pixels(pictures[0].path.parents[1] / TARGET_FOLDER / f"{view}.png")
+    images = [read_pixels(picture.path) for picture in pictures]
+    for picture, image in zip(pictures, images, strict=True):
+        if image.shape != target.shape:
+            raise RecordError(f"{picture.path} has another size than the photograph", "evaluate again")
+    boxes = choose_crops(target, images)
+    captions = ["Ground truth\n"]
+    for picture in pictures:
+        captions.append(f"{_title(picture, pictures, style)}\n{_figures(picture)}")
+    figure = _draw([target, *images], captions, boxes)
+    crops = "; ".join(f"{box.left},{box.top},{box.side}" for box in boxes)
+    rows: list[Row] = [
+        {
+            "method": picture.method,
+            "rate": picture.rate,
+            "view": view,
+            "psnr": picture.psnr,
+            "ssim": picture.ssim,
+            "bytes_total": picture.size_bytes,
+            "picture": str(picture.path),
+            "crops": crops,
+        }
+        for picture in pictures
+    ]
+    return figure, rows
+
+
+def choose(pictures: Sequence[Picture]) -> list[Picture]:
+    """At most :data:`MAX_PICTURES`: the ends of each method's rates, later methods first to keep theirs."""
+    ends: list[list[Picture]] = []
+    for method in dict.fromkeys(picture.method for picture in pictures):
+        own = [picture for picture in pictures if picture.method == method]
+        ends.append([own[0]] if len(own) == 1 else [own[0], own[-1]])
+    while sum(map(len, ends)) > MAX_PICTURES:
+        double = next((pair for pair in ends[:-1] if len(pair) > 1), None)
+        if double is not None:
+            double.pop(0)
+        else:
+            ends.pop(0)
+    return [picture for pair in ends for picture in pair]
+
+
+def choose_crops(target: NDArray[np.uint8], images: Sequence[NDArray[np.uint8]]) -> list[Box]:
+    """Two squares that do not overlap and in which the images differ most from ``target``, by mean absolute error.
+
+    Args:
+        target, images: ``[H, W, 3] uint8``.
+    """
+    reference = target.astype(np.float64)
+    error = np.mean([np.abs(image.astype(np.float64) - reference).mean(axis=2) for image in images], axis=0)
+    height, width = error.shape
+    side = max(1, min(round(CROP_FRACTION * min(height, width)), height, width))
+    table = np.zeros((height + 1, width + 1))
+    table[1:, 1:] = error.cumsum(axis=0).cumsum(axis=1)
+    score = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
+    boxes = []
+    for _ in BOX_COLORS:
+        top, left = (int(index) for index in np.unravel_index(np.argmax(score), score.shape))
+        if score[top, left] < 0:
+            break
+        boxes.append(Box(left, top, side))
+        score[max(0, top - side + 1) : top + side, max(0, left - side + 1) : left + side] = -1.0
+    return boxes
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """A picture as ``[H, W, 3] uint8``. Raises ``RecordError`` if it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as fault:
+        raise RecordError(f"{path} cannot be read: {fault}", "evaluate again") from fault
+
+
+def _draw(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], boxes: Sequence[Box]) -> Figure:
+    """Pictures in one row, their crops below, captions under the crops; everything laid out in inches."""
+    gap_in, caption_in = 0.05, 0.34
+    column_in = (PAGE_WIDTH_IN - gap_in * (len(images) - 1)) / len(images)
+    picture_in = column_in * images[0].shape[0] / images[0].shape[1]
+    crop_in = (column_in - gap_in) / 2 if boxes else 0.0
+    height_in = picture_in + gap_in + crop_in + caption_in
+    figure = new_figure(PAGE_WIDTH_IN, height_in)
+
+    def show(pixels: NDArray[np.uint8], left_in: float, top_in: float, width_in: float, tall_in: float) -> None:
+        frame = (
+            left_in / PAGE_WIDTH_IN,
+            1 - (top_in + tall_in) / height_in,
+            width_in / PAGE_WIDTH_IN,
+            tall_in / height_in,
+        )
+        axes = figure.add_axes(frame)
+        axes.imshow(pixels, interpolation="none", aspect="auto")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+        if pixels.shape[0] == images[0].shape[0]:
+            for box, color in zip(boxes, BOX_COLORS, strict=False):
+                corner = (box.left - 0.5, box.top - 0.5)
+                axes.add_patch(Rectangle(corner, box.side, box.side, fill=False, edgecolor=color, linewidth=0.9))
+        else:
+            axes.set_frame_on(True)
+
+    for index, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
+        left_in = index * (column_in + gap_in)
+        show(pixels, left_in, 0.0, column_in, picture_in)
+        for number, box in enumerate(boxes):
+            show(box.cut(pixels), left_in + number * (crop_in + gap_in), picture_in + gap_in, crop_in, crop_in)
+            for spine in figure.axes[-1].spines.values():
+                spine.set(visible=True, edgecolor=BOX_COLORS[number], linewidth=1.2)
+        center = (left_in + column_in / 2) / PAGE_WIDTH_IN
+        figure.text(center, (caption_in - 0.05) / height_in, caption, ha="center", va="top", fontsize=FONT_PT - 1.5)
+    return figure
+
+
+def _title(picture: Picture, pictures: Sequence[Picture], style: Style) -> str:
+    label = style.label_of(picture.method)
+    several = sum(other.method == picture.method for other in pictures) > 1 or lmbda_of(picture.rate) > 0
+    return f"{label}, λ = {picture.rate.rpartition('_')[2]}" if several else label
+
+
+def _figures(picture: Picture) -> str:
+    parts = [f"{picture.psnr:.2f} dB"] if isinstance(picture.psnr, float) else []
+    size = size_mib(picture.size_bytes).text
+    return " · ".join([*parts, *([f"{size} MiB"] if size else [])])
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _views(folder: Path) -> dict[tuple[str, str], Row]:
+    path = folder.parent / "views.csv"
+    if not path.is_file():
+        return {}
+    return {(str(row["rate"]), str(row["view"]).replace("/", "_")): row for row in read_views(path)}
+
+
+def _sizes(points: Sequence[Row], method: str, shown: Showcase) -> dict[str, Value]:
+    return {
+        str(row["rate"]): row["bytes_total"]
+        for row in points
+        if (series_of(row), row["dataset"], row["scene"]) == (method, shown.dataset, shown.scene)
+    }

@@ -1,0 +1,366 @@
+"""The checks that every method must pass, for methods inside and outside this repository.
+
+Owns what is checked and how; a check raises :class:`ConformanceError` that says what was expected. Does not own any
+method. ``tests/contract`` runs all of them; ``pytest`` is not needed:
+
+    specimen = make_specimen(Case(method="my_package.method:MyMethod", scene=scene, folder=folder))
+    for check in CHECKS:
+        check(specimen)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hemgs.bench.damage import damaged_copies, forged_copies
+from hemgs.bench.decoding import bundles_equal, file_sections
+from hemgs.bench.isolation import child_environment, decode_alone
+from hemgs.bench.protocol import Method, Renderable
+from hemgs.bench.rates import rate_of
+from hemgs.bench.registry import get_method
+from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.runs import EncodeRecord, bitstream_path
+from hemgs.core.errors import BitstreamError
+from hemgs.core.events import EventLog
+from hemgs.core.files import sha256_of
+from hemgs.core.timing import process_peak_mib, reset_process_peak
+from hemgs.core.types import Scene
+from hemgs.data.loader import load_scene
+from hemgs.data.prepare import prepare_scene
+from hemgs.splats.ply import write_ply
+
+#: λ at which a variable-rate method is checked; any three of its interval would do.
+LMBDAS = (0.001, 0.002, 0.004)
+#: Settings that keep a training short and its reports and checkpoints frequent, for methods that have them.
+SHORT = {"iterations": 60, "log_every": 5, "checkpoint_every": 20}
+#: The training is killed at its first report from here on: between two checkpoints.
+KILLED_AT = 30
+#: Refusing a damaged file may take this much memory above that of the process, MiB.
+MAX_REFUSAL_MIB = 512.0
+#: Actual bits may differ from the model's estimate by this part, and by a coder's start and end per section.
+MAX_OVERHEAD = 0.01
+SLACK_BITS_PER_SECTION = 512
+CPU = torch.device("cpu")
+
+_TINY_DATASET: dict[str, Any] = {
+    "id": "procedural",
+    "label": "Procedural",
+    "source": {
+        "kind": "procedural",
+        "procedural": {"num_views": 10, "width": 48, "height": 36, "num_points": 400, "seed": 0},
+    },
+    "protocol": {"max_width": None, "split": {"kind": "every_nth", "n": 5}, "background": [0.6, 0.7, 0.8]},
+    "initial_points": {"kind": "sfm"},
+    "scenes": {"court": {}},
+}
+_CHILD_TIMEOUT_S = 600.0
+
+
+class ConformanceError(AssertionError):
+    """A method does not do what the contract says."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to check.
+
+    Attributes:
+        method: id, or ``package.module:Class``.
+        scene: a prepared scene, such as :func:`make_tiny_scene` gives.
+        folder: to work in.
+        params: settings over the method's defaults and :data:`SHORT`.
+    """
+
+    method: str
+    scene: Path
+    folder: Path
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A method with one trained model and its bitstreams, on which the checks run."""
+
+    case: Case
+    method: Method
+    scene: Scene
+    request: TrainRequest
+    points: Path
+    record: EncodeRecord
+
+    @property
+    def model(self) -> Path:
+        """Folder of the trained model."""
+        return self.request.out
+
+    @property
+    def bitstream(self) -> Path:
+        """The bitstream of the first rate."""
+        return bitstream_path(self.points, next(iter(self.record.rates)))
+
+    @property
+    def entry(self) -> str:
+        """How to find the method."""
+        return self.case.method
+
+
+def make_tiny_scene(folder: Path) -> Path:
+    """Prepares the scene that checks run on: procedural, ten views of 48 x 36 pixels."""
+    with EventLog() as events:
+        prepare_scene(_TINY_DATASET, "court", folder, events=events)
+    return folder
+
+
+def make_specimen(case: Case) -> Specimen:
+    """Trains and encodes, on the CPU."""
+    method = get_method(case.method)
+    known = {entry.name for entry in fields(method.Params)}
+    params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
+    rate_id = rate_of(LMBDAS[0]).id if method.spec.kind == "per_rate" else None
+    request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params)
+    run_train(request, CPU)
+    rates = [rate_of(lmbda) for lmbda in LMBDAS] if method.spec.kind == "all_rates" else []
+    record = run_encode(request.out, case.folder / "points", rates, CPU)
+    return Specimen(case, method, load_scene(case.scene), request, case.folder / "points", record)
+
+
+def check_import_without_gpu(specimen: Specimen) -> None:
+    """The method can be found and described where there is no GPU."""
+    code = "import sys; from hemgs.bench.registry import get_method; print(get_method(sys.argv[1]).spec.id)"
+    done = _child(["-c", code, specimen.entry], CUDA_VISIBLE_DEVICES="")
+    _expect(
+        done.returncode == 0 and done.stdout.strip() == specimen.method.spec.id, f"cannot be imported:\n{done.stderr}"
+    )
+
+
+def check_encode_is_deterministic(specimen: Specimen) -> None:
+    """Another process, with another number of threads, writes the same bytes."""
+    threads = "2" if torch.get_num_threads() == 1 else "1"
+    out = specimen.case.folder / "again"
+    rates = ["--rates", ",".join(specimen.record.rates)]
+    done = _hemgs(
+        ["encode", str(specimen.model), *rates, "--out", str(out), "--device", "cpu"], OMP_NUM_THREADS=threads
+    )
+    _expect(done.returncode == 0, f"encoding again failed:\n{done.stderr}")
+    for rate_id, encoded in specimen.record.rates.items():
+        found = sha256_of(bitstream_path(out, rate_id))
+        _expect(found == encoded.sha256, f"{rate_id}: encoding again gave other bytes")
+
+
+def check_decode_matches_encoder(specimen: Specimen) -> None:
+    """A new process with only the file decodes and renders, bit for bit, what the encoder's process does."""
+    view = specimen.scene.split("test")[0]
+    for rate_id in specimen.record.rates:
+        path = bitstream_path(specimen.points, rate_id)
+        here = specimen.method.decode(path, device=CPU)
+        with decode_alone(path, CPU, specimen.entry) as there:
+            _expect(bundles_equal(here, there.renderable), f"{rate_id}: another process decoded something else")
+            pictures = [_render(specimen, renderable, view.name) for renderable in (here, there.renderable)]
+        _expect(torch.equal(*pictures), f"{rate_id}: the decoded scenes render differently")
+
+
+def check_render_is_stateless(specimen: Specimen) -> None:
+    """A view is a finite picture of its camera's size, and does not depend on which views were drawn before."""
+    renderable = specimen.method.decode(specimen.bitstream, device=CPU)
+    names = [view.name for view in specimen.scene.views[:3]]
+    forwards = {name: _render(specimen, renderable, name) for name in names}
+    backwards = {name: _render(specimen, renderable, name) for name in reversed(names)}
+    for view in specimen.scene.views[:3]:
+        picture = forwards[view.name]
+        size = (view.camera.height, view.camera.width, 3)
+        _expect(
+            picture.dtype == torch.float32 and tuple(picture.shape) == size,
+            f"{view.name}: a picture of {picture.dtype} {tuple(picture.shape)}, not float32 {size}",
+        )
+        _expect(bool(torch.isfinite(picture).all()), f"{view.name}: values that are not finite")
+        _expect(torch.equal(picture, backwards[view.name]), f"{view.name}: rendering depends on what came before")
+
+
+def check_sections_add_up(specimen: Specimen) -> None:
+    """Reported sections, the file's own table and the length of the file agree, to the byte."""
+    for rate_id, encoded in specimen.record.rates.items():
+        path = bitstream_path(specimen.points, rate_id)
+        _expect(file_sections(path) == dict(encoded.sections), f"{rate_id}: the file's table differs from the report")
+        _expect(encoded.total_bytes == path.stat().st_size, f"{rate_id}: sections do not add up to the file")
+
+
+def check_damage_is_refused(specimen: Specimen) -> None:
+    """Cut, flipped, wrong-version and 4 GiB files raise BitstreamError, at once and without a large allocation."""
+    path, scratch = specimen.case.folder / "damaged.gsc", specimen.case.folder / "forged.gsc"
+    reset_process_peak()
+    before_mib = process_peak_mib()
+    for damaged in (*damaged_copies(specimen.bitstream), *forged_copies(specimen.bitstream, scratch)):
+        path.write_bytes(damaged.data)
+        try:
+            specimen.method.decode(path, device=CPU)
+        except BitstreamError as fault:
+            _expect(str(path) in str(fault), f"{damaged.what}: the message does not name the file: {fault}")
+            continue
+        except Exception as fault:
+            kind = type(fault).__name__
+            raise ConformanceError(f"{damaged.what}: {kind} instead of BitstreamError: {fault}") from fault
+        _expect(not damaged.refused, f"{damaged.what}: was decoded")
+    grown_mib = process_peak_mib() - before_mib
+    _expect(grown_mib < MAX_REFUSAL_MIB, f"refusing damaged files took {grown_mib:.0f} MiB")
+
+
+def check_decode_reads_only_the_file(specimen: Specimen) -> None:
+    """With model and scene out of reach, decoding opens the bitstream, code, caches and assets, and nothing else."""
+    folder = specimen.case.folder
+    hidden = folder / "hidden"
+    specimen.model.rename(hidden)
+    try:
+        done = _child(["-c", _AUDITED, specimen.entry, str(specimen.bitstream)])
+    finally:
+        hidden.rename(specimen.model)
+    _expect(done.returncode == 0, f"decoding without the model failed:\n{done.stderr}")
+    _expect(not done.stdout.strip(), f"decoding opened\n{done.stdout}")
+
+
+def check_killed_training_resumes(specimen: Specimen) -> None:
+    """A training that is killed outright leaves no result; run again, it gives the model of an uninterrupted one."""
+    request, out = specimen.request, specimen.case.folder / "resumed"
+    arguments = ["train", str(request.scene), "--method", specimen.entry, "--out", str(out), "--device", "cpu"]
+    arguments += [f"--set={name}={value}" for name, value in (request.params or {}).items()]
+    arguments += ["--rate", request.rate] if request.rate else []
+    killed = _child(["-c", _KILLED, str(KILLED_AT), *arguments])
+    _expect(killed.returncode == -9, f"to be killed, the training ended with {killed.returncode}:\n{killed.stderr}")
+    left = {path.name for path in out.iterdir()} & {"model.safetensors", "train.json"}
+    _expect(not left, f"the killed training left {', '.join(sorted(left))}")
+    _expect(any((out / "work").iterdir()), "the killed training left nothing to resume from")
+    resumed = _hemgs(arguments)
+    _expect(resumed.returncode == 0, f"resuming failed:\n{resumed.stderr}")
+    _expect('"event": "resumed"' in (out / "events.jsonl").read_text(), "the second run started from the beginning")
+    found, expected = sha256_of(out / "model.safetensors"), specimen.record.train.model_sha256
+    _expect(found == expected, "the resumed training gave another model than the uninterrupted one")
+
+
+def check_ply_opens(specimen: Specimen) -> None:
+    """The export is read by an independent PLY reader, with the properties of 3DGS and finite values."""
+    import numpy as np
+    from plyfile import PlyData
+
+    path = specimen.case.folder / "export.ply"
+    cloud = specimen.method.to_splats(specimen.method.decode(specimen.bitstream, device=CPU))
+    write_ply(path, cloud)
+    vertices = PlyData.read(path)["vertex"]
+    names = {prop.name for prop in vertices.properties}
+    needed = {"x", "y", "z", "opacity", *(f"f_dc_{i}" for i in range(3)), *(f"scale_{i}" for i in range(3))}
+    _expect(needed | {f"rot_{i}" for i in range(4)} <= names, f"properties are missing: only {sorted(names)}")
+    _expect(len(vertices) == cloud.num_gaussians > 0, f"{len(vertices)} vertices for {cloud.num_gaussians} Gaussians")
+    _expect(all(np.isfinite(vertices[name]).all() for name in names), "values that are not finite")
+
+
+def check_rates_are_monotone(specimen: Specimen) -> None:
+    """For a variable-rate method, bytes fall strictly as λ rises."""
+    sizes = [encoded.total_bytes for encoded in specimen.record.rates.values()]
+    lmbdas = [encoded.lmbda for encoded in specimen.record.rates.values()]
+    falling = all(smaller < larger for larger, smaller in itertools.pairwise(sizes))
+    _expect(falling, f"sizes {sizes} do not fall for λ {lmbdas}")
+
+
+def check_estimates_hold(specimen: Specimen) -> None:
+    """Entropy-coded sections take the bits that their own model estimates, within one per cent and the coder's ends."""
+    for rate_id, encoded in specimen.record.rates.items():
+        estimated = sum(encoded.estimated_bits.values())
+        coded = 8 * sum(encoded.sections[name] for name in encoded.estimated_bits)
+        slack = SLACK_BITS_PER_SECTION * len(encoded.estimated_bits)
+        _expect(
+            abs(coded - estimated) <= MAX_OVERHEAD * estimated + slack,
+            f"{rate_id}: {coded} bits in the file, {estimated:.0f} estimated",
+        )
+
+
+#: Every check, in the order from basic to particular.
+CHECKS: tuple[Callable[[Specimen], None], ...] = (
+    check_import_without_gpu,
+    check_sections_add_up,
+    check_encode_is_deterministic,
+    check_decode_matches_encoder,
+    check_render_is_stateless,
+    check_damage_is_refused,
+    check_decode_reads_only_the_file,
+    check_killed_training_resumes,
+    check_ply_opens,
+    check_rates_are_monotone,
+    check_estimates_hold,
+)
+
+
+def _render(specimen: Specimen, renderable: Renderable, name: str) -> torch.Tensor:
+    camera = next(view.camera for view in specimen.scene.views if view.name == name)
+    with torch.no_grad():
+        return specimen.method.render(renderable, camera, specimen.scene.background).cpu()
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConformanceError(message)
+
+
+def _hemgs(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return _child(["-m", "hemgs", *arguments], **environment)
+
+
+def _child(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**child_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=_CHILD_TIMEOUT_S,
+        cwd=os.sep,
+    )
+
+
+#: Runs the command line and kills its own process at the first progress report from a given step on.
+_KILLED = """
+import os, signal, sys
+from hemgs.core.events import EventLog
+report = EventLog.progress
+def progress(self, done, total, **numbers):
+    report(self, done, total, **numbers)
+    if done >= int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+EventLog.progress = progress
+from hemgs.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+#: Decodes a file and prints every path that was opened meanwhile and should not have been.
+_AUDITED = """
+import os, sys, sysconfig
+entry, bitstream = sys.argv[1:]
+opened = set()
+from hemgs.bench.registry import get_method
+from hemgs.core import bundle
+from hemgs.core.assets import asset_folders
+load = bundle.load_bundle
+bundle.load_bundle = lambda path, *rest, **named: opened.add(str(path)) or load(path, *rest, **named)
+import torch
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        opened.add(os.fsdecode(arguments[0]))
+sys.addaudithook(watch)
+get_method(entry).decode(__import__("pathlib").Path(bitstream), device=torch.device("cpu"))
+def is_code(path):
+    return path.endswith((".py", ".pyc", ".so", ".nbi", ".nbc")) or "__pycache__" in path
+roots = [*set(sysconfig.get_paths().values()), sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/sys", "/dev"]
+roots += [str(folder.resolve()) for folder in asset_folders()]
+import hemgs
+package = os.path.dirname(hemgs.__file__)
+roots += [os.path.join(package, "coding"), os.path.join(package, "assets")]
+for path in sorted(os.path.realpath(path) for path in opened):
+    inside = any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in map(os.path.realpath, roots))
+    if path != os.path.realpath(bitstream) and not inside and not is_code(path):
+        print(path)
+"""

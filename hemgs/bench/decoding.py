@@ -1,0 +1,134 @@
+"""Decoding as a use case: what the verb ``decode`` does, and what others need to know of a bitstream.
+
+Owns finding the method that wrote a file, the clock around its decoder, and comparing decoded scenes. Does not own
+processes (``isolation``) or the container.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hemgs.bench.protocol import Method, Renderable
+from hemgs.bench.registry import get_method
+from hemgs.bench.runs import counts_of
+from hemgs.coding.container import inspect_container
+from hemgs.core.bundle import Bundle
+from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
+from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.timing import Stopwatch
+
+#: A first call that took less than this many seconds is repeated, so that compiling and filling caches stay outside
+#: the clock; above it they hardly count.
+WARM_UP_LIMIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """What decoding one file took.
+
+    Attributes:
+        method: id.
+        file_bytes: length of the file.
+        decode_s: wall time of the method's ``decode``, from opening the file to a model ready to render. The call is
+            made twice and the second one counts, unless the first took longer than :data:`WARM_UP_LIMIT_S`.
+        decode_first_s: wall time of the first call, compiling and filling of caches included.
+        decode_peak_mib: peak memory of the process (CPU) or of the device's allocator (CUDA) while decoding.
+        num_anchors, num_gaussians: in the decoded scene, ``None`` where the method does not say.
+    """
+
+    method: str
+    file_bytes: int
+    decode_s: float
+    decode_first_s: float
+    decode_peak_mib: float
+    num_anchors: int | None
+    num_gaussians: int | None
+
+
+def run_decode(
+    path: Path, device: torch.device, method_name: str | None = None, repeat: bool = True
+) -> tuple[Renderable, DecodeStats]:
+    """Decodes one bitstream.
+
+    Args:
+        path: of the bitstream; the only file that is opened, besides the codec's declared assets.
+        device: where to decode.
+        method_name: how to find the method if it is not installed under the id that the file names.
+        repeat: whether the call is repeated for an honest clock (see :class:`DecodeStats`).
+
+    Raises:
+        BitstreamError: cut, altered, of another version, or of a method that is not installed; or the two calls gave
+            different results.
+    """
+    method = method_of_bitstream(path, method_name)
+    reset_peak_memory(device)
+    with Stopwatch(lambda: synchronize(device)) as first:
+        renderable = method.decode(path, device=device)
+    last = first
+    if repeat and first.seconds < WARM_UP_LIMIT_S:
+        with Stopwatch(lambda: synchronize(device)) as last:
+            again = method.decode(path, device=device)
+        if not bundles_equal(renderable, again):
+            raise BitstreamError(
+                f"{path}: decoding twice gave two different scenes", f"the method {method.spec.id} must decode exactly"
+            )
+    counts = counts_of(renderable)
+    stats = DecodeStats(
+        method=method.spec.id,
+        file_bytes=path.stat().st_size,
+        decode_s=last.seconds,
+        decode_first_s=first.seconds,
+        decode_peak_mib=peak_memory_mib(device),
+        num_anchors=counts.get("num_anchors"),
+        num_gaussians=counts.get("num_gaussians"),
+    )
+    return renderable, stats
+
+
+def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
+    """The method that wrote a bitstream.
+
+    Raises:
+        BitstreamError: the file is no bitstream, or of a method that cannot be found.
+    """
+    written_by = inspect_container(path).method
+    try:
+        return get_method(method_name or written_by)
+    except ConfigError as fault:
+        if method_name:
+            raise
+        raise BitstreamError(
+            f"{path}: written by the method {written_by!r}, which is not installed here",
+            "install its package, or name its class with --method package.module:Class",
+        ) from fault
+
+
+def file_sections(path: Path) -> dict[str, int]:
+    """Bytes by section as the file's own table states them, the container's first.
+
+    Raises:
+        BitstreamError: not an intact bitstream.
+    """
+    report = inspect_container(path)
+    if not report.intact:
+        raise BitstreamError(f"{path}: the file is damaged", "encode it again; `hemgs inspect` shows where")
+    return {"container": report.header_bytes, **{row.name: row.size_bytes for row in report.rows}}
+
+
+def bundles_equal(left: Bundle, right: Bundle) -> bool:
+    """Whether two bundles hold the same metadata and, bit for bit, the same tensors."""
+    return (
+        left.meta == right.meta
+        and left.tensors.keys() == right.tensors.keys()
+        and all(_same_bits(tensor, right.tensors[name]) for name, tensor in left.tensors.items())
+    )
+
+
+def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    raw = [tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right)]
+    return torch.equal(*raw)

@@ -1,0 +1,59 @@
+"""The contract's checks: a toy passes them, and each broken toy is caught by the check that is for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hemgs.bench import conformance
+from hemgs.bench.conformance import CHECKS, Case, ConformanceError, Specimen, make_specimen
+from tests.unit.bench.conftest import TOY
+
+PARAMS = {"iterations": 60}
+
+
+@pytest.fixture(scope="module")
+def specimen(scene_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    return make_specimen(Case(f"{TOY}ToyAll", scene_dir, tmp_path_factory.mktemp("specimen"), PARAMS))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_toy_passes(specimen: Specimen, check: Callable[[Specimen], None]) -> None:
+    check(specimen)
+
+
+def test_every_check_is_listed() -> None:
+    names = {name for name in vars(conformance) if name.startswith("check_")}
+    assert names == {check.__name__ for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "message"),
+    [
+        ("Trusting", conformance.check_damage_is_refused, "was decoded|instead of BitstreamError"),
+        ("Peeking", conformance.check_decode_reads_only_the_file, r"encode\.json"),
+        ("Flat", conformance.check_rates_are_monotone, "do not fall"),
+        ("Boasting", conformance.check_estimates_hold, "bits in the file"),
+        ("Moody", conformance.check_render_is_stateless, "depends on what came before"),
+        ("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),
+    ],
+)
+def test_broken_toys_are_caught(
+    scene_dir: Path, tmp_path: Path, kind: str, check: Callable[[Specimen], None], message: str
+) -> None:
+    specimen = make_specimen(Case(f"{TOY}{kind}", scene_dir, tmp_path, PARAMS))
+    with pytest.raises(ConformanceError, match=message):
+        check(specimen)
+
+
+def test_other_bytes_from_another_process_are_caught(scene_dir: Path, tmp_path: Path) -> None:
+    specimen = make_specimen(Case(f"{TOY}ToyAll", scene_dir, tmp_path, PARAMS))
+    first = next(iter(specimen.record.rates))
+    object.__setattr__(specimen.record.rates[first], "sha256", "0" * 64)
+    with pytest.raises(ConformanceError, match="other bytes"):
+        conformance.check_encode_is_deterministic(specimen)
+    object.__setattr__(specimen.record.train, "model_sha256", "0" * 64)
+    with pytest.raises(ConformanceError, match="another model"):
+        conformance.check_killed_training_resumes(specimen)

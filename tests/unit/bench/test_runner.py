@@ -1,0 +1,199 @@
+"""Training and encoding as use cases, with a toy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hemgs.bench import runner
+from hemgs.bench.registry import get_method
+from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_encode_file, run_train
+from hemgs.bench.runs import bitstream_path, read_encode_record, read_train_record
+from hemgs.bench.target import run_encode_to_size
+from hemgs.core.bundle import Bundle, load_bundle, save_bundle
+from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.files import sha256_of
+from hemgs.core.types import Rate
+from hemgs.training.interrupt import TrainingInterrupted
+from tests.unit.bench.conftest import CPU, TOY
+
+
+def request(scene_dir: Path, out: Path, kind: str = "ToyAll", **named: object) -> TrainRequest:
+    return TrainRequest(scene_dir, f"{TOY}{kind}", out, **named)  # type: ignore[arg-type]
+
+
+def test_parameters_are_defaults_with_overrides() -> None:
+    method = get_method(f"{TOY}ToyAll")
+    resolved = resolve_params(method, {"iterations": 7, "gain": 1})
+    assert resolved["iterations"] == 7
+    assert resolved["gain"] == 1.0
+    assert resolved["shade"] == "none"
+    assert len(resolved) == 6
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"iteratoins": 7}, r"toy_all: unknown setting 'iteratoins'.*'iterations'"),
+        ({"iterations": 7.5}, "iterations"),
+        ({"iterations": "many"}, "iterations"),
+        ({"strict": 1}, "strict"),
+        ({"shade": 3}, "shade"),
+        ({"gain": -1.0}, "gain: -1.0"),
+        ({"gain": float("nan")}, "gain is nan"),
+        ({"iterations": 0}, "iterations: 0"),
+    ],
+)
+def test_wrong_parameters_are_config_errors(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_params(get_method(f"{TOY}ToyAll"), overrides)
+
+
+def test_training_writes_model_record_and_log_and_nothing_else(scene_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    record = run_train(request(scene_dir, out, params={"iterations": 9}, seed=3, variant="v", label="L"), CPU)
+    assert {path.name for path in out.iterdir()} == {"model.safetensors", "train.json", "events.jsonl"}
+    assert read_train_record(out) == record
+    assert (record.method, record.variant, record.label, record.seed) == ("toy_all", "v", "L", 3)
+    assert (record.fit, record.rate, record.iterations, record.dataset) == ("all", "single", 9, "procedural")
+    assert record.params["checkpoint_every"] == 6
+    assert record.counts == {"num_gaussians": 1}
+    assert record.model_sha256 == sha256_of(out / "model.safetensors")
+    assert 0 < record.train_s < 60
+    assert record.train_peak_mib > 50
+    events = [json.loads(line)["event"] for line in (out / "events.jsonl").read_text().splitlines()]
+    assert events[0] == "session"
+    assert "progress" in events
+    assert events[-1] == "trained"
+
+
+def test_seed_decides_the_model(scene_dir: Path, tmp_path: Path) -> None:
+    models = []
+    for index, seed in enumerate((1, 1, 2)):
+        torch.rand(index)  # what was drawn before must not matter
+        models.append(run_train(request(scene_dir, tmp_path / str(index), seed=seed), CPU).model_sha256)
+    assert models[0] == models[1] != models[2]
+
+
+def test_interrupted_training_continues_from_its_checkpoint(
+    scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_train(request(scene_dir, tmp_path / "whole", params={"log_every": 8}), CPU)
+    out = tmp_path / "parts"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise TrainingInterrupted(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hemgs.core.events.EventLog.progress", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(request(scene_dir, out, params={"log_every": 8}), CPU)
+    assert {path.name for path in out.iterdir()} == {"work", "events.jsonl"}
+    parts = run_train(request(scene_dir, out, params={"log_every": 8}), CPU)
+    assert parts.model_sha256 == whole.model_sha256
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events].count("session") == 2
+    trained = events[-1]
+    assert trained["resumed_from"] == 6
+    assert parts.train_s == trained["train_s"]
+
+
+def test_new_training_starts_a_new_log(scene_dir: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        run_train(request(scene_dir, tmp_path / "model"), CPU)
+    text = (tmp_path / "model" / "events.jsonl").read_text()
+    assert text.count('"session"') == 1
+
+
+def test_failed_training_leaves_the_former_result_alone(
+    scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+    before = run_train(request(scene_dir, out), CPU)
+
+    def full(path: Path, bundle: Bundle) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runner, "save_bundle", full)
+    with pytest.raises(OSError, match="No space"):
+        run_train(request(scene_dir, out, seed=1), CPU)
+    with pytest.raises(ConfigError, match="no finished training"):
+        read_train_record(out)  # rather a training that is missing than one that describes another model
+    assert sha256_of(out / "model.safetensors") == before.model_sha256
+
+
+def test_out_that_is_a_file_is_refused(scene_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("x")
+    with pytest.raises(ConfigError, match="is a file"):
+        run_train(request(scene_dir, tmp_path / "model"), CPU)
+
+
+def test_encoding_many_rates(toy_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "points"
+    record = run_encode(toy_model, out, [], CPU)
+    assert len(record.rates) == 16
+    assert read_encode_record(out) == record
+    assert record.train == read_train_record(toy_model)
+    for rate_id, encoded in record.rates.items():
+        path = bitstream_path(out, rate_id)
+        assert encoded.total_bytes == path.stat().st_size
+        assert encoded.sha256 == sha256_of(path)
+    sizes = [encoded.total_bytes for encoded in record.rates.values()]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_encoding_again_removes_rates_no_longer_asked_for(toy_model: Path, toy_points: Path) -> None:
+    run_encode(toy_model, toy_points, [Rate.of(0.002)], CPU)
+    assert [path.name for path in (toy_points / "bitstreams").iterdir()] == ["lmbda_0.0020.gsc"]
+    assert list(read_encode_record(toy_points).rates) == ["lmbda_0.0020"]
+
+
+def test_encoding_one_file(toy_model: Path, tmp_path: Path) -> None:
+    encoded = run_encode_file(toy_model, tmp_path / "one.gsc", Rate.of(0.003), CPU)
+    assert encoded.total_bytes == (tmp_path / "one.gsc").stat().st_size
+    with pytest.raises(ConfigError, match="name it"):
+        run_encode_file(toy_model, tmp_path / "other.gsc", None, CPU)
+    assert not (tmp_path / "other.gsc").exists()
+
+
+def test_encoding_to_a_size_takes_the_smallest_lambda_that_fits(toy_model: Path, tmp_path: Path) -> None:
+    sizes = {lmbda: run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(lmbda), CPU).total_bytes for lmbda in (0.001, 0.004)}
+    target = (sizes[0.001] + sizes[0.004]) // 2
+    rate, encoded = run_encode_to_size(toy_model, tmp_path / "fit.gsc", target, CPU)
+    assert encoded.total_bytes <= target
+    assert encoded.total_bytes == (tmp_path / "fit.gsc").stat().st_size
+    assert rate.lmbda is not None
+    below = run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(rate.lmbda * 0.99), CPU).total_bytes
+    assert below > encoded.total_bytes
+    assert run_encode_to_size(toy_model, tmp_path / "fit.gsc", sizes[0.001], CPU)[0] == Rate.of(0.001)
+    with pytest.raises(ConfigError, match="smallest file"):
+        run_encode_to_size(toy_model, tmp_path / "none.gsc", sizes[0.004] - 1, CPU)
+    assert not (tmp_path / "none.gsc").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("Unsteady", "encoding twice"), ("Miscounting", "were reported, the file holds")]
+)
+def test_encoders_that_cannot_be_trusted(scene_dir: Path, tmp_path: Path, kind: str, message: str) -> None:
+    run_train(request(scene_dir, tmp_path / "model", kind), CPU)
+    with pytest.raises(BitstreamError, match=message):
+        run_encode(tmp_path / "model", tmp_path / "points", [], CPU)
+    assert not (tmp_path / "points" / "encode.json").exists()
+
+
+def test_model_that_is_not_the_recorded_one(scene_dir: Path, tmp_path: Path) -> None:
+    run_train(request(scene_dir, tmp_path / "model"), CPU)
+    save_bundle(tmp_path / "model" / "model.safetensors", Bundle({"color": torch.zeros(3)}))
+    with pytest.raises(HemgsError, match="not the model"):
+        run_encode(tmp_path / "model", tmp_path / "points", [], CPU)
+
+
+def test_one_training_per_rate(scene_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="once per rate"):
+        run_train(request(scene_dir, tmp_path / "model", "ToyPerRate"), CPU)
+    record = run_train(request(scene_dir, tmp_path / "model", "ToyPerRate", rate="lmbda_0.0020"), CPU)
+    assert (record.fit, record.rate) == ("lmbda_0.0020", "lmbda_0.0020")
+    assert list(run_encode(tmp_path / "model", tmp_path / "points", [], CPU).rates) == ["lmbda_0.0020"]

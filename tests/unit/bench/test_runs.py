@@ -1,0 +1,79 @@
+"""Records between steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hemgs.bench.runs import counts_of, read_encode_record, read_train_record, trained_seconds
+from hemgs.core.bundle import Bundle
+from hemgs.core.errors import ConfigError, HemgsError
+
+
+def spoil(path: Path, **changes: Any) -> None:
+    data = json.loads(path.read_text())
+    for name, value in changes.items():
+        data.pop(name) if value is None else data.update({name: value})
+    path.write_text(json.dumps(data))
+
+
+def test_missing_records_say_which_verb_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no finished training.*hemgs train"):
+        read_train_record(tmp_path)
+    with pytest.raises(ConfigError, match=r"no finished encoding.*hemgs encode"):
+        read_encode_record(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema_version": 99},
+        {"rates": {}},
+        {"rates": []},
+        {"rates": {"single": {"lmbda": 1}}},
+        {"train": None},
+        {"train": {"method": "toy"}},
+        {"origin": 3},
+    ],
+)
+def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any]) -> None:
+    spoil(toy_points / "encode.json", **changes)
+    with pytest.raises(HemgsError, match=r"encode\.json"):
+        read_encode_record(toy_points)
+
+
+def test_record_that_is_not_json(toy_points: Path) -> None:
+    (toy_points / "encode.json").write_text("{")
+    with pytest.raises(HemgsError, match=r"encode\.json"):
+        read_encode_record(toy_points)
+
+
+@pytest.mark.parametrize("value", ["9", True, 1.5])
+def test_field_of_another_type(toy_points: Path, value: object) -> None:
+    data = json.loads((toy_points / "encode.json").read_text())
+    data["train"]["seed"] = value
+    (toy_points / "encode.json").write_text(json.dumps(data))
+    with pytest.raises(HemgsError, match="seed is"):
+        read_encode_record(toy_points)
+
+
+def test_counts_from_metadata_or_from_anchor_tensors() -> None:
+    assert counts_of(Bundle({}, {"num_gaussians": 5})) == {"num_gaussians": 5}
+    assert counts_of(Bundle({}, {})) == {}
+    offsets = torch.zeros(4, 10, 3)
+    assert counts_of(Bundle({"offsets": offsets}, {})) == {"num_anchors": 4, "num_gaussians": 40}
+    masks = torch.zeros(4, 10)
+    masks[0, :3] = 1
+    assert counts_of(Bundle({"offsets": offsets, "masks": masks}, {})) == {"num_anchors": 4, "num_gaussians": 3}
+
+
+def test_trained_seconds_are_those_of_the_last_event(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_text('{"event": "trained", "train_s": 1.5}\n{"event": "prog\n3\n{"event": "trained", "train_s": 2.5}\n')
+    assert trained_seconds(log, 9.0) == 2.5
+    log.write_text('{"event": "progress"}\n')
+    assert trained_seconds(log, 9.0) == 9.0

@@ -1,0 +1,247 @@
+"""Methods that fit one colour: small enough to test everything around a method in milliseconds.
+
+``Toy*`` keep the contract; each of the others breaks one part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.core.bundle import Bundle
+from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.events import EventLog
+from hemgs.core.params import params_of
+from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.splats.cloud import GaussianCloud
+from hemgs.training.loop import LoopSettings, fit, seed_everything
+
+_SETTINGS = struct.Struct("<d")
+_LEVELS = 1 << 12
+#: Bytes of filling at λ = 1: stands for what a coarser step saves.
+_FILL = 0.05
+
+
+@dataclass(frozen=True)
+class ToyParams:
+    """Settings of the toy.
+
+    Attributes:
+        iterations: steps.
+        gain: what a step changes; above 0.
+        shade: a text, to
+            have one.
+        log_every, checkpoint_every: as everywhere.
+    """
+
+    iterations: int = 20
+    gain: float = 0.25
+    shade: str = "none"
+    strict: bool = True
+    log_every: int = 5
+    checkpoint_every: int = 6
+
+    def __post_init__(self) -> None:
+        if self.gain <= 0:
+            raise ConfigError(f"gain: {self.gain}", "give a number above 0")
+        if self.iterations < 1:
+            raise ValueError(f"iterations: {self.iterations}")
+
+
+class _Trainee:
+    def __init__(self, gain: float) -> None:
+        self.color = torch.rand(3)
+        self.gain = gain
+
+    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+        error = image.mean(dim=(0, 1)) - self.color + 0.01 * torch.randn(3)
+        self.color = self.color + self.gain * error
+        return {"loss": float(error.abs().sum())}
+
+    def state(self) -> Bundle:
+        return Bundle({"color": self.color}, {})
+
+    def restore(self, bundle: Bundle) -> None:
+        self.color = bundle.tensors["color"].clone()
+
+    def estimated_bytes(self) -> int | None:
+        return 64
+
+
+class ToyAll:
+    """One model for every rate."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("toy_all", "Toy", "all_rates", attributes=("colors",))
+    Params: ClassVar[type] = ToyParams
+
+    def train(
+        self,
+        scene: Scene,
+        params: Mapping[str, Any],
+        workdir: Path,
+        events: EventLog,
+        *,
+        rate: Rate,
+        seed: int,
+        device: torch.device,
+    ) -> Bundle:
+        settings = params_of(ToyParams, params)
+        seed_everything(seed)
+        trainee = _Trainee(settings.gain)
+        loop = LoopSettings(
+            settings.iterations,
+            seed,
+            settings.checkpoint_every,
+            settings.log_every,
+            {"method": self.spec.id, "rate": rate.id, **asdict(settings)},
+        )
+        fit(trainee, scene, loop, workdir, events, device)
+        return Bundle({"color": trainee.color}, {"num_gaussians": 1, "lmbda": rate.lmbda})
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        symbols = torch.round(model.tensors["color"].clamp(0, 1) * _LEVELS).to(torch.int64).cpu().numpy()
+        digest = SymbolDigest()
+        digest.update("colors", symbols)
+        lmbda = rate.lmbda or 0.001
+        sections = {
+            "settings": _SETTINGS.pack(lmbda),
+            "colors": symbols.astype("<i4").tobytes(),
+            "extra_part": bytes(int(_FILL / lmbda)),
+        }
+        sizes = write_container(path, self.spec.id, sections, digest.digest())
+        return SectionTable(sizes, {"colors": 8.0 * sizes["colors"]})
+
+    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+        container = read_container(path)
+        if container.method != self.spec.id:
+            raise BitstreamError(f"{path}: written by {container.method}", "decode it with its method")
+        colors = container.sections.get("colors", b"")
+        settings = container.sections.get("settings", b"")
+        if len(colors) != 12 or len(settings) != _SETTINGS.size or "extra_part" not in container.sections:
+            raise BitstreamError(f"{path}: sections are not those of a toy", "encode it again")
+        symbols = torch.frombuffer(bytearray(colors), dtype=torch.int32).to(torch.int64)
+        digest = SymbolDigest()
+        digest.update("colors", symbols.numpy())
+        digest.verify(container.symbols_digest, path)
+        return Bundle({"color": symbols.to(torch.float32) / _LEVELS}, {"num_gaussians": 1})
+
+    def render(self, renderable: Bundle, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        return renderable.tensors["color"].expand(camera.height, camera.width, 3)
+
+    def to_splats(self, renderable: Bundle, camera: Camera | None = None) -> GaussianCloud:
+        color = renderable.tensors["color"]
+        return GaussianCloud(
+            torch.zeros(1, 3), torch.zeros(1, 3), torch.eye(4)[:1], torch.zeros(1), (color - 0.5)[None, None]
+        )
+
+
+class ToySingle(ToyAll):
+    """No rate knob."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("toy_single", "Toy, plain", "single", attributes=("colors",))
+
+
+class ToyPerRate(ToyAll):
+    """One model per rate."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("toy_per_rate", "Toy, each", "per_rate", attributes=("colors",))
+
+
+class Unsteady(ToyAll):
+    """Encodes differently each time."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("unsteady", "Unsteady", "all_rates")
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        noisy = Bundle({"color": torch.rand(3)}, model.meta)
+        return super().encode(noisy, rate, path, device=device)
+
+
+class Miscounting(ToyAll):
+    """Reports sections that its file does not have."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("miscounting", "Miscounting", "all_rates")
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        table = super().encode(model, rate, path, device=device)
+        return SectionTable({**table.sections, "colors": table.sections["colors"] - 1}, table.estimated_bits)
+
+
+class Trusting(ToyAll):
+    """Believes whatever a file says: damaged ones end in any exception, or in a wrong picture."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("trusting", "Trusting", "all_rates")
+
+    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+        colors = read_container(path).sections["colors"]
+        symbols = torch.frombuffer(bytearray(colors), dtype=torch.int32)
+        return Bundle({"color": symbols.to(torch.float32) / _LEVELS}, {})
+
+
+class Peeking(ToyAll):
+    """Reads the training's record while decoding."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("peeking", "Peeking", "all_rates")
+
+    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+        for record in path.parents[1].glob("encode.json"):
+            json.loads(record.read_text())
+        return super().decode(path, device=device)
+
+
+class Flat(ToyAll):
+    """λ changes nothing."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("flat", "Flat", "all_rates")
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        return super().encode(model, Rate.of(0.001), path, device=device)
+
+
+class Boasting(ToyAll):
+    """Estimates half of the bits."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("boasting", "Boasting", "all_rates")
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        table = super().encode(model, rate, path, device=device)
+        return SectionTable(table.sections, {"extra_part": 4.0 * table.sections["extra_part"]})
+
+
+class Moody(ToyAll):
+    """A view depends on the one drawn before."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("moody", "Moody", "all_rates")
+    _drawn = 0
+
+    def render(self, renderable: Bundle, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        Moody._drawn += 1
+        return super().render(renderable, camera, background) + Moody._drawn * 1e-3
+
+
+class Forgetful(ToyAll):
+    """Does not keep checkpoints."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("forgetful", "Forgetful", "all_rates")
+
+    def train(self, scene: Scene, params: Mapping[str, Any], workdir: Path, events: EventLog, **named: Any) -> Bundle:
+        return super().train(scene, {**params, "checkpoint_every": 10_000}, workdir, events, **named)
+
+
+class Crashing(ToyAll):
+    """Fails to decode all but its smallest files."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("crashing", "Crashing", "all_rates")
+
+    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+        if path.stem == "lmbda_0.0020":
+            raise BitstreamError(f"{path}: not today", "try again")
+        return super().decode(path, device=device)

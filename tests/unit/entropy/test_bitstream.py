@@ -1,0 +1,204 @@
+"""HEMGS files: what goes in comes out, from the file alone, whatever the machine does to floats and batches."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_anchors import VIEWPOINTS, encode_toy, toy_anchors, toy_entropy
+
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coding import fixed_point
+from hemgs.coding.container import read_container, write_container
+from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
+from hemgs.entropy import bitstream, symbols
+from hemgs.entropy.bitstream import MAX_LOCATION_SPAN, decode_anchors
+from hemgs.entropy.masks import keep_mask
+from hemgs.entropy.simulation import BaseSteps
+
+LMBDAS = [round(0.001 + 0.0002 * i, 4) for i in range(16)]
+
+
+def same(one: FixedAnchors, two: FixedAnchors) -> bool:
+    left, right = one.to_bundle().tensors, two.to_bundle().tensors
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("toy") / "toy.gsc"
+    encode_toy(path)
+    return path
+
+
+def test_decoded_anchors_are_the_quantised_ones(file: Path) -> None:
+    anchors, decoded = toy_anchors(), decode_anchors(file, "hemgs")
+    kept = keep_mask(anchors.mask_logits).any(dim=1)
+    assert decoded.num_anchors == int(kept.sum()) < anchors.num_anchors
+    coords = anchors.coords[kept]
+    raster = np.lexsort((coords[:, 0], coords[:, 1], coords[:, 2]))
+    assert torch.equal(decoded.positions, anchors.positions[kept][raster])
+    masks = keep_mask(anchors.mask_logits)[kept][raster]
+    assert torch.equal(decoded.attributes.masks.bool(), masks)
+    # Steps are at most 2^(2 + 1/2) base steps; masked offsets decode as zero.
+    largest = 2**2.5 / 2 * 1.001
+    steps = BaseSteps()
+    features, scalings, offsets = (
+        anchors.features[kept][raster],
+        anchors.log_scalings[kept][raster].exp(),
+        anchors.offsets,
+    )
+    assert (decoded.attributes.features - features).abs().max() < largest * steps.features
+    assert (decoded.attributes.scalings - scalings).abs().max() < largest * steps.scalings
+    expected = offsets[kept][raster] * masks.unsqueeze(-1)
+    assert (decoded.attributes.offsets - expected).abs().max() < largest * steps.offsets
+    assert decoded.attributes.offsets[~masks].abs().max() == 0
+    assert torch.equal(decoded.viewpoints, VIEWPOINTS)
+
+
+def test_heads_are_stored_at_half_precision(file: Path) -> None:
+    decoded = decode_anchors(file, "hemgs")
+    for name, value in toy_anchors().heads.state_dict().items():
+        assert torch.equal(decoded.heads.state_dict()[name], value.half().float())
+
+
+def test_sections_add_up_and_estimates_are_honest(tmp_path: Path) -> None:
+    table = encode_toy(tmp_path / "a.gsc", anchors=toy_anchors(4000))
+    assert (tmp_path / "a.gsc").stat().st_size == table.total_bytes
+    assert list(table.sections)[1:] == [
+        "settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets",
+    ]  # fmt: skip
+    actual = 8 * sum(table.sections[name] for name in table.estimated_bits)
+    estimated = sum(table.estimated_bits.values())
+    assert abs(actual / estimated - 1) < 0.01
+
+
+def test_same_input_same_file(tmp_path: Path) -> None:
+    encode_toy(tmp_path / "a.gsc")
+    encode_toy(tmp_path / "b.gsc")
+    assert (tmp_path / "a.gsc").read_bytes() == (tmp_path / "b.gsc").read_bytes()
+
+
+def test_bytes_fall_strictly_over_all_sixteen_rates(tmp_path: Path) -> None:
+    anchors = toy_anchors(2000)
+    sizes = [encode_toy(tmp_path / f"{lmbda}.gsc", lmbda, anchors).total_bytes for lmbda in LMBDAS]
+    assert all(larger > smaller for larger, smaller in itertools.pairwise(sizes))
+
+
+def test_untrained_rate_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        encode_toy(tmp_path / "a.gsc", 0.01)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_encode_and_values_that_are_not_finite(tmp_path: Path) -> None:
+    empty, broken = toy_anchors(), toy_anchors()
+    with torch.no_grad():
+        empty.mask_logits.fill_(-9)
+        broken.features[-1, 2] = math.nan
+    for anchors, words in ((empty, "no anchor"), (broken, "features are not finite")):
+        with pytest.raises(TrainingError, match=words):
+            bitstream.encode_anchors(
+                tmp_path / "a.gsc", "hemgs", anchors, toy_entropy(toy_anchors()), BaseSteps(), 0.002, VIEWPOINTS
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(tmp_path: Path) -> None:
+    anchors = toy_anchors(extent=100_000)
+    encode_toy(tmp_path / "wide.gsc", anchors=anchors)
+    decoded = decode_anchors(tmp_path / "wide.gsc", "hemgs")
+    kept = keep_mask(anchors.mask_logits).any(dim=1)
+    exact = anchors.positions[kept]
+    nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
+    stride = 200_000 / MAX_LOCATION_SPAN * anchors.voxel_size
+    assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
+
+
+def test_another_method_s_file_is_refused(file: Path) -> None:
+    with pytest.raises(BitstreamError, match="written by method hemgs"):
+        decode_anchors(file, "hac")
+
+
+@pytest.mark.parametrize("section", ["settings", "locations", "masks", "hash_grid", "networks", "features", "offsets"])
+def test_sections_that_lie_behind_good_checksums_are_refused(file: Path, tmp_path: Path, section: str) -> None:
+    """A forger can mend every CRC; what decodes then must still be an error and never a picture."""
+    container = read_container(file)
+    data = container.sections[section]
+    forgeries = [
+        b"",
+        data[: len(data) // 2],
+        data + b"\0" * 8,
+        bytes([data[0] ^ 1]) + data[1:],
+        data[:-3] + b"\xff\xff\xff",
+    ]
+    for forged in forgeries:
+        write_container(tmp_path / "f.gsc", "hemgs", {**container.sections, section: forged}, container.symbols_digest)
+        with pytest.raises(BitstreamError):
+            decode_anchors(tmp_path / "f.gsc", "hemgs")
+
+
+def test_missing_section_is_named(file: Path, tmp_path: Path) -> None:
+    container = read_container(file)
+    sections = {name: data for name, data in container.sections.items() if name != "masks"}
+    write_container(tmp_path / "f.gsc", "hemgs", sections, container.symbols_digest)
+    with pytest.raises(BitstreamError, match="masks"):
+        decode_anchors(tmp_path / "f.gsc", "hemgs")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 7, 100, 10_000])
+def test_batches_and_threads_change_no_symbol(
+    file: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
+) -> None:
+    reference = decode_anchors(file, "hemgs")
+    before = torch.get_num_threads()
+    monkeypatch.setattr(symbols, "CHUNK", chunk)
+    try:
+        torch.set_num_threads(threads)
+        assert same(decode_anchors(file, "hemgs"), reference)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _shuffled_addmm(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The same sum in another order, as another BLAS or device would take it."""
+    order = torch.randperm(left.shape[1])
+    first, second = order[: len(order) // 3], order[len(order) // 3 :]
+    return (left[:, second] @ right[second] + bias) + (right[first].T @ left[:, first].T).T
+
+
+def test_order_of_summation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = decode_anchors(file, "hemgs")
+    monkeypatch.setattr(fixed_point.torch, "addmm", _shuffled_addmm)
+    assert same(decode_anchors(file, "hemgs"), reference)
+
+
+def test_noise_in_every_float32_operation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever may be float32 is disturbed by one unit in the last place; decoding must not notice."""
+    reference = decode_anchors(file, "hemgs")
+    touched = 0
+
+    def noisy(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def call(*args: object, **kwargs: object) -> torch.Tensor:
+            nonlocal touched
+            result = original(*args, **kwargs)
+            if isinstance(result, torch.Tensor) and result.dtype == torch.float32:
+                touched += 1
+                result = result * (1 + (torch.rand(result.shape) - 0.5) * 2**-22)
+            return result
+
+        return call
+
+    for name in ("addmm", "matmul", "exp2", "exp", "log2", "relu", "tanh", "sigmoid", "sum"):
+        monkeypatch.setattr(torch, name, noisy(getattr(torch, name)))
+    monkeypatch.setattr(torch.nn.Linear, "forward", noisy(torch.nn.Linear.forward))
+    monkeypatch.setattr(torch.nn.functional, "linear", noisy(torch.nn.functional.linear))
+    assert torch.exp2(torch.ones(4)).ne(2).any()
+    assert touched
+    assert same(decode_anchors(file, "hemgs"), reference)

@@ -1,0 +1,59 @@
+"""A small untrained HEMGS model with attributes that vary, for tests that need a bitstream and no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.core.types import SectionTable
+from hemgs.entropy.bitstream import encode_anchors
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.simulation import BaseSteps
+
+FEATURES, OFFSETS = 8, 4
+SETTINGS = EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 16, 12, 16, 12, 8, 8)
+VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
+
+
+def toy_anchors(num: int = 400, seed: int = 0, extent: int = 200) -> AnchorModel:
+    """``num`` anchors (about; duplicates are merged), some with all offsets masked."""
+    torch.manual_seed(seed)
+    coords = torch.unique(torch.randint(-extent, extent, (num, 3)), dim=0)
+    coords = coords[torch.randperm(len(coords))]
+    count = len(coords)
+    smooth = torch.sin(coords.double() / 40).float()
+    features = 3 * smooth @ torch.randn(3, FEATURES) + 0.5 * torch.randn(count, FEATURES)
+    logits = torch.where(torch.rand(count, OFFSETS) < 0.3, -9.0, 1.0)
+    logits[:20] = -9.0
+    rows = {
+        "features": features,
+        "log_scalings": 0.5 * torch.randn(count, 6) - 3,
+        "offsets": torch.randn(count, OFFSETS, 3),
+        "mask_logits": logits,
+    }
+    return AnchorModel(coords, 0.05, AnchorHeads(FEATURES, OFFSETS), rows)
+
+
+def toy_entropy(anchors: AnchorModel, seed: int = 0) -> EntropyModel:
+    """An entropy model that starts from the anchors' statistics and predicts something different everywhere."""
+    torch.manual_seed(seed)
+    entropy = EntropyModel(SETTINGS)
+    torch.nn.init.uniform_(entropy.grid.table, -1, 1)
+    with torch.no_grad():
+        entropy.set_bounds(anchors.coords)
+        steps = BaseSteps()
+        entropy.features.calibrate(anchors.features / steps.features)
+        geometry = torch.cat([anchors.log_scalings.exp(), anchors.offsets.flatten(1)], dim=1)
+        entropy.geometry.calibrate(geometry / steps.geometry(OFFSETS, geometry.device))
+    for network in entropy.networks():
+        torch.nn.init.normal_(network.second.weight, std=0.1)
+    return entropy
+
+
+def encode_toy(path: Path, lmbda: float = 0.002, anchors: AnchorModel | None = None) -> SectionTable:
+    """Writes a bitstream of the toy model."""
+    anchors = anchors or toy_anchors()
+    return encode_anchors(path, "hemgs", anchors, toy_entropy(anchors), BaseSteps(), lmbda, VIEWPOINTS)

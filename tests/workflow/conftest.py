@@ -1,0 +1,158 @@
+"""A copy of the workflow in a folder of its own, with a stub in place of the ``hemgs`` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STUB = Path(__file__).with_name("stub_hemgs.py")
+#: Two scenes; a method that serves all rates, one that is trained per rate, one without rates.
+CONFIG = {
+    "title": "workflow test",
+    "run": {"methods": ["all_rates_stub", "per_rate_stub", "single_stub"], "datasets": ["toy"], "seeds": [0]},
+    "publish": {"tables": ["quality"], "visual": ["toy/one"]},
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "all_rates_stub": {"kind": "all_rates", "rates": [0.001, 0.002], "color": "#112233", "params": {"iterations": 10}},
+    "per_rate_stub": {"kind": "per_rate", "rates": [0.004, 0.003]},
+    "single_stub": {"kind": "single"},
+}
+DATASET = {
+    "id": "toy",
+    "label": "Toy",
+    "source": {"kind": "procedural"},
+    "protocol": {"max_width": None, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
+    "initial_points": {"kind": "sfm"},
+    "scenes": {"one": {}, "two": {}},
+}
+
+
+@dataclass
+class Project:
+    """A folder with ``workflow/`` and ``profiles/`` in which snakemake is run."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs snakemake to its end; ``check`` fails the test if it fails."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def planned(self, *arguments: str) -> Counter[str]:
+        """Jobs per rule of a dry run, without ``all``."""
+        done = self.snakemake("-n", *arguments)
+        return Counter(job_counts(done.stdout + done.stderr))
+
+    def calls(self) -> list[list[str]]:
+        """Command lines given to the stub since the last time this was asked."""
+        path = Path(self.environment["STUB_CALLS"])
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+    def edit(self, path: str, change: Any) -> None:
+        """Loads a YAML file below ``workflow/config``, lets ``change`` alter it, writes it back."""
+        file = self.root / "workflow" / "config" / path
+        data = yaml.safe_load(file.read_text())
+        change(data)
+        file.write_text(yaml.safe_dump(data))
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """The table of jobs that snakemake prints, without its sum and without ``all``."""
+    table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
+    rows = [line.split() for line in table.group(1).splitlines() if line.strip()] if table else []
+    return {row[0]: int(row[1]) for row in rows if row[0] != "all"}
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The environment of a project: the stub first on the path, and the repository importable."""
+    binaries = root / "bin"
+    binaries.mkdir(exist_ok=True)
+    stub = binaries / "hemgs"
+    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STUB} "$@"\n')
+    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "HEMGS"))}
+    return variables | {
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(root)]),
+        "STUB_CALLS": str(root / "calls.jsonl"),
+        "XDG_CACHE_HOME": str(root / "cache"),
+        "HOME": str(root),
+    }
+
+
+def copy_workflow(root: Path) -> Project:
+    """The repository's workflow and profiles, as they are."""
+    shutil.copytree(REPOSITORY / "workflow", root / "workflow")
+    shutil.copytree(REPOSITORY / "profiles", root / "profiles")
+    shutil.copy(REPOSITORY / "environment.yml", root)  # Snakemake keeps its text with every job
+    return Project(root, environment(root))
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> Project:
+    """The repository's own configuration."""
+    return copy_workflow(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A small configuration of two scenes and three stub methods, nothing made yet."""
+    return small_project(tmp_path)
+
+
+def small_project(root: Path) -> Project:
+    project = copy_workflow(root)
+    config = root / "workflow" / "config"
+    shutil.rmtree(config)
+    for folder in ("methods", "datasets"):
+        (config / folder).mkdir(parents=True)
+    (config / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (config / "datasets" / "toy.yaml").write_text(yaml.safe_dump(DATASET))
+    for name, method in METHODS.items():
+        text = {"id": name, "label": name, "entry": "stub_methods:Stub", **method}
+        (config / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    (root / "stub_methods.py").write_text(
+        "import not_installed_anywhere\n\n\nclass Stub:\n    class Params:\n        iterations: int = 1\n"
+    )
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project after a complete run, to be copied."""
+    root = tmp_path_factory.mktemp("finished")
+    project = small_project(root)
+    project.snakemake()
+    return root
+
+
+@pytest.fixture
+def finished(finished_template: Path, tmp_path: Path) -> Project:
+    """A small project after a complete run."""
+    root = tmp_path / "project"
+    # Times of files decide what is made again: keep them.
+    shutil.copytree(finished_template, root, copy_function=shutil.copy2, symlinks=True)
+    project = Project(root, environment(root))
+    project.calls()
+    return project

@@ -1,0 +1,69 @@
+"""What a failed or interrupted job leaves, and what the next run makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.workflow.conftest import Project
+
+TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"
+MODEL = "results/models/single_stub/toy/two/single/s0"
+
+
+def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -> None:
+    project.environment["STUB_FAIL"] = TRAIN_TWO
+    done = project.snakemake(check=False)
+    assert done.returncode != 0
+    log = "results/logs/train_model/single_stub/toy/two/single/s0.log"
+    assert log in done.stdout + done.stderr
+    assert "the stub was told to fail" in done.stdout + done.stderr
+    # Everything is published but for the hole, which is named with its log.
+    failures = (project.root / "results/summary/failures.csv").read_text().splitlines()
+    assert failures == ["method,scene,log", f"single_stub,two,{log}"]
+    assert (project.root / "results/page/index.html").is_file()
+    assert (project.root / "results/tables/quality.tex").is_file()
+    # The checkpoint is kept, the half-made model is not there.
+    assert (project.root / MODEL / "work/checkpoint").is_file()
+    assert not (project.root / MODEL / "model.safetensors").exists()
+
+    project.environment["STUB_FAIL"] = ""
+    project.calls()
+    project.snakemake()
+    assert [call[0] for call in project.calls() if call[0] in ("train", "encode", "evaluate")] == [
+        "train",
+        "encode",
+        "evaluate",
+    ]
+    assert (project.root / MODEL / "work/checkpoint").is_file()
+    assert (project.root / "results/summary/failures.csv").read_text().splitlines() == ["method,scene,log"]
+    assert project.planned() == {}
+
+
+def test_failed_retraining_hides_the_old_points(finished: Project) -> None:
+    points = finished.root / "results/points/single_stub/toy/two/single/s0/points.csv"
+    finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
+    finished.environment["STUB_FAIL"] = TRAIN_TWO
+    assert finished.snakemake(check=False).returncode != 0
+    assert points.is_file()  # but made with other settings than the configuration says
+    failures = (finished.root / "results/summary/failures.csv").read_text()
+    assert "single_stub,two,results/logs/train_model/" in failures
+    finished.environment["STUB_FAIL"] = ""
+    finished.snakemake()
+    assert "two" not in (finished.root / "results/summary/failures.csv").read_text()
+
+
+def test_failed_encoding_keeps_the_model(project: Project) -> None:
+    project.environment["STUB_FAIL"] = "encode results/models/single_stub/toy/two"
+    assert project.snakemake(check=False).returncode != 0
+    project.environment["STUB_FAIL"] = ""
+    project.calls()
+    project.snakemake()
+    verbs = [call[0] for call in project.calls()]
+    assert "train" not in verbs
+    assert verbs.count("encode") == 1
+
+
+def test_nothing_is_published_when_nothing_is_finished(project: Project) -> None:
+    project.environment["STUB_FAIL"] = "prepare"
+    assert project.snakemake(check=False).returncode != 0
+    assert not Path(project.root / "results/page").exists()
