@@ -19,7 +19,7 @@ from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
-from hemgs.training.loop import LoopSettings, fit, seed_everything
+from hemgs.training.loop import LoopSettings, fit
 
 
 class Gs3d:
@@ -46,7 +46,6 @@ class Gs3d:
     ) -> Model:
         """See :class:`hemgs.bench.protocol.Method`; ``rate`` plays no part."""
         chosen = params_of(Gs3dParams, params)
-        seed_everything(seed)
         trainee = GaussianTrainee(scene, chosen, device)
         settings = LoopSettings(
             iterations=chosen.iterations,

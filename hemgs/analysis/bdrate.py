@@ -119,7 +119,9 @@ def bd_rate(
 def _monotone(curve: Curve, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quality (larger is better, strictly rising) and log rate (strictly rising) of the points worth choosing."""
     kept: list[tuple[float, float]] = []
-    for rate, quality in sorted((rate, -sign * quality) for rate, quality in zip(curve.rates, curve.qualities, strict=True)):
+    for rate, quality in sorted(
+        (rate, -sign * quality) for rate, quality in zip(curve.rates, curve.qualities, strict=True)
+    ):
         if not kept or -quality > kept[-1][0]:
             kept.append((-quality, math.log(rate)))
     array = np.array(kept, dtype=np.float64).reshape(-1, 2)

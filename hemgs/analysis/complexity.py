@@ -1,7 +1,7 @@
 """What a method costs: time to train, to code and to render, memory, and weights stored with a scene.
 
-Owns the columns of ``complexity.csv``. A method that is trained once per rate pays for every rate; one model that serves
-all rates pays once. That difference is what the table is about.
+Owns the columns of ``complexity.csv``. A method that is trained once per rate pays for every rate; one model that
+serves all rates pays once. That difference is what the table is about.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def _row(method: str, dataset: str, group: Sequence[Cell]) -> Row:
     row: dict[str, Value] = dict.fromkeys((column.name for column in COMPLEXITY_COLUMNS), None)
     row |= {"method": method, "dataset": dataset, "hole": hole, "num_rates": len(group), "num_models": num_models}
     row["hardware"] = "; ".join(sorted({str(each["hardware"]) for each in rows}))
-    row["iterations"] = next(iter(iterations)) if len(iterations := {each["iterations"] for each in models}) == 1 else None
+    row["iterations"] = (
+        next(iter(iterations)) if len(iterations := {each["iterations"] for each in models}) == 1 else None
+    )
     if hole:
         return row
     row["train_s"] = _mean(numbers(models, "train_s"))

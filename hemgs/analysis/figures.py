@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -75,8 +76,8 @@ def rd_figure(rows: Sequence[Row], style: Style, dataset: DatasetNames) -> Figur
     holes = [method for method in _methods(rows, style) if all(row["hole"] for row in _of(rows, method))]
     figure = new_figure(COLUMN_WIDTH_IN, 2.75 + (0.14 if holes else 0.0))
     bottom = 0.165 + (0.04 if holes else 0.0)
-    axes = figure.add_axes((0.145, bottom, 0.825, 0.91 - bottom))
-    _draw_curves(axes, complete, style)
+    axes = figure.add_axes((0.145, bottom, 0.81, 0.91 - bottom))
+    _draw_curves(figure, axes, complete, style)
     axes.set_title(dataset.label)
     if holes:
         names = ", ".join(style.label_of(method) for method in holes)
@@ -105,14 +106,14 @@ def variable_rate_figure(rows: Sequence[Row], style: Style) -> Figure:
     for index, dataset in enumerate(datasets):
         own = [row for row in complete if row["dataset"] == dataset.id]
         left, right = figure.add_subplot(grid[index, 0]), figure.add_subplot(grid[index, 1])
-        _draw_curves(left, own, style, with_lmbda=True)
+        _draw_curves(figure, left, own, style, with_lmbda=True)
         left.set_title(f"{dataset.label}: rate–distortion of one model")
         for method in _methods(own, style):
             color, marker = look_of(style, method)
             points = sorted(_of(own, method), key=lambda row: lmbda_of(str(row["rate"])))
             lmbdas = [lmbda_of(str(row["rate"])) * 1e3 for row in points]
             right.plot(lmbdas, [_mib(row) for row in points], color=color, marker=marker, label=style.label_of(method))
-        right.set_ylim(bottom=0)
+        right.set_ylim(0, 1.08 * max(_mib(row) for row in own))
         right.set_xlabel("λ [10⁻³]")
         right.set_ylabel("Size [MiB]")
         right.set_title(f"{dataset.label}: size set by λ")
@@ -121,7 +122,7 @@ def variable_rate_figure(rows: Sequence[Row], style: Style) -> Figure:
     return figure
 
 
-def _draw_curves(axes: Axes, rows: Sequence[Row], style: Style, with_lmbda: bool = False) -> None:
+def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, with_lmbda: bool = False) -> None:
     """PSNR over size, a line per method with several rates and a lone marker otherwise, labelled directly."""
     axes.set_ylabel("PSNR [dB]")
     labels, obstacles = [], []
@@ -147,13 +148,14 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], style: Style, with_lmbda: bool
     values = [_float(row, "psnr") for row in rows]
     margin = 0.12 * (max(values) - min(values) or 1.0)
     axes.set_ylim(min(values) - margin, max(values) + margin)
-    place_labels(axes, labels[::-1], obstacles)
+    place_labels(figure, axes, labels[::-1], obstacles)
 
 
-def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 6) -> list[tuple[float, float]]:
+def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tuple[float, float]]:
     """Points on a polyline, close enough that a label cannot hide a stretch of it unnoticed."""
-    dense = list(zip(xs, ys, strict=True))
-    for (x0, y0), (x1, y1) in zip(dense[:-1], dense[1:], strict=True):
+    corners = list(zip(xs, ys, strict=True))
+    dense = list(corners)
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         dense += [(x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(1, steps)]
     return dense
 

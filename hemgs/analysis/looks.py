@@ -1,7 +1,7 @@
 """Colours, markers and drawing conventions that all figures share.
 
-Owns the palette (fixed by method id, so that a method keeps its colour in every figure and on the page), label placement,
-and files with the same bytes each time. Does not own what is drawn.
+Owns the palette (fixed by method id, so that a method keeps its colour in every figure and on the page), label
+placement, and files with the same bytes each time. Does not own what is drawn.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import matplotlib.colors
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -53,7 +56,7 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
     "png": {"Software": None},
 }
-_RC = {
+_RC: dict[Any, Any] = {
     "font.size": FONT_PT,
     "axes.titlesize": FONT_PT + 1,
     "axes.labelsize": FONT_PT,
@@ -86,6 +89,12 @@ def look_of(style: Style, method: str) -> tuple[str, str]:
     return (own.color or color, own.marker or marker) if own else (color, marker)
 
 
+def ink(color: str) -> str:
+    """A colour darkened for text, so that light hues stay legible on white."""
+    red, green, blue = mpl.colors.to_rgb(color)
+    return str(mpl.colors.to_hex((0.78 * red, 0.78 * green, 0.78 * blue)))
+
+
 @contextmanager
 def conventions() -> Iterator[None]:
     """Drawing inside this block follows the conventions; matplotlib's own settings are left as they were."""
@@ -105,6 +114,9 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Writes ``<stem>.{pdf,svg,png}`` atomically; no dates, so that equal figures are equal files."""
     for suffix in FORMATS:
+        for image in (image for axes in figure.axes for image in axes.images):
+            # Vector files keep the pixels as they are; in the PNG a picture larger than its frame must not alias.
+            image.set_interpolation("auto" if suffix == "png" else "none")
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
         write_bytes(stem.with_name(f"{stem.name}.{suffix}"), buffer.getvalue())
@@ -143,18 +155,21 @@ class Label:
     color: str
 
 
-def place_labels(axes: Axes, labels: Sequence[Label], obstacles: Sequence[tuple[float, float]]) -> None:
+def place_labels(figure: Figure, axes: Axes, labels: Sequence[Label], obstacles: Sequence[tuple[float, float]]) -> None:
     """Writes each label beside its point, where it covers the fewest points and other labels.
 
     Limits and scale of the axes must be final. Candidates are tried in a fixed order, so the result is reproducible.
     """
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     frame = axes.get_window_extent(renderer)
     taken: list[Bbox] = []
-    points = axes.transData.transform(obstacles) if obstacles else []
-    offsets = [(6, 0, "left", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top"), (-6, 0, "right", "center")]
+    points = axes.transData.transform(np.reshape(obstacles, (-1, 2)))
+    offsets = [
+        (6, 0, "left", "center"),
+        (0, 6, "center", "bottom"),
+        (0, -6, "center", "top"),
+        (-6, 0, "right", "center"),
+    ]
     offsets += [(5, 5, "left", "bottom"), (5, -5, "left", "top"), (-5, 5, "right", "bottom"), (-5, -5, "right", "top")]
     offsets += [(0, 14, "center", "bottom"), (0, -14, "center", "top"), (14, 0, "left", "center")]
     for label in labels:
@@ -167,13 +182,13 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: Sequence[tuple[
                 textcoords="offset points",
                 ha=horizontal,
                 va=vertical,
-                color=label.color,
+                color=ink(label.color),
                 fontsize=FONT_PT - 0.5,
             )
             box = candidate.get_window_extent(renderer)
             outside = max(0.0, frame.x0 - box.x0) + max(0.0, box.x1 - frame.x1)
             outside += max(0.0, frame.y0 - box.y0) + max(0.0, box.y1 - frame.y1)
-            hits = sum(box.x0 - 4 <= x <= box.x1 + 4 and box.y0 - 4 <= y <= box.y1 + 4 for x, y in points)
+            hits = sum(box.x0 - 2 <= x <= box.x1 + 2 and box.y0 <= y <= box.y1 for x, y in points)
             cost = 10.0 * outside + 30.0 * hits + 200.0 * sum(box.overlaps(other) for other in taken)
             cost += 0.5 * (abs(dx) + abs(dy))
             if cost < best_cost:

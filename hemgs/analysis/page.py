@@ -62,9 +62,7 @@ _SECTION_COLORS = {
 }
 
 
-def page_html(
-    summary: Summary, style: Style, origin: Mapping[str, Any], tables: Path, figures: Path, out: Path
-) -> str:
+def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables: Path, figures: Path, out: Path) -> str:
     """The text of ``index.html``.
 
     Args:
@@ -99,7 +97,9 @@ def page_html(
         showcase_note=_showcase_note(showcase),
         sheets=[Markup(to_html(sheet)) for sheet in sheets if sheet.rows or sheet.id in style.tables],
         failures=[_failure(row, style) for row in summary.failures],
-        remarks=list(dict.fromkeys(part for row in summary.datasets for part in str(row["remarks"]).split(" | ") if part)),
+        remarks=list(
+            dict.fromkeys(part for row in summary.datasets for part in str(row["remarks"]).split(" | ") if part)
+        ),
         origin=_origin(origin),
         links=_links(tables, figures, out),
     )
@@ -243,9 +243,11 @@ def _cards(summary: Summary, style: Style) -> list[dict[str, object]]:
         small, large = rows[ANCHOR, ends[0]], rows[ANCHOR, ends[-1]]
         label = style.label_of(ANCHOR)
         cards = [
-            {"value": str(len(own)), "text": f"rates of {label} from one model"},
-            {"value": _span(size_mib, small, large, "bytes_total", " MiB"), "text": f"size of {label}'s files"},
-            {"value": _span(lambda v: number(v, 2), small, large, "psnr", " dB"), "text": f"PSNR of {label}"},
+            {"value": _span(size_mib, small, large, "bytes_total", " MiB"), "text": f"{len(own)} rates of {label}"},
+            {
+                "value": _span(lambda v: number(v, 2), small, large, "psnr", " dB"),
+                "text": f"PSNR of {label} over these rates",
+            },
         ]
         for (method, _), row in sorted(rows.items(), key=lambda item: style.order_of(item[0][0])):
             if method != ANCHOR and _num_rates(rows, method) == 1:
@@ -258,7 +260,7 @@ def _against(row: Row, large: Row, label: str, anchor: str) -> dict[str, str]:
     """How much smaller the anchor's largest file is than a method with one rate, and at what change of PSNR."""
     factor = float(row["bytes_total"] or 0.0) / float(large["bytes_total"] or 1.0)
     change = float(large["psnr"] or 0.0) - float(row["psnr"] or 0.0)
-    words = f"{factor:.3g} × {'smaller' if factor >= 1 else 'the size'}"
+    words = f"{factor:.3g}× smaller" if factor >= 1 else f"{1 / factor:.3g}× larger"
     budget = ""
     if row["iterations"] != large["iterations"]:
         budget = f"; trained {large['iterations']:,} against {row['iterations']:,} iterations"
@@ -274,7 +276,8 @@ def _num_rates(rows: Iterable[tuple[str, str]], method: str) -> int:
 
 
 def _failure(row: Row, style: Style) -> dict[str, Value]:
-    return {**row, "method": style.label_of(str(row["method"]))}
+    dataset = next((known.label for known in style.datasets if known.id == row["dataset"]), row["dataset"])
+    return {**row, "method": style.label_of(str(row["method"])), "dataset": dataset}
 
 
 def _origin(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -288,8 +291,10 @@ def _origin(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
         "iterations": "Training iterations",
         "seed": "Seeds",
     }
-    rows = [(title, ", ".join(f"{value:,}" if name == "iterations" else str(value) for value in points.get(name, ())))
-            for name, title in names.items()]
+    rows = []
+    for name, title in names.items():
+        values = [f"{value:,}" if name == "iterations" else str(value) for value in points.get(name, ())]
+        rows.append((title, ", ".join(values) or "nothing measured"))
     rows += [(f"Scene {scene}", str(digest)) for scene, digest in origin.get("scenes", {}).items()]
     versions = ", ".join(f"{name} {version}" for name, version in here.get("versions", {}).items())
     return [*rows, ("Summary made with", versions)]

@@ -211,7 +211,7 @@ def _our_value(
         return None, iterations, "not measured by this project"
     sums = [numbers(rows, name) for name in names]
     if any(values is None for values in sums):
-        return None, iterations, "not available"
+        return None, iterations, "not measured on this machine"
     total = sum(sum(values) / len(values) for values in sums if values)
     return (total / MIB if metric in _SECTIONS else total), iterations, ""
 

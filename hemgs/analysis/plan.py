@@ -69,6 +69,8 @@ class Fit:
 
 @dataclass(frozen=True)
 class Plan:
+    """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist."""
+
     title: str
     methods: tuple[PlannedMethod, ...]
     datasets: tuple[DatasetNames, ...]
@@ -100,6 +102,8 @@ class Showcase:
 
 @dataclass(frozen=True)
 class Style:
+    """``style.json``: what is published, in which order, under which names and colours."""
+
     title: str
     methods: tuple[MethodStyle, ...]
     datasets: tuple[DatasetNames, ...]
@@ -227,7 +231,9 @@ class _Reader:
             DatasetNames(
                 self.text(entry, "id"),
                 self.text(entry, "label"),
-                tuple(Named(self.text(scene, "id"), self.text(scene, "label")) for scene in self.items(entry, "scenes")),
+                tuple(
+                    Named(self.text(scene, "id"), self.text(scene, "label")) for scene in self.items(entry, "scenes")
+                ),
             )
             for entry in self.items(self.root, "datasets")
         )

@@ -1,7 +1,7 @@
 """All measured points in one table, and what is missing from it.
 
-Owns the gathering of ``points.csv`` files against the plan, the list of holes, and the two files of all points. Does not
-average anything (``hemgs.analysis.means``).
+Owns the gathering of ``points.csv`` files against the plan, the list of holes, and the two files of all points. Does
+not average anything (``hemgs.analysis.means``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The verbs ``summarise``, ``tables``, ``figures`` and ``page`` as functions of paths.
 
-Owns which files each of them reads and writes. All outputs appear whole or not at all, and the same inputs give the same
-bytes.
+Owns which files each of them reads and writes. All outputs appear whole or not at all, and the same inputs give the
+same bytes.
 """
 
 from __future__ import annotations

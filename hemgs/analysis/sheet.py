@@ -115,9 +115,16 @@ def significant(value: object, digits: int = 3, note: str = "", scale: float = 1
     return number(scaled, max(0, digits - 1 - magnitude), note)
 
 
-def size_mib(num_bytes: object, note: str = "") -> Entry:
-    """Bytes in MiB: two decimals from 1 MiB on as the papers print them, three significant digits below."""
-    if isinstance(num_bytes, int | float) and num_bytes >= MIB:
+def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> Entry:
+    """Bytes in MiB; nothing at all is a plain 0.
+
+    Without ``decimals``: two from 1 MiB on as the papers print them, three significant digits below.
+    """
+    if num_bytes == 0:
+        return Entry("0", 0.0, note)
+    if decimals is not None or not isinstance(num_bytes, int | float):
+        return number(num_bytes, decimals or 0, note, 1 / MIB)
+    if num_bytes >= MIB:
         return number(num_bytes, 1 if num_bytes >= 100 * MIB else 2, note, 1 / MIB)
     return significant(num_bytes, 3, note, 1 / MIB)
 
@@ -131,14 +138,13 @@ def marked(headings: Sequence[Heading], rows: Sequence[tuple[Entry, ...]]) -> tu
     """Rows with the best and second-best value of every column that has a direction and three values or more."""
     grid = [list(row) for row in rows]
     for index, heading in enumerate(headings):
-        values = sorted({row[index].value for row in grid if row[index].value is not None}, key=float)  # type: ignore[arg-type]
-        if not heading.better or sum(row[index].value is not None for row in grid) < 3 or len(values) < 2:
+        present = [entry.value for entry in (row[index] for row in grid) if entry.value is not None]
+        values = sorted(set(present), reverse=heading.better == "higher")
+        if not heading.better or len(present) < 3 or len(values) < 2:
             continue
-        if heading.better == "higher":
-            values.reverse()
         for row in grid:
             entry = row[index]
-            mark = {values[0]: "best", values[1]: "second"}.get(entry.value, "")
+            mark = "best" if entry.value == values[0] else "second" if entry.value == values[1] else ""
             row[index] = Entry(entry.text, entry.value, entry.note, mark)
     return tuple(tuple(row) for row in grid)
 
@@ -161,7 +167,12 @@ def to_csv(sheet: Sheet) -> str:
 def to_markdown(sheet: Sheet) -> str:
     """GitHub Markdown; best in bold, second best in italics."""
     names = [f"{h.group} {h.name}".strip() + _ARROWS[h.better] for h in sheet.headings]
-    lines = [f"**{sheet.caption}**", "", _md_row(names), _md_row(["---:" if h.numeric else "---" for h in sheet.headings])]
+    lines = [
+        f"**{sheet.caption}**",
+        "",
+        _md_row(names),
+        _md_row(["---:" if h.numeric else "---" for h in sheet.headings]),
+    ]
     for row in sheet.rows:
         cells = []
         for entry in row:
@@ -201,7 +212,8 @@ def to_latex(sheet: Sheet) -> str:
 
 def to_html(sheet: Sheet) -> str:
     """A ``table`` element; cells carry ``data-value`` so that the page can sort by number."""
-    parts = [f'<table class="sheet" id="table-{html.escape(sheet.id)}"><caption>{html.escape(sheet.caption)}</caption><thead>']
+    parts = [f'<table class="sheet" id="table-{html.escape(sheet.id)}">']
+    parts.append(f"<caption>{html.escape(sheet.caption)}</caption><thead>")
     if any(heading.group for heading in sheet.headings):
         parts.append("<tr>")
         for group, span in _groups(sheet.headings):

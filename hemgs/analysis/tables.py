@@ -39,6 +39,8 @@ QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
     "lpips_vgg": ("LPIPS-VGG", 3, "lower"),
     "lpips_squeeze": ("LPIPS-SqueezeNet", 3, "lower"),
 }
+#: Below this, the storage table takes one more decimal.
+SMALL_FILE_MIB = 0.3
 SECTION_HEADINGS: Mapping[str, str] = {
     "bytes_locations": "Locations",
     "bytes_features": "Features",
@@ -87,7 +89,7 @@ def end_rates(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
     rates: dict[str, set[str]] = {}
     for row in rows:
         rates.setdefault(str(row["method"]), set()).add(str(row["rate"]))
-    ends = {}
+    ends: dict[str, tuple[str, ...]] = {}
     for method, found in rates.items():
         ordered = sorted(found, key=lmbda_of, reverse=True)
         ends[method] = (ordered[0],) if len(ordered) == 1 else (ordered[0], ordered[-1])
@@ -109,7 +111,8 @@ def quality(summary: Summary, style: Style) -> Sheet:
     columns = [name for name in QUALITY_HEADINGS if _measured(summary, name)]
     headings = [Heading("Method", numeric=False), Heading("Iterations", numeric=True)]
     for dataset in style.datasets:
-        headings += [Heading(title, dataset.label, better) for title, _, better in map(QUALITY_HEADINGS.get, columns)]  # type: ignore[misc]
+        for title, _, better in (QUALITY_HEADINGS[name] for name in columns):
+            headings.append(Heading(title, dataset.label, better))
         headings.append(Heading("Size [MiB]", dataset.label, "lower"))
     rows = []
     for method, rate, ends in _lines(summary.datasets, style):
@@ -146,6 +149,8 @@ def bdrate(summary: Summary, style: Style) -> Sheet:
         cells = [text(style.label_of(method)), _iterations(per_dataset, "iterations_method")]
         for row in per_dataset:
             hole = "not planned" if row is None else str(row["hole"])
+            for name in (ANCHOR, method):
+                hole = hole.replace(f"{name}: ", f"{style.label_of(name)}: ")
             cells.append(number(None if row is None else row["percent"], 2, hole))
             if row is None or row["percent"] is None:
                 cells += [Entry(None), Entry(None)]
@@ -174,6 +179,9 @@ def storage(summary: Summary, style: Style) -> Sheet:
     headings += [Heading(SECTION_HEADINGS[name]) for name in used]
     headings += [Heading("Total"), Heading("Coder overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
     found = _by_key(summary.storage)
+    totals = [float(row["bytes_total"]) for row in summary.storage if row["bytes_total"] is not None]
+    # Three decimals as the paper prints them; one more where whole files are small.
+    decimals = 4 if totals and min(totals) < SMALL_FILE_MIB * MIB else 3
     rows = []
     for dataset in style.datasets:
         for method, rate, ends in _lines(summary.storage, style):
@@ -187,8 +195,8 @@ def storage(summary: Summary, style: Style) -> Sheet:
                 (
                     text(dataset.label),
                     text(row_label(style, method, rate, ends)),
-                    *(size_mib(row[name], hole) for name in used),
-                    size_mib(row["bytes_total"], hole),
+                    *(size_mib(row[name], hole, decimals) for name in used),
+                    size_mib(row["bytes_total"], hole, decimals),
                     number(overhead, 2, hole or ("" if estimated else "no entropy-coded sections")),
                     number(row["psnr"], 2, hole),
                     number(row["ssim"], 3, hole),
@@ -265,7 +273,6 @@ def parity(summary: Summary, style: Style) -> Sheet:
     )
     rows = []
     for row in summary.parity:
-        unit = f" [{row['unit']}]" if row["unit"] else ""
         dataset = _dataset(style, str(row["dataset"]))
         scene = str(row["scene"])
         rows.append(
@@ -274,7 +281,7 @@ def parity(summary: Summary, style: Style) -> Sheet:
                 text("mean" if scene == "mean" else dataset.label_of(scene)),
                 text(style.label_of(str(row["method"]))),
                 text(str(row["rate"])),
-                text(f"{row['metric']}{unit}"),
+                text(_metric_label(str(row["metric"]), str(row["unit"]))),
                 significant(row["published"], 4),
                 significant(row["ours"], 4, str(row["reason"]) if row["ours"] is None else ""),
                 significant(row["difference"], 2),
@@ -308,8 +315,16 @@ def _dataset(style: Style, dataset: str) -> DatasetNames:
     return next((known for known in style.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
 
 
+def _metric_label(metric: str, unit: str) -> str:
+    """``psnr`` → ``PSNR [dB]``, ``size_mib`` → ``Size [MiB]``."""
+    if metric in QUALITY_HEADINGS:
+        return QUALITY_HEADINGS[metric][0]
+    words = metric.removesuffix("_mib").removesuffix("_h").removesuffix("_percent").replace("_", " ").capitalize()
+    return f"{words} [{unit}]" if unit else words
+
+
 def _iterations(rows: Iterable[Row | None], name: str = "iterations") -> Entry:
-    found = list(dict.fromkeys(int(row[name]) for row in rows if row is not None and row[name] is not None))
+    found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
     if len(found) == 1:
         return number(found[0], 0)
     return text(" / ".join(f"{value:,}" for value in found)) if found else Entry(None)

@@ -6,11 +6,12 @@ first view of the showcase, and the two squares in which the decoded views diffe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ MAX_PICTURES = 5
 #: Side of a crop as a fraction of the picture's shorter side, and the colours of the two boxes.
 CROP_FRACTION = 0.22
 BOX_COLORS = ("#FFD400", "#00E5FF")
+
+#: Whole pictures are scaled down to this many pixels per printed inch; layout of the figure in inches.
+PRINT_DPI = 600
+_EDGE_IN, _GAP_IN, _CAPTION_IN = 0.02, 0.05, 0.34
 
 
 @dataclass(frozen=True)
@@ -70,20 +75,25 @@ def pictures_of(shown: Showcase, points: Sequence[Row], style: Style) -> dict[st
     """
     found: dict[str, list[Picture]] = {}
     for method in sorted(shown.folders, key=style.order_of):
+        own: dict[tuple[str, str], Picture] = {}
         for folder in shown.folders[method]:
-            sizes = _sizes(points, method, shown)
-            views = _views(folder)
-            rates = [rate for rate in _subfolders(folder) if rate.name != TARGET_FOLDER]
-            for rate in sorted(rates, key=lambda path: lmbda_of(path.name), reverse=True):
-                for path in sorted(rate.glob("*.png")):
-                    if not (folder / TARGET_FOLDER / path.name).is_file():
-                        continue
-                    row = views.get((rate.name, path.stem), {})
-                    picture = Picture(
-                        method, rate.name, path.stem, path, row.get("psnr"), row.get("ssim"), sizes.get(rate.name)
-                    )
-                    found.setdefault(path.stem, []).append(picture)
+            for picture in _of_folder(folder, method, _sizes(points, method, shown)):
+                own.setdefault((picture.view, picture.rate), picture)  # the first seed stands for all
+        for picture in sorted(own.values(), key=lambda picture: (picture.view, -lmbda_of(picture.rate))):
+            found.setdefault(picture.view, []).append(picture)
     return found
+
+
+def _of_folder(folder: Path, method: str, sizes: Mapping[str, Value]) -> list[Picture]:
+    views = _views(folder)
+    pictures = []
+    for rate in _subfolders(folder):
+        for path in sorted(rate.glob("*.png")):
+            if rate.name != TARGET_FOLDER and (folder / TARGET_FOLDER / path.name).is_file():
+                row = views.get((rate.name, path.stem), {})
+                size = sizes.get(rate.name)
+                pictures.append(Picture(method, rate.name, path.stem, path, row.get("psnr"), row.get("ssim"), size))
+    return pictures
 
 
 def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple[Figure, list[Row]]:
@@ -170,42 +180,43 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 def _draw(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], boxes: Sequence[Box]) -> Figure:
     """Pictures in one row, their crops below, captions under the crops; everything laid out in inches."""
-    gap_in, caption_in = 0.05, 0.34
-    column_in = (PAGE_WIDTH_IN - gap_in * (len(images) - 1)) / len(images)
+    column_in = (PAGE_WIDTH_IN - 2 * _EDGE_IN - _GAP_IN * (len(images) - 1)) / len(images)
     picture_in = column_in * images[0].shape[0] / images[0].shape[1]
-    crop_in = (column_in - gap_in) / 2 if boxes else 0.0
-    height_in = picture_in + gap_in + crop_in + caption_in
+    crop_in = (column_in - _GAP_IN) / 2 if boxes else 0.0
+    height_in = _EDGE_IN + picture_in + _GAP_IN + crop_in + _CAPTION_IN
     figure = new_figure(PAGE_WIDTH_IN, height_in)
 
-    def show(pixels: NDArray[np.uint8], left_in: float, top_in: float, width_in: float, tall_in: float) -> None:
-        frame = (
-            left_in / PAGE_WIDTH_IN,
-            1 - (top_in + tall_in) / height_in,
-            width_in / PAGE_WIDTH_IN,
-            tall_in / height_in,
-        )
-        axes = figure.add_axes(frame)
-        axes.imshow(pixels, interpolation="none", aspect="auto")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_frame_on(False)
-        if pixels.shape[0] == images[0].shape[0]:
-            for box, color in zip(boxes, BOX_COLORS, strict=False):
-                corner = (box.left - 0.5, box.top - 0.5)
-                axes.add_patch(Rectangle(corner, box.side, box.side, fill=False, edgecolor=color, linewidth=0.9))
-        else:
-            axes.set_frame_on(True)
+    def show(pixels: NDArray[np.uint8], left_in: float, top_in: float, width_in: float, tall_in: float) -> Axes:
+        bottom = 1 - (top_in + tall_in) / height_in
+        axes = figure.add_axes((left_in / PAGE_WIDTH_IN, bottom, width_in / PAGE_WIDTH_IN, tall_in / height_in))
+        axes.imshow(pixels, aspect="auto")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
 
     for index, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
-        left_in = index * (column_in + gap_in)
-        show(pixels, left_in, 0.0, column_in, picture_in)
-        for number, box in enumerate(boxes):
-            show(box.cut(pixels), left_in + number * (crop_in + gap_in), picture_in + gap_in, crop_in, crop_in)
-            for spine in figure.axes[-1].spines.values():
-                spine.set(visible=True, edgecolor=BOX_COLORS[number], linewidth=1.2)
+        left_in = _EDGE_IN + index * (column_in + _GAP_IN)
+        small = _for_print(pixels, column_in)
+        axes = show(small, left_in, _EDGE_IN, column_in, picture_in)
+        scale = small.shape[1] / pixels.shape[1]
+        for number, (box, color) in enumerate(zip(boxes, BOX_COLORS, strict=False)):
+            corner, side = (box.left * scale - 0.5, box.top * scale - 0.5), box.side * scale
+            axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=color, linewidth=0.9))
+            crop_left_in = left_in + number * (crop_in + _GAP_IN)
+            crop = show(box.cut(pixels), crop_left_in, _EDGE_IN + picture_in + _GAP_IN, crop_in, crop_in)
+            crop.spines[:].set(visible=True, edgecolor=color, linewidth=1.2)
         center = (left_in + column_in / 2) / PAGE_WIDTH_IN
-        figure.text(center, (caption_in - 0.05) / height_in, caption, ha="center", va="top", fontsize=FONT_PT - 1.5)
+        figure.text(center, (_CAPTION_IN - 0.05) / height_in, caption, ha="center", va="top", fontsize=FONT_PT - 1.5)
     return figure
+
+
+def _for_print(pixels: NDArray[np.uint8], width_in: float) -> NDArray[np.uint8]:
+    """The picture with no more pixels than a print at :data:`PRINT_DPI` shows; crops are cut from the original."""
+    limit = round(width_in * PRINT_DPI)
+    if pixels.shape[1] <= limit:
+        return pixels
+    size = (limit, max(1, round(pixels.shape[0] * limit / pixels.shape[1])))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _title(picture: Picture, pictures: Sequence[Picture], style: Style) -> str:
@@ -232,8 +243,8 @@ def _views(folder: Path) -> dict[tuple[str, str], Row]:
 
 
 def _sizes(points: Sequence[Row], method: str, shown: Showcase) -> dict[str, Value]:
-    return {
-        str(row["rate"]): row["bytes_total"]
-        for row in points
-        if (series_of(row), row["dataset"], row["scene"]) == (method, shown.dataset, shown.scene)
-    }
+    sizes: dict[str, Value] = {}
+    for row in points:
+        if (series_of(row), row["dataset"], row["scene"]) == (method, shown.dataset, shown.scene):
+            sizes.setdefault(str(row["rate"]), row["bytes_total"])
+    return sizes

@@ -361,6 +361,6 @@ package = os.path.dirname(hemgs.__file__)
 roots += [os.path.join(package, "coding"), os.path.join(package, "assets")]
 for path in sorted(os.path.realpath(path) for path in opened):
     inside = any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in map(os.path.realpath, roots))
-    if path != os.path.realpath(bitstream) and not inside and not is_code(path):
+    if os.path.exists(path) and path != os.path.realpath(bitstream) and not inside and not is_code(path):
         print(path)
 """

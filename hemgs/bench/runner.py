@@ -6,9 +6,10 @@ its work, nor what is printed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -176,14 +177,20 @@ def run_encode(
     _folder(out)
     (out / ENCODE_FILE).unlink(missing_ok=True)
     encoded: dict[str, EncodedRate] = {}
-    with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
+    with (
+        contextlib.ExitStack() as undo,
+        EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events,
+    ):
+        # Stopped on the way, no part of a sweep is left that could be taken for the whole.
+        undo.callback(_remove_others, out / BITSTREAM_FOLDER, ())
         for number, rate in enumerate(chosen, start=1):
             path = bitstream_path(out, rate.id)
             encoded[rate.id] = encode_one(method, model, rate, path, device)
             if number == 1 and encoded[rate.id].encode_s < WARM_UP_LIMIT_S:
                 encoded[rate.id] = _repeated(method, model, rate, path, device, encoded[rate.id])
             events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
-    _remove_others(out / BITSTREAM_FOLDER, set(encoded))
+        undo.pop_all()
+    _remove_others(out / BITSTREAM_FOLDER, encoded)
     result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
     write_record(out / ENCODE_FILE, result)
     return result
@@ -265,8 +272,8 @@ def _repeated(
     return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
 
 
-def _remove_others(folder: Path, rate_ids: set[str]) -> None:
-    """Removes bitstreams of rates that are no longer asked for: the folder must hold what its record lists."""
+def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
+    """Removes bitstreams of all other rates: the folder must hold what its record lists."""
     for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
         if path.stem not in rate_ids:
             path.unlink()

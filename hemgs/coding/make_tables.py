@@ -7,6 +7,7 @@ hash stands in ``tables.TABLES_SHA256``.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def gaussian_masses(scale: float, mean: float, half_width: int) -> NDArray[np.fl
     # The difference of complementary error functions on the edge's own side keeps the tails exact.
     masses = [
         0.5 * (math.erfc(low) - math.erfc(high) if low > 0 else math.erfc(-high) - math.erfc(-low))
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in itertools.pairwise(edges)
     ]
     outside = 0.5 * (math.erfc(-edges[0]) + math.erfc(edges[-1]))
     return np.array([*masses, outside])

@@ -6,6 +6,8 @@ One safetensors file each; never pickle.
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,16 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
     """Writes a bundle atomically; equal bundles give equal files."""
     tensors = {name: bundle.tensors[name].detach().cpu().contiguous() for name in sorted(bundle.tensors)}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {_META_KEY: json.dumps(bundle.meta, sort_keys=True)})
+        try:
+            safetensors.torch.save_file(tensors, temporary, {_META_KEY: json.dumps(bundle.meta, sort_keys=True)})
+        except safetensors.SafetensorError as fault:
+            raise _as_os_error(fault, path) from fault
+
+
+def _as_os_error(fault: Exception, path: Path) -> Exception:
+    """What a failed write would have been in Python: the library only gives the system's number, in its text."""
+    number = re.search(r"\(os error (\d+)\)", str(fault))
+    return OSError(int(number.group(1)), os.strerror(int(number.group(1))), str(path)) if number else fault
 
 
 def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:

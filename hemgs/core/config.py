@@ -39,7 +39,7 @@ __all__ = [
 #: Key of ``method_params`` that applies to every method.
 ALL_METHODS = "all_methods"
 #: Tables that can be published; also the order they are shown in.
-TABLES = ("quality", "bdrate", "storage", "complexity")
+TABLES = ("quality", "bdrate", "storage", "complexity", "parity")
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,8 @@ def _check_value(value: Value, column: Column, where: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, kinds[column.dtype]):
         raise RecordError(f"{where}: {column.name} is {value!r}, expected {column.dtype}", "convert it before writing")
+    if value == NOT_AVAILABLE:
+        raise RecordError(f"{where}: {column.name} is the text {value!r}", "use None, or other words")
     if isinstance(value, float) and math.isnan(value):
         raise RecordError(f"{where}: {column.name} is NaN", "use None and give the reason")
     if isinstance(value, (int, float)) and value < 0 and column.name.startswith(("bytes_", "num_")):

@@ -24,6 +24,8 @@ from hemgs.entropy.rate_predictor import rate_input
 _ESTIMATE_MOMENTUM = 0.05
 #: Bits of a stored location: 16 per axis.
 _LOCATION_BITS = 48
+#: No anchor has been priced yet; finite, because checkpoints must be.
+_UNKNOWN = -1.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class HemgsAttributes(AttributeModel):
         self.base_steps = base_steps
         self.settings = settings
         self._calibrated = False
-        self._bits_per_anchor = float("nan")
+        self._bits_per_anchor = _UNKNOWN
 
     def start(self, anchors: AnchorModel, extent: float) -> None:
         self.entropy.to(anchors.coords.device)
@@ -201,13 +203,13 @@ class HemgsAttributes(AttributeModel):
         self._calibrated = True
 
     def _estimate(self, bits_per_anchor: float) -> None:
-        if self._bits_per_anchor != self._bits_per_anchor:
+        if self._bits_per_anchor < 0:
             self._bits_per_anchor = bits_per_anchor
         self._bits_per_anchor += _ESTIMATE_MOMENTUM * (bits_per_anchor - self._bits_per_anchor)
 
     @torch.no_grad()
     def estimated_bytes(self, anchors: AnchorModel) -> int | None:
-        if self._bits_per_anchor != self._bits_per_anchor:
+        if self._bits_per_anchor < 0:
             return None
         num = int(keep_mask(anchors.mask_logits).any(dim=1).sum())
         fixed = sum(parameter.numel() for network in self.entropy.networks() for parameter in network.parameters())

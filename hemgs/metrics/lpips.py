@@ -45,7 +45,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # torch raises whatever its unpickler met; nothing but the cause is lost here
+    except Exception as fault:  # the readers raise whatever they met in a broken file; it is kept as the cause
         raise AssetError(f"{path} is not a readable state dict: {fault}", "fetch the file again") from fault
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise AssetError(f"{path} is not a state dict of tensors", "fetch the file again")

@@ -1,7 +1,7 @@
-"""The one renderer of all methods: Gaussians in, pixels and gradients out; the tensors' device chooses the back end.
+"""The one renderer of all methods: Gaussians in, pixels and gradients out; the tensors' device chooses the backend.
 
-Owns projection, spherical harmonics and alpha blending, with the argument list and ``meta`` of gsplat 1.5.3. Does not own
-what Gaussians mean to a method, losses or image files.
+Owns projection, spherical harmonics and alpha blending, with the argument list and ``meta`` of gsplat 1.5.3. Does not
+own what Gaussians mean to a method, losses or image files.
 """
 
 from hemgs.render.rasterization import rasterization

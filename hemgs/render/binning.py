@@ -54,7 +54,7 @@ class TileLists:
         offsets: ``[num_tiles + 1] int64``; tile ``t`` (row-major) owns ``entries[offsets[t]:offsets[t + 1]]``.
         entries: ``[M] int32`` intersection numbers, per tile in depth order.
         owners: ``[M] int32`` their Gaussians, in the order of ``entries``.
-        rows: ``[M, 2] int16`` first and last-plus-one pixel row, within the tile, that the Gaussian can reach; likewise.
+        rows: ``[M, 2] int16`` first and last-plus-one pixel row of the tile that the Gaussian can reach; likewise.
         starts: ``[N + 1] int64``; Gaussian ``i`` has the intersections number ``starts[i]`` to ``starts[i + 1]``.
         tile_size, tile_width, tile_height: pixels, and tiles across and down.
     """
@@ -119,7 +119,8 @@ def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.in
     chosen = depths[which]
     if chosen.dtype != np.float32:
         return which[np.argsort(chosen, kind="stable")]
-    return _radix_sort(chosen.view(np.uint32), which, DIGIT_BITS, NUM_DIGITS)
+    ordered: NDArray[np.int64] = _radix_sort(chosen.view(np.uint32), which, DIGIT_BITS, NUM_DIGITS)
+    return ordered
 
 
 @njit(**_OPTIONS)
@@ -137,9 +138,9 @@ def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untype
         for b in range(buckets):
             places[b + 1] += places[b]
         for i in range(len(keys)):
-            b = np.int64((keys_in[i] >> shift) & mask)
-            place = places[b]
-            places[b] = place + 1
+            bucket = np.int64((keys_in[i] >> shift) & mask)
+            place = places[bucket]
+            places[bucket] = place + 1
             keys_out[place] = keys_in[i]
             values_out[place] = values_in[i]
         keys_in, keys_out = keys_out, keys_in
@@ -223,7 +224,7 @@ def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid,
 
 @njit(parallel=True, **_OPTIONS)
 def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tiles, rows):  # type: ignore[no-untyped-def]
-    """Puts the number of tiles of Gaussian ``i`` into ``starts[i + 1]``, or with ``write`` lists them from ``starts[i]``."""
+    """Puts the number of tiles of ``i`` into ``starts[i + 1]``, or with ``write`` lists them from ``starts[i]`` on."""
     for i in prange(means2d.shape[0]):
         if not drawn[i]:
             continue

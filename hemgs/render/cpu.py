@@ -31,6 +31,8 @@ from hemgs.render.raster_kernels import (
     raster_forward,
     sum_per_gaussian,
 )
+from hemgs.render.sh_kernels import sh_backward, sh_forward
+from hemgs.render.spherical_harmonics import COLOR_OFFSET, NORMALISATION
 
 #: Gaussians that a thread takes at once. Fixed, because a camera's gradient is summed block by block.
 BLOCK_SIZE = 1024
@@ -104,16 +106,35 @@ def project(
     settings: ProjectionSettings,
 ) -> Projected:
     """Projects N Gaussians into C cameras; differentiable in all but ``opacities`` and ``Ks``."""
-    return Projected(*_Project.apply(means, quats, scales, opacities, viewmats, Ks, settings))
+    return Projected(*_Project.apply(means, quats, scales, opacities, viewmats, Ks, settings))  # type: ignore[no-untyped-call]
 
 
 def visible_radii(
-    means: Tensor, quats: Tensor, scales: Tensor, viewmats: Tensor, Ks: Tensor, width: int, height: int, near_plane: float
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    near_plane: float,
 ) -> Tensor:
     """Radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
     settings = ProjectionSettings(width, height, limits.BLUR_EPS, near_plane, limits.FAR_PLANE, 0.0, False)
     with torch.no_grad():
         return project(means, quats, scales, means.new_ones(len(means)), viewmats, Ks, settings).radii
+
+
+def sh_colors(degree: int, means: Tensor, coefficients: Tensor, centers: Tensor, radii: Tensor) -> Tensor:
+    """``spherical_harmonics.sh_colors`` of the visible Gaussians, ``[C, N, 3]``, zero for the others; differentiable.
+
+    Args:
+        coefficients: ``[N, K, 3]`` or ``[C, N, K, 3]``.
+        centers: ``[C, 3]`` of the cameras.
+        radii: ``[C, N, 2] int32``, positive where visible.
+    """
+    colors: Tensor = _ShColors.apply(means, coefficients, centers, radii, degree)  # type: ignore[no-untyped-call]
+    return colors
 
 
 def rasterize(
@@ -136,7 +157,7 @@ def rasterize(
         absgrad: whether backward also sets ``projected.means2d.absgrad``.
     """
     lists: list[TileLists] = []
-    image, alpha = _Rasterize.apply(
+    image, alpha = _Rasterize.apply(  # type: ignore[no-untyped-call]
         projected.means2d,
         projected.conics,
         opacities,
@@ -162,7 +183,7 @@ class _Project(torch.autograd.Function):
     """See ``project``."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         means: Tensor,
         quats: Tensor,
@@ -183,7 +204,11 @@ class _Project(torch.autograd.Function):
             for c in range(cameras):
                 constants = settings.constants(_array(Ks[c].double()))
                 project_forward(
-                    *inputs, _array(viewmats[c].double()), constants, BLOCK_SIZE, *(tensor[c].numpy() for tensor in outputs)
+                    *inputs,
+                    _array(viewmats[c].double()),
+                    constants,
+                    BLOCK_SIZE,
+                    *(tensor[c].numpy() for tensor in outputs),
                 )
         ctx.save_for_backward(means, quats, scales, viewmats, Ks, radii)
         ctx.settings = settings
@@ -192,7 +217,7 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         means, quats, scales, viewmats, Ks, radii = ctx.saved_tensors
         inputs = [_array(tensor) for tensor in (means, quats, scales)]
         sums = [np.zeros(array.shape, array.dtype) for array in inputs]
@@ -215,11 +240,54 @@ class _Project(torch.autograd.Function):
         return (*(torch.from_numpy(total) for total in sums), None, grad_viewmats, None, None)
 
 
+class _ShColors(torch.autograd.Function):
+    """See ``sh_colors``."""
+
+    @staticmethod
+    def forward(ctx: Any, means: Tensor, coefficients: Tensor, centers: Tensor, radii: Tensor, degree: int) -> Tensor:
+        colors = means.new_zeros(len(centers), len(means), 3)
+        constants = np.array(NORMALISATION)
+        inputs = _array(means), _per_camera(coefficients, len(centers)), _array(centers.double()), radii.numpy()
+        with _KERNELS:
+            for c in range(len(centers)):
+                own = inputs[0], inputs[1][c], inputs[2][c], inputs[3][c]
+                sh_forward(*own, degree, constants, COLOR_OFFSET, BLOCK_SIZE, colors[c].numpy())
+        ctx.save_for_backward(means, coefficients, centers, radii, colors)
+        ctx.degree = degree
+        return colors
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        means, coefficients, centers, radii, colors = ctx.saved_tensors
+        grad_means, grad_coefficients = torch.zeros_like(means), torch.zeros(coefficients.shape, dtype=means.dtype)
+        grad_centers = torch.zeros_like(centers)
+        constants = np.array(NORMALISATION)
+        inputs = _array(means), _per_camera(coefficients, len(centers)), _array(centers.double()), radii.numpy()
+        outputs = _per_camera(grad_coefficients, len(centers))
+        with _KERNELS:
+            for c in range(len(centers)):
+                own = inputs[0], inputs[1][c], inputs[2][c], inputs[3][c]
+                by_block = np.empty((-(-len(means) // BLOCK_SIZE), 3))
+                outer = _array(colors[c]), _array(grad[c])
+                sh_backward(
+                    *own, ctx.degree, constants, BLOCK_SIZE, *outer, grad_means.numpy(), outputs[c], by_block
+                )  # fmt: skip
+                grad_centers[c] = torch.from_numpy(by_block.sum(axis=0))
+        return grad_means, grad_coefficients, grad_centers, None, None
+
+
+def _per_camera(coefficients: Tensor, cameras: int) -> list[NDArray[Any]]:
+    """The coefficients of each camera; the same array for all where they are shared."""
+    array = _array(coefficients)
+    return list(array) if array.ndim == 4 else [array] * cameras
+
+
 class _Rasterize(torch.autograd.Function):
     """See ``rasterize``."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         means2d: Tensor,
         conics: Tensor,
@@ -255,7 +323,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> tuple[Tensor | None, ...]:
         means2d, image, transmittance = ctx.saved_tensors
         conics_shape, opacities_shape, colors_shape = ctx.shapes
         count, padded = ctx.bounds[-1], image.shape[-1]
@@ -315,6 +383,6 @@ def _parameters(lists: TileLists, width: int, height: int, like: NDArray[Any]) -
 
 
 def _schedule(lists: TileLists) -> tuple[NDArray[Any], ...]:
-    """The lists as the kernels take them, and the order of the tiles: the fullest first, dealt to the workers in turn."""
+    """The lists as the kernels take them, and the order of the tiles: the fullest first, dealt in turn."""
     order = np.argsort(-np.diff(lists.offsets), kind="stable")
     return lists.offsets, lists.owners, lists.rows, order

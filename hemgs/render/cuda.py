@@ -5,14 +5,77 @@ Owns the check that gsplat can be used on this machine. Adds nothing to what gsp
 
 from __future__ import annotations
 
-from types import ModuleType
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hemgs.core.errors import DeviceError
+from hemgs.render import limits
+
+#: The version whose arguments and ``meta`` the renderer follows.
+GSPLAT_VERSION = "1.5.3"
+
+_FIX = f"install the gpu extra (gsplat=={GSPLAT_VERSION}) with nvcc, ninja and a C++ compiler, or use --device cpu"
+
+
+@functools.cache
+def load_gsplat() -> Any:
+    """The gsplat package with its CUDA code compiled; the first call on a machine compiles it, for minutes.
+
+    Raises:
+        DeviceError: there is no CUDA device, or gsplat cannot be imported or compiled.
+    """
+    # Asked before gsplat is touched: without CUDA its own failure is a misleading one.
+    if not torch.cuda.is_available():
+        raise DeviceError("CUDA tensors cannot be rendered: torch sees no CUDA device", "use --device cpu")
+    try:
+        import gsplat
+        from gsplat.cuda._backend import _C
+    except (ImportError, OSError, RuntimeError) as fault:  # the build runs at import: ninja, nvcc, loader
+        raise DeviceError(f"gsplat cannot be used: {fault}", _FIX) from fault
+    if _C is None:
+        raise DeviceError("gsplat found no CUDA toolkit to compile its kernels with", _FIX)
+    return gsplat
 
 
 def rasterization(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    raise NotImplementedError
+    """``gsplat.rasterization`` with the same arguments, by name; see ``hemgs.render.rasterization``."""
+    gsplat = load_gsplat()
+    # Arguments that are None take gsplat's defaults, some of which are objects of its own.
+    given = {name: value for name, value in arguments.items() if value is not None}
+    image, alphas, meta = gsplat.rasterization(**given)
+    if meta["means2d"].requires_grad:
+        meta["means2d"].retain_grad()
+    return image, alphas, meta
+
+
+def visible_radii(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    near_plane: float,
+) -> Tensor:
+    """Radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
+    gsplat = load_gsplat()
+    with torch.no_grad():
+        radii: Tensor = gsplat.fully_fused_projection(
+            means,
+            None,
+            quats,
+            scales,
+            viewmats,
+            Ks,
+            width,
+            height,
+            eps2d=limits.BLUR_EPS,
+            near_plane=near_plane,
+            far_plane=limits.FAR_PLANE,
+            opacities=means.new_ones(len(means)),
+        )[0]
+    return radii

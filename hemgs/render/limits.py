@@ -1,6 +1,7 @@
 """The constants of the rasteriser, shared by the compiled kernels and the reference.
 
-All are conventions of gsplat 1.5.3, which follow the 3DGS rasteriser (arXiv 2308.04079) except where noted.
+Owns conventions, computes nothing. All are those of gsplat 1.5.3, which follow the 3DGS rasteriser (arXiv 2308.04079)
+except where noted.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ MIN_TRANSMITTANCE = 1e-4
 GUARD_BAND = 0.3
 
 #: The extent of a Gaussian is where its alpha falls to MIN_ALPHA, at most so many standard deviations
-#: (StopThePop, arXiv 2402.00525, appendix B.2); the cap acts only on opacities above 1.
+#: (StopThePop, arXiv 2402.00525, appendix B.2). The cap acts only on opacities above 1.
 MAX_EXTENT_SIGMA = 3.33
 
-#: Where the antialiasing factor (Mip-Splatting, arXiv 2311.16493) is smaller than this, its square root has no usable slope.
+#: Where the antialiasing factor (Mip-Splatting, arXiv 2311.16493) is smaller than this, its square root has no usable
+#: slope and passes no gradient.
 MIN_COMPENSATION = 1e-6
 
 #: Radii are capped here so that they fit 32-bit integers, pixels.
 MAX_RADIUS = 2**30
 
-#: Default of ``eps2d``, square pixels.
-BLUR_EPS = 0.3
+#: Expected depth is accumulated depth divided by alpha, held at least here.
+MIN_DEPTH_ALPHA = 1e-10
 
-#: Default far plane, world units.
+#: Defaults of the near and far plane (world units) and of the blur (square pixels). 3DGS has its near plane at 0.2.
+NEAR_PLANE = 0.01
 FAR_PLANE = 1e10
+BLUR_EPS = 0.3

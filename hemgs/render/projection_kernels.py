@@ -181,7 +181,8 @@ def _project_block(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, **_OPTIONS)
 def project_forward(  # type: ignore[no-untyped-def]
-    means, quats, scales, opacities, viewmat, constants, block_size, means2d, depths, conics, compensations, extents, radii
+    means, quats, scales, opacities, viewmat, constants, block_size,
+    means2d, depths, conics, compensations, extents, radii,
 ):  # fmt: skip
     """Fills the last six arrays for one camera; where a Gaussian is invisible they keep what they hold.
 

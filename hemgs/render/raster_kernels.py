@@ -9,7 +9,8 @@ become SIMD code. The backward pass replays the forward arithmetic front to back
 product of the output gradient with all that is still to come. Gradients are written per intersection and added
 per Gaussian in a fixed order, which makes them independent of the number of threads.
 
-Everything that decides a result is an argument: the on-disk cache of compiled code looks at this file's time stamp only.
+Everything that decides a result is an argument or stands in this file: the on-disk cache of compiled code looks at
+this file's time stamp only.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, drawn):  # type: ignore[no-untyped-def]
     """Puts what blending reads of a Gaussian side by side, and decides which Gaussians are drawn.
 
-    ``records [N, 7 + D]``: 2D mean, conic, opacity, exponent at which alpha falls to ``min_alpha``, colour. ``drawn [N]``:
-    visible (``radii [N, 2]`` positive), not too faint, and finite throughout; other records stay as they are.
+    ``records [N, 7 + D]``: 2D mean, conic, opacity, exponent at which alpha falls to ``min_alpha``, colour. ``drawn
+    [N]``: visible (``radii [N, 2]`` positive), not too faint, and finite throughout; other records stay as they are.
     """
     for i in prange(records.shape[0]):
         drawn[i] = False
@@ -349,8 +350,8 @@ def raster_backward(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Fills ``grads [M, 8 + D]``, zeros on entry, one row per intersection.
 
-    Columns: gradient of the 2D mean (x, y), the same as sums of absolute values per pixel, conic (3), opacity, colour (D).
-    ``image`` and ``transmittance`` are the forward's outputs, the first with its background; ``grad_image`` and
+    Columns: gradient of the 2D mean (x, y), the same as sums of absolute values per pixel, conic (3), opacity, colour
+    (D). ``image`` and ``transmittance`` are the forward's outputs, the first with its background; ``grad_image`` and
     ``grad_alpha`` their gradients.
     """
     channels = image.shape[2]
@@ -371,7 +372,7 @@ def raster_backward(  # type: ignore[no-untyped-def]
 def sum_per_gaussian(starts, grads, block_size, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
     """Adds the rows of ``grads`` (see ``raster_backward``) of each Gaussian in their order, in float64.
 
-    ``starts [N + 1]``: the rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1]``. The last five arrays are outputs.
+    ``starts [N + 1]``: the rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1]``. The last five are outputs.
     ``block_size``: Gaussians that a thread takes at once.
     """
     total = len(starts) - 1

@@ -6,21 +6,15 @@ into projections and blending. The tensors' device chooses the backend: gsplat f
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hemgs.render import cpu, cuda
-from hemgs.render.binning import TileLists
-from hemgs.render.spherical_harmonics import MAX_DEGREE, sh_colors
-
-RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
-RASTERIZE_MODES = ("classic", "antialiased")
-
-#: Expected depths are divided by alpha, held at least here (gsplat).
-_MIN_DEPTH_ALPHA = 1e-10
+from hemgs.core.errors import DeviceError
+from hemgs.render import cpu, cuda, limits
+from hemgs.render.checks import RasterizationInputs, check_inputs, refuse_unavailable
+from hemgs.render.meta import tile_meta
 
 
 def rasterization(
@@ -33,10 +27,10 @@ def rasterization(
     Ks: Tensor,
     width: int,
     height: int,
-    near_plane: float = 0.01,
-    far_plane: float = 1e10,
+    near_plane: float = limits.NEAR_PLANE,
+    far_plane: float = limits.FAR_PLANE,
     radius_clip: float = 0.0,
-    eps2d: float = 0.3,
+    eps2d: float = limits.BLUR_EPS,
     sh_degree: int | None = None,
     packed: bool = True,
     tile_size: int = 16,
@@ -62,8 +56,8 @@ def rasterization(
     """Renders N Gaussians into C pinhole cameras.
 
     Args:
-        means: ``[N, 3]`` float32 or float64 (CUDA: float32), world units; the other tensors have the same type.
-        quats: ``[N, 4]`` (w, x, y, z), any length.
+        means: ``[N, 3]`` float32 (on the CPU also float64), world units; the other tensors have the same type.
+        quats: ``[N, 4]`` (w, x, y, z), any length but zero.
         scales: ``[N, 3]`` standard deviations along the axes, world units.
         opacities: ``[N]`` in [0, 1].
         colors: ``[N, D]`` or ``[C, N, D]``; with ``sh_degree`` ``[N, K, 3]`` or ``[C, N, K, 3]`` coefficients.
@@ -77,117 +71,104 @@ def rasterization(
         packed: give ``meta`` only the visible pairs of camera and Gaussian, instead of ``[C, N]``.
         tile_size: side of the tiles, pixels.
         backgrounds: ``[C, D]``; None is black. Differentiable.
-        render_mode: colours, accumulated depth (D) or expected depth (ED), or both.
+        render_mode: ``RGB``, accumulated depth ``D``, expected depth ``ED``, ``RGB+D`` or ``RGB+ED``.
         absgrad: backward also sets ``meta["means2d"].absgrad``, the sum of absolute values over pixels.
-        rasterize_mode: ``antialiased`` scales opacities by what the blur ``eps2d`` adds (arXiv 2311.16493).
+        rasterize_mode: ``classic``, or ``antialiased``, which scales opacities down by what the blur adds
+            (Mip-Splatting, arXiv 2311.16493).
         channel_chunk: channels per pass on CUDA; without meaning on the CPU.
 
     The remaining arguments exist for compatibility; on the CPU all but their defaults raise.
 
     Returns:
-        Colours ``[C, H, W, X]``, alphas ``[C, H, W, 1]`` and ``meta``: ``means2d`` (keeps its gradient, per pixel),
-        ``radii`` (int32, positive on both axes where visible), ``depths``, ``conics``, ``opacities``, ``camera_ids``,
-        ``gaussian_ids``, the tile lists, and sizes. On the CPU the tile lists are tighter than gsplat's: an
-        intersection is listed only where the Gaussian's ellipse reaches the tile.
-        A Gaussian with any value that is not finite is invisible on the CPU.
+        Colours ``[C, H, W, X]``, alphas ``[C, H, W, 1]`` and ``meta``. X is D, 1 for depth alone, D + 1 for both.
+        ``meta["means2d"]`` keeps its gradient (per pixel); ``meta["radii"]`` (int32) is positive on both axes where
+        visible. On the CPU, tile lists are tighter than gsplat's (an intersection is listed only where the Gaussian's
+        ellipse reaches the tile), and a Gaussian with a value that is not finite is not drawn.
 
     Raises:
-        ValueError: shapes that do not fit together, or an unknown mode.
+        ValueError: shapes or types that do not fit together, or an unknown mode.
         NotImplementedError: a feature the CPU backend lacks.
-        DeviceError: CUDA tensors where gsplat cannot be used.
+        DeviceError: CUDA tensors where gsplat cannot be used, or another device.
     """
+    arguments = dict(locals())
     if means.is_cuda:
-        arguments = dict(locals())
         return cuda.rasterization(arguments)
-    lacking = {
-        "sparse_grad": sparse_grad,
-        "distributed": distributed,
-        "segmented": segmented,
-        "with_ut": with_ut,
-        "with_eval3d": with_eval3d,
-        f"camera_model={camera_model!r}": camera_model != "pinhole",
-        "covars": covars is not None,
-        "radial_coeffs": radial_coeffs is not None,
-        "tangential_coeffs": tangential_coeffs is not None,
-        "thin_prism_coeffs": thin_prism_coeffs is not None,
-        "ftheta_coeffs": ftheta_coeffs is not None,
-        "rolling_shutter": rolling_shutter is not None or viewmats_rs is not None,
-    }
-    for name, asked in lacking.items():
-        if asked:
-            raise NotImplementedError(f"{name} is not available on the CPU; it needs CUDA tensors")
-    _check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, width, height, sh_degree, backgrounds)
-    _check_modes(render_mode, rasterize_mode, tile_size)
-    antialiased = rasterize_mode == "antialiased"
-    settings = cpu.ProjectionSettings(width, height, eps2d, near_plane, far_plane, radius_clip, antialiased)
-    projected = cpu.project(means, quats, scales, opacities, viewmats, Ks, settings)
-    cameras, count = projected.depths.shape
-    drawn_opacities = opacities.expand(cameras, count)
-    if antialiased:
-        drawn_opacities = drawn_opacities * projected.compensations
-    values = _colors(means, colors, viewmats, projected.radii, sh_degree)
-    values, backgrounds = _add_depths(values, backgrounds, projected.depths, render_mode)
-    meta: dict[str, Any] = {"batch_ids": None, "camera_ids": None, "gaussian_ids": None}
-    meta |= {"radii": projected.radii, "means2d": projected.means2d, "depths": projected.depths}
-    meta |= {"conics": projected.conics, "opacities": drawn_opacities}
-    if packed:
-        raise NotImplementedError("packed")
-    bounds = tuple(range(0, cameras * count + 1, count))
-    image, alphas, lists = cpu.rasterize(
-        projected, drawn_opacities, values, backgrounds, bounds, width, height, tile_size, absgrad
+    if means.device.type != "cpu":
+        raise DeviceError(f"no renderer for device {means.device.type!r}; allowed: cuda, cpu", "move the tensors")
+    refuse_unavailable(arguments)
+    names = RasterizationInputs.__dataclass_fields__
+    return rasterize_on_cpu(RasterizationInputs(**{name: arguments[name] for name in names}), with_tiles=True)
+
+
+def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """``rasterization`` for CPU tensors; without ``with_tiles`` the tile lists are left out of ``meta``."""
+    check_inputs(inputs)
+    antialiased = inputs.rasterize_mode == "antialiased"
+    settings = cpu.ProjectionSettings(
+        inputs.width, inputs.height, inputs.eps2d, inputs.near_plane, inputs.far_plane, inputs.radius_clip, antialiased
     )
-    if render_mode in ("ED", "RGB+ED"):
-        expected = image[..., -1:] / alphas.clamp_min(_MIN_DEPTH_ALPHA)
-        image = torch.cat([image[..., :-1], expected], -1)
+    projected = cpu.project(
+        inputs.means, inputs.quats, inputs.scales, inputs.opacities, inputs.viewmats, inputs.Ks, settings
+    )
+    cameras, count = projected.depths.shape
+    opacities = inputs.opacities.expand(cameras, count)
+    if antialiased:
+        opacities = opacities * projected.compensations
+    colors = _camera_colors(inputs, projected.radii)
+    bounds = tuple(count * c for c in range(cameras + 1))
+    camera_ids = gaussian_ids = None
+    if inputs.packed:
+        camera_ids, gaussian_ids = torch.nonzero((projected.radii > 0).all(-1), as_tuple=True)
+        projected = cpu.Projected(*(field[camera_ids, gaussian_ids] for field in vars(projected).values()))
+        opacities, colors = opacities[camera_ids, gaussian_ids], colors[camera_ids, gaussian_ids]
+        bounds = tuple(torch.searchsorted(camera_ids, torch.arange(cameras + 1)).tolist())
     if projected.means2d.requires_grad:
         projected.means2d.retain_grad()
+    colors, backgrounds = _with_depths(colors, inputs.backgrounds, projected.depths, cameras, inputs.render_mode)
+    image, alphas, lists = cpu.rasterize(
+        projected, opacities, colors, backgrounds, bounds, inputs.width, inputs.height, inputs.tile_size, inputs.absgrad
+    )
+    if inputs.render_mode in ("ED", "RGB+ED"):
+        expected = image[..., -1:] / alphas.clamp_min(limits.MIN_DEPTH_ALPHA)
+        image = torch.cat([image[..., :-1], expected], -1)
+    meta: dict[str, Any] = {
+        "batch_ids": None if camera_ids is None else torch.zeros_like(camera_ids),
+        "camera_ids": camera_ids,
+        "gaussian_ids": gaussian_ids,
+        "radii": projected.radii,
+        "means2d": projected.means2d,
+        "depths": projected.depths,
+        "conics": projected.conics,
+        "opacities": opacities,
+        "width": inputs.width,
+        "height": inputs.height,
+        "tile_size": inputs.tile_size,
+        "n_batches": 1,
+        "n_cameras": cameras,
+    }
+    if with_tiles:
+        meta |= tile_meta(lists, bounds, projected.depths)
     return image, alphas, meta
 
 
-def _colors(means: Tensor, colors: Tensor, viewmats: Tensor, radii: Tensor, sh_degree: int | None) -> Tensor:
-    """Colours per camera, ``[C, N, D]``."""
-    cameras = len(viewmats)
-    per_camera = colors if colors.dim() == (3 if sh_degree is None else 4) else colors.expand(cameras, *colors.shape)
-    if sh_degree is None:
-        return per_camera
-    centers = torch.linalg.inv(viewmats)[:, :3, 3]
-    return sh_colors(sh_degree, means - centers[:, None], per_camera)
+def _camera_colors(inputs: RasterizationInputs, radii: Tensor) -> Tensor:
+    """Colours as seen from each camera, ``[C, N, D]``; with spherical harmonics zero where invisible."""
+    colors, cameras = inputs.colors, len(inputs.viewmats)
+    if inputs.sh_degree is None:
+        return colors if colors.dim() == 3 else colors.expand(cameras, *colors.shape)
+    centers = torch.linalg.inv(inputs.viewmats)[:, :3, 3]
+    return cpu.sh_colors(inputs.sh_degree, inputs.means, colors, centers, radii)
 
 
-def _add_depths(
-    colors: Tensor, backgrounds: Tensor | None, depths: Tensor, render_mode: str
+def _with_depths(
+    colors: Tensor, backgrounds: Tensor | None, depths: Tensor, cameras: int, render_mode: str
 ) -> tuple[Tensor, Tensor | None]:
     """Adds depth as a channel, or puts it in the colours' place; the background has depth 0."""
     if render_mode == "RGB":
         return colors, backgrounds
-    zeros = None if backgrounds is None else backgrounds.new_zeros(len(depths), 1)
+    zeros = depths.new_zeros(cameras, 1)
     if render_mode in ("D", "ED"):
-        return depths[..., None], zeros
+        return depths[..., None], None if backgrounds is None else zeros
     if backgrounds is not None:
         backgrounds = torch.cat([backgrounds, zeros], -1)
     return torch.cat([colors, depths[..., None]], -1), backgrounds
-
-
-def _check_modes(render_mode: str, rasterize_mode: str, tile_size: int) -> None:
-    if render_mode not in RENDER_MODES:
-        raise ValueError(f"render_mode {render_mode!r}; allowed: {', '.join(RENDER_MODES)}")
-    if rasterize_mode not in RASTERIZE_MODES:
-        raise ValueError(f"rasterize_mode {rasterize_mode!r}; allowed: {', '.join(RASTERIZE_MODES)}")
-    if not 1 <= tile_size <= 128:
-        raise ValueError(f"tile_size {tile_size}; allowed: 1 to 128 pixels")
-
-
-def _check_shapes(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    width: int,
-    height: int,
-    sh_degree: int | None,
-    backgrounds: Tensor | None,
-) -> None:
-    pass

@@ -1,4 +1,4 @@
-"""A slow rasteriser in plain torch: every pixel meets every Gaussian. The oracle that the fast backends are tested against.
+"""A slow rasteriser in plain torch, where every pixel meets every Gaussian: the oracle of the fast backends.
 
 Owns a second, independent statement of the mathematics, in matrix notation, with gradients by autograd and float64
 arithmetic by default (float32 gives the plain-torch path that speed is compared with). Shares with the fast backends
@@ -50,7 +50,7 @@ def rasterization_reference(
     Ks: Tensor,
     width: int,
     height: int,
-    near_plane: float = 0.01,
+    near_plane: float = limits.NEAR_PLANE,
     far_plane: float = limits.FAR_PLANE,
     radius_clip: float = 0.0,
     eps2d: float = limits.BLUR_EPS,
@@ -92,7 +92,7 @@ def rasterization_reference(
             background = torch.cat([background, background.new_zeros(1)])
         image, alpha, margin = _blend(means2d[c], flat, values, background, width, height, _Sum(absolute[c]))
         if render_mode in ("ED", "RGB+ED"):
-            image = torch.cat([image[..., :-1], image[..., -1:] / alpha.clamp_min(1e-10)], -1)
+            image = torch.cat([image[..., :-1], image[..., -1:] / alpha.clamp_min(limits.MIN_DEPTH_ALPHA)], -1)
         results.append((image, alpha, margin))
     images, alphas, margins = (torch.stack(kind) for kind in zip(*results, strict=True))
     radii, depths = torch.stack([flat.radii for flat in flats]), torch.stack([flat.depths for flat in flats])
@@ -104,13 +104,13 @@ def _values(means: Tensor, colors: Tensor, viewmats: Tensor, camera: int, sh_deg
     own = colors[camera] if colors.dim() == (3 if sh_degree is None else 4) else colors
     if sh_degree is None:
         return own
-    rotation, translation = viewmats[camera, :3, :3], viewmats[camera, :3, 3]
-    return sh_colors(sh_degree, means + torch.linalg.solve(rotation, translation), own)
+    return sh_colors(sh_degree, means - torch.linalg.inv(viewmats[camera])[:3, 3], own)
 
 
 def _rotation_matrices(quats: Tensor) -> Tensor:
     """``[N, 3, 3]`` of quaternions of any length: R v = q v q*, column by column."""
-    w, axis = torch.nn.functional.normalize(quats, dim=-1).split([1, 3], -1)
+    unit_quats = torch.nn.functional.normalize(quats, dim=-1)
+    w, axis = unit_quats[:, :1], unit_quats[:, 1:]
     columns = []
     for unit in torch.eye(3, dtype=quats.dtype, device=quats.device):
         turned = torch.linalg.cross(axis, unit.expand_as(axis))
@@ -173,8 +173,11 @@ def _blend(
     pixels = (torch.stack([xs, ys], -1).reshape(-1, 2) + 0.5).to(means2d)
     gaussians = (means2d[order], flat.inverse[order], flat.opacities[order], values[order], background)
     chunks = []
-    for chunk in pixels.split(max(1, CHUNK_PAIRS // max(1, len(order)))):
-        chunks.append(checkpoint(_blend_pixels, chunk, *gaussians, absolute, order, use_reentrant=False))
+    step = max(1, CHUNK_PAIRS // max(1, len(order)))
+    for first in range(0, len(pixels), step):
+        chunks.append(
+            checkpoint(_blend_pixels, pixels[first : first + step], *gaussians, absolute, order, use_reentrant=False)
+        )
     image, alpha, margin = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     return image.reshape(height, width, -1), alpha.reshape(height, width, 1), margin.reshape(height, width)
 
@@ -189,7 +192,7 @@ def _blend_pixels(
     absolute: _Sum,
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    offsets = _Tap.apply(means2d - pixels[:, None], absolute, order)
+    offsets = _Tap.apply(means2d - pixels[:, None], absolute, order)  # type: ignore[no-untyped-call]
     sigma = 0.5 * torch.einsum("pni,nij,pnj->pn", offsets, inverse, offsets)
     raw = opacities * torch.exp(-sigma)
     drawn = raw >= limits.MIN_ALPHA
@@ -212,11 +215,11 @@ class _Tap(torch.autograd.Function):
     """Identity whose backward adds the absolute gradients, summed over pixels, to rows ``order`` of ``absolute``."""
 
     @staticmethod
-    def forward(ctx: Any, offsets: Tensor, absolute: _Sum, order: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, offsets: Tensor, absolute: _Sum, order: Tensor) -> Tensor:
         ctx.absolute, ctx.order = absolute, order
         return offsets.view_as(offsets)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         ctx.absolute.total.index_add_(0, ctx.order, grad.abs().sum(0))
         return grad, None, None

@@ -13,17 +13,20 @@ from torch import Tensor
 
 MAX_DEGREE = 3
 
-# Normalisation of the real spherical harmonics Y_lm, from their definition.
-_Y00 = math.sqrt(1 / (4 * math.pi))
-_Y1 = math.sqrt(3 / (4 * math.pi))
-_Y2_XY = math.sqrt(15 / (4 * math.pi))
-_Y20 = math.sqrt(5 / (16 * math.pi))
-_Y22 = math.sqrt(15 / (16 * math.pi))
-_Y33 = math.sqrt(35 / (32 * math.pi))
-_Y3_XYZ = math.sqrt(105 / (4 * math.pi))
-_Y31 = math.sqrt(21 / (32 * math.pi))
-_Y30 = math.sqrt(7 / (16 * math.pi))
-_Y32 = math.sqrt(105 / (16 * math.pi))
+#: Normalisation of the real spherical harmonics Y_lm, from their definition: Y_00; Y_1m; the products xy, yz, xz of
+#: degree 2, then Y_20, Y_22; of degree 3 Y_3(+-3), Y_3(-2), Y_3(+-1), Y_30, Y_32.
+NORMALISATION = (
+    math.sqrt(1 / (4 * math.pi)),
+    math.sqrt(3 / (4 * math.pi)),
+    math.sqrt(15 / (4 * math.pi)),
+    math.sqrt(5 / (16 * math.pi)),
+    math.sqrt(15 / (16 * math.pi)),
+    math.sqrt(35 / (32 * math.pi)),
+    math.sqrt(105 / (4 * math.pi)),
+    math.sqrt(21 / (32 * math.pi)),
+    math.sqrt(7 / (16 * math.pi)),
+    math.sqrt(105 / (16 * math.pi)),
+)
 
 #: Colour 0.5 is where all coefficients are zero (3DGS).
 COLOR_OFFSET = 0.5
@@ -38,27 +41,28 @@ def sh_basis(degree: int, directions: Tensor) -> Tensor:
     if not 0 <= degree <= MAX_DEGREE:
         raise ValueError(f"spherical harmonics of degree {degree}; 0 to {MAX_DEGREE} are supported")
     x, y, z = directions.unbind(-1)
-    values = [torch.full_like(x, _Y00)]
+    y00, y1, y2, y20, y22, y33, y3, y31, y30, y32 = NORMALISATION
+    values = [torch.full_like(x, y00)]
     if degree >= 1:
-        values += [-_Y1 * y, _Y1 * z, -_Y1 * x]
+        values += [-y1 * y, y1 * z, -y1 * x]
     if degree >= 2:
         xx, yy, zz = x * x, y * y, z * z
         values += [
-            _Y2_XY * x * y,
-            -_Y2_XY * y * z,
-            _Y20 * (2 * zz - xx - yy),
-            -_Y2_XY * x * z,
-            _Y22 * (xx - yy),
+            y2 * x * y,
+            -y2 * y * z,
+            y20 * (2 * zz - xx - yy),
+            -y2 * x * z,
+            y22 * (xx - yy),
         ]
     if degree >= 3:
         values += [
-            -_Y33 * y * (3 * xx - yy),
-            _Y3_XYZ * x * y * z,
-            -_Y31 * y * (4 * zz - xx - yy),
-            _Y30 * z * (2 * zz - 3 * xx - 3 * yy),
-            -_Y31 * x * (4 * zz - xx - yy),
-            _Y32 * z * (xx - yy),
-            -_Y33 * x * (xx - 3 * yy),
+            -y33 * y * (3 * xx - yy),
+            y3 * x * y * z,
+            -y31 * y * (4 * zz - xx - yy),
+            y30 * z * (2 * zz - 3 * xx - 3 * yy),
+            -y31 * x * (4 * zz - xx - yy),
+            y32 * z * (xx - yy),
+            -y33 * x * (xx - 3 * yy),
         ]
     return torch.stack(values, -1)
 

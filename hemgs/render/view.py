@@ -14,10 +14,9 @@ from torch import Tensor
 
 from hemgs.core.types import Camera
 from hemgs.render import cpu, cuda
-from hemgs.render.rasterization import rasterization
-
-#: Gaussians nearer to the camera plane than this are not drawn, world units (gsplat's default).
-NEAR_PLANE = 0.01
+from hemgs.render.checks import RasterizationInputs
+from hemgs.render.limits import NEAR_PLANE
+from hemgs.render.rasterization import rasterization, rasterize_on_cpu
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def render_view(
     """
     viewmat, intrinsics = camera_tensors(camera, means)
     backdrop = torch.as_tensor(background, dtype=means.dtype, device=means.device)
-    image, alpha, meta = rasterization(
+    inputs = RasterizationInputs(
         means,
         quats,
         scales,
@@ -85,6 +84,10 @@ def render_view(
         backgrounds=backdrop[None],
         absgrad=absgrad,
     )
+    if means.device.type == "cpu":
+        image, alpha, meta = rasterize_on_cpu(inputs, with_tiles=False)
+    else:
+        image, alpha, meta = rasterization(**vars(inputs))
     means2d = _without_batch(meta["means2d"])
     return RenderedView(image[0], alpha[0], means2d, meta["radii"][0])
 
@@ -92,8 +95,8 @@ def render_view(
 def _without_batch(batched: Tensor) -> Tensor:
     """A ``[N, 2]`` stand-in for ``[1, N, 2]`` that receives its gradients.
 
-    The batched tensor is the one in the graph. It holds the hook, so the hook must not hold it: a cycle through the graph
-    would never be freed. The stand-in holds it instead, and the hook knows the stand-in weakly.
+    The batched tensor is the one in the graph. It holds the hook, so the hook must not hold it: a cycle through the
+    graph would never be freed. The stand-in holds it instead, and the hook knows the stand-in weakly.
     """
     single = batched[0].detach()
     if not batched.requires_grad:
@@ -110,7 +113,7 @@ def _without_batch(batched: Tensor) -> Tensor:
         if absolute is not None:
             target.absgrad = absolute[0]  # type: ignore[attr-defined]
 
-    batched.register_hook(pass_on)
+    batched.register_hook(pass_on)  # type: ignore[no-untyped-call]
     return single
 
 
@@ -122,7 +125,8 @@ def visible_mask(
     arguments = (means.detach(), quats.detach(), scales.detach(), viewmat[None], intrinsics[None])
     backend = cuda if means.is_cuda else cpu
     radii = backend.visible_radii(*arguments, camera.width, camera.height, near_plane)
-    return (radii[0] > 0).all(-1)
+    mask: Tensor = (radii[0] > 0).all(-1)
+    return mask
 
 
 def ndc_gradient_norm(grad: Tensor, width: int, height: int) -> Tensor:
@@ -131,11 +135,12 @@ def ndc_gradient_norm(grad: Tensor, width: int, height: int) -> Tensor:
     The image spans 2 units there, so a pixel gradient is multiplied by half the image size. The thresholds of 3DGS and
     Scaffold-GS are meant for these.
     """
-    return (grad * grad.new_tensor([width / 2, height / 2])).norm(dim=-1)
+    norm: Tensor = (grad * grad.new_tensor([width / 2, height / 2])).norm(dim=-1)
+    return norm
 
 
 def camera_tensors(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:
     """World-to-camera matrix ``[4, 4]`` and intrinsics ``[3, 3]``, in the type and on the device of ``like``."""
-    matrices = torch.from_numpy(camera.world_to_camera), torch.from_numpy(camera.intrinsics)
+    matrices = torch.tensor(camera.world_to_camera), torch.tensor(camera.intrinsics)
     viewmat, intrinsics = (matrix.to(like.device, like.dtype) for matrix in matrices)
     return viewmat, intrinsics

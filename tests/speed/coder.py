@@ -1,8 +1,8 @@
 """Speed and size of the entropy coders on the same symbols: ours, torchac, constriction.
 
-Run as ``python tests/speed/coder.py``. Each coder runs in turn, several rounds, in one process and one thread; CPU time,
-best round. Absolute figures depend on the machine, ratios much less so. torchac appears twice: as a codec has to use
-it, making the row of cumulative frequencies that it wants for every symbol, and its own code alone with rows at hand.
+Run as ``python tests/speed/coder.py``. Each coder runs in turn, several rounds, in one process and one thread; CPU
+time, best round. Absolute figures depend on the machine, ratios much less so. torchac appears twice: as a codec has to
+use it, making the row of cumulative frequencies that it wants for every symbol, and alone, with rows at hand.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def measure(num_symbols: int = 1_000_000, rounds: int = 3) -> list[dict[str, obj
         rounds: best of these is reported; the first also compiles and is dropped.
 
     Returns:
-        One row for each coder: ``coder``, ``status``, ``encode_msym_s``, ``decode_msym_s`` (million symbols a second of CPU
-        time), ``bytes``, ``over_ideal`` (relative), and ``encode_ratio``, ``decode_ratio``: our speed over its speed.
+        One row for each coder: ``coder``, ``status``, ``encode_msym_s``, ``decode_msym_s`` (million symbols a second of
+        CPU time), ``bytes``, ``over_ideal`` (relative), and ``encode_ratio``, ``decode_ratio``: our speed over its.
     """
     load = workload(num_symbols)
     ideal_bytes = rans.gaussian_bits(load.values, load.means, load.scales) / 8

@@ -48,19 +48,26 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs snakemake to its end; ``check`` fails the test if it fails."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        """Runs snakemake to its end; ``stdout`` of the result holds both streams. ``check``: a failure fails the test."""
+        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
+        command = [sys.executable, "-m", "snakemake", *cores, *arguments]
         done = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
         )
         if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
         return done
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Jobs per rule of a dry run, without ``all``."""
-        done = self.snakemake("-n", *arguments)
-        return Counter(job_counts(done.stdout + done.stderr))
+        return Counter(job_counts(self.snakemake("-n", *arguments).stdout))
 
     def calls(self) -> list[list[str]]:
         """Command lines given to the stub since the last time this was asked."""

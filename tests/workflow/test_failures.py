@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.workflow.conftest import Project
 
 TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"
 MODEL = "results/models/single_stub/toy/two/single/s0"
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """The small project with one method, for speed."""
+    project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
+    return project
 
 
 def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -> None:
@@ -15,8 +24,8 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     done = project.snakemake(check=False)
     assert done.returncode != 0
     log = "results/logs/train_model/single_stub/toy/two/single/s0.log"
-    assert log in done.stdout + done.stderr
-    assert "the stub was told to fail" in done.stdout + done.stderr
+    assert log in done.stdout
+    assert "the stub was told to fail" in done.stdout
     # Everything is published but for the hole, which is named with its log.
     failures = (project.root / "results/summary/failures.csv").read_text().splitlines()
     assert failures == ["method,scene,log", f"single_stub,two,{log}"]

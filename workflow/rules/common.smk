@@ -3,6 +3,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,14 @@ FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
 PLAN_VERSION = 1
 
 # Waiting threads sleep instead of spinning: several jobs, or torch and numba in one, share the cores.
-# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself.
-shell.prefix("set -euo pipefail; export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; ")
+# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself. The `hemgs` beside the running
+# Python is found even where the environment is not activated.
+BINARIES = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+shell.prefix(
+    "set -euo pipefail; "
+    "export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; "
+    f'export PATH="$PATH":{BINARIES}; '
+)
 
 
 def relative(path):
@@ -179,20 +186,20 @@ def style():
             {
                 "dataset": dataset,
                 "scene": scene,
-                "showcases": [
-                    {
-                        "method": FITS[path].method,
-                        "fit": FITS[path].fit,
-                        "seed": FITS[path].seed,
-                        "folder": f"results/points/{path}/showcase",
-                    }
-                    for path in FINISHED
-                    if (FITS[path].dataset, FITS[path].scene) == (dataset, scene)
-                ],
+                "showcases": showcases_of(dataset, scene),
             }
             for dataset, scene in BENCHMARK.visual
         ],
     }
+
+
+def showcases_of(dataset, scene):
+    """Folders of decoded views of a scene, by method id."""
+    folders = {}
+    for path in FINISHED:
+        if (FITS[path].dataset, FITS[path].scene) == (dataset, scene):
+            folders.setdefault(FITS[path].method, []).append(f"results/points/{path}/showcase")
+    return folders
 
 
 def dataset_list():
@@ -213,9 +220,10 @@ def as_json(data):
 def showcase_folders():
     """Pictures that the visual comparisons show."""
     return [
-        f"results/points/{path}/showcase"
-        for path in FINISHED
-        if (FITS[path].dataset, FITS[path].scene) in BENCHMARK.visual
+        folder
+        for dataset, scene in BENCHMARK.visual
+        for folders in showcases_of(dataset, scene).values()
+        for folder in folders
     ]
 
 

@@ -19,7 +19,8 @@ rule summarise_points:
         plan="results/summary/plan.json",
         points=finished_files("points.csv"),
         views=finished_files("views.csv"),
-        reference=sorted(str(path) for path in REFERENCE.glob("*.csv")),
+        published=f"{REFERENCE}/published.csv",
+        protocols=f"{REFERENCE}/protocols.yaml",
     output:
         points="results/summary/points.csv",
         typed="results/summary/points.parquet",
@@ -38,7 +39,7 @@ rule summarise_points:
         "../envs/analysis.yaml"
     params:
         folder=subpath(output.points, parent=True),
-        reference=str(REFERENCE),
+        reference=subpath(input.published, parent=True),
     message:
         "summarise {input.plan}"
     shell:

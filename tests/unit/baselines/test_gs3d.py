@@ -22,6 +22,7 @@ from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import read_ply, write_ply
 from hemgs.training.interrupt import TrainingInterrupted
+from hemgs.training.losses import reconstruction_loss
 from tests.unit.training.toy import toy_scene
 
 CPU = torch.device("cpu")
@@ -164,6 +165,44 @@ def test_positions_slow_down_with_the_scene_as_their_unit() -> None:
     assert trainee.rows.lr("sh") == 2.5e-3
 
 
+def test_growth_is_decided_by_gradients_in_device_coordinates_of_what_was_seen() -> None:
+    scene = toy_scene()
+    camera = dataclasses.replace(scene.views[0].camera, width=24, height=10, cx=12.0, cy=5.0)
+    points = scene.points.copy()
+    points[3] = (0.0, 0.0, -9.0)  # behind the camera
+    scene = dataclasses.replace(scene, points=points)
+    image = torch.rand(10, 24, 3, generator=torch.Generator().manual_seed(0))
+    trainee = GaussianTrainee(scene, Gs3dParams(), CPU)
+    cloud = trainee.cloud()
+    arguments = (cloud.quats, cloud.log_scales.exp(), cloud.opacity_logits.sigmoid(), cloud.sh, camera, BLACK)
+    view = render_view(cloud.means.clone().requires_grad_(True), *arguments, sh_degree=0)
+    reconstruction_loss(view.image, image).backward()
+    assert view.means2d.grad is not None
+    norms = torch.hypot(12.0 * view.means2d.grad[:, 0], 5.0 * view.means2d.grad[:, 1])
+
+    trainee.step(1, camera, image, torch.zeros(3))
+    state = trainee.state().tensors
+    assert state["statistics.visits"].tolist() == [0.0 if index == 3 else 1.0 for index in range(20)]
+    torch.testing.assert_close(state["statistics.total"], norms, rtol=1e-5, atol=1e-12)
+    assert float(norms.max()) > 1e-5
+
+
+def test_large_gaussians_go_only_after_the_first_reset() -> None:
+    scene = toy_scene()
+    view = scene.views[0]
+    image = torch.from_numpy(scene.read_image(view))
+    params = Gs3dParams(3_000, densify_interval=10, gradient_threshold=1.0, min_opacity=0.0)
+    trainee = GaussianTrainee(scene, params, CPU)
+    with torch.no_grad():
+        trainee.rows["log_scales"].fill_(np.log(0.05 * scene.extent))
+        trainee.rows["log_scales"][:5, 1] = np.log(0.15 * scene.extent)
+    counts = []
+    for iteration in (290, 300, 310):
+        trainee.step(iteration, view.camera, image, torch.zeros(3))
+        counts.append(trainee.rows.num_rows)
+    assert counts == [20, 20, 15]
+
+
 def test_opacities_are_reset_on_schedule() -> None:
     scene = toy_scene()
     view = scene.views[0]
@@ -262,6 +301,12 @@ def test_rendering_is_that_of_the_shared_renderer_over_the_background(trained: M
     torch.testing.assert_close(Gs3d().render(trained, camera, (0.9, 0.1, 0.3)), view.image.clamp(0, 1))
     behind = far_away(camera)
     assert torch.equal(Gs3d().render(trained, behind, (0.9, 0.1, 0.3))[0, 0], torch.tensor([0.9, 0.1, 0.3]))
+
+
+def test_colours_beyond_white_are_white(trained: Model) -> None:
+    bright = Model({**trained.tensors, "sh": torch.full_like(trained.tensors["sh"], 9.0)}, trained.meta)
+    image = Gs3d().render(bright, toy_scene().views[1].camera, (1.0, 1.0, 1.0))
+    assert float(image.max()) == 1.0
 
 
 def far_away(camera: Camera) -> Camera:

@@ -27,7 +27,7 @@ from hemgs.training.loop import LoopSettings, fit, seed_everything
 _SETTINGS = struct.Struct("<d")
 _LEVELS = 1 << 12
 #: Bytes of filling at λ = 1: stands for what a coarser step saves.
-_FILL = 0.05
+_FILL = 2.0
 
 
 @dataclass(frozen=True)

@@ -59,18 +59,24 @@ def mutations(data: bytes, seed: int):
             yield bytes(changed)
 
 
+def refusal(call, *arguments) -> str:
+    """Message of the BitstreamError that a call gives; empty if it gives none. Other errors pass through."""
+    try:
+        call(*arguments)
+    except BitstreamError as fault:
+        return fault.message or "(no message)"
+    return ""
+
+
 def test_damaged_containers_are_refused(tmp_path):
     path = tmp_path / "x.gsc"
     write_container(path, "hemgs", {"settings": b"abc", "features": bytes(range(99)), "empty": b""}, bytes(16))
     original = path.read_bytes()
     for data in mutations(original, 1):
         path.write_bytes(data)
-        with pytest.raises(BitstreamError, match=str(path)):
-            read_container(path)
-        try:
-            assert not inspect_container(path).intact
-        except BitstreamError as fault:
-            assert str(path) in fault.message
+        assert str(path) in refusal(read_container, path)
+        message = refusal(inspect_container, path)
+        assert str(path) in message if message else not inspect_container(path).intact
 
 
 def test_headers_damaged_by_someone_who_mends_the_checksum(tmp_path):
@@ -81,31 +87,23 @@ def test_headers_damaged_by_someone_who_mends_the_checksum(tmp_path):
     accepted = 0
     for data in mutations(head, 2):
         path.write_bytes(data + struct.pack("<I", zlib.crc32(data)) + payload)
-        try:
-            read = read_container(path)
-        except BitstreamError as fault:
-            assert str(path) in fault.message
+        if message := refusal(read_container, path):
+            assert str(path) in message
             continue
+        read = read_container(path)
         # What passes names sections that are really there: method, digest and names are free to differ.
         accepted += 1
         assert data.startswith(MAGIC)
         assert b"".join(read.sections.values()) == payload
-        assert len(read.method) == 5 or len(read.method) <= 32
+        assert len(read.method) <= 32
     assert 0 < accepted < MUTATIONS / 2
 
 
 def survives(decode, data: bytes, seed: int) -> float:
     """Runs a decoder on damaged copies; gives the share that it refused."""
-    refusals = total = 0
-    for changed in mutations(data, seed):
-        total += 1
-        try:
-            decode(changed)
-        except BitstreamError as fault:
-            assert fault.message
-            refusals += 1
-    assert total > MUTATIONS / 2
-    return refusals / total
+    refusals = [bool(refusal(decode, changed)) for changed in mutations(data, seed)]
+    assert len(refusals) > MUTATIONS / 2
+    return sum(refusals) / len(refusals)
 
 
 @pytest.mark.parametrize("num_symbols", [1, 30, 3000])
@@ -128,11 +126,14 @@ def test_gaussian_streams(num_symbols):
 def test_random_bytes_as_streams():
     random = np.random.default_rng(4)
     levels, offsets = random.integers(0, 128, 2000, np.uint8), random.integers(0, 32, 2000, np.uint8)
-    for size in range(8, 8 + 4 * 300, 4):
-        decoder = rans.GaussianDecoder(b"\1" * 4 + random.bytes(size))
-        with pytest.raises(BitstreamError):
-            decoder.pull(levels, offsets)
-            decoder.finish()
+
+    def decode(data):
+        decoder = rans.GaussianDecoder(data)
+        decoder.pull(levels, offsets)
+        decoder.finish()
+
+    for size in range(8, 8 + 4 * 600, 4):
+        assert refusal(decode, b"\1" * 4 + random.bytes(size))
 
 
 def test_escapes_beyond_32_bits_are_refused():

@@ -96,6 +96,7 @@ def test_no_rows_is_a_table_too(tmp_path: Path) -> None:
         ({"colour": 1}, "unknown columns colour"),
         ({"schema_version": 0}, "schema version 0"),
         ({"psnr": float("nan")}, "psnr is NaN"),
+        ({"reason": "not available"}, "reason is the text"),
         ({"psnr": "27.1"}, "psnr is '27.1', expected float"),
         ({"seed": 0.0}, "seed is 0.0, expected int"),
         ({"num_views": True}, "num_views is True"),

@@ -80,7 +80,9 @@ def colmap_capture(root: Path, num_views: int = 9, *, binary: bool = False) -> P
 def blender_capture(root: Path, num_train: int = 6, num_test: int = 4) -> Path:
     for split, count in (("train", num_train), ("test", num_test)):
         write_images(root / split, [f"r_{index}.png" for index in range(count)], mode="RGBA")
-        frames = [{"file_path": f"./{split}/r_{index}", "transform_matrix": blender_pose(index)} for index in range(count)]
+        frames = [
+            {"file_path": f"./{split}/r_{index}", "transform_matrix": blender_pose(index)} for index in range(count)
+        ]
         (root / f"transforms_{split}.json").write_text(json.dumps({"camera_angle_x": 0.8, "frames": frames}))
     return root
 

@@ -85,7 +85,7 @@ def test_split_by_files_needs_both(tmp_path: Path, split: str) -> None:
 
 
 def test_folder_without_transforms(tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match="has no transforms_train.json, transforms_test.json or transforms.json"):
+    with pytest.raises(SceneError, match=r"has no transforms_train.json, transforms_test.json or transforms.json"):
         read_blender(tmp_path, "every_nth")
 
 
@@ -140,7 +140,7 @@ def test_files_that_are_not_transforms(tmp_path: Path, text: str) -> None:
 
 def test_missing_images_are_counted(tmp_path: Path) -> None:
     (blender_capture(tmp_path) / "train/r_2.png").unlink()
-    with pytest.raises(SceneError, match="1 of 6 images that do not exist: .*r_2"):
+    with pytest.raises(SceneError, match=r"1 of 6 images that do not exist: .*r_2"):
         read_blender(tmp_path)
 
 
@@ -152,7 +152,7 @@ def test_images_outside_the_capture_are_refused(tmp_path: Path) -> None:
 
 def test_an_image_in_both_splits_is_refused(tmp_path: Path) -> None:
     edit_frame(blender_capture(tmp_path) / "transforms_test.json", file_path="train/r_0")
-    with pytest.raises(SceneError, match="train_r_0.*more than once"):
+    with pytest.raises(SceneError, match=r"train_r_0.*more than once"):
         read_blender(tmp_path)
 
 

@@ -26,7 +26,9 @@ def test_rgb_is_unchanged(tmp_path: Path) -> None:
 
 def test_grey_and_palette_become_rgb(tmp_path: Path) -> None:
     grey = np.arange(12).reshape(3, 4)
-    np.testing.assert_array_equal(load_rgb(save(tmp_path / "g.png", grey, "L"), BLACK), np.repeat(grey[..., None], 3, 2))
+    np.testing.assert_array_equal(
+        load_rgb(save(tmp_path / "g.png", grey, "L"), BLACK), np.repeat(grey[..., None], 3, 2)
+    )
     rgb = Image.new("RGB", (4, 4), (10, 200, 30)).quantize(4)
     rgb.save(tmp_path / "p.png")
     assert load_rgb(tmp_path / "p.png", BLACK)[0, 0].tolist() == [10, 200, 30]
@@ -103,7 +105,7 @@ def test_a_claimed_size_beyond_reason_is_refused(tmp_path: Path) -> None:
 
 def test_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(SceneError, match="I;16.*8-bit"):
+    with pytest.raises(SceneError, match=r"I;16.*8-bit"):
         load_rgb(tmp_path / "deep.png", BLACK)
 
 

@@ -43,7 +43,12 @@ def test_what_was_prepared_is_loaded(scene_folder: Path, prepared: Path) -> None
     assert scene.root == scene_folder
     assert scene.hash == original.hash
     for ours, theirs in zip(scene.views, original.views, strict=True):
-        assert (ours.name, ours.file, ours.split, ours.sha256) == (theirs.name, theirs.file, theirs.split, theirs.sha256)
+        assert (ours.name, ours.file, ours.split, ours.sha256) == (
+            theirs.name,
+            theirs.file,
+            theirs.split,
+            theirs.sha256,
+        )
         np.testing.assert_array_equal(ours.camera.world_to_camera, theirs.camera.world_to_camera)
         np.testing.assert_array_equal(ours.camera.intrinsics, theirs.camera.intrinsics)
     np.testing.assert_array_equal(scene.points, original.points)
@@ -65,7 +70,7 @@ def test_an_altered_image_is_found_when_read(scene_folder: Path) -> None:
     Image.fromarray(pixels).save(path)
     scene = load_scene(scene_folder)
     scene.read_image(scene.views[1])
-    with pytest.raises(SceneError, match="view_02.png was altered.*prepare the scene again"):
+    with pytest.raises(SceneError, match=r"view_02.png was altered.*prepare the scene again"):
         scene.read_image(scene.views[2])
 
 
@@ -90,7 +95,7 @@ def test_an_image_that_vanished_after_loading(scene_folder: Path) -> None:
 def test_missing_folder_record_image_and_points(scene_folder: Path) -> None:
     with pytest.raises(SceneError, match="does not exist"):
         load_scene(scene_folder / "nowhere")
-    with pytest.raises(SceneError, match="has no scene.json"):
+    with pytest.raises(SceneError, match=r"has no scene.json"):
         load_scene(scene_folder / "images")
     (scene_folder / "images/view_05.png").rename(scene_folder / "elsewhere.png")
     with pytest.raises(SceneError, match=r"1 of 9 images that do not exist: .*view_05\.png"):

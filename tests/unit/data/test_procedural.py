@@ -71,7 +71,10 @@ def test_rod_and_torus() -> None:
 
 def test_rays_that_miss() -> None:
     rays = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert trace_rays(one("sphere", 0.7), np.array([-3.0, -2.0, 0.5]), rays).tolist() == [pytest.approx(3.3, abs=2e-3), -1]
+    assert trace_rays(one("sphere", 0.7), np.array([-3.0, -2.0, 0.5]), rays).tolist() == [
+        pytest.approx(3.3, abs=2e-3),
+        -1,
+    ]
 
 
 def test_background_light_and_shadow() -> None:
@@ -158,7 +161,11 @@ def test_camera_path_looks_at_the_scene_from_two_heights() -> None:
 
 
 def test_same_settings_same_files_other_seed_other_scene(tmp_path: Path) -> None:
-    for name, settings in (("a", SMALL), ("b", SMALL), ("c", ProceduralSettings(seed=1, num_views=4, width=40, height=30))):
+    for name, settings in (
+        ("a", SMALL),
+        ("b", SMALL),
+        ("c", ProceduralSettings(seed=1, num_views=4, width=40, height=30)),
+    ):
         write_procedural(tmp_path / name, settings, SKY, EventLog())
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) == 4 + 3
@@ -168,7 +175,7 @@ def test_same_settings_same_files_other_seed_other_scene(tmp_path: Path) -> None
 
 
 def test_points_lie_on_what_the_views_show(tmp_path: Path) -> None:
-    """Projected into their own views' images, points find their colours; and they sit on surfaces, up to their noise."""
+    """Projected into their own views, points find their colours; and they sit on surfaces, up to their noise."""
     write_procedural(tmp_path, SMALL, SKY, EventLog())
     capture = read_colmap(tmp_path)
     assert capture.points is not None

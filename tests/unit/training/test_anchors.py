@@ -123,13 +123,17 @@ def test_it_learns_the_scene(tmp_path: Path) -> None:
     assert after > max(20.0, before + 5.0)
 
 
-def test_rows_statistics_and_lattice_stay_in_step_while_growing() -> None:
+@pytest.mark.parametrize("min_opacity", [0.005, 0.3])
+def test_rows_statistics_and_lattice_stay_in_step(min_opacity: float) -> None:
+    """With the published threshold anchors are only added, with the high one many are pruned."""
     model = NoisyModel()
-    trained = trainee(model)
-    initial = trained.anchors.num_anchors
+    trained = trainee(model, replace(PARAMS, min_opacity=min_opacity))
+    initial = {tuple(coords) for coords in trained.anchors.coords.tolist()}
     run(trained, 1, 60)
     anchors = trained.anchors
-    assert anchors.num_anchors != initial
+    final = {tuple(coords) for coords in anchors.coords.tolist()}
+    assert final - initial
+    assert bool(initial - final) == (min_opacity == 0.3)
     assert len(torch.unique(anchors.coords, dim=0)) == anchors.num_anchors
     tensors = trained.state().tensors
     for name in ("features", "log_scalings", "offsets", "mask_logits"):

@@ -257,7 +257,7 @@ def test_what_was_drawn_before_training_does_not_matter(tmp_path: Path) -> None:
     trainee = ToyTrainee()
     torch.rand(5)
     with EventLog(None) as events:
-        fit(trainee, toy_scene(), SETTINGS, tmp_path / "work", events, CPU)
+        fit(trainee, toy_scene(), SETTINGS, tmp_path / "other", events, CPU)
     assert same(trainee.state(), train(tmp_path)[0].state())
 
 

@@ -1,0 +1,67 @@
+"""Every installed method keeps the contract of ``hemgs.bench.protocol``, checked on a tiny procedural scene on the CPU.
+
+The checks are ``hemgs.bench.conformance``'s, the same that methods outside this repository can run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hemgs.bench.conformance import CHECKS, Case, Specimen, make_specimen, make_tiny_scene
+from hemgs.bench.registry import list_methods
+from hemgs.data.loader import load_scene
+
+pytestmark = pytest.mark.slow
+
+#: Settings that suit a scene of 48 x 36 pixels; the method's defaults are for millions of pixels.
+PARAMS: dict[str, dict[str, object]] = {
+    "hemgs": {
+        "feature_dim": 16,
+        "grid_resolutions_3d": "8 16",
+        "grid_resolutions_2d": "16",
+        "grid_log2_entries_3d": 8,
+        "grid_log2_entries_2d": 8,
+        "feature_prior": 16,
+        "geometry_prior": 16,
+        "feature_hidden": 16,
+        "geometry_hidden": 16,
+        "sample_share": 1.0,
+    },
+    "scaffold_gs": {"feature_dim": 16},
+}
+
+
+@pytest.fixture(scope="session")
+def contract_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_scene(tmp_path_factory.mktemp("contract_scene") / "scene")
+
+
+@pytest.fixture(scope="session", params=sorted(list_methods()))
+def specimen(request: pytest.FixtureRequest, contract_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    folder = tmp_path_factory.mktemp(f"contract_{request.param}")
+    return make_specimen(Case(request.param, contract_scene, folder, PARAMS.get(request.param, {})))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(specimen: Specimen, check: Callable[[Specimen], None]) -> None:
+    check(specimen)
+
+
+def test_training_learns(specimen: Specimen) -> None:
+    """A model that learnt nothing would pass every other check: the first view after training, against before."""
+    losses = _losses(specimen)
+    print(losses)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_scene_is_the_same_each_time(contract_scene: Path, tmp_path: Path) -> None:
+    assert load_scene(make_tiny_scene(tmp_path / "scene")).hash == load_scene(contract_scene).hash
+
+
+def _losses(specimen: Specimen) -> list[float]:
+    events = [json.loads(line) for line in (specimen.model / "events.jsonl").read_text().splitlines()]
+    return [event["loss"] for event in events if event["event"] == "progress"]

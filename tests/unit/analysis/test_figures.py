@@ -1,0 +1,208 @@
+"""Figures: the files, the curves in them, holes, colours, crops."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+from synthetic_results import HEMGS_RATES, REFERENCE, Results
+
+from hemgs.analysis.figures import rd_figure, variable_rate_figure
+from hemgs.analysis.looks import PALETTE, Label, conventions, look_of, new_figure, place_labels
+from hemgs.analysis.plan import Style, load_style
+from hemgs.analysis.publish import make_figures, summarise
+from hemgs.analysis.tables import Summary, load_summary
+from hemgs.analysis.visual import MAX_PICTURES, Box, Picture, choose, choose_crops
+from hemgs.core.records import RecordError
+
+
+@pytest.fixture
+def loaded(complete: Results) -> tuple[Summary, Style]:
+    return load_summary(complete.summary), load_style(complete.style)
+
+
+@pytest.fixture(scope="session")
+def drawn(complete: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("figures")
+    make_figures(complete.summary, complete.style, out)
+    return out
+
+
+def test_every_figure_has_four_files(drawn: Path) -> None:
+    names = ["rd_chair", "rd_court", "variable_rate", "visual_chair_chair", "visual_court_knot"]
+    expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("csv", "pdf", "png", "svg"))
+    assert sorted(path.name for path in drawn.iterdir()) == expected
+    for path in drawn.glob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.width >= 1000
+    assert all(path.read_bytes().startswith(b"%PDF") for path in drawn.glob("*.pdf"))
+
+
+def test_made_twice_they_are_the_same_bytes_and_carry_no_date(complete: Results, drawn: Path, tmp_path: Path) -> None:
+    for path in make_figures(complete.summary, complete.style, tmp_path):
+        assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
+    assert b"CreationDate" not in (drawn / "rd_court.pdf").read_bytes()
+    assert b"dc:date" not in (drawn / "rd_court.svg").read_bytes()
+
+
+def test_the_csv_holds_every_point_that_is_drawn(drawn: Path) -> None:
+    with (drawn / "rd_court.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1 + 1 + 4 + 16
+    assert {row["rate"] for row in rows if row["method"] == "hemgs"} == set(HEMGS_RATES)
+    with (drawn / "visual_court_knot.csv").open() as file:
+        shown = [(row["method"], row["rate"]) for row in csv.DictReader(file)]
+    assert shown == [
+        ("gs3d", "single"),
+        ("scaffold_gs", "single"),
+        ("hac", "lmbda_0.0005"),
+        ("hemgs", "lmbda_0.0040"),
+        ("hemgs", "lmbda_0.0010"),
+    ]
+
+
+def test_curves_show_sizes_in_mib_and_quality_in_db(loaded: tuple[Summary, Style]) -> None:
+    summary, style = loaded
+    rows = [row for row in summary.datasets if row["dataset"] == "court"]
+    with conventions():
+        (axes,) = rd_figure(rows, style, style.datasets[0]).axes
+    lines = {line.get_color(): line.get_xydata() for line in axes.get_lines()}
+    assert set(lines) == {look_of(style, method)[0] for method in ("gs3d", "scaffold_gs", "hac", "hemgs")}
+    own = sorted((float(r["bytes_total"] or 0) / 2**20, float(r["psnr"] or 0)) for r in rows if r["method"] == "hemgs")
+    np.testing.assert_allclose(lines[PALETTE["hemgs"][0]], own)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("Size [MiB]", "PSNR [dB]", "log")
+    assert {text.get_text() for text in axes.texts} == {"3DGS", "Scaffold-GS", "HAC", "HEMGS"}
+
+
+def test_a_hole_is_named_and_not_drawn(with_hole: Results) -> None:
+    summary, style = load_summary(with_hole.summary), load_style(with_hole.style)
+    with conventions():
+        figure = rd_figure([r for r in summary.datasets if r["dataset"] == "court"], style, style.datasets[0])
+    assert [text.get_text() for text in figure.texts] == ["Not shown, scenes missing: Scaffold-GS"]
+    assert PALETTE["scaffold_gs"][0] not in {line.get_color() for line in figure.axes[0].get_lines()}
+
+
+def test_nothing_measured_still_gives_every_file(tmp_path: Path) -> None:
+    results = Results(tmp_path, scenes={"court": ("knot",)}).write(lambda _: None, pictures=True)
+    summarise(results.plan, REFERENCE, results.summary)
+    written = make_figures(results.summary, results.style, tmp_path / "figures")
+    assert len(written) == 3 * 4
+    assert all(path.stat().st_size > 0 for path in written)
+    summary, style = load_summary(results.summary), load_style(results.style)
+    figure = rd_figure(summary.datasets, style, style.datasets[0])
+    assert "no complete set of scenes" in figure.texts[0].get_text()
+    assert "No model with several rates" in variable_rate_figure([], style).texts[0].get_text()
+
+
+def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summary, Style]) -> None:
+    summary, style = loaded
+    rows = [row for row in summary.datasets if row["method"] == "hemgs"]
+    with conventions():
+        figure = variable_rate_figure(rows, style)
+    assert len(figure.axes) == 4
+    for left, right in (figure.axes[:2], figure.axes[2:]):
+        assert len(left.get_lines()[0].get_xydata()) == 16
+        lmbdas, sizes = right.get_lines()[0].get_data()
+        np.testing.assert_allclose(lmbdas, np.arange(1.0, 4.1, 0.2))
+        assert (np.diff(np.asarray(sizes)) < 0).all()
+        assert {"λ = 0.0040", "λ = 0.0010"} <= {text.get_text() for text in left.texts}
+
+
+def test_spread_between_seeds_is_drawn(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1)).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    summary, style = load_summary(results.summary), load_style(results.style)
+    with conventions():
+        (axes,) = rd_figure(summary.datasets, style, style.datasets[0]).axes
+    assert len(axes.collections) == 4
+
+
+def test_a_colour_of_the_style_wins(complete: Results, tmp_path: Path) -> None:
+    data = json.loads(complete.style.read_text())
+    data["methods"][3] |= {"color": "#123456", "marker": "*"}
+    path = tmp_path / "style.json"
+    path.write_text(json.dumps(data))
+    style = load_style(path)
+    assert look_of(style, "hemgs") == ("#123456", "*")
+    assert look_of(style, "hac") == PALETTE["hac"]
+    assert look_of(style, "unknown")[0].startswith("#")
+
+
+#: Linear RGB as seen without one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1).
+CONES = {
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+
+
+@pytest.mark.parametrize("kind", ["none", *CONES])
+def test_methods_can_be_told_apart_by_colour_or_marker(kind: str) -> None:
+    matrix = np.array(CONES[kind]) if kind in CONES else np.eye(3)
+    seen = {method: matrix @ np.array(to_rgb(color)) ** 2.2 for method, (color, _) in PALETTE.items()}
+    main = ["hemgs", "hac", "context_gs", "scaffold_gs", "gs3d"]
+    for index, first in enumerate(main):
+        for second in main[index + 1 :]:
+            assert np.linalg.norm(seen[first] - seen[second]) > 0.09, (first, second)
+    assert len({marker for _, marker in PALETTE.values()}) == len(PALETTE)
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    with conventions():
+        figure = new_figure(3.5, 2.7)
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        places = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.53), (0.48, 0.48)]
+        place_labels(figure, axes, [Label(x, y, f"Method {n}", "#000000") for n, (x, y) in enumerate(places)], places)
+        boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[n + 1 :])
+
+
+def test_crops_lie_where_the_pictures_differ_most() -> None:
+    target = np.full((100, 150, 3), 100, np.uint8)
+    image = target.copy()
+    image[10:20, 30:40] = 250
+    image[70:80, 120:130] = 200
+    first, second = choose_crops(target, [image])
+    assert first.side == second.side == 22
+    assert (first.cut(image) == 250).all(axis=2).sum() == 100
+    assert (second.cut(image) == 200).all(axis=2).sum() == 100
+
+
+def test_crops_never_overlap_even_where_nothing_differs() -> None:
+    target = np.zeros((30, 30, 3), np.uint8)
+    first, second = choose_crops(target, [target])
+    assert abs(first.left - second.left) >= first.side or abs(first.top - second.top) >= first.side
+
+
+def test_tiny_pictures_get_fewer_crops() -> None:
+    target = np.zeros((1, 1, 3), np.uint8)
+    assert choose_crops(target, [target]) == [Box(0, 0, 1)]
+
+
+def test_at_most_five_pictures_and_the_last_method_keeps_both_ends() -> None:
+    pictures = [
+        Picture(method, rate, "v", Path(), None, None, None)
+        for method in ("a", "b", "c", "hemgs")
+        for rate in ("low", "middle", "high")
+    ]
+    chosen = [(picture.method, picture.rate) for picture in choose(pictures)]
+    assert len(chosen) == MAX_PICTURES
+    assert chosen == [("a", "high"), ("b", "high"), ("c", "high"), ("hemgs", "low"), ("hemgs", "high")]
+
+
+def test_a_view_of_another_size_is_an_error(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(pictures=True)
+    summarise(results.plan, REFERENCE, results.summary)
+    (folder,) = (tmp_path / "points").rglob("showcase")
+    Image.new("RGB", (9, 9)).save(folder / "single" / "view_0.png")
+    with pytest.raises(RecordError, match="another size"):
+        make_figures(results.summary, results.style, tmp_path / "figures")
+    (folder / "single" / "view_0.png").write_bytes(b"no picture")
+    with pytest.raises(RecordError, match="cannot be read"):
+        make_figures(results.summary, results.style, tmp_path / "figures")

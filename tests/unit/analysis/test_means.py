@@ -1,0 +1,106 @@
+"""Means, holes and costs."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+from synthetic_results import HEMGS_RATES, Results, point
+
+from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
+from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, cells, dataset_rows
+from hemgs.analysis.plan import load_plan
+from hemgs.analysis.points import gather
+from hemgs.core.records import SECTION_COLUMNS, Row, read_rows
+
+
+def _row(rows: list[Row], **key: str) -> Row:
+    (found,) = [row for row in rows if all(row[name] == value for name, value in key.items())]
+    return found
+
+
+def _datasets(results: Results) -> list[Row]:
+    return list(read_rows(results.summary / "datasets.csv", DATASET_COLUMNS))
+
+
+def test_a_mean_is_over_every_scene(complete: Results) -> None:
+    row = _row(_datasets(complete), method="hemgs", dataset="court", rate="lmbda_0.0020")
+    scenes = [point("hemgs", "court", scene, "all", 0, "lmbda_0.0020", 30000) for scene in ("knot", "tower")]
+    for name in ("psnr", "ssim", "bytes_total", "lpips_squeeze"):
+        assert row[name] == pytest.approx(statistics.mean(float(scene[name] or 0) for scene in scenes))
+    assert (row["num_scenes"], row["num_scenes_planned"], row["num_seeds"], row["hole"]) == (2, 2, 1, "")
+    assert (row["lmbda"], row["iterations"], row["lpips_vgg"], row["psnr_std"]) == (0.002, 30000, None, None)
+    assert "torchvision" in str(row["remarks"])
+
+
+def test_rows_come_in_the_order_of_the_plan(complete: Results) -> None:
+    found = list(dict.fromkeys((row["dataset"], row["method"]) for row in _datasets(complete)))
+    methods = ("gs3d", "scaffold_gs", "hac", "hemgs")
+    assert found == [(dataset, method) for dataset in ("court", "chair") for method in methods]
+
+
+def test_no_mean_over_an_incomplete_set(with_hole: Results) -> None:
+    rows = _datasets(with_hole)
+    hole = _row(rows, method="scaffold_gs", dataset="court")
+    assert hole["psnr"] is None
+    assert hole["bytes_total"] is None
+    assert (hole["num_scenes"], hole["num_scenes_planned"]) == (1, 2)
+    assert str(hole["hole"]).startswith("1 of 2 scenes missing: tower (train_model: loss is not finite")
+    assert _row(rows, method="scaffold_gs", dataset="chair")["psnr"] is not None
+    failed = _row(rows, method="hac", dataset="court", rate="lmbda_0.0005")
+    assert (failed["psnr"], failed["hole"]) == (None, "1 of 2 scenes missing: tower (the file is cut <b>)")
+    assert _row(rows, method="hac", dataset="court", rate="lmbda_0.0010")["psnr"] is not None
+    for sheet, columns in (("storage", STORAGE_COLUMNS), ("complexity", COMPLEXITY_COLUMNS)):
+        row = _row(
+            list(read_rows(with_hole.summary / f"{sheet}.csv", columns)), method="scaffold_gs", dataset="court"
+        )
+        assert row["hole"] == hole["hole"]
+        assert row.get("bytes_total") is None
+        assert row.get("train_s") is None
+
+
+def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1, 2)).write()
+    plan = load_plan(results.plan)
+    (row,) = dataset_rows(cells(plan, gather(plan)))
+    # Every seed adds 0.05 dB to every scene.
+    assert row["psnr_std"] == pytest.approx(0.05)
+    assert row["num_seeds"] == 3
+    assert row["psnr"] == pytest.approx(28.9 - 0.75 + 0.05)
+
+
+def test_one_missing_seed_is_a_hole(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1))
+    results.write(lambda row: None if (row["scene"], row["seed"]) == ("knot", 1) else row)
+    plan = load_plan(results.plan)
+    (row,) = dataset_rows(cells(plan, gather(plan)))
+    assert row["psnr"] is None
+    assert str(row["hole"]).startswith("1 of 2 scenes missing: knot")
+
+
+def test_different_training_lengths_are_not_hidden(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")})
+    results.write(lambda row: {**row, "iterations": 7000} if row["scene"] == "knot" else row)
+    plan = load_plan(results.plan)
+    (row,) = dataset_rows(cells(plan, gather(plan)))
+    assert row["iterations"] is None
+
+
+def test_sections_add_up_in_the_mean(complete: Results) -> None:
+    for row in read_rows(complete.summary / "storage.csv", STORAGE_COLUMNS):
+        assert sum(float(row[name] or 0) for name in SECTION_COLUMNS) == pytest.approx(float(row["bytes_total"] or 0))
+
+
+def test_one_model_for_all_rates_is_paid_once(complete: Results) -> None:
+    rows = list(read_rows(complete.summary / "complexity.csv", COMPLEXITY_COLUMNS))
+    hemgs, hac = _row(rows, method="hemgs", dataset="court"), _row(rows, method="hac", dataset="court")
+    assert (hemgs["num_rates"], hemgs["num_models"], hemgs["train_s"], hemgs["train_all_rates_s"]) == (
+        len(HEMGS_RATES),
+        1,
+        700.0,
+        700.0,
+    )
+    assert (hac["num_rates"], hac["num_models"], hac["train_s"], hac["train_all_rates_s"]) == (4, 4, 420.0, 1680.0)
+    assert (hemgs["networks_all_rates_bytes"], hac["networks_all_rates_bytes"]) == (61000.0, 164000.0)
+    assert hemgs["hardware"] == "Example CPU (2 cores), 8 GiB"

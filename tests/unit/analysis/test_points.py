@@ -1,0 +1,135 @@
+"""Gathering points against the plan: what is found, what is missing, what is foreign."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic_results import HEMGS_RATES, Results
+
+from hemgs.analysis.plan import load_plan, load_style
+from hemgs.analysis.points import FAILURE_COLUMNS, gather, lmbda_of, write_parquet
+from hemgs.core.errors import ConfigError
+from hemgs.core.records import POINT_COLUMNS, RecordError, read_points, read_rows
+
+
+def test_everything_planned_is_found_in_the_order_of_the_plan(complete: Results) -> None:
+    points = gather(load_plan(complete.plan))
+    assert points.failures == ()
+    assert len(points.rows) == 3 * (1 + 1 + 4 + 16)
+    hemgs = [row["rate"] for row in points.rows if (row["method"], row["scene"]) == ("hemgs", "tower")]
+    assert tuple(hemgs) == HEMGS_RATES
+    assert read_points(complete.summary / "points.csv") == list(points.rows)
+
+
+def test_holes_have_reasons_and_logs(with_hole: Results) -> None:
+    rows = read_rows(with_hole.summary / "failures.csv", FAILURE_COLUMNS)
+    missing, failed = rows
+    assert (missing["method"], missing["scene"], missing["rate"], missing["kind"]) == (
+        "scaffold_gs",
+        "tower",
+        "all",
+        "missing",
+    )
+    # The last error line of the deepest log that exists.
+    assert missing["reason"] == "train_model: loss is not finite at step 20 — lower the learning rate"
+    assert str(missing["log"]).endswith("train_model/scaffold_gs-court-tower-single-s0.log")
+    assert (failed["method"], failed["rate"], failed["kind"]) == ("hac", "lmbda_0.0005", "failed")
+    assert failed["reason"] == "the file is cut <b>"
+
+
+def test_the_deepest_log_counts_and_may_name_no_error(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
+    for rule, text in {"train_model": "error: old", "encode_points": "killed"}.items():
+        log = tmp_path / "logs" / rule / "gs3d-chair-chair-single-s0.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(text)
+    (failure,) = gather(load_plan(results.plan)).failures
+    assert failure["reason"] == "encode_points: the log names no error"
+
+
+def test_rates_no_longer_planned_are_left_out_and_absent_ones_are_holes(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)})
+    results.write(lambda row: None if row["rate"] == HEMGS_RATES[3] else row)
+    plan = json.loads(results.plan.read_text())
+    plan["fits"][0]["rates"].remove(HEMGS_RATES[5])
+    results.plan.write_text(json.dumps(plan))
+    points = gather(load_plan(results.plan))
+    assert {row["rate"] for row in points.rows} == set(HEMGS_RATES) - {HEMGS_RATES[3], HEMGS_RATES[5]}
+    (failure,) = points.failures
+    assert (failure["rate"], failure["kind"]) == (HEMGS_RATES[3], "missing")
+
+
+def test_a_file_of_another_fit_is_refused(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",)).write()
+    target = results.points_of("gs3d", "court", "knot", "single")
+    shutil.copyfile(results.points_of("gs3d", "court", "tower", "single"), target)
+    with pytest.raises(RecordError, match="holds gs3d/court/tower/single/0, expected gs3d/court/knot/single/0") as fault:
+        gather(load_plan(results.plan))
+    assert str(target) in str(fault.value)
+
+
+def test_variants_go_by_their_own_id(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)})
+    results.write(lambda row: {**row, "variant": "gs3d_small"})
+    plan = json.loads(results.plan.read_text())
+    plan["fits"][0]["variant"] = "gs3d_small"
+    results.plan.write_text(json.dumps(plan))
+    assert len(gather(load_plan(results.plan)).rows) == 1
+
+
+def test_parquet_has_types_nulls_and_units(complete: Results) -> None:
+    table = pq.read_table(complete.summary / "points.parquet")
+    assert table.column_names == [column.name for column in POINT_COLUMNS]
+    assert str(table.schema.field("bytes_total").type) == "int64"
+    assert str(table.schema.field("psnr").type) == "double"
+    assert table.schema.field("psnr").metadata == {
+        b"unit": b"dB",
+        b"description": b"peak signal-to-noise ratio of 8-bit views, peak 1",
+    }
+    assert table.column("lpips_vgg").null_count == table.num_rows
+    assert table.column("lmbda").null_count == 6
+    assert table.to_pylist() == read_points(complete.summary / "points.csv")
+
+
+def test_an_empty_parquet_keeps_its_types(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "points.parquet", [])
+    assert str(pq.read_table(tmp_path / "points.parquet").schema.field("bytes_total").type) == "int64"
+
+
+@pytest.mark.parametrize(
+    ("rate", "lmbda"), [("lmbda_0.0020", 0.002), ("lmbda_1e-05", 1e-5), ("single", 0.0), ("all", 0.0)]
+)
+def test_lmbda_of_a_rate_id(rate: str, lmbda: float) -> None:
+    assert lmbda_of(rate) == lmbda
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"schema_version": 2}, "schema version 2"),
+        ({"title": None}, "title is None, expected str"),
+        ({"fits": [{"method": "x"}]}, "'dataset' is missing beside method"),
+        ({"methods": "gs3d"}, "methods is 'gs3d', expected list"),
+    ],
+)
+def test_a_plan_that_cannot_be_used_names_file_and_field(
+    complete: Results, tmp_path: Path, change: dict[str, object], fault: str
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(json.loads(complete.plan.read_text()) | change))
+    with pytest.raises(ConfigError, match=fault) as caught:
+        load_plan(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_a_style_that_is_no_mapping_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "style.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=str(path)):
+        load_style(path)

@@ -1,0 +1,70 @@
+"""The verbs as a whole: declared files, equal bytes, no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic_results import REFERENCE, Results
+
+from hemgs.analysis.publish import make_figures, make_page, make_tables, summarise
+from hemgs.core.errors import ConfigError
+from hemgs.core.records import RecordError
+
+SUMMARY_FILES = {
+    *(f"{n}.csv" for n in ("points", "datasets", "bdrate", "parity", "complexity", "storage", "failures")),
+    "points.parquet",
+    "environment.json",
+}
+
+
+def _everything(results: Results, out: Path) -> dict[str, bytes]:
+    written = summarise(results.plan, REFERENCE, out / "summary")
+    written += make_tables(out / "summary", results.style, out / "tables")
+    written += make_figures(out / "summary", results.style, out / "figures")
+    written += make_page(out / "summary", results.style, out / "tables", out / "figures", out / "page")
+    return {str(path.relative_to(out)): path.read_bytes() for path in written}
+
+
+def test_made_twice_everything_is_the_same_bytes(complete: Results, tmp_path: Path) -> None:
+    first, second = _everything(complete, tmp_path / "a"), _everything(complete, tmp_path / "b")
+    assert first == second
+    assert {name.split("/")[1] for name in first if name.startswith("summary/")} == SUMMARY_FILES
+    assert {name for name in first if name.startswith("tables/")} == {
+        f"tables/{n}.{s}" for n in ("quality", "bdrate", "storage", "complexity") for s in ("csv", "md", "tex")
+    }
+    assert "page/index.html" in first
+
+
+def test_nothing_measured_still_publishes(tmp_path: Path) -> None:
+    results = Results(tmp_path).write(lambda _: None)
+    files = _everything(results, tmp_path / "out")
+    assert all(files.values())
+    assert b"Nothing was measured yet" in files["page/index.html"]
+
+
+def test_the_environment_says_where_points_come_from(complete: Results) -> None:
+    data = json.loads((complete.summary / "environment.json").read_text())
+    assert data["points"]["hardware"] == ["Example CPU (2 cores), 8 GiB"]
+    assert data["points"]["iterations"] == [30000]
+    assert data["scenes"] == {"chair/chair": "hash-chair", "court/knot": "hash-knot", "court/tower": "hash-tower"}
+    assert "numpy" in data["summary"]["versions"]
+
+
+def test_unknown_tables_are_refused_by_name(complete: Results, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown tables qualty"):
+        make_tables(complete.summary, complete.style, tmp_path, ["quality", "qualty"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_summary_that_is_not_there_is_named(complete: Results, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"points\.csv cannot be read"):
+        make_tables(tmp_path, complete.style, tmp_path)
+
+
+def test_publishing_never_imports_torch() -> None:
+    code = "import sys, hemgs.analysis.publish; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

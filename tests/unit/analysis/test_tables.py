@@ -1,0 +1,131 @@
+"""What stands in the tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from synthetic_results import REFERENCE, Results
+
+from hemgs.analysis.plan import load_style
+from hemgs.analysis.publish import make_tables, summarise
+from hemgs.analysis.sheet import Sheet
+from hemgs.analysis.tables import BUILDERS, end_rates, load_summary
+
+
+def _sheet(results: Results, name: str) -> Sheet:
+    return BUILDERS[name](load_summary(results.summary), load_style(results.style))
+
+
+def _cells(sheet: Sheet) -> dict[str, list[str | None]]:
+    return {str(row[0].text): [entry.text for entry in row[1:]] for row in sheet.rows}
+
+
+def test_quality_has_table_1s_layout(complete: Results) -> None:
+    sheet = _sheet(complete, "quality")
+    assert [row[0].text for row in sheet.rows] == [
+        "3DGS",
+        "Scaffold-GS",
+        "HAC, low rate (λ = 0.0040)",
+        "HAC, high rate (λ = 0.0005)",
+        "HEMGS, low rate (λ = 0.0040)",
+        "HEMGS, high rate (λ = 0.0010)",
+    ]
+    names = [(heading.group, heading.name) for heading in sheet.headings]
+    own = ["PSNR [dB]", "SSIM", "LPIPS-SqueezeNet", "Size [MiB]"]
+    assert names == [("", "Method"), ("", "Iterations")] + [(group, n) for group in ("Court", "Chair") for n in own]
+    assert _cells(sheet)["3DGS"] == ["30,000", "28.15", "0.925", "0.137", "126.0", "32.90", "0.952", "0.118", "84.00"]
+    assert any("torchvision" in note for _, note in sheet.footnotes())
+
+
+def test_a_hole_is_shown_with_its_reason_and_the_rest_appears(with_hole: Results) -> None:
+    sheet = _sheet(with_hole, "quality")
+    row = next(row for row in sheet.rows if row[0].text == "Scaffold-GS")
+    assert [entry.text for entry in row[2:6]] == [None] * 4
+    assert row[2].note.startswith("1 of 2 scenes missing: tower (train_model: loss is not finite")
+    assert row[6].text == "33.30"
+    assert ("a", row[2].note) in sheet.footnotes()
+
+
+def test_unequal_budgets_are_shown_and_nothing_is_called_best(tmp_path: Path) -> None:
+    results = Results(tmp_path, iterations={"hemgs": 60000}).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    sheet = _sheet(results, "quality")
+    assert {row[0].text: row[1].text for row in sheet.rows}["HEMGS, low rate (λ = 0.0040)"] == "60,000"
+    assert not any(entry.mark for row in sheet.rows for entry in row)
+    assert any("different numbers of iterations" in note for _, note in sheet.footnotes())
+    bd = _sheet(results, "bdrate")
+    assert bd.rows[0][1].text == "30,000"
+    assert any("HEMGS was trained for 60,000 iterations" in note for _, note in bd.footnotes())
+
+
+def test_equal_budgets_mark_the_best(complete: Results) -> None:
+    sheet = _sheet(complete, "quality")
+    best = {row[0].text for row in sheet.rows if row[2].mark == "best"}
+    smallest = {row[0].text for row in sheet.rows if row[5].mark == "best"}
+    assert (best, smallest) == ({"HAC, high rate (λ = 0.0005)"}, {"HEMGS, low rate (λ = 0.0040)"})
+
+
+def test_bdrate_states_overlap_and_points(complete: Results) -> None:
+    cells = _cells(_sheet(complete, "bdrate"))
+    assert list(cells) == ["HAC"]
+    assert cells["HAC"][2:4] == ["27.96–28.65", "4/16"]
+    assert float(str(cells["HAC"][1])) > 0
+
+
+def test_bdrate_without_a_second_curve_says_so(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d", "hemgs")).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    sheet = _sheet(results, "bdrate")
+    assert sheet.rows == ()
+    assert any(note.startswith("No rows") for _, note in sheet.footnotes())
+
+
+def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) -> None:
+    sheet = _sheet(complete, "storage")
+    names = [heading.name for heading in sheet.headings]
+    assert "Opacities" not in names
+    assert "Other" not in names
+    row = next(r for r in sheet.rows if (r[0].text, r[1].text) == ("Chair", "HEMGS, low rate (λ = 0.0040)"))
+    values = dict(zip(names, (entry.text for entry in row), strict=True))
+    assert (values["Networks"], values["Colours"], values["Total"], values["Coder overhead [%]"]) == (
+        "0.058",
+        "0",
+        "0.731",
+        "0.30",
+    )
+    parts = [e.value for h, e in zip(names, row, strict=True) if h in names[2 : names.index("Total")]]
+    assert sum(part or 0 for part in parts) == pytest.approx(row[names.index("Total")].value)
+
+
+def test_complexity_tells_one_model_from_many(complete: Results) -> None:
+    rows = {(row[0].text, row[1].text): [entry.text for entry in row[2:]] for row in _sheet(complete, "complexity").rows}
+    assert rows["Court", "HAC"][:5] == ["30,000", "4", "4", "7.00", "28.0"]
+    assert rows["Court", "HEMGS"][:5] == ["30,000", "16", "1", "11.7", "11.7"]
+
+
+def test_labels_and_order_are_the_styles(complete: Results, tmp_path: Path) -> None:
+    style = tmp_path / "style.json"
+    style.write_text(complete.style.read_text().replace('"label": "3DGS"', '"label": "Kerbl et al. 100%"'))
+    make_tables(complete.summary, style, tmp_path / "tables", ["quality"])
+    assert r"Kerbl et al. 100\%" in (tmp_path / "tables" / "quality.tex").read_text()
+
+
+def test_files_of_one_table_hold_the_same_numbers(complete: Results, tmp_path: Path) -> None:
+    make_tables(complete.summary, complete.style, tmp_path)
+    with (tmp_path / "quality.csv").open() as file:
+        rows = list(csv.reader(file))
+    markdown, latex = (tmp_path / "quality.md").read_text(), (tmp_path / "quality.tex").read_text()
+    for row in rows[1:]:
+        for cell in row[2:]:
+            assert cell in markdown
+            assert cell in latex
+
+
+def test_ends_of_rates() -> None:
+    rows = [{"method": "a", "rate": rate} for rate in ("lmbda_0.0010", "lmbda_0.0100", "lmbda_0.0040")]
+    assert end_rates([*rows, {"method": "b", "rate": "single"}]) == {
+        "a": ("lmbda_0.0100", "lmbda_0.0010"),
+        "b": ("single",),
+    }

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from archive_server import Answer, Server, serving
+
+from hemgs.core.errors import ConfigError, DeviceError, SceneError
+from hemgs.core.events import EventLog
+from hemgs.data import download
+from hemgs.data.download import RemoteFile, fetch
+
+BODY = bytes(range(256)) * 4096
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "archives/scenes.zip"
+
+
+def run(remote: RemoteFile, target: Path) -> list[float]:
+    """Fetches; gives the pauses made."""
+    pauses: list[float] = []
+    fetch(remote, target, EventLog(), pause=pauses.append)
+    return pauses
+
+
+def parts(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_a_file_arrives_whole(server: Server, target: Path) -> None:
+    answer = Answer(BODY)
+    assert run(RemoteFile([server.add("/a.zip", answer)], len(BODY), SHA), target) == []
+    assert target.read_bytes() == BODY
+    assert parts(target) == ["scenes.zip"]
+    run(RemoteFile([server.url + "/a.zip"], len(BODY), SHA), target)
+    assert len(answer.requests) == 1  # nothing is fetched twice
+
+
+def test_passing_faults_are_retried_with_growing_pauses(server: Server, target: Path) -> None:
+    url = server.add("/a.zip", Answer(BODY, status=503, failures=3))
+    assert run(RemoteFile([url], None, SHA), target) == [1.0, 2.0, 4.0]
+    assert target.read_bytes() == BODY
+
+
+def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
+    answer = Answer(BODY, cut_after=300_000)
+    run(RemoteFile([server.add("/a.zip", answer)], None, SHA), target)
+    assert target.read_bytes() == BODY
+    assert [request.get("Range") for request in answer.requests] == [None, *(f"bytes={k}00000-" for k in (3, 6, 9))]
+
+
+def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: Path) -> None:
+    answer = Answer(BODY, cut_after=200_000)
+    url = server.add("/a.zip", answer)
+    with pytest.raises(SceneError, match="5 tries"):
+        run(RemoteFile([url]), target)
+    assert not target.exists()
+    answer.cut_after = None
+    run(RemoteFile([url]), target)
+    assert target.read_bytes() == BODY
+    assert answer.requests[-1]["Range"] == "bytes=1000000-"
+
+
+def test_a_server_without_ranges_starts_over(server: Server, target: Path) -> None:
+    answer = Answer(BODY, cut_after=300_000, ranges=False)
+    url = server.add("/a.zip", answer)
+    with pytest.raises(SceneError, match="ended after 300000 of 1048576 bytes"):
+        run(RemoteFile([url], None, SHA), target)
+    answer.cut_after = None
+    run(RemoteFile([url], None, SHA), target)
+    assert target.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("tag", ['"v2"', ""])
+def test_a_file_that_changed_meanwhile_is_not_pieced_together(server: Server, target: Path, tag: str) -> None:
+    url = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000, tag='"v1"' if tag else ""))
+    with pytest.raises(SceneError):
+        run(RemoteFile([url]), target)
+    server.add("/a.zip", Answer(BODY, tag=tag))
+    run(RemoteFile([url]), target)
+    assert target.read_bytes() == BODY
+
+
+def test_the_part_of_another_address_is_not_continued(server: Server, target: Path) -> None:
+    first = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000))
+    second = server.add("/b.zip", Answer(BODY))
+    run(RemoteFile([first, second]), target)
+    assert target.read_bytes() == BODY
+
+
+def test_not_found_then_mirror(server: Server, target: Path) -> None:
+    urls = [server.url + "/gone.zip", server.add("/a.zip", Answer(BODY))]
+    assert run(RemoteFile(urls, None, SHA), target) == []  # no retry of what will not change
+    assert target.read_bytes() == BODY
+
+
+def test_wrong_checksum_then_mirror(server: Server, target: Path) -> None:
+    urls = [server.add("/bad.zip", Answer(BODY[:-1] + b"!")), server.add("/a.zip", Answer(BODY))]
+    run(RemoteFile(urls, None, SHA), target)
+    assert target.read_bytes() == BODY
+
+
+def test_wrong_checksum_everywhere_leaves_nothing(server: Server, target: Path) -> None:
+    url = server.add("/bad.zip", Answer(BODY[:-1] + b"!"))
+    with pytest.raises(SceneError, match=f"instead of {SHA}.*by hand.*scenes.zip"):
+        run(RemoteFile([url], None, SHA), target)
+    assert [name for name in parts(target) if not name.endswith(".json")] == []
+
+
+def test_wrong_length(server: Server, target: Path) -> None:
+    url = server.add("/a.zip", Answer(BODY))
+    with pytest.raises(SceneError, match="1048576 bytes instead of 7"):
+        run(RemoteFile([url], 7), target)
+
+
+def test_more_bytes_than_declared_without_a_length(server: Server, target: Path) -> None:
+    url = server.add("/a.zip", Answer(BODY, length=False))
+    with pytest.raises(SceneError, match="instead of 1000"):
+        run(RemoteFile([url], 1000), target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/zip"])
+def test_a_web_page_is_no_archive(server: Server, target: Path, content_type: str) -> None:
+    page = Answer(b"\n<!DOCTYPE html><html>confirm</html>", content_type=content_type)
+    with pytest.raises(SceneError, match=r"web page, not a file.*by hand.*source\.local"):
+        run(RemoteFile([server.add("/view", page)]), target)
+    assert not target.exists()
+
+
+def test_nobody_answers(server: Server, target: Path) -> None:
+    port_of_nobody = server.url.rsplit(":", 1)[0] + ":9"
+    pauses: list[float] = []
+    with pytest.raises(SceneError, match=r"no connection.*5 tries.*by hand"):
+        fetch(RemoteFile([port_of_nobody + "/a.zip"]), target, EventLog(), pause=pauses.append)
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/a.zip", "/etc/passwd"])
+def test_other_schemes_are_refused(target: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="neither http nor https"):
+        run(RemoteFile([url]), target)
+
+
+def test_a_file_put_there_by_hand_is_checked(target: Path) -> None:
+    target.parent.mkdir()
+    target.write_bytes(BODY)
+    run(RemoteFile([], len(BODY), SHA), target)
+    target.write_bytes(BODY[:-1] + b"!")
+    with pytest.raises(SceneError, match=f"instead of {SHA}.*delete it"):
+        run(RemoteFile([], len(BODY), SHA), target)
+    with pytest.raises(SceneError, match="has 1048576 bytes instead of 5"):
+        run(RemoteFile([], 5), target)
+
+
+def test_a_verified_file_is_not_hashed_again(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.parent.mkdir()
+    target.write_bytes(BODY)
+    run(RemoteFile([], None, SHA), target)
+    monkeypatch.setattr(download, "sha256_of", lambda _: pytest.fail("hashed again"))
+    run(RemoteFile([], None, SHA), target)
+
+
+def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "_copy", full)
+    with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip"):
+        run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
+
+
+def test_progress_is_reported(server: Server, target: Path, tmp_path: Path) -> None:
+    with EventLog(tmp_path / "events.jsonl") as events:
+        fetch(RemoteFile([server.add("/a.zip", Answer(BODY))]), target, events)
+    assert '"done": 1, "total": 1' in (tmp_path / "events.jsonl").read_text()
+
+
+def test_who_wants_the_same_file_waits(server: Server, target: Path) -> None:
+    """Locks belong to open files, so two threads stand for two processes."""
+    answer = Answer(BODY, delay_s=0.5)
+    url = server.add("/a.zip", answer)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, RemoteFile([url], None, SHA), target) for _ in range(2)]:
+            assert done.result() == []
+    assert target.read_bytes() == BODY
+    assert len(answer.requests) == 1
+
+
+def test_the_part_file_never_looks_finished(target: Path) -> None:
+    """What is under the final name is complete: a reader that fails midway leaves only the hidden part."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise KeyboardInterrupt
+
+    target.parent.mkdir()
+    with pytest.raises(KeyboardInterrupt), (target.parent / ".scenes.zip.part").open("wb") as file:
+        download._copy(Broken(), file, 0, None, EventLog())
+    assert not target.exists()

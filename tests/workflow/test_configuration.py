@@ -1,0 +1,208 @@
+"""The repository's own configuration: it runs as far as a dry run can, and its documentation is complete."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import REPOSITORY, Project
+
+CONFIG = REPOSITORY / "workflow" / "config"
+SCHEMAS = ("config", "dataset", "method")
+NUM_SCENES = 9 + 2 + 2 + 8
+NUM_FITS = 3 * NUM_SCENES
+PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
+
+
+def test_paper_configuration_plans_every_scene_and_method(paper: Project) -> None:
+    assert paper.planned() == {
+        "prepare_scene": NUM_SCENES,
+        "train_model": NUM_FITS,
+        "encode_points": NUM_FITS,
+        "evaluate_points": NUM_FITS,
+        **dict.fromkeys(PUBLISHED, 1),
+    }
+
+
+def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) -> None:
+    output = paper.snakemake("-n", "--printshellcmds").stdout
+    encodes = re.findall(r"hemgs encode (\S+) --rates (\S+)", output)
+    assert len(encodes) == NUM_FITS
+    rates = {path: names.split(",") for path, names in encodes}
+    for path, names in rates.items():
+        assert len(names) == (16 if path.startswith("results/models/hemgs/") else 1)
+    playroom = rates["results/models/hemgs/deepblending/playroom/all/s0"]
+    assert playroom[0] == "lmbda_0.0010"
+    assert playroom[5] == "lmbda_0.0020"
+    assert playroom[-1] == "lmbda_0.0040"
+
+
+def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:
+    output = paper.snakemake("-n", "--printshellcmds").stdout
+    trainings = r"hemgs train results/data/scenes/(\S+) --method hemgs\.method:Hemgs .*--params-json '(.*?)'"
+    settings = dict(re.findall(trainings, output))
+    assert len(settings) == NUM_SCENES
+    assert '"voxel_size": 0.001}' in settings["mipnerf360/bicycle"]
+    assert '"voxel_size": 0.01}' in settings["tanksandtemples/train"]
+    assert '"voxel_size": 0.005}' in settings["deepblending/playroom"]
+    assert '"grow_factor": 4,' in settings["synthetic_nerf/lego"]
+    assert all('"iterations": 60000' in text for text in settings.values())
+
+
+@pytest.mark.parametrize(("name", "scenes", "fits"), [("demo", 1, 3), ("bonsai", 1, 3), ("chair", 1, 3)])
+def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
+    planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
+    assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
+
+
+@pytest.mark.parametrize("profile", ["demo", "local-gpu", "slurm", "slurm-gres"])
+def test_profiles_load(paper: Project, profile: str) -> None:
+    if profile.startswith("slurm") and importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("snakemake-executor-plugin-slurm is not installed")
+    output = paper.snakemake("-n", "--profile", f"profiles/{profile}").stdout
+    expected = 3 if profile == "demo" else NUM_FITS
+    assert re.search(rf"^train_model +{expected}$", output, re.MULTILINE)
+
+
+def test_short_form_of_a_profile(paper: Project) -> None:
+    assert "prepare the scene procedural/court" in paper.snakemake("-n", "--workflow-profile", "demo").stdout
+
+
+@pytest.mark.parametrize("profile", ["slurm", "slurm-gres"])
+def test_cluster_profiles_ask_for_a_gpu_per_training_and_more_on_retry(profile: str) -> None:
+    settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
+    for rule in ("train_model", "encode_points", "evaluate_points"):
+        resources = settings["set-resources"][rule]
+        assert resources.get("gpu") == 1 or resources.get("gres") == "gpu:1"
+        assert "attempt" in str(resources["mem_mb"])
+        assert "attempt" in str(resources["runtime"])
+    assert settings["retries"] > 0
+
+
+def test_cluster_profiles_differ_in_the_gpu_request_only() -> None:
+    texts = [(REPOSITORY / "profiles" / name / "config.yaml").read_text() for name in ("slurm", "slurm-gres")]
+    lines = [[line.strip() for line in text.splitlines()[1:]] for text in texts]  # the first line names the profile
+    assert [line.replace("gpu: 1", 'gres: "gpu:1"') for line in lines[0]] == lines[1]
+
+
+def test_default_profile_holds_no_resources() -> None:
+    settings = yaml.safe_load((REPOSITORY / "profiles/default/config.yaml").read_text())
+    assert settings["rerun-triggers"] == ["mtime", "input", "params"]
+    assert not {name for name in settings if "resources" in name or name in ("cores", "jobs", "executor", "configfile")}
+
+
+@pytest.mark.parametrize("profile", ["default", "demo", "local-gpu", "slurm", "slurm-gres"])
+def test_every_entry_of_a_profile_is_explained(profile: str) -> None:
+    lines = (REPOSITORY / "profiles" / profile / "config.yaml").read_text().splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        if re.match(r"[a-z]", line):
+            assert before.startswith("#"), f"{profile}: {line}"
+
+
+def test_snakemake_lint_is_clean(paper: Project) -> None:
+    assert "in a good condition" in paper.snakemake("--lint").stdout
+
+
+def test_snakefmt_is_clean() -> None:
+    command = shutil.which("snakefmt") or str(Path(sys.executable).with_name("snakefmt"))
+    done = subprocess.run(
+        [command, "--check", "--diff", "workflow"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("config.yaml", "  datasets:", "  datsets:", ["config.yaml", "unknown key 'datsets' in 'run'", "did you mean 'datasets'"]),
+        ("config.yaml", "hemgs]", "hemsg]", ["config.yaml", "run.methods", "'hemsg'", "did you mean 'hemgs'"]),
+        ("methods/hemgs.yaml", "0.0010,", "-0.0010,", ["hemgs.yaml", "rates", "-0.001"]),
+        ("methods/hemgs.yaml", "iterations:", "iteratoins:", ["hemgs.yaml", "no setting 'iteratoins'", "'iterations'"]),
+        ("methods/hemgs.yaml", "method:Hemgs", "method:Hemsg", ["hemgs.yaml", "no class Hemsg", "'Hemgs'"]),
+        ("datasets/deepblending.yaml", "  filter:", "  fitler:", ["deepblending.yaml", "'fitler'", "'filter'"]),
+        ("datasets/deepblending.yaml", "grow_factor", "grow_factr", ["deepblending.yaml", "'grow_factr'", "'grow_factor'"]),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(paper: Project, file: str, old: str, new: str, said: list[str]) -> None:
+    path = paper.root / "workflow" / "config" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    done = paper.snakemake("-n", check=False)
+    assert done.returncode != 0
+    for words in said:
+        assert words in done.stdout
+    assert not (paper.root / "results").exists()
+
+
+def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp_path: Path) -> None:
+    extra = tmp_path / "elsewhere"
+    for folder in ("methods", "datasets"):
+        (extra / folder).mkdir(parents=True)
+    method = {"id": "mine", "label": "Mine", "entry": "my_codec:Codec", "kind": "all_rates", "rates": [0.5]}
+    (extra / "methods/mine.yaml").write_text(yaml.safe_dump(method))
+    dataset = yaml.safe_load((project.root / "workflow/config/datasets/toy.yaml").read_text()) | {"id": "ours"}
+    (extra / "datasets/ours.yaml").write_text(yaml.safe_dump(dataset))
+    (project.root / "my_codec.py").write_text("class Codec:\n    pass\n")
+    project.environment["EXTRA"] = str(extra)
+    project.edit("config.yaml", lambda data: data.update(extra_config=["${EXTRA}"]))
+    project.snakemake("--config", "run={methods: [mine], datasets: [ours], scenes: [one]}", "publish={visual: []}")
+    calls = project.calls()
+    assert [call[0] for call in calls][:4] == ["prepare", "train", "encode", "evaluate"]
+    assert calls[0][calls[0].index("--dataset") + 1] == str(extra / "datasets/ours.yaml")
+    assert calls[1][calls[1].index("--method") + 1] == "my_codec:Codec"
+    assert (project.root / "results/points/mine/ours/one/all/s0/bitstreams/lmbda_0.5000.gsc").is_file()
+
+
+def test_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:
+    pytest.importorskip("pygments")
+    finished.snakemake("--report", "report.zip")
+    assert (finished.root / "report.zip").stat().st_size > 0
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_key_is_described_in_schema_and_documentation(schema: str) -> None:
+    text = (CONFIG / "README.md").read_text()
+    data = yaml.safe_load((REPOSITORY / f"workflow/schemas/{schema}.schema.yaml").read_text())
+    keys = dict(described_keys(data, data))
+    assert len(keys) > 5
+    for key, described in keys.items():
+        assert described, f"{schema}: {key} has no description"
+        assert re.search(rf"[`.{{ ]{re.escape(key)}[`:,}} ]", text), f"config/README.md does not name {key} of {schema}"
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_no_mapping_takes_unknown_keys(schema: str) -> None:
+    data = yaml.safe_load((REPOSITORY / f"workflow/schemas/{schema}.schema.yaml").read_text())
+    for node in nodes(data):
+        if node.get("type") == "object":
+            assert "additionalProperties" in node, node
+            assert node["additionalProperties"] is not True, node
+
+
+def described_keys(node: Any, root: Any) -> Iterator[tuple[str, bool]]:
+    """Every property of a schema and whether it, or what it refers to, has a description."""
+    for part in nodes(node):
+        for key, value in part.get("properties", {}).items():
+            target = root["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+            yield key, bool(value.get("description") or target.get("description"))
+
+
+def nodes(data: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping of a nested structure."""
+    if isinstance(data, dict):
+        yield data
+        for value in data.values():
+            yield from nodes(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from nodes(value)
