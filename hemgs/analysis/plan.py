@@ -16,6 +16,8 @@ from hemgs.core.errors import ConfigError
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
+#: Steps of a fit in the order of the work; JSON objects have none.
+STEPS = ("prepare_scene", "train_model", "encode_points", "evaluate_points")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ class Fit:
     Attributes:
         method: id of the method, or of the variant.
         rates: rate ids that its ``points.csv`` should hold.
+        finished: false where a later attempt to make the points has not succeeded; an old file does not count.
         points: path of that file.
-        logs: rule → log file, in the order of the work.
+        logs: step → log file, in the order of the work.
     """
 
     method: str
@@ -63,6 +66,7 @@ class Fit:
     fit: str
     seed: int
     rates: tuple[str, ...]
+    finished: bool
     points: Path
     logs: Mapping[str, Path]
 
@@ -177,6 +181,7 @@ def load_style(path: Path) -> Style:
 
 def _fit(reader: _Reader, entry: Mapping[str, Any]) -> Fit:
     logs = reader.field(entry, "logs", dict) if "logs" in entry else {}
+    steps = sorted(logs, key=lambda step: STEPS.index(step) if step in STEPS else len(STEPS))
     return Fit(
         method=reader.optional_text(entry, "variant") or reader.text(entry, "method"),
         dataset=reader.text(entry, "dataset"),
@@ -184,8 +189,9 @@ def _fit(reader: _Reader, entry: Mapping[str, Any]) -> Fit:
         fit=reader.text(entry, "fit"),
         seed=reader.field(entry, "seed", int),
         rates=reader.texts(entry, "rates"),
+        finished=reader.field(entry, "finished", bool) if "finished" in entry else True,
         points=Path(reader.text(entry, "points")),
-        logs={rule: Path(reader.typed(log, str, f"logs.{rule}")) for rule, log in logs.items()},
+        logs={step: Path(reader.typed(logs[step], str, f"logs.{step}")) for step in steps},
     )
 
 

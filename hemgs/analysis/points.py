@@ -54,7 +54,7 @@ def series_of(row: Row) -> str:
 def gather(plan: Plan) -> Points:
     """Reads every ``points.csv`` that the plan names.
 
-    Rates that the plan no longer lists are left out; rates and files that are absent become failures.
+    Rates that the plan no longer lists are left out; rates and files that are absent or out of date become failures.
 
     Raises:
         RecordError: a file exists but is altered, or belongs to another fit.
@@ -62,7 +62,7 @@ def gather(plan: Plan) -> Points:
     rows: list[Row] = []
     failures: list[Row] = []
     for fit in plan.fits:
-        if not fit.points.is_file():
+        if not fit.finished or not fit.points.is_file():
             log, reason = _last_error(fit)
             failures.append(_failure(fit, "all", "missing", reason, log))
             continue
@@ -139,12 +139,16 @@ def _failure(fit: Fit, rate: str, kind: str, reason: str, log: str) -> Row:
 
 
 def _last_error(fit: Fit) -> tuple[str, str]:
-    """Log of the last step that wrote one, and its last line that begins with ``error:``."""
-    written = [(rule, log) for rule, log in fit.logs.items() if log.is_file()]
+    """Log of the last step that names an error, and the last line of it that begins with ``error:``.
+
+    Where no log names one, the last step that wrote a log.
+    """
+    written = [(step, log) for step, log in fit.logs.items() if log.is_file()]
+    for step, log in reversed(written):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line.strip().removeprefix("error:").strip() for line in lines if line.strip().startswith("error:")]
+        if errors:
+            return str(log), f"{step}: {errors[-1]}"
     if not written:
         return "", "not run: no step of this fit has left a log"
-    rule, log = written[-1]
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line for line in lines if re.match(r"\s*error:", line)]
-    reason = errors[-1].strip().removeprefix("error:").strip() if errors else "the log names no error"
-    return str(log), f"{rule}: {reason}"
+    return str(written[-1][1]), f"{written[-1][0]}: the log names no error"

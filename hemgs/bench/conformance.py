@@ -11,6 +11,7 @@ method. ``tests/contract`` runs all of them; ``pytest`` is not needed:
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -230,7 +231,7 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
     """A training that is killed outright leaves no result; run again, it gives the model of an uninterrupted one."""
     request, out = specimen.request, specimen.case.folder / "resumed"
     arguments = ["train", str(request.scene), "--method", specimen.entry, "--out", str(out), "--device", "cpu"]
-    arguments += [f"--set={name}={value}" for name, value in (request.params or {}).items()]
+    arguments += ["--params-json", json.dumps(dict(request.params))]
     arguments += ["--rate", request.rate] if request.rate else []
     killed = _child(["-c", _KILLED, str(KILLED_AT), *arguments])
     _expect(killed.returncode == -9, f"to be killed, the training ended with {killed.returncode}:\n{killed.stderr}")

@@ -7,12 +7,13 @@ its work, nor what is printed.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_type_hints
 
 import torch
 
@@ -60,6 +61,7 @@ class TrainRequest:
         out: folder for the results.
         rate: id; needed for methods that are trained once per rate.
         params: settings over the method's defaults.
+        texts: further settings as typed by a person, over ``params``; read as what the method wants.
         seed: 0 to 2^32 - 1.
         variant: id of the variant these settings make, empty for the method itself.
         label: name for print; the method's own if empty.
@@ -69,20 +71,30 @@ class TrainRequest:
     method: str
     out: Path
     rate: str | None = None
-    params: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     variant: str = ""
     label: str = ""
 
 
-def resolve_params(method: Method, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting of a method, ``overrides`` in place of its defaults.
+def resolve_params(
+    method: Method, overrides: Mapping[str, Any], texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Every setting of a method, ``overrides`` and then ``texts`` in place of its defaults.
+
+    Args:
+        method: whose ``Params`` say which settings there are.
+        overrides: values of the right type.
+        texts: values as typed by a person; ``7`` is a text for a setting that is one, and a number elsewhere.
 
     Raises:
         ConfigError: an unknown setting, or a value of the wrong type or range.
     """
+    hints = get_type_hints(method.Params)
+    typed = {name: text if hints.get(name) is str else _value_of(text) for name, text in (texts or {}).items()}
     try:
-        params = asdict(params_of(method.Params, overrides))
+        params = asdict(params_of(method.Params, {**overrides, **typed}))
     except ConfigError as fault:
         raise ConfigError(f"{method.spec.id}: {fault.message}", fault.fix) from fault
     except ValueError as fault:
@@ -91,6 +103,14 @@ def resolve_params(method: Method, overrides: Mapping[str, Any]) -> dict[str, An
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{method.spec.id}: {name} is {value}", "give a finite number")
     return params
+
+
+def _value_of(text: str) -> Any:
+    """A number, truth value or list where the text is one in JSON; else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | None = None) -> TrainRecord:
@@ -108,7 +128,7 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
         HemgsError: of the kind that fits: settings, scene, training, device.
     """
     method = get_method(request.method)
-    params = resolve_params(method, request.params or {})
+    params = resolve_params(method, request.params, request.texts)
     rate = training_rate(method.spec, request.rate)
     scene = load_scene(request.scene)
     work, log = _folder(request.out) / WORK_FOLDER, request.out / EVENTS_FILE

@@ -119,7 +119,7 @@ def _add_bitstream(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    params = parse_params(arguments.params_json, arguments.set)
+    params, texts = parse_params(arguments.params_json), parse_assignments(arguments.set)
     from hemgs.bench.runner import TrainRequest, run_train
     from hemgs.core.device import choose_device
 
@@ -129,6 +129,7 @@ def _train(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         rate=arguments.rate,
         params=params,
+        texts=texts,
         seed=arguments.seed,
         variant=arguments.variant,
         label=arguments.label,
@@ -142,35 +143,42 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def parse_params(params_json: str | None, assignments: list[str]) -> dict[str, Any]:
-    """Settings from ``--params-json`` and, winning, from ``--set``; values are JSON where they can be, else text.
+def parse_params(params_json: str | None) -> dict[str, Any]:
+    """Settings from ``--params-json``, which is a JSON mapping or ``@`` and a file that holds one.
 
     Raises:
-        ConfigError: not a mapping, or an assignment without a name or ``=``.
+        ConfigError: it cannot be read, or is not a mapping.
     """
-    params: dict[str, Any] = {}
-    if params_json is not None:
-        text = params_json
-        if text.startswith("@"):
-            try:
-                text = Path(text[1:]).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as fault:
-                raise ConfigError(f"--params-json {params_json}: {fault}", "check the path after the @") from fault
+    if params_json is None:
+        return {}
+    text = params_json
+    if text.startswith("@"):
         try:
-            params = json.loads(text)
-        except ValueError as fault:
-            raise ConfigError(f"--params-json is not JSON ({fault})", 'write {"iterations": 3000}') from fault
-        if not isinstance(params, dict):
-            raise ConfigError(f"--params-json is {text.strip()[:60]!r}, not a mapping", 'write {"iterations": 3000}')
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as fault:
+            raise ConfigError(f"--params-json {params_json}: {fault}", "check the path after the @") from fault
+    try:
+        params = json.loads(text)
+    except ValueError as fault:
+        raise ConfigError(f"--params-json is not JSON ({fault})", 'write {"iterations": 3000}') from fault
+    if not isinstance(params, dict):
+        raise ConfigError(f"--params-json is {text.strip()[:60]!r}, not a mapping", 'write {"iterations": 3000}')
+    return params
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Settings from ``--set KEY=VALUE``, values as they were typed.
+
+    Raises:
+        ConfigError: no name or no ``=``.
+    """
+    texts = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {assignment!r} is not KEY=VALUE", "write, for example, --set iterations=3000")
-        try:
-            params[key.strip()] = json.loads(value)
-        except ValueError:
-            params[key.strip()] = value
-    return params
+        texts[key.strip()] = value
+    return texts
 
 
 def _encode(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import load_named
+from hemgs.core.schema import closest, load_named
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -62,28 +62,36 @@ def load_dataset(path: Path) -> DatasetConfig:
         ConfigError: unreadable, against the schema, or the id differs from the file's name.
     """
     data = load_named(Path(path), "dataset")
-    source = {key: value for key, value in data["source"].items() if key != "archives"}
-    scenes = {}
-    for scene_id, scene in data["scenes"].items():
-        scene = scene or {}
-        scenes[scene_id] = SceneConfig(
-            dataset=data["id"],
-            id=scene_id,
-            label=scene.get("label", scene_id),
-            source=_merged(source, {"path": scene.get("path", scene_id), **scene.get("source", {})}),
-            protocol=_merged(data["protocol"], scene.get("protocol", {})),
-            initial_points=_merged(data["initial_points"], scene.get("initial_points", {})),
-        )
     return DatasetConfig(
         id=data["id"],
         label=data["label"],
         file=Path(path),
-        scenes=scenes,
+        scenes={scene_id: scene_config(data, scene_id) for scene_id in data["scenes"]},
         archives=tuple(data["source"].get("archives", ())),
         method_params=data.get("method_params", {}),
         url=data.get("url", ""),
         licence=data.get("licence", ""),
         citation=data.get("citation", ""),
+    )
+
+
+def scene_config(data: Mapping[str, Any], scene_id: str) -> SceneConfig:
+    """One scene of a data set's contents, its overrides applied.
+
+    Raises:
+        ConfigError: there is no such scene.
+    """
+    if scene_id not in data["scenes"]:
+        raise ConfigError(f"data set '{data['id']}' has no scene '{scene_id}'", closest(scene_id, data["scenes"]))
+    scene = data["scenes"][scene_id] or {}
+    source = {key: value for key, value in data["source"].items() if key != "archives"}
+    return SceneConfig(
+        dataset=data["id"],
+        id=scene_id,
+        label=scene.get("label", scene_id),
+        source=_merged(source, {"path": scene.get("path", scene_id), **scene.get("source", {})}),
+        protocol=_merged(data["protocol"], scene.get("protocol", {})),
+        initial_points=_merged(data["initial_points"], scene.get("initial_points", {})),
     )
 
 

@@ -55,7 +55,8 @@ class Stopwatch:
 class StageTimer:
     """Time per named stage of work that is repeated, such as a training step.
 
-    ``medians`` gives each stage's median over the repetitions, in the order the stages were first seen.
+    ``medians`` gives each stage's median over the repetitions, in the order the stages were first seen. Calls of one
+    stage within a repetition count as one only if they are timed as one.
     """
 
     def __init__(self, synchronize: Callable[[], None] = _nothing) -> None:
@@ -68,6 +69,10 @@ class StageTimer:
         with Stopwatch(self._synchronize) as watch:
             yield
         self._seconds.setdefault(name, []).append(watch.seconds)
+
+    def clear(self) -> None:
+        """Forgets what was timed so far, such as a warm-up."""
+        self._seconds.clear()
 
     @property
     def medians(self) -> dict[str, float]:

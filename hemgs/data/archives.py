@@ -35,7 +35,7 @@ MAX_FILES = 200_000
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-#: What damaged, encrypted or unknown archives raise.
+#: What damaged, encrypted or unknown archives raise, besides OSError without a number (gzip, bzip2).
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -62,33 +62,29 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
         SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
-    source = settings.source
-    if "local" in source:
-        local = expand_path(source["local"], f"dataset {settings.dataset}: source.local")
-    elif source.get("archives"):
+    where, path = f"data set '{settings.dataset}': source.local", str(settings.source["path"])
+    if "local" in settings.source:
+        local = expand_path(settings.source["local"], where)
+    elif settings.archives:
         local = archives / settings.dataset
     else:
-        raise ConfigError(
-            f"dataset {settings.dataset} has no source.local", "set it to the folder that holds the scenes"
-        )
+        raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
     if local.is_file():
-        return unpack(local, settings.path, scratch / "unpacked")
-    folder = local / settings.path
+        return unpack(local, path, scratch / "unpacked")
+    folder = local / path
     if folder.is_dir():
         return folder
-    remotes = [
-        entry for entry in source.get("archives") or () if settings.scene in entry.get("scenes", (settings.scene,))
-    ]
+    remotes = [entry for entry in settings.archives if settings.scene in entry.get("scenes", (settings.scene,))]
     if not remotes:
         raise ConfigError(
-            f"dataset {settings.dataset}: the capture {folder} of scene {settings.scene!r} does not exist",
+            f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
             "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
         )
     for entry in remotes:
         target = archives / archive_name(entry["url"])
         events.write("fetch", file=str(target), url=entry["url"])
         fetch(_remote_file(entry), target, events)
-        unpack(target, settings.path, folder)
+        unpack(target, path, folder)
     return folder
 
 
@@ -121,6 +117,10 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
             raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
             raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
+        except OSError as fault:
+            if fault.errno is not None:
+                raise
+            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
         if num_files == 0:
             raise SceneError(
                 f"archive {archive} has no files in the folder {member_folder!r}; its folders are {_folders(archive)}",
@@ -169,6 +169,8 @@ def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
                 if content is None:
                     raise _unsafe(archive, f"{member.name!r}, a link or a device")
                 yield name, content
+            while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
+                pass  # a checksum at the very end covers the members
     else:
         raise SceneError(f"{archive} is neither a zip nor a tar file", "delete it and fetch it again")
 

@@ -27,7 +27,7 @@ SUN = np.array([0.52, -0.38, 0.76]) / np.linalg.norm([0.52, -0.38, 0.76])
 #: The horizontal field of view, radians.
 FIELD_OF_VIEW = math.radians(52.0)
 #: The camera path: distance to the point looked at, and its lowest and highest elevation, radians.
-DISTANCE = 2.05 * GROUND_RADIUS
+DISTANCE = 2.25 * GROUND_RADIUS
 ELEVATIONS = (math.radians(15.0), math.radians(42.0))
 #: The path's turns about the scene and its waves of elevation: an odd number of waves over two turns makes the camera
 #: look from high in one turn where it looked from low in the other.

@@ -1,7 +1,7 @@
 """What stands in the procedural scenes: ``court`` (stone, water, wires) and ``garden`` (leaves, fences, a pond).
 
 Owns shapes, places and materials, varied by a seed. Does not own how they are rendered (``raymarch``).
-World coordinates: z up, the ground at z = 0, everything within 3.7 units of the origin.
+World coordinates: z up, the ground at z = 0, everything within 3.4 units of the origin.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hemgs.data.procedural_textures import (
 from hemgs.data.solids import UP, Layout, Material, Vector, hanging, polar
 
 #: Radius of the ground disc, world units.
-GROUND_RADIUS = 3.5
+GROUND_RADIUS = 3.25
 
 _PAVING = Material(TILES, ((0.52, 0.40, 0.28), (0.24, 0.20, 0.18), (0.10, 0.08, 0.07)), 1.7, 0.12, 4)
 _STONE = Material(MARBLE, ((0.58, 0.53, 0.45), (0.40, 0.36, 0.31), (0.17, 0.15, 0.14)), 1.3, 0.25)
@@ -196,10 +196,10 @@ def _tree(
 def _fence(layout: Layout, angles: NDArray[np.float64]) -> None:
     """Pickets at ``angles`` and two rails behind them."""
     for angle in angles.tolist():
-        layout.box(polar(3.1, angle, 0.36), (0.02, 0.065, 0.34), _WHITE_PAINT, yaw=angle, edge=0.012)
+        layout.box(polar(3.0, angle, 0.36), (0.02, 0.065, 0.34), _WHITE_PAINT, yaw=angle, edge=0.012)
     for z in (0.2, 0.52):
         for a, b in itertools.pairwise(angles[::3].tolist()):
-            layout.rod(polar(3.07, a, z), polar(3.07, b, z), 0.022, _WHITE_PAINT)
+            layout.rod(polar(2.97, a, z), polar(2.97, b, z), 0.022, _WHITE_PAINT)
 
 
 def _bench(layout: Layout, at: NDArray[np.float64], facing: float) -> None:

@@ -148,7 +148,7 @@ def _sunlight(solids, x, y, z, sun, found):  # type: ignore[no-untyped-def]
         for k in range(count):
             nearest = min(nearest, _distance(solids[found[k]], x + t * sun[0], y + t * sun[1], z + t * sun[2]))
         if nearest < 0.5 * _HIT_DISTANCE:
-            return 1.0
+            return 0.0
         light = min(light, _SHADOW_SOFTNESS * nearest / t)
         t += max(nearest, 0.01)
     return light * light * (3.0 - 2.0 * light)

@@ -1,20 +1,19 @@
 """A dataset's YAML as typed settings for one of its scenes.
 
-Owns what each key means and the overrides of a scene. Does not own the schema of the file (validated before it gets
-here) nor any reading of captures.
+Owns the ranges and meanings of the keys that decide a prepared scene. Does not own the file's schema (checked before it
+gets here), a scene's overrides (``core.dataset_config``) nor any reading of captures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from hemgs.core.dataset_config import scene_config
 from hemgs.core.errors import ConfigError
 
-#: Sections of a dataset that a scene may override.
-SECTIONS = ("source", "protocol", "initial_points")
 SOURCE_KINDS = ("colmap", "blender", "procedural")
 FILTERS = ("nearest", "box", "bilinear", "bicubic", "lanczos")
 PRINCIPAL_POINTS = ("as_given", "centered")
@@ -140,45 +139,35 @@ class SceneSettings:
     """All that preparing one scene needs.
 
     Attributes:
-        path: the scene's folder inside ``source.local``; the scene's id unless it says otherwise.
-        source: the ``source`` section with the scene's overrides.
+        source: the ``source`` section with the scene's overrides; ``path`` is the scene's folder inside ``local``.
+        archives: what can be fetched, as listed under ``source.archives``.
     """
 
     dataset: str
     scene: str
-    path: str
     source: Mapping[str, Any]
+    archives: Sequence[Mapping[str, Any]]
     protocol: Protocol
-    initial_points: InitialPoints = field(default_factory=InitialPoints)
+    initial_points: InitialPoints
 
     @staticmethod
     def of(dataset: Mapping[str, Any], scene_id: str) -> SceneSettings:
-        """Settings of one scene: its own keys of ``source`` and ``protocol`` win, its ``initial_points`` as a whole.
+        """Settings of one scene of a data set's contents, the scene's overrides applied.
 
         Raises:
             ConfigError: an unknown scene, key or source kind, or a value out of range.
         """
-        dataset_id = dataset.get("id")
-        if not isinstance(dataset_id, str):
-            raise _bad("id", dataset_id, "the dataset's name")
-        scenes = dataset.get("scenes") or {}
-        if scene_id not in scenes:
-            raise ConfigError(
-                f"dataset {dataset_id} has no scene {scene_id!r}; it has {', '.join(sorted(scenes)) or 'none'}",
-                "choose one of them or add it under scenes",
-            )
-        overrides = scenes[scene_id] or {}
-        _check_keys(f"scenes.{scene_id}", overrides, {"path", "label", *SECTIONS})
-        source = {**(dataset.get("source") or {}), **(overrides.get("source") or {})}
-        _check_keys("source", source, {"kind", "local", "images", "sparse", "procedural", "archives"})
+        config = scene_config(dataset, scene_id)
+        source = dict(config.source)
+        _check_keys("source", source, {"kind", "local", "path", "images", "sparse", "procedural"})
         _one_of("source.kind", source.get("kind"), SOURCE_KINDS)
         return SceneSettings(
-            dataset_id,
+            config.dataset,
             scene_id,
-            str(overrides.get("path", scene_id)),
             source,
-            Protocol.of({**(dataset.get("protocol") or {}), **(overrides.get("protocol") or {})}),
-            InitialPoints.of(overrides.get("initial_points") or dataset.get("initial_points") or {}),
+            tuple(dataset["source"].get("archives", ())),
+            Protocol.of(config.protocol),
+            InitialPoints.of(config.initial_points),
         )
 
 

@@ -133,7 +133,7 @@ def vgg_distances(device: torch.device) -> tuple[Distance, Distance]:
     for package in ("torchvision", "lpips"):
         try:
             importlib.import_module(package)
-        except ImportError as fault:
+        except (ImportError, RuntimeError, OSError) as fault:  # torchvision built for another torch: RuntimeError
             raise AssetError(
                 f"the package {package!r} cannot be imported ({fault})", f"pip install {package}"
             ) from fault

@@ -6,7 +6,6 @@ objects. Images and gradients are bit-identical for any number of threads.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from hemgs.render import limits
 from hemgs.render.binning import TileLists, tile_lists
+from hemgs.render.jit import kernels
 from hemgs.render.projection_kernels import ProjectionConstants, project_backward, project_forward
 from hemgs.render.raster_kernels import (
     FUSED_CHANNELS,
@@ -39,9 +39,6 @@ BLOCK_SIZE = 1024
 
 #: After so many Gaussians a tile looks whether all its pixels are opaque.
 CHECK_EVERY = 8
-
-# Numba's always-available threading layer (workqueue) aborts the process when two threads start kernels at once.
-_KERNELS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ class _Project(torch.autograd.Function):
         radii = zeros(cameras, count, 2, dtype=torch.int32)
         inputs = [_array(tensor) for tensor in (means, quats, scales, opacities)]
         outputs = (means2d, depths, conics, compensations, extents, radii)
-        with _KERNELS:
+        with kernels(len(means)):
             for c in range(cameras):
                 constants = settings.constants(_array(Ks[c].double()))
                 project_forward(
@@ -223,7 +220,7 @@ class _Project(torch.autograd.Function):
         sums = [np.zeros(array.shape, array.dtype) for array in inputs]
         outer = [_array(grad) for grad in grads[:4]]
         grad_viewmats = torch.zeros_like(viewmats)
-        with _KERNELS:
+        with kernels(len(means)):
             for c in range(len(viewmats)):
                 by_block = np.empty((-(-len(means) // BLOCK_SIZE), 3, 4))
                 project_backward(
@@ -248,7 +245,7 @@ class _ShColors(torch.autograd.Function):
         colors = means.new_zeros(len(centers), len(means), 3)
         constants = np.array(NORMALISATION)
         inputs = _array(means), _per_camera(coefficients, len(centers)), _array(centers.double()), radii.numpy()
-        with _KERNELS:
+        with kernels(len(means)):
             for c in range(len(centers)):
                 own = inputs[0], inputs[1][c], inputs[2][c], inputs[3][c]
                 sh_forward(*own, degree, constants, COLOR_OFFSET, BLOCK_SIZE, colors[c].numpy())
@@ -265,7 +262,7 @@ class _ShColors(torch.autograd.Function):
         constants = np.array(NORMALISATION)
         inputs = _array(means), _per_camera(coefficients, len(centers)), _array(centers.double()), radii.numpy()
         outputs = _per_camera(grad_coefficients, len(centers))
-        with _KERNELS:
+        with kernels(len(means)):
             for c in range(len(centers)):
                 own = inputs[0], inputs[1][c], inputs[2][c], inputs[3][c]
                 by_block = np.empty((-(-len(means) // BLOCK_SIZE), 3))
@@ -312,7 +309,7 @@ class _Rasterize(torch.autograd.Function):
         flat = [_array(t) for t in (*shapes, opacities.detach().flatten(), depths.flatten(), values)]
         backdrop = _pad(means2d.new_zeros(cameras, channels) if backgrounds is None else backgrounds, padded)
         packed: list[NDArray[Any]] = []
-        with _KERNELS:
+        with kernels(width * height + bounds[-1]):
             for c in range(cameras):
                 own = [array[bounds[c] : bounds[c + 1]] for array in flat]
                 _draw(own, _array(backdrop[c]), size, image[c].numpy(), transmittance[c].numpy(), lists, packed)
@@ -330,7 +327,7 @@ class _Rasterize(torch.autograd.Function):
         new = means2d.new_empty
         sums = [new(count, 2), new(count, 2), new(count, 3), new(count), new(count, colors_shape[-1])]
         grad_padded = _pad(grad_image, padded)
-        with _KERNELS:
+        with kernels(image[..., 0].numel() + count):
             for c, (lists, records) in enumerate(zip(ctx.lists, ctx.records, strict=True)):
                 grads = np.zeros((len(lists.entries), NUM_SHAPE_GRADS + padded), records.dtype)
                 grid, limit = _parameters(lists, image.shape[2], image.shape[1], records)

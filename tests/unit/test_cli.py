@@ -17,7 +17,7 @@ import torch
 from hemgs import cli
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.cli import main
-from hemgs.cli.codec import parse_params
+from hemgs.cli.codec import parse_assignments, parse_params
 from hemgs.cli.console import seconds_text, size_text, table
 from hemgs.cli.parser import build_parser
 from hemgs.cli.pictures import parse_background
@@ -26,9 +26,8 @@ from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 VERBS = (
-    ("prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export")
-    + ("summarise", "tables", "figures", "page", "describe", "doctor", "setup")
-)
+    "prepare train encode decode inspect render evaluate export summarise tables figures page describe doctor setup"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -169,19 +168,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_settings_from_json_and_assignments(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"a": 1, "b": "x"}')
-    assert parse_params('{"a": 1}', ["a=2", "c=1e-3", "d=true", "e=two words", "f=a=b"]) == {
-        "a": 2, "c": 0.001, "d": True, "e": "two words", "f": "a=b",
-    }  # fmt: skip
-    assert parse_params(f"@{tmp_path / 'p.json'}", []) == {"a": 1, "b": "x"}
-    assert parse_params(None, []) == {}
+    assert parse_params('{"a": 1}') == {"a": 1}
+    assert parse_params(f"@{tmp_path / 'p.json'}") == {"a": 1, "b": "x"}
+    assert parse_params(None) == {}
+    assert parse_assignments(["a=2", "e=two words", "f=a=b", "a=3"]) == {"a": "3", "e": "two words", "f": "a=b"}
 
 
-@pytest.mark.parametrize(
-    ("params_json", "assignments"), [("[1]", []), ("{", []), ("@nowhere.json", []), (None, ["a"]), (None, ["=3"])]
-)
-def test_settings_that_cannot_be_read(params_json: str | None, assignments: list[str]) -> None:
-    with pytest.raises(ConfigError, match="--params-json|--set"):
-        parse_params(params_json, assignments)
+@pytest.mark.parametrize("params_json", ["[1]", "{", "@nowhere.json", "3"])
+def test_json_that_cannot_be_read(params_json: str) -> None:
+    with pytest.raises(ConfigError, match="--params-json"):
+        parse_params(params_json)
+
+
+@pytest.mark.parametrize("assignment", ["a", "=3", ""])
+def test_assignments_that_cannot_be_read(assignment: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        parse_assignments([assignment])
 
 
 def test_background() -> None:

@@ -133,7 +133,9 @@ CAPTURES = {
     "unknown config key": BadCapture(keep, "protcol", lambda text: text.replace("protocol:", "protcol:")),
     "unknown nested key": BadCapture(keep, "max_widht", lambda text: text.replace("max_width:", "max_widht:")),
     "unknown scene": BadCapture(keep, "court", lambda text: text.replace("  court:", "  yard:")),
-    "variable not set": BadCapture(keep, "NOT_SET_HERE", lambda text: re.sub("local: [^}]*", "local: '${NOT_SET_HERE}'", text)),
+    "variable not set": BadCapture(
+        keep, "NOT_SET_HERE", lambda text: re.sub("local: [^}]*", "local: '${NOT_SET_HERE}'", text)
+    ),
     "capture elsewhere": BadCapture(keep, "nowhere", lambda text: text.replace("local: ", "local: /nowhere")),
     "key given twice": BadCapture(keep, "twice", lambda text: text + "label: Again\n"),
     "not yaml": BadCapture(keep, "YAML", lambda text: text + "  : ["),
@@ -147,7 +149,15 @@ def test_bad_captures(
     capture, out = tmp_path / "captures" / "court", tmp_path / "results" / "scene"
     shutil.copytree(sound_capture, capture)
     case.spoil(capture)
-    arguments = ["prepare", "--dataset", str(dataset_file(tmp_path, case.dataset)), "--scene", "court", "--out", str(out)]
+    arguments = [
+        "prepare",
+        "--dataset",
+        str(dataset_file(tmp_path, case.dataset)),
+        "--scene",
+        "court",
+        "--out",
+        str(out),
+    ]
     assert main(arguments) == 2
     line = one_error(capsys)
     assert case.message in line
@@ -322,7 +332,9 @@ def test_bitstreams_that_are_no_files(tmp_path: Path, kind: str, capsys: pytest.
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[list[str], int], tuple[int, str, set[str]]]]:
+def small_disk(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[list[str], int], tuple[int, str, set[str]]]]:
     """Runs a command whose ``{disk}`` is a file system of its own with so many KiB; gives exit code, errors, files left."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a small disk")
@@ -422,7 +434,18 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
     text = DATASET.format(local="x").splitlines()
     dataset.write_text("\n".join(procedural if line.startswith("source:") else line for line in text))
     out = tmp_path / "results" / "scene"
-    arguments = [sys.executable, "-m", "hemgs", "prepare", "--dataset", str(dataset), "--scene", "court", "--out", str(out)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "hemgs",
+        "prepare",
+        "--dataset",
+        str(dataset),
+        "--scene",
+        "court",
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: bool(out.parent.exists() and entries(out.parent)), process)

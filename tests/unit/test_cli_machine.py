@@ -128,7 +128,9 @@ def test_doctor_names_what_is_missing_and_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("safetensors", "matplotlib") else version(name))
+    monkeypatch.setattr(
+        doctor, "_version", lambda name: None if name in ("safetensors", "matplotlib") else version(name)
+    )
     monkeypatch.setattr(doctor, "MIN_SNAKEMAKE", (99, 0))
     monkeypatch.setattr(doctor, "MIN_FREE_MIB", 1e12)
     assert main(["doctor"]) == 1
@@ -239,7 +241,9 @@ def test_snakemake_finds_the_profile_by_its_name(home: Path, tmp_path: Path) -> 
     (source / "slurm" / "config.yaml").write_text("cores: 1\nquiet: [all]\nconfig: [found=yes]\n")
     work = tmp_path / "work"
     work.mkdir()
-    (work / "Snakefile").write_text('rule all:\n    output: "found.txt"\n    shell: "echo {config[found]} > {output}"\n')
+    (work / "Snakefile").write_text(
+        'rule all:\n    output: "found.txt"\n    shell: "echo {config[found]} > {output}"\n'
+    )
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(home)}
     before = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)

@@ -1,119 +1,12 @@
-"""A copy of the workflow in a folder of its own, with a stub in place of the ``hemgs`` command."""
+"""Projects to run snakemake in."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
-import stat
-import subprocess
-import sys
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-STUB = Path(__file__).with_name("stub_hemgs.py")
-#: Two scenes; a method that serves all rates, one that is trained per rate, one without rates.
-CONFIG = {
-    "title": "workflow test",
-    "run": {"methods": ["all_rates_stub", "per_rate_stub", "single_stub"], "datasets": ["toy"], "seeds": [0]},
-    "publish": {"tables": ["quality"], "visual": ["toy/one"]},
-}
-METHODS: dict[str, dict[str, Any]] = {
-    "all_rates_stub": {"kind": "all_rates", "rates": [0.001, 0.002], "color": "#112233", "params": {"iterations": 10}},
-    "per_rate_stub": {"kind": "per_rate", "rates": [0.004, 0.003]},
-    "single_stub": {"kind": "single"},
-}
-DATASET = {
-    "id": "toy",
-    "label": "Toy",
-    "source": {"kind": "procedural"},
-    "protocol": {"max_width": None, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
-    "initial_points": {"kind": "sfm"},
-    "scenes": {"one": {}, "two": {}},
-}
-
-
-@dataclass
-class Project:
-    """A folder with ``workflow/`` and ``profiles/`` in which snakemake is run."""
-
-    root: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs snakemake to its end; ``stdout`` of the result holds both streams. ``check``: a failure fails the test."""
-        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
-        command = [sys.executable, "-m", "snakemake", *cores, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
-        return done
-
-    def planned(self, *arguments: str) -> Counter[str]:
-        """Jobs per rule of a dry run, without ``all``."""
-        return Counter(job_counts(self.snakemake("-n", *arguments).stdout))
-
-    def calls(self) -> list[list[str]]:
-        """Command lines given to the stub since the last time this was asked."""
-        path = Path(self.environment["STUB_CALLS"])
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
-
-    def edit(self, path: str, change: Any) -> None:
-        """Loads a YAML file below ``workflow/config``, lets ``change`` alter it, writes it back."""
-        file = self.root / "workflow" / "config" / path
-        data = yaml.safe_load(file.read_text())
-        change(data)
-        file.write_text(yaml.safe_dump(data))
-
-
-def job_counts(output: str) -> dict[str, int]:
-    """The table of jobs that snakemake prints, without its sum and without ``all``."""
-    table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
-    rows = [line.split() for line in table.group(1).splitlines() if line.strip()] if table else []
-    return {row[0]: int(row[1]) for row in rows if row[0] != "all"}
-
-
-def environment(root: Path) -> dict[str, str]:
-    """The environment of a project: the stub first on the path, and the repository importable."""
-    binaries = root / "bin"
-    binaries.mkdir(exist_ok=True)
-    stub = binaries / "hemgs"
-    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STUB} "$@"\n')
-    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "HEMGS"))}
-    return variables | {
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(root)]),
-        "STUB_CALLS": str(root / "calls.jsonl"),
-        "XDG_CACHE_HOME": str(root / "cache"),
-        "HOME": str(root),
-    }
-
-
-def copy_workflow(root: Path) -> Project:
-    """The repository's workflow and profiles, as they are."""
-    shutil.copytree(REPOSITORY / "workflow", root / "workflow")
-    shutil.copytree(REPOSITORY / "profiles", root / "profiles")
-    shutil.copy(REPOSITORY / "environment.yml", root)  # Snakemake keeps its text with every job
-    return Project(root, environment(root))
+from workflow_project import Project, copy_workflow, environment, small_project
 
 
 @pytest.fixture
@@ -126,23 +19,6 @@ def paper(tmp_path: Path) -> Project:
 def project(tmp_path: Path) -> Project:
     """A small configuration of two scenes and three stub methods, nothing made yet."""
     return small_project(tmp_path)
-
-
-def small_project(root: Path) -> Project:
-    project = copy_workflow(root)
-    config = root / "workflow" / "config"
-    shutil.rmtree(config)
-    for folder in ("methods", "datasets"):
-        (config / folder).mkdir(parents=True)
-    (config / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    (config / "datasets" / "toy.yaml").write_text(yaml.safe_dump(DATASET))
-    for name, method in METHODS.items():
-        text = {"id": name, "label": name, "entry": "stub_methods:Stub", **method}
-        (config / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(text))
-    (root / "stub_methods.py").write_text(
-        "import not_installed_anywhere\n\n\nclass Stub:\n    class Params:\n        iterations: int = 1\n"
-    )
-    return project
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.workflow.conftest import REPOSITORY, Project
+from workflow_project import REPOSITORY, Project
 
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project
+from workflow_project import Project
 
 TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"
 MODEL = "results/models/single_stub/toy/two/single/s0"

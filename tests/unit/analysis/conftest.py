@@ -7,6 +7,7 @@ from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.publish import summarise
 
+
 @pytest.fixture(scope="session")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Every planned point is there, with pictures."""
@@ -20,11 +21,13 @@ def with_hole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """One scene of two has no Scaffold-GS, and one rate of HAC failed on it."""
     results = Results(tmp_path_factory.mktemp("with_hole"))
     results.write(
-        lambda row: None
-        if (row["method"], row["scene"]) == ("scaffold_gs", "tower")
-        else {**row, "status": "failed", "reason": "the file is cut <b>"}
-        if (row["method"], row["scene"], row["rate"]) == ("hac", "tower", "lmbda_0.0005")
-        else row
+        lambda row: (
+            None
+            if (row["method"], row["scene"]) == ("scaffold_gs", "tower")
+            else {**row, "status": "failed", "reason": "the file is cut <b>"}
+            if (row["method"], row["scene"], row["rate"]) == ("hac", "tower", "lmbda_0.0005")
+            else row
+        )
     )
     log = results.root / "logs" / "train_model" / "scaffold_gs-court-tower-single-s0.log"
     log.parent.mkdir(parents=True)

@@ -124,7 +124,9 @@ def test_rows_compare_every_method_with_a_curve_to_hemgs(complete: Results) -> N
 
 def test_a_missing_scene_leaves_no_mean_but_the_other_scenes(with_hole: Results) -> None:
     rows = read_rows(with_hole.summary / "bdrate.csv", BDRATE_COLUMNS)
-    court = {r["scene"]: r for r in rows if (r["dataset"], r["metric"], r["interpolation"]) == ("court", "psnr", "pchip")}
+    court = {
+        r["scene"]: r for r in rows if (r["dataset"], r["metric"], r["interpolation"]) == ("court", "psnr", "pchip")
+    }
     assert court["mean"]["percent"] is None
     assert court["mean"]["hole"] == "hac: 1 of 2 scenes missing: tower (the file is cut <b>)"
     assert court["tower"]["percent"] is None

@@ -52,9 +52,7 @@ def test_no_mean_over_an_incomplete_set(with_hole: Results) -> None:
     assert (failed["psnr"], failed["hole"]) == (None, "1 of 2 scenes missing: tower (the file is cut <b>)")
     assert _row(rows, method="hac", dataset="court", rate="lmbda_0.0010")["psnr"] is not None
     for sheet, columns in (("storage", STORAGE_COLUMNS), ("complexity", COMPLEXITY_COLUMNS)):
-        row = _row(
-            list(read_rows(with_hole.summary / f"{sheet}.csv", columns)), method="scaffold_gs", dataset="court"
-        )
+        row = _row(list(read_rows(with_hole.summary / f"{sheet}.csv", columns)), method="scaffold_gs", dataset="court")
         assert row["hole"] == hole["hole"]
         assert row.get("bytes_total") is None
         assert row.get("train_s") is None

@@ -110,7 +110,8 @@ def test_low_and_high_are_the_ends_of_the_rates(tmp_path: Path) -> None:
         *(f"hemgs,{rate},chair,mean,size_mib,1.0,MiB,Table 1,30000,paper," for rate in ("low", "high")),
     )
     low, high = (
-        point("hemgs", "chair", "chair", "all", 0, rate, 30000)["bytes_total"] for rate in ("lmbda_0.0040", "lmbda_0.0010")
+        point("hemgs", "chair", "chair", "all", 0, rate, 30000)["bytes_total"]
+        for rate in ("lmbda_0.0040", "lmbda_0.0010")
     )
     assert [row["ours"] for row in rows] == [pytest.approx(float(size or 0) / MIB) for size in (low, high)]
 

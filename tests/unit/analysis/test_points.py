@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -41,14 +42,50 @@ def test_holes_have_reasons_and_logs(with_hole: Results) -> None:
     assert failed["reason"] == "the file is cut <b>"
 
 
-def test_the_deepest_log_counts_and_may_name_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("logs", "reason"),
+    [
+        ({"train_model": "  error: a\nok", "encode_points": "error: b"}, "encode_points: b"),
+        ({"train_model": "error: a", "evaluate_points": "fine"}, "train_model: a"),
+        ({"train_model": "fine", "encode_points": "Killed"}, "encode_points: the log names no error"),
+        ({}, "not run: no step of this fit has left a log"),
+    ],
+)
+def test_the_reason_is_the_last_steps_last_error(tmp_path: Path, logs: dict[str, str], reason: str) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
-    for rule, text in {"train_model": "error: old", "encode_points": "killed"}.items():
+    for step, text in logs.items():
+        log = tmp_path / "logs" / step / "gs3d-chair-chair-single-s0.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(text)
+    # The workflow sorts the keys of its JSON; the order of the work must not be lost by that.
+    results.plan.write_text(json.dumps(json.loads(results.plan.read_text()), sort_keys=True))
+    (failure,) = gather(load_plan(results.plan)).failures
+    assert failure["reason"] == reason
+
+
+def test_a_file_from_before_a_failed_attempt_does_not_count(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write()
+    plan = json.loads(results.plan.read_text())
+    plan["fits"][0]["finished"] = False
+    results.plan.write_text(json.dumps(plan))
+    points = gather(load_plan(results.plan))
+    assert points.rows == ()
+    assert points.failures[0]["kind"] == "missing"
+
+
+def test_points_made_with_other_settings_are_a_hole_explained_by_the_newest_log(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write()
+    for age_s, (rule, text) in enumerate({"train_model": "error: new fault", "evaluate_points": "done"}.items()):
         log = tmp_path / "logs" / rule / "gs3d-chair-chair-single-s0.log"
         log.parent.mkdir(parents=True)
         log.write_text(text)
-    (failure,) = gather(load_plan(results.plan)).failures
-    assert failure["reason"] == "encode_points: the log names no error"
+        os.utime(log, (1e9 - age_s, 1e9 - age_s))
+    plan = json.loads(results.plan.read_text())
+    plan["fits"][0]["finished"] = False
+    results.plan.write_text(json.dumps(plan))
+    points = gather(load_plan(results.plan))
+    assert points.rows == ()
+    assert [failure["reason"] for failure in points.failures] == ["train_model: new fault"]
 
 
 def test_rates_no_longer_planned_are_left_out_and_absent_ones_are_holes(tmp_path: Path) -> None:
@@ -67,7 +104,9 @@ def test_a_file_of_another_fit_is_refused(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",)).write()
     target = results.points_of("gs3d", "court", "knot", "single")
     shutil.copyfile(results.points_of("gs3d", "court", "tower", "single"), target)
-    with pytest.raises(RecordError, match="holds gs3d/court/tower/single/0, expected gs3d/court/knot/single/0") as fault:
+    with pytest.raises(
+        RecordError, match="holds gs3d/court/tower/single/0, expected gs3d/court/knot/single/0"
+    ) as fault:
         gather(load_plan(results.plan))
     assert str(target) in str(fault.value)
 

@@ -100,7 +100,9 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
 
 
 def test_complexity_tells_one_model_from_many(complete: Results) -> None:
-    rows = {(row[0].text, row[1].text): [entry.text for entry in row[2:]] for row in _sheet(complete, "complexity").rows}
+    rows = {
+        (row[0].text, row[1].text): [entry.text for entry in row[2:]] for row in _sheet(complete, "complexity").rows
+    }
     assert rows["Court", "HAC"][:5] == ["30,000", "4", "4", "7.00", "28.0"]
     assert rows["Court", "HEMGS"][:5] == ["30,000", "16", "1", "11.7", "11.7"]
 

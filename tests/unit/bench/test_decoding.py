@@ -35,7 +35,9 @@ def test_decoding_gives_scene_and_figures(bitstream: Path) -> None:
     assert stats.decode_peak_mib > 50
 
 
-def test_clock_shows_the_second_call_unless_the_first_was_long(bitstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_shows_the_second_call_unless_the_first_was_long(
+    bitstream: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     decode = ToyAll.decode
     monkeypatch.setattr(ToyAll, "decode", lambda self, path, **named: calls.append(path) or decode(self, path, **named))

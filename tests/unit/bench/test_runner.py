@@ -13,7 +13,7 @@ from hemgs.bench.registry import get_method
 from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_encode_file, run_train
 from hemgs.bench.runs import bitstream_path, read_encode_record, read_train_record
 from hemgs.bench.target import run_encode_to_size
-from hemgs.core.bundle import Bundle, load_bundle, save_bundle
+from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.files import sha256_of
 from hemgs.core.types import Rate
@@ -32,6 +32,19 @@ def test_parameters_are_defaults_with_overrides() -> None:
     assert resolved["gain"] == 1.0
     assert resolved["shade"] == "none"
     assert len(resolved) == 6
+
+
+def test_typed_texts_are_read_as_what_the_method_wants() -> None:
+    texts = {"iterations": "7", "gain": "1e-3", "shade": "16", "strict": "false"}
+    resolved = resolve_params(get_method(f"{TOY}ToyAll"), {"iterations": 3, "checkpoint_every": 2}, texts)
+    assert resolved["iterations"] == 7
+    assert resolved["checkpoint_every"] == 2
+    assert resolved["gain"] == 0.001
+    assert resolved["shade"] == "16"
+    assert resolved["strict"] is False
+    for wrong in ({"iterations": "7.5"}, {"strict": "no"}, {"gain": "much"}, {"iteratoins": "7"}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            resolve_params(get_method(f"{TOY}ToyAll"), {}, wrong)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +173,10 @@ def test_encoding_one_file(toy_model: Path, tmp_path: Path) -> None:
 
 
 def test_encoding_to_a_size_takes_the_smallest_lambda_that_fits(toy_model: Path, tmp_path: Path) -> None:
-    sizes = {lmbda: run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(lmbda), CPU).total_bytes for lmbda in (0.001, 0.004)}
+    sizes = {
+        lmbda: run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(lmbda), CPU).total_bytes
+        for lmbda in (0.001, 0.004)
+    }
     target = (sizes[0.001] + sizes[0.004]) // 2
     rate, encoded = run_encode_to_size(toy_model, tmp_path / "fit.gsc", target, CPU)
     assert encoded.total_bytes <= target

@@ -119,12 +119,16 @@ def test_export_states_number_and_loss(
     assert read_ply(tmp_path / "toy.ply").num_gaussians == 1
     # A Gaussian that fills every view with the toy's colour loses nothing against the toy's own pictures.
     color = ToyAll().decode(bitstream, device=CPU).tensors["color"]
-    monkeypatch.setattr("hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: color.expand(camera.height, camera.width, 3))
+    monkeypatch.setattr(
+        "hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: color.expand(camera.height, camera.width, 3)
+    )
     _, loss = run_export(bitstream, tmp_path / "toy.ply", scene_dir, CPU)
     assert loss is not None
     assert loss.loss_db == 0.0
     assert 0 < loss.decoded < 60
-    monkeypatch.setattr("hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: torch.zeros(camera.height, camera.width, 3))
+    monkeypatch.setattr(
+        "hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: torch.zeros(camera.height, camera.width, 3)
+    )
     _, loss = run_export(bitstream, tmp_path / "toy.ply", scene_dir, CPU)
     assert loss is not None
     assert loss.loss_db == pytest.approx(loss.decoded - loss.exported)

@@ -35,8 +35,8 @@ def zip_of(folder: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED) ->
     return path
 
 
-def tar_of(folder: Path, path: Path) -> Path:
-    with tarfile.open(path, "w:gz") as file:
+def tar_of(folder: Path, path: Path, mode: Any = "w:gz") -> Path:
+    with tarfile.open(path, mode) as file:
         for member in sorted(folder.iterdir()):
             file.add(member, member.name)
     return path
@@ -155,18 +155,27 @@ def test_files_that_are_no_archives(tmp_path: Path, content: bytes) -> None:
         unpack(tmp_path / "a.zip", ".", tmp_path / "out")
 
 
-@pytest.mark.parametrize("pack", [zip_of, tar_of])
+def bz2_of(folder: Path, path: Path) -> Path:
+    return tar_of(folder, path, "w:bz2")
+
+
+def xz_of(folder: Path, path: Path) -> Path:
+    return tar_of(folder, path, "w:xz")
+
+
+@pytest.mark.parametrize("pack", [zip_of, tar_of, bz2_of, xz_of])
 def test_cut_and_flipped_archives(tmp_path: Path, two_scenes: Path, pack: Callable[[Path, Path], Path]) -> None:
     whole = pack(two_scenes, tmp_path / "a.archive").read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 3] ^= 0x10
-    for number, data in enumerate((whole[: len(whole) // 2], whole[:-60], bytes(flipped))):
+    damaged = [whole[: len(whole) // 2], whole[:-60], whole[:-1]]
+    for place in range(0, len(whole), len(whole) // 20):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+    for number, data in enumerate(damaged):
         (tmp_path / "b.archive").write_bytes(data)
         try:
             unpack(tmp_path / "b.archive", "tandt/truck", tmp_path / f"out{number}")
         except SceneError:
             assert not (tmp_path / f"out{number}").exists()
-        else:  # the fault lies outside this scene
+        else:  # the fault lies where it does no harm: in another scene's part, or in a time stamp
             for file in (two_scenes / "tandt/truck").rglob("*.*"):
                 copy = tmp_path / f"out{number}" / file.relative_to(two_scenes / "tandt/truck")
                 assert copy.read_bytes() == file.read_bytes()

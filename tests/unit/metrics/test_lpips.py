@@ -146,6 +146,17 @@ def test_vgg_weights_are_verified_and_never_downloaded(vgg: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("vgg")
+def test_a_torchvision_built_for_another_torch_is_a_reason_not_a_crash(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.delitem(sys.modules, "torchvision")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AssetError, match="nms does not exist"):
+        vgg_distances(torch.device("cpu"))
+
+
+@pytest.mark.usefixtures("vgg")
 @pytest.mark.parametrize("package", ["lpips", "torchvision"])
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)

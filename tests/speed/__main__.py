@@ -1,0 +1,28 @@
+"""All speed measurements in turn, each in a process of its own: ``python -m tests.speed``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+#: What is measured, and the script that prints its table.
+SCRIPTS = {
+    "rendering, against the plain-torch path": "render.py",
+    "entropy coding, against torchac and constriction": "coder.py",
+    "a training step of HEMGS, by stage": "training.py",
+}
+
+
+def main() -> int:
+    """Prints every table; gives the number of measurements that failed."""
+    folder = Path(__file__).resolve().parent
+    failed = 0
+    for title, script in SCRIPTS.items():
+        print(f"\n== {title} ==", flush=True)
+        failed += subprocess.run([sys.executable, str(folder / script)], cwd=folder.parents[1]).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Time per training step of HEMGS, split by stage, in its three phases.
+
+Run as ``python tests/speed/training.py``. One process trains one procedural scene; in each phase the stages of every
+step are timed where the trainer calls them, and medians are shown. Phases differ in what ``sample`` does: attributes as
+they are, with noise, or with predicted steps and their price (whose gradients are part of ``backward``). All stages are
+measured side by side in one run, so their shares hold even where the absolute figures do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from hemgs.core.device import choose_device, synchronize
+from hemgs.core.events import EventLog
+from hemgs.core.params import params_of
+from hemgs.core.timing import StageTimer
+from hemgs.core.types import Scene
+from hemgs.data.prepare import prepare_scene
+from hemgs.entropy.model import EntropyModel
+from hemgs.entropy.simulation import HemgsAttributes
+from hemgs.method import HemgsParams
+from hemgs.training import anchors as trainer
+from hemgs.training.loop import ImageCache, ViewStack, seed_everything
+from hemgs.training.networks import NetworkOptimizer
+from hemgs.training.rows import RowParameters
+
+#: Stage → what is timed as it: the names that the trainer calls, by owner.
+STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
+    "visible anchors": ((trainer, "visible_anchors"),),
+    "sample and price": ((HemgsAttributes, "sample"),),
+    "heads": ((trainer, "spawn_gaussians"),),
+    "render": ((trainer, "render_view"),),
+    "loss": ((trainer, "reconstruction_loss"),),
+    "backward": ((torch.Tensor, "backward"),),
+    "optimiser": ((RowParameters, "step"), (NetworkOptimizer, "step")),
+}
+STEP = "whole step"
+#: Steps before the clock starts, in each phase: compiling, caches, the calibration of the entropy model.
+WARM_UP_STEPS = 5
+#: Networks and hash grid of a size that suits the scene, as in the demonstration.
+SMALL = {
+    "feature_dim": 32,
+    "grid_resolutions_3d": "12 20 34 58",
+    "grid_resolutions_2d": "34 66",
+    "grid_log2_entries_3d": 10,
+    "grid_log2_entries_2d": 10,
+    "feature_prior": 32,
+    "feature_hidden": 32,
+    "feature_step_hidden": 16,
+    "geometry_prior": 32,
+    "geometry_hidden": 32,
+    "geometry_step_hidden": 16,
+    "sample_share": 0.2,
+}
+
+
+def measure(width: int = 160, height: int = 120, num_points: int = 4000, steps: int = 30) -> dict[str, dict[str, float]]:
+    """Trains some steps in each phase.
+
+    Args:
+        width, height: of the views, pixels.
+        num_points: initial points, about one anchor each.
+        steps: timed in each phase.
+
+    Returns:
+        Phase → stage → median seconds; ``whole step`` is more than the sum, since bookkeeping is no stage.
+    """
+    device = choose_device("auto")
+    params = params_of(HemgsParams, SMALL)
+    with tempfile.TemporaryDirectory() as folder:
+        scene = _scene(Path(folder) / "scene", width, height, num_points)
+        seed_everything(0)
+        anchors = trainer.initial_anchors(scene, params, device)
+        attributes = HemgsAttributes(EntropyModel(params.entropy), params.base_steps, params.simulation)
+        trainee = trainer.AnchorTrainee(anchors, params, attributes, scene.extent)
+        views, stack = scene.split("train"), ViewStack(len(scene.split("train")), 0)
+        images = ImageCache(scene, device, limit_mib=512)
+        background = torch.tensor(scene.background, device=device)
+        simulation = params.simulation
+        starts = {"plain": 1, "noise": simulation.noise_start, "entropy": simulation.entropy_start}
+        found = {}
+        for phase, first in starts.items():
+            timer = StageTimer(lambda: synchronize(device))
+            with _timed(timer):
+                for iteration in range(first, first + WARM_UP_STEPS + steps):
+                    if iteration == first + WARM_UP_STEPS:
+                        timer.clear()
+                    view = views[stack.draw()]
+                    image = images.get(view)
+                    with timer.stage(STEP):
+                        trainee.step(iteration, view.camera, image, background)
+            found[phase] = timer.medians
+    return found
+
+
+def _scene(folder: Path, width: int, height: int, num_points: int) -> Scene:
+    dataset = {
+        "id": "procedural",
+        "source": {
+            "kind": "procedural",
+            "procedural": {"num_views": 10, "width": width, "height": height, "num_points": num_points},
+        },
+        "protocol": {"split": {"kind": "every_nth", "n": 5}},
+        "initial_points": {"kind": "sfm"},
+        "scenes": {"court": {}},
+    }
+    with EventLog() as events:
+        return prepare_scene(dataset, "court", folder, events=events)
+
+
+@contextmanager
+def _timed(timer: StageTimer) -> Iterator[None]:
+    """While it lasts, calls of everything in :data:`STAGES` are timed."""
+
+    def watched(call: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def timed_call(*arguments: Any, **named: Any) -> Any:
+            with timer.stage(stage):
+                return call(*arguments, **named)
+
+        return timed_call
+
+    with ExitStack() as patches:
+        for stage, targets in STAGES.items():
+            for owner, name in targets:
+                patches.enter_context(mock.patch.object(owner, name, watched(getattr(owner, name), stage)))
+        yield
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=160, help="of the views, pixels (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=120, help="of the views, pixels (default: %(default)s)")
+    parser.add_argument("--points", type=int, default=4000, help="initial points (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=30, help="timed in each phase (default: %(default)s)")
+    arguments = parser.parse_args()
+    found = measure(arguments.width, arguments.height, arguments.points, arguments.steps)
+    print(f"{'stage':20}" + "".join(f"{phase:>20}" for phase in found))
+    for stage in (*STAGES, STEP):
+        cells = [f"{1e3 * medians[stage]:8.2f} ms {medians[stage] / medians[STEP]:6.0%}" for medians in found.values()]
+        print(f"{stage:20}" + "".join(f"{cell:>20}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()
