@@ -43,6 +43,7 @@ class HemgsParams(AnchorParams):
         growth_pause: iterations without growing after that.
         entropy_from: the entropy model takes part from here on.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
+        grid_free: iterations from there on in which the hash grid costs nothing; its price rises over as many more.
         step_features, step_scalings, step_offsets: quantisation steps before prediction.
         sample_share: share of the visible anchors that are priced in a step.
         mask_weight: weight of the mean mask probability in the loss.
@@ -63,6 +64,7 @@ class HemgsParams(AnchorParams):
     growth_pause: int = 1_000
     entropy_from: int = 10_000
     rate_warmup: int = 1_000
+    grid_free: int = 4_000
     step_features: float = 1.0
     step_scalings: float = 0.001
     step_offsets: float = 0.2
@@ -132,6 +134,7 @@ class HemgsParams(AnchorParams):
             growth_pause=scaled(self.growth_pause, self.iterations),
             entropy_start=entropy_start,
             rate_warmup=scaled(self.rate_warmup, self.iterations),
+            grid_free=scaled(self.grid_free, self.iterations),
             continuous_start=(entropy_start + self.iterations) // 2,
             lmbdas=_numbers("lmbdas", self.lmbdas),
             sample_share=self.sample_share,

@@ -18,6 +18,8 @@ from hemgs.core.records import NOT_AVAILABLE
 
 MIB = 2.0**20
 HOLE = "—"
+#: More columns than this do not fit a printed column.
+WIDE = 7
 Better = Literal["higher", "lower", ""]
 _TEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -187,9 +189,16 @@ def to_markdown(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A ``tabular`` for booktabs, in a ``table`` with caption and label; best in bold, second best underlined."""
+    """A ``tabular`` in a ``table`` with caption and label; best in bold, second best underlined.
+
+    A table of more than :data:`WIDE` columns spans the page and is scaled to its width.
+    """
     spec = "".join("r" if heading.numeric else "l" for heading in sheet.headings)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(sheet.caption)}}}", rf"\label{{tab:{sheet.id}}}"]
+    wide = len(sheet.headings) > WIDE
+    environment = "table*" if wide else "table"
+    lines = ["% needs the packages booktabs and graphicx", rf"\begin{{{environment}}}", r"\centering"]
+    lines += [rf"\caption{{{tex(sheet.caption)}}}", rf"\label{{tab:{sheet.id}}}"]
+    lines += [r"\resizebox{\textwidth}{!}{%"] if wide else []
     lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
     if any(heading.group for heading in sheet.headings):
         lines += _tex_groups(sheet.headings)
@@ -203,11 +212,11 @@ def to_latex(sheet: Sheet) -> str:
             letter = sheet.letter(entry)
             cells.append(content + (rf"\textsuperscript{{{letter}}}" if letter else ""))
         lines.append(_tex_row(cells))
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}" + ("}" if wide else "")]
     for letter, note in sheet.footnotes():
         mark = rf"\textsuperscript{{{letter}}} " if letter else ""
         lines.append(rf"\par\footnotesize {mark}{tex(note)}")
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 
 def to_html(sheet: Sheet) -> str:

@@ -152,7 +152,7 @@ def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.devi
 
 def comparison_strip(target: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Photograph, picture and absolute error times :data:`ERROR_GAIN`, side by side; all ``[H, W, 3] uint8``."""
-    error = np.abs(target.astype(np.float32) - pixels.astype(np.float32)) * (ERROR_GAIN / 255.0)
+    error = np.abs(target.astype(np.float32) - pixels.astype(np.float32)) * np.float32(ERROR_GAIN / 255.0)
     gap = np.zeros((target.shape[0], _GAP_PX, 3), np.uint8)
     return np.concatenate([target, gap, pixels, gap, to_bytes(error)], axis=1)
 
@@ -205,7 +205,8 @@ def _camera(entry: Any, name: str, path: Path) -> Camera:
         raise ConfigError(f"{path}: {name} has values that are no numbers ({fault})", _CAMERA_FIX) from fault
     if pose.shape != (4, 4):
         raise ConfigError(f"{path}: {name} has a world_to_camera of shape {pose.shape}", _CAMERA_FIX)
-    return check_camera(Camera(name, *sides, *numbers, pose), path)
+    fx, fy, cx, cy = numbers
+    return check_camera(Camera(name, sides[0], sides[1], fx, fy, cx, cy, pose), path)
 
 
 def _decoded(path: Path, device: torch.device) -> tuple[Method, Renderable]:

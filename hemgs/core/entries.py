@@ -25,7 +25,7 @@ class Entry:
     """Where a method's class stands.
 
     Attributes:
-        file: the module's source.
+        file: the source that defines it.
         settings: names of the fields of its ``Params``; ``None`` where the text does not tell.
     """
 
@@ -50,7 +50,7 @@ def find_entry(entry: str) -> Entry:
     if found is None:
         classes = [node.name for node in _tree(file).body if isinstance(node, ast.ClassDef)]
         raise ConfigError(f"'{entry}': {file} has no class {name}", closest(name, classes))
-    return Entry(file, _settings(*found))
+    return Entry(found[0], _settings(*found))
 
 
 def check_entries(benchmark: Benchmark) -> None:

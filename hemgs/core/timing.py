@@ -55,29 +55,36 @@ class Stopwatch:
 class StageTimer:
     """Time per named stage of work that is repeated, such as a training step.
 
-    ``medians`` gives each stage's median over the repetitions, in the order the stages were first seen. Calls of one
-    stage within a repetition count as one only if they are timed as one.
+    Calls of one stage within a repetition add up.
     """
 
     def __init__(self, synchronize: Callable[[], None] = _nothing) -> None:
         self._synchronize = synchronize
-        self._seconds: dict[str, list[float]] = {}
+        self._repetitions: list[dict[str, float]] = []
+
+    @contextmanager
+    def repetition(self) -> Iterator[None]:
+        """Its block is one repetition; stages are timed inside it."""
+        self._repetitions.append({})
+        yield
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times its block as one repetition of stage ``name``."""
+        """Times its block as part of stage ``name``."""
         with Stopwatch(self._synchronize) as watch:
             yield
-        self._seconds.setdefault(name, []).append(watch.seconds)
+        current = self._repetitions[-1]
+        current[name] = current.get(name, 0.0) + watch.seconds
 
     def clear(self) -> None:
         """Forgets what was timed so far, such as a warm-up."""
-        self._seconds.clear()
+        self._repetitions.clear()
 
     @property
     def medians(self) -> dict[str, float]:
-        """Seconds by stage."""
-        return {name: statistics.median(seconds) for name, seconds in self._seconds.items()}
+        """Median seconds by stage over all repetitions, 0 where a stage did not come; in order of first use."""
+        names = dict.fromkeys(name for repetition in self._repetitions for name in repetition)
+        return {name: statistics.median(entry.get(name, 0.0) for entry in self._repetitions) for name in names}
 
 
 def process_peak_mib() -> float:

@@ -6,11 +6,13 @@ the network (``download``) nor what is inside a capture.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import posixpath
 import re
 import stat
+import struct
 import tarfile
 import urllib.parse
 import zipfile
@@ -35,7 +37,7 @@ MAX_FILES = 200_000
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-#: What damaged, encrypted or unknown archives raise, besides OSError without a number (gzip, bzip2).
+#: What damaged, encrypted or unknown archives raise.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -44,6 +46,9 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
 )
 
 
@@ -118,7 +123,7 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
             raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
         except OSError as fault:
-            if fault.errno is not None:
+            if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
                 raise
             raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
         if num_files == 0:

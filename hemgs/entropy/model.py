@@ -105,7 +105,7 @@ class AttributeGroup(nn.Module):
         self.channels = channels
         self.hyperprior = Hyperprior(hash_dim, previous_dim, prior_dim)
         self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels, octaves)
-        self.distribution = Mlp(prior_dim + 1, hidden, 2 * channels, quiet=True)
+        self.distribution = Mlp(prior_dim + 1, hidden, 2 * channels)
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
 
     @torch.no_grad()

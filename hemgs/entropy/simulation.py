@@ -57,6 +57,9 @@ class SimulationSettings:
         growth_pause: iterations after ``noise_start`` in which anchors neither grow nor are pruned.
         entropy_start: first iteration with predicted steps and the rate loss.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
+        grid_free: iterations after ``entropy_start`` in which the hash grid costs nothing; its price rises over as
+            many more. While its signs are undecided the likelihood hardly moves them, and their price alone would
+            make them all alike.
         continuous_start: from here on every other step draws λ from the whole interval, not only the trained values.
         lmbdas: the trained values of λ.
         sample_share: share of the visible anchors that are priced in a step.
@@ -68,6 +71,7 @@ class SimulationSettings:
     growth_pause: int
     entropy_start: int
     rate_warmup: int
+    grid_free: int
     continuous_start: int
     lmbdas: tuple[float, ...]
     sample_share: float
@@ -165,7 +169,8 @@ class HemgsAttributes(AttributeModel):
         scalars = self.entropy.settings.feature_dim + self.entropy.settings.geometry_dim
         share_kept = float(kept.float().mean())
         per_scalar = bits * (share_kept / (max(num_priced, 1) * scalars))
-        grid = self.entropy.grid.bits() / (anchors.num_anchors * scalars)
+        grid_weight = min(max(since / max(self.settings.grid_free, 1) - 1, 0.0), 1.0)
+        grid = grid_weight * self.entropy.grid.bits() / (anchors.num_anchors * scalars)
         masks = torch.sigmoid(anchors.mask_logits).mean()
         loss = weight * (per_scalar + grid) + self.settings.mask_weight * masks
         if num_priced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ class GaussianCloud:
 
     @property
     def sh_degree(self) -> int:
-        return round(self.sh.shape[1] ** 0.5) - 1
+        return math.isqrt(self.sh.shape[1]) - 1
 
     def to(self, device: torch.device | str) -> GaussianCloud:
         """The same Gaussians on another device."""

@@ -41,6 +41,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "loss": ((trainer, "reconstruction_loss"),),
     "backward": ((torch.Tensor, "backward"),),
     "optimiser": ((RowParameters, "step"), (NetworkOptimizer, "step")),
+    "growing": ((trainer.AnchorTrainee, "_record"), (trainer.AnchorTrainee, "_grow_and_prune")),
 }
 STEP = "whole step"
 #: Steps before the clock starts, in each phase: compiling, caches, the calibration of the entropy model.
@@ -62,7 +63,9 @@ SMALL = {
 }
 
 
-def measure(width: int = 160, height: int = 120, num_points: int = 4000, steps: int = 30) -> dict[str, dict[str, float]]:
+def measure(
+    width: int = 160, height: int = 120, num_points: int = 4000, steps: int = 30
+) -> dict[str, dict[str, float]]:
     """Trains some steps in each phase.
 
     Args:
@@ -95,7 +98,7 @@ def measure(width: int = 160, height: int = 120, num_points: int = 4000, steps: 
                         timer.clear()
                     view = views[stack.draw()]
                     image = images.get(view)
-                    with timer.stage(STEP):
+                    with timer.repetition(), timer.stage(STEP):
                         trainee.step(iteration, view.camera, image, background)
             found[phase] = timer.medians
     return found

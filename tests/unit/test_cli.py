@@ -26,8 +26,9 @@ from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 VERBS = (
-    "prepare train encode decode inspect render evaluate export summarise tables figures page describe doctor setup"
-).split()
+    "prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export",
+    "summarise", "tables", "figures", "page", "describe", "doctor", "setup",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

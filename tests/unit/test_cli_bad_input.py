@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -331,11 +331,13 @@ def test_bitstreams_that_are_no_files(tmp_path: Path, kind: str, capsys: pytest.
 # --- a disk that fills up ------------------------------------------------------------------------------------------
 
 
+#: Arguments and KiB of the disk to exit code, standard error and the files left.
+OnSmallDisk = Callable[[list[str], int], tuple[int, str, set[str]]]
+
+
 @pytest.fixture(scope="module")
-def small_disk(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[list[str], int], tuple[int, str, set[str]]]]:
-    """Runs a command whose ``{disk}`` is a file system of its own with so many KiB; gives exit code, errors, files left."""
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> OnSmallDisk:
+    """Runs a command with a small file system of its own, which is where ``{disk}`` in its arguments is."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a small disk")
     disk = tmp_path_factory.mktemp("disk")
@@ -352,7 +354,7 @@ def small_disk(
         left = {line.removeprefix(f"{disk}/") for line in done.stdout.splitlines() if line.startswith(f"{disk}/")}
         return done.returncode, done.stderr, left
 
-    yield run
+    return run
 
 
 def disk_commands(scene: Path, model: Path, tmp_path: Path) -> dict[str, tuple[list[str], int, int]]:
@@ -368,7 +370,7 @@ def disk_commands(scene: Path, model: Path, tmp_path: Path) -> dict[str, tuple[l
 @pytest.mark.parametrize("verb", ["prepare", "train", "encode"])
 def test_full_disk(
     verb: str, scene: Path, model: Path, sound_capture: Path, tmp_path: Path,
-    small_disk: Callable[[list[str], int], tuple[int, str, set[str]]],
+    small_disk: OnSmallDisk,
 ) -> None:  # fmt: skip
     shutil.copytree(sound_capture, tmp_path / "captures" / "court")
     arguments, too_few, enough = disk_commands(scene, model, tmp_path)[verb]

@@ -101,8 +101,8 @@ def test_changed_caption_makes_nothing_again(finished: Project) -> None:
 
 
 def test_changed_reference_summarises_only(finished: Project) -> None:
-    later = time.time() + 10
-    os.utime(finished.root / "workflow/reference/published.csv", (later, later))
+    reference = finished.root / "workflow/reference/published.csv"
+    reference.write_text(reference.read_text().replace("HEMGS", "HEMGS "))
     assert finished.planned() == SUMMARY
 
 

@@ -206,3 +206,13 @@ def test_a_view_of_another_size_is_an_error(tmp_path: Path) -> None:
     (folder / "single" / "view_0.png").write_bytes(b"no picture")
     with pytest.raises(RecordError, match="cannot be read"):
         make_figures(results.summary, results.style, tmp_path / "figures")
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_crops_do_not_overlap_on_either_side_of_the_worst_spot(flip: bool) -> None:
+    target = np.zeros((120, 120, 3), np.uint8)
+    image = target.copy()
+    image[:, 50:76] = np.arange(120, dtype=np.uint8)[:, None, None]
+    first, second = choose_crops(target, [image[::-1] if flip else image])
+    assert first.side == 26
+    assert abs(first.left - second.left) >= first.side or abs(first.top - second.top) >= first.side

@@ -48,6 +48,14 @@ def test_anchors_out_of_sight_are_left_out_and_change_nothing(anchors: FixedAnch
     assert not image.requires_grad
 
 
+def test_the_prefilter_looks_at_the_scalings_of_offsets() -> None:
+    camera = ring_camera("front", 0.0)
+    positions = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])  # beside the image
+    wide, narrow = torch.full((1, 3), 2.0), torch.full((1, 3), 0.01)
+    scalings = torch.cat([torch.cat([wide, narrow], dim=1), torch.cat([narrow, wide], dim=1)])
+    assert visible_anchors(positions, scalings, camera).tolist() == [0]
+
+
 def test_an_anchor_with_all_masks_off_is_invisible(anchors: FixedAnchors) -> None:
     camera = ring_camera("front", 0.3)
     masks = torch.ones(NUM, OFFSETS)
@@ -114,6 +122,20 @@ def test_export_for_several_cameras_averages(anchors: FixedAnchors) -> None:
     assert set(opacities["both"]) <= set(opacities["first"]) | set(opacities["second"])
     torch.testing.assert_close(both.quats.norm(dim=1), torch.ones(both.num_gaussians))
     assert anchors_to_cloud(anchors).num_gaussians > 0
+
+
+def test_export_takes_a_quaternion_and_its_negative_for_the_same_rotation() -> None:
+    """The real part is the sign of the view's direction along x, seen here from both sides."""
+    heads = AnchorHeads(DIM, 1, hidden_dim=2)
+    with torch.no_grad():
+        for parameter in heads.parameters():
+            parameter.zero_()
+        heads.opacity[2].bias[:] = 1.0
+        heads.covariance[0].weight[:, DIM] = torch.tensor([1.0, -1.0])
+        heads.covariance[2].weight[3] = torch.tensor([1.0, -1.0])
+    attributes = AnchorAttributes(torch.zeros(1, DIM), torch.ones(1, 6), torch.zeros(1, 1, 3))
+    anchors = FixedAnchors(torch.zeros(1, 3), attributes, heads, torch.tensor([[5.0, 0.0, 0.0], [-5.0, 0.0, 0.0]]))
+    assert anchors_to_cloud(anchors).quats.abs().tolist() == [[1.0, 0.0, 0.0, 0.0]]
 
 
 def test_viewpoints_are_distinct_and_far_apart() -> None:

@@ -48,6 +48,19 @@ def test_size_is_that_of_its_row_widths(backend):
     assert 1 < theirs / ours < 1.007
 
 
+def test_rows_are_the_tables_of_the_other_coder():
+    Rows = torchac_backend.Rows
+    every = Rows.of(np.repeat(np.arange(128), 32), np.tile(np.arange(32), 128)).cumulative()
+    assert np.all(every[:, 0] == 0)
+    assert np.all(every[:, -1] == 65536)
+    assert np.all(np.diff(every) > 0)
+    # Three octaves beyond the tables: bins of 8 steps by the table of level 76, the mean offset divided by 8.
+    wide = Rows.of([100, 100], [31, 0])
+    assert wide.shifts.tolist() == [3, 3]
+    assert np.array_equal(wide.cumulative(), Rows.of([76, 76], [19, 16]).cumulative())
+    assert Rows.of([80, 81], [0, 0]).shifts.tolist() == [0, 1]
+
+
 def test_faults(backend):
     load = workload(100)
     data = encode(backend, (load.residuals, load.levels, load.offsets))

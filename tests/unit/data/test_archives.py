@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
 import struct
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from archive_server import Answer, Server, serving
 from capture_builders import blender_capture, colmap_capture, dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
@@ -179,6 +182,31 @@ def test_cut_and_flipped_archives(tmp_path: Path, two_scenes: Path, pack: Callab
             for file in (two_scenes / "tandt/truck").rglob("*.*"):
                 copy = tmp_path / f"out{number}" / file.relative_to(two_scenes / "tandt/truck")
                 assert copy.read_bytes() == file.read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["zip", "tar", "gz"]), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1))
+def test_archives_with_noise_never_raise_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, noise: list[tuple[float, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("noise")
+    if kind == "zip":
+        with zipfile.ZipFile(folder / "a", "w", zipfile.ZIP_DEFLATED) as file:
+            for number in range(3):
+                file.writestr(f"scene/ä{number}.txt", bytes(range(90)))
+    else:
+        with tarfile.open(folder / "a", "w:" if kind == "tar" else "w:gz") as tar:
+            for number in range(3):
+                member = tarfile.TarInfo(f"scene/ä{number}.txt")
+                member.size = 90
+                tar.addfile(member, io.BytesIO(bytes(range(90))))
+    data = bytearray((folder / "a").read_bytes())
+    for place, value in noise:
+        data[int(place * (len(data) - 1))] = value
+    (folder / "a").write_bytes(data)
+    with contextlib.suppress(SceneError):  # any other exception fails the test
+        unpack(folder / "a", "scene", folder / "out")
+    assert {path.name for path in folder.iterdir()} <= {"a", "out"}
 
 
 def hostile_zip(path: Path, name: str, mode: int = stat.S_IFREG | 0o644) -> Path:

@@ -14,7 +14,7 @@ from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
 
 NUM, FEATURES, OFFSETS = 60, 5, 3
-SETTINGS = SimulationSettings(10, 5, 20, 10, 40, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
+SETTINGS = SimulationSettings(10, 5, 20, 10, 30, 40, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
 
 
 def anchors() -> AnchorModel:
@@ -109,6 +109,7 @@ def test_rate_weight_rises_from_a_tenth() -> None:
     model = anchors()
     losses = []
     for since in (0, 5, 10, 15):
+        torch.manual_seed(1)
         hook = attribute_model(model, SimulationSettings(**{**vars(SETTINGS), "lmbdas": (2e-3,), "mask_weight": 0.0}))
         torch.manual_seed(1)
         hook._calibrate(model)
@@ -164,3 +165,21 @@ def test_state_round_trip_continues_alike() -> None:
     assert torch.equal(one[0].features, two[0].features)
     assert torch.equal(one[1], two[1])
     assert first.estimated_bytes(model) == second.estimated_bytes(model)
+
+
+@pytest.mark.parametrize(("iteration", "share"), [(20, 0.0), (50, 0.0), (65, 0.5), (80, 1.0), (500, 1.0)])
+def test_hash_grid_is_free_at_first_and_paid_for_later(iteration: int, share: float) -> None:
+    """Its price enters with a weight of its own; the rest of the loss does not change with it."""
+    model = anchors()
+    hook = attribute_model(model)
+    hook._calibrate(model)
+    kept = torch.ones(model.num_anchors, dtype=torch.bool)
+    bits = torch.tensor(5e3)
+    priced = hook._loss(iteration, 2e-3, bits, 40, kept, model)[0]
+    hook.entropy.grid.bits = lambda: torch.zeros(())  # type: ignore[method-assign]
+    free = hook._loss(iteration, 2e-3, bits, 40, kept, model)[0]
+    scalars = FEATURES + 6 + 3 * OFFSETS
+    weight = 2e-3 * min(1.0, 0.1 + 0.9 * (iteration - 20) / 10)
+    grid_bits = EntropyModel(hook.entropy.settings).grid.bits().item()  # undecided signs: about one bit each
+    expected = share * weight * grid_bits / (model.num_anchors * scalars)
+    assert (priced - free).item() == pytest.approx(expected, rel=0.02, abs=1e-8)

@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.anchors import AnchorAttributes, AnchorModel, spawn_gaussians
+from hemgs.anchors.growing import NewAnchors, grow
 from hemgs.anchors.rendering import FixedAnchors, render_anchors, viewpoints
 from hemgs.anchors.settings import AnchorParams
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import TrainingError
 from hemgs.core.events import EventLog
 from hemgs.metrics.psnr import psnr
+from hemgs.metrics.ssim import ssim
 from hemgs.training.anchors import AnchorTrainee, AttributeModel, ParameterGroup, initial_anchors, train_anchors
 from hemgs.training.loop import seed_everything
 from tests.unit.anchors.ball_scene import ball_scene
@@ -199,6 +201,64 @@ def test_learning_rates() -> None:
     for name, rate in wanted.items():
         moved = (getattr(anchors, name).detach() - before[name]).abs()
         assert float(moved.max()) == pytest.approx(rate, rel=1e-3), name
+
+
+class ConstantPrice(AttributeModel):
+    """Adds 3 to the loss."""
+
+    def sample(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor
+    ) -> tuple[AnchorAttributes, Tensor, dict[str, float]]:
+        return anchors.attributes(visible), torch.tensor(3.0), {}
+
+
+def test_parts_of_the_loss() -> None:
+    """L1, 1 - SSIM and the mean volume with the published weights, and what the attribute model adds."""
+    trained = trainee(ConstantPrice(), replace(PARAMS, volume_weight=0.5))
+    anchors, view = trained.anchors, ball_scene().split("train")[0]
+    target = torch.from_numpy(ball_scene().read_image(view))
+    with torch.no_grad():
+        center = torch.from_numpy(view.camera.center).float()
+        spawned = spawn_gaussians(anchors.heads, anchors.positions, anchors.attributes(), center)
+        fixed = FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, center[None])
+        image = render_anchors(fixed, view.camera, (0.0, 0.0, 0.0))
+        volume = spawned.scales.prod(dim=1).mean()
+        wanted = 0.8 * (image - target).abs().mean() + 0.2 * (1 - ssim(image, target)) + 0.5 * volume + 3.0
+    assert float(0.5 * volume) > 1e-4
+    figures = trained.step(1, view.camera, target, torch.zeros(3))
+    assert figures["loss"] == pytest.approx(float(wanted), abs=1e-5)
+
+
+def test_networks_follow_their_schedule() -> None:
+    model = NoisyModel()
+    trained = trainee(model)
+    before = [p.detach().clone() for p in (model.network.bias, trained.anchors.heads.opacity[2].bias)]
+    run(trained, 60, 60)
+    after = [p.detach() for p in (model.network.bias, trained.anchors.heads.opacity[2].bias)]
+    moved = [float((b - a).abs().max()) for a, b in zip(before, after, strict=True)]
+    assert moved == pytest.approx([1e-3, 2e-5], rel=1e-2)
+
+
+def test_statistics_are_gathered_within_their_window_only() -> None:
+    for iteration, gathered in ((1, False), (2, True), (49, True), (50, False)):
+        trained = trainee(AttributeModel())
+        run(trained, iteration, iteration)
+        assert bool(trained.state().tensors["statistics/visits"].any()) == gathered, iteration
+
+
+def test_growing_draws_anew_each_time_and_for_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def spy(*arguments: Any) -> NewAnchors:
+        seeds.append(arguments[-1].initial_seed())
+        return grow(*arguments)
+
+    monkeypatch.setattr("hemgs.training.anchors.grow", spy)
+    for seed in (0, 1):
+        scene = ball_scene()
+        start = initial_anchors(scene, PARAMS, CPU)
+        run(AnchorTrainee(start, PARAMS, AttributeModel(), scene.extent, seed), 9, 20)
+    assert len(seeds) == len(set(seeds)) == 4
 
 
 def test_gaussian_scalings_are_cut_where_pruning_runs() -> None:

@@ -1,0 +1,297 @@
+"""Benchmarks from files: defaults, overrides, variants, selection, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hemgs.core.config import Benchmark, fits, load_benchmark, load_dataset, load_methods
+from hemgs.core.dataset_config import expand_path
+from hemgs.core.errors import ConfigError
+from hemgs.core.method_config import parse_rates
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SETTINGS: dict[str, Any] = {"title": "Test", "run": {"methods": ["sweep", "plain"], "datasets": ["house", "park"]}}
+METHODS: dict[str, dict[str, Any]] = {
+    "sweep": {"entry": "a.b:C", "kind": "all_rates", "rates": [0.002, 0.001], "params": {"depth": 1, "width": 1}},
+    "plain": {"entry": "a.b:D", "kind": "single"},
+    "per_lmbda": {"entry": "a.b:E", "kind": "per_rate", "rates": {"start": 0.001, "stop": 0.003, "step": 0.001}},
+    "sweep_flat": {"extends": "sweep", "params": {"depth": 0}},
+}
+
+
+class Folder:
+    """A ``config`` folder that tests write what they need into."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name, method in METHODS.items():
+            self.method(name, method)
+        self.dataset("house", {"kitchen": {}, "attic": {"label": "Attic", "path": "top/attic"}})
+        self.dataset("park", {"pond": {}})
+
+    def method(self, name: str, data: dict[str, Any]) -> Path:
+        return self.write(f"methods/{name}.yaml", {"id": name, "label": name.title(), **data})
+
+    def dataset(self, name: str, scenes: dict[str, Any], **more: Any) -> Path:
+        data = {
+            "id": name,
+            "label": name.title(),
+            "source": {"kind": "procedural", "local": "here", "procedural": {"width": 160, "height": 120}},
+            "protocol": {"max_width": 1600, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
+            "initial_points": {"kind": "sfm"},
+            "scenes": scenes,
+        }
+        return self.write(f"datasets/{name}.yaml", data | more)
+
+    def write(self, name: str, data: dict[str, Any]) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        return path
+
+    def load(self, **changes: Any) -> Benchmark:
+        """The benchmark of :data:`SETTINGS`; ``changes`` of ``run`` are merged, others replace."""
+        settings = {**SETTINGS, **changes, "run": {**SETTINGS["run"], **changes.get("run", {})}}
+        return load_benchmark(settings, [self.write("config.yaml", settings)], self.root)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_fits_go_by_method_data_set_scene_and_seed(folder: Folder) -> None:
+    plans = fits(folder.load(run={"seeds": [0, 3]}))
+    assert [plan.path for plan in plans[:4]] == [
+        "sweep/house/kitchen/all/s0",
+        "sweep/house/kitchen/all/s3",
+        "sweep/house/attic/all/s0",
+        "sweep/house/attic/all/s3",
+    ]
+    assert len(plans) == 2 * 3 * 2
+    assert [rate.id for rate in plans[0].rates] == ["lmbda_0.0010", "lmbda_0.0020"]
+    assert plans[-1].path == "plain/park/pond/single/s3"
+    assert [rate.id for rate in plans[-1].rates] == ["single"]
+
+
+def test_a_method_trained_per_rate_has_a_fit_per_rate(folder: Folder) -> None:
+    plans = fits(folder.load(run={"methods": "per_lmbda", "scenes": "pond"}))
+    assert [(plan.fit, [rate.lmbda for rate in plan.rates]) for plan in plans] == [
+        ("lmbda_0.0010", [0.001]),
+        ("lmbda_0.0020", [0.002]),
+        ("lmbda_0.0030", [0.003]),
+    ]
+
+
+def test_settings_are_merged_in_the_stated_order(folder: Folder) -> None:
+    folder.dataset("park", {"pond": {}}, method_params={"all_methods": {"width": 2, "tint": 2}, "sweep": {"tint": 3}})
+    params = {"all_methods": {"speed": 4}, "sweep": {"speed": 5, "depth": 5}}
+    by_path = {plan.path: plan.params for plan in fits(folder.load(method_params=params))}
+    assert by_path["sweep/park/pond/all/s0"] == {"depth": 5, "speed": 5, "tint": 3, "width": 2}
+    assert by_path["sweep/house/attic/all/s0"] == {"depth": 5, "speed": 5, "width": 1}
+    assert by_path["plain/park/pond/single/s0"] == {"speed": 4, "tint": 2, "width": 2}
+    assert list(by_path["sweep/park/pond/all/s0"]) == ["depth", "speed", "tint", "width"]
+
+
+def test_a_variant_starts_from_its_base_and_keeps_what_makes_it_one(folder: Folder) -> None:
+    folder.dataset("park", {"pond": {}}, method_params={"sweep": {"depth": 7, "width": 7}, "sweep_flat": {"tint": 7}})
+    benchmark = folder.load(
+        run={"methods": ["sweep", "sweep_flat"], "scenes": ["pond"]}, method_params={"sweep": {"depth": 9}}
+    )
+    base, variant = fits(benchmark)
+    assert base.params == {"depth": 9, "width": 7}
+    assert variant.params == {"depth": 0, "tint": 7, "width": 7}
+    assert variant.rates == base.rates
+    method = benchmark.methods["sweep_flat"]
+    assert (method.base, method.variant, method.entry) == ("sweep", "sweep_flat", "a.b:C")
+    assert benchmark.methods["sweep"].variant == ""
+
+
+def test_a_benchmark_may_set_rates(folder: Folder) -> None:
+    benchmark = folder.load(rates={"sweep": {"start": 0.001, "stop": 0.004, "step": 0.0002}})
+    ids = [rate.id for rate in benchmark.methods["sweep"].rates]
+    assert len(ids) == 16
+    assert ids[1] == "lmbda_0.0012"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "selected"),
+    [
+        (None, {"house": ["kitchen", "attic"], "park": ["pond"]}),
+        (["attic", "pond"], {"house": ["attic"], "park": ["pond"]}),
+        ("house/kitchen", {"house": ["kitchen"]}),
+    ],
+)
+def test_selection_of_scenes(folder: Folder, wanted: Any, selected: dict[str, list[str]]) -> None:
+    benchmark = folder.load(run={"scenes": wanted})
+    assert {dataset: [scene.id for scene in scenes] for dataset, scenes in benchmark.scenes.items()} == selected
+    assert list(benchmark.datasets) == list(selected)
+
+
+def test_a_scene_of_the_same_name_elsewhere_is_told_apart(folder: Folder) -> None:
+    folder.dataset("park", {"kitchen": {}})
+    benchmark = folder.load(run={"scenes": ["park/kitchen"]})
+    assert list(benchmark.scenes) == ["park"]
+
+
+def test_overrides_of_a_scene(folder: Folder) -> None:
+    scene = {"protocol": {"scale": 0.5}, "source": {"procedural": {"width": 80}}, "path": "elsewhere"}
+    dataset = load_dataset(folder.dataset("house", {"kitchen": {}, "attic": scene}))
+    kitchen, attic = dataset.scenes["kitchen"], dataset.scenes["attic"]
+    assert kitchen.source["path"] == "kitchen"
+    assert attic.source["path"] == "elsewhere"
+    assert attic.source["procedural"] == {"width": 80, "height": 120}
+    assert attic.protocol == {**kitchen.protocol, "scale": 0.5}
+    assert attic.settings != kitchen.settings
+
+
+def test_what_does_not_decide_a_scene_is_not_among_its_settings(folder: Folder) -> None:
+    before = load_dataset(folder.dataset("house", {"attic": {}})).scenes["attic"].settings
+    archives = [{"url": "https://example.org/house.zip"}]
+    source = {"kind": "procedural", "local": "here", "procedural": {"width": 160, "height": 120}, "archives": archives}
+    path = folder.dataset("house", {"attic": {"label": "A"}}, citation="someone", source=source)
+    dataset = load_dataset(path)
+    assert dataset.scenes["attic"].settings == before
+    assert dataset.archives == tuple(archives)
+
+
+def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
+    publish = {"visual": ["house/attic", "park/pond"], "variable_rate": ["sweep", "sweep_flat"]}
+    benchmark = folder.load(run={"scenes": ["attic"]}, publish=publish)
+    assert benchmark.visual == (("house", "attic"),)
+    assert benchmark.variable_rate == ("sweep",)
+    assert folder.load().variable_rate == ("sweep",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": {"methods": ["swep"]}}, "config.yaml: run.methods: 'swep' is not a known method — did you mean 'sweep'?"),
+        ({"run": {"datasets": ["hous"]}}, "run.datasets: 'hous' is not a known data set — did you mean 'house'?"),
+        ({"run": {"scenes": ["atic"]}}, "run.scenes: 'atic' is not a known scene of the selected data sets"),
+        ({"run": {"scene": ["attic"]}}, "config.yaml: unknown key 'scene' in 'run' — did you mean 'scenes'?"),
+        ({"run": {"seeds": [-1]}}, "'run.seeds[0]' cannot be -1 — it must be at least 0"),
+        ({"run": {"seeds": [1, 1]}}, "'run.seeds' cannot be [1, 1] — give each entry once"),
+        ({"rates": {"sweep": [0.001, -0.002]}}, "config.yaml: 'rates.sweep[1]' cannot be -0.002 — it must be above 0"),
+        ({"rates": {"sweep": ["1e-3"]}}, "YAML reads this as text; write it with a decimal point, such as 1.0e-3"),
+        ({"rates": {"sweep": [0.001, 0.001]}}, "config.yaml: rates.sweep: λ 0.001 is given twice"),
+        ({"rates": {"plain": [0.001]}}, "'plain' is of kind single and has no rates"),
+        ({"rates": {"swep": [0.001]}}, "rates: 'swep' is not a known method"),
+        ({"method_params": {"all_method": {}}}, "'all_method' is not a known method — did you mean 'all_methods'?"),
+        ({"publish": {"visual": ["house/atic"]}}, "publish.visual: 'house/atic' is not a known scene"),
+        ({"publish": {"tables": ["qualty"]}}, "'publish.tables[0]' cannot be \"qualty\" — allowed: quality"),
+        ({"extra_config": ["/no/such/folder"]}, "/no/such/folder: no such folder"),
+    ],
+)
+def test_what_a_benchmark_refuses(folder: Folder, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        folder.load(**changes)
+    assert message in str(fault.value)
+
+
+def test_a_data_set_may_not_speak_of_unknown_methods(folder: Folder) -> None:
+    path = folder.dataset("park", {"pond": {}}, method_params={"swep": {"depth": 1}})
+    with pytest.raises(ConfigError) as fault:
+        folder.load()
+    assert f"{path}: method_params: 'swep' is not a known method" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"kind": "single"}, "lacks 'entry'"),
+        ({"entry": "a.b:C"}, "lacks 'kind'"),
+        ({"entry": "a.b:C", "kind": "all_rates"}, "lacks 'rates'"),
+        ({"entry": "a.b:C", "kind": "single", "rates": [0.1]}, "is of kind single and has no rates"),
+        ({"entry": "a/b.py", "kind": "single"}, "'entry' cannot be \"a/b.py\""),
+        ({"extends": "swep"}, "extends the unknown method 'swep' — did you mean 'sweep'?"),
+        ({"extends": "new"}, "'new' extends itself"),
+        ({"extends": "sweep", "entry": "a.b:C"}, "'entry' belongs to 'sweep'"),
+        ({"entry": "a.b:C", "kind": "single", "params": {"depth": [1]}}, "'params.depth' cannot be [1]"),
+    ],
+)
+def test_what_a_method_file_may_not_say(folder: Folder, method: dict[str, Any], message: str) -> None:
+    path = folder.method("new", method)
+    with pytest.raises(ConfigError) as fault:
+        load_methods(sorted(path.parent.glob("*.yaml")))
+    assert f"{path}" in str(fault.value)
+    assert message in str(fault.value)
+
+
+def test_ids_equal_file_names_and_stand_once(folder: Folder, tmp_path: Path) -> None:
+    path = folder.write("methods/other.yaml", {"id": "plain", "label": "P", "entry": "a.b:C", "kind": "single"})
+    with pytest.raises(ConfigError, match="'id' is 'plain' — make it 'other', or rename the file"):
+        load_methods([path])
+    path.unlink()
+    twice = folder.write("more/methods/plain.yaml", {"id": "plain", "label": "P", "entry": "a.b:C", "kind": "single"})
+    with pytest.raises(ConfigError, match="is also in") as fault:
+        folder.load(extra_config=[str(tmp_path / "more")])
+    assert str(twice) in str(fault.value)
+
+
+def test_a_key_given_twice_in_the_file_is_refused_though_the_merged_settings_hide_it(folder: Folder) -> None:
+    path = folder.root / "config.yaml"
+    path.write_text("title: a\ntitle: b\n")
+    with pytest.raises(ConfigError, match="'title' is given twice"):
+        load_benchmark(SETTINGS, [path], folder.root)
+
+
+def test_rates_of_a_sequence_are_the_numbers_one_would_type() -> None:
+    rates = parse_rates({"start": 0.001, "stop": 0.004, "step": 0.0002}, "here")
+    assert [rate.lmbda for rate in rates][:3] == [0.001, 0.0012, 0.0014]
+    assert rates[-1].lmbda == 0.004
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"start": 0.001, "stop": 0.004, "step": 0.0007}, "steps of 0.0007 from 0.001 do not end at 0.004"),
+        ({"start": 0.004, "stop": 0.001, "step": 0.001}, "do not end at 0.001"),
+        ([0.001, float("nan")], "λ cannot be nan"),
+        ([0.001, float("inf")], "λ cannot be inf"),
+        ([0.0], "λ cannot be 0.0"),
+    ],
+)
+def test_rates_that_are_refused(spec: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match="^here: ") as fault:
+        parse_rates(spec, "here")
+    assert message in str(fault.value)
+
+
+def test_paths_take_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHERE", "/data")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert expand_path("${WHERE}/x", "f") == Path("/data/x")
+    assert expand_path("${NOWHERE:-results/a}/x", "f") == Path("results/a/x")
+    with pytest.raises(ConfigError, match="f: '.*NOWHERE.*' needs the environment variable NOWHERE"):
+        expand_path("${NOWHERE}/x", "f")
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "workflow/config/datasets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_data_sets_of_the_repository_state_licence_and_citation(path: Path) -> None:
+    dataset = load_dataset(path)
+    assert dataset.licence
+    if dataset.archives:
+        assert dataset.url
+        assert dataset.citation
+
+
+def test_the_papers_data_sets_follow_the_papers_protocol() -> None:
+    folder = REPOSITORY / "workflow/config/datasets"
+    counts = {"mipnerf360": 9, "tanksandtemples": 2, "deepblending": 2, "synthetic_nerf": 8}
+    for name, count in counts.items():
+        scenes = load_dataset(folder / f"{name}.yaml").scenes
+        assert len(scenes) == count
+        for scene in scenes.values():
+            assert scene.protocol["background"] == [0, 0, 0]
+            if name == "synthetic_nerf":
+                assert scene.protocol["split"] == {"kind": "files"}
+                assert scene.initial_points["num_points"] == 10000
+            else:
+                assert scene.protocol["max_width"] == 1600
+                assert scene.protocol["split"] == {"kind": "every_nth", "n": 8}
+                assert scene.source["images"] == "images"

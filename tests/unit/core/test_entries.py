@@ -1,0 +1,90 @@
+"""Finding a method's class and its settings without importing it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hemgs.core.entries import find_entry
+from hemgs.core.errors import ConfigError
+
+#: Importing this would fail: nothing of it may be run.
+POISON = "raise RuntimeError('imported')\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "some_codec"
+    root.mkdir()
+    (root / "__init__.py").write_text(POISON)
+    (root / "base.py").write_text(POISON + "class Base:\n    depth: int = 1\n")
+    (root / "settings.py").write_text(
+        POISON + "from some_codec.base import Base\nclass Settings(Base):\n    width: float = 2.0\n    KIND: ClassVar[str] = ''\n"
+    )
+    (root / "method.py").write_text(
+        POISON
+        + "from some_codec.settings import Settings as Chosen\n"
+        + "from elsewhere_not_installed import Foreign\n"
+        + "class Assigned:\n    Params: ClassVar[type] = Chosen\n"
+        + "class Nested:\n    class Params:\n        size: int = 1\n"
+        + "class Unclear:\n    Params = Foreign\n"
+        + "class Silent:\n    pass\n"
+    )
+    (root / "exported.py").write_text("from some_codec.method import Nested as Renamed\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("entry", "settings"),
+    [
+        ("some_codec.method:Assigned", {"depth", "width"}),
+        ("some_codec.method:Nested", {"size"}),
+        ("some_codec.exported:Renamed", {"size"}),
+        ("some_codec.method:Unclear", None),
+        ("some_codec.method:Silent", None),
+    ],
+)
+def test_settings_are_read_without_importing(package: Path, entry: str, settings: set[str] | None) -> None:
+    assert find_entry(entry).settings == settings
+    assert "some_codec" not in sys.modules
+    assert package.joinpath("method.py") == find_entry(entry).file
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("some_codec.methods:Nested", "the module some_codec.methods cannot be imported"),
+        ("not_there:Nested", "the module not_there cannot be imported"),
+        ("some_codec.method.deeper:Nested", "cannot be imported"),
+        ("some_codec.method:Nestd", "has no class Nestd — did you mean 'Nested'?"),
+    ],
+)
+def test_entries_that_do_not_exist(package: Path, entry: str, message: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        find_entry(entry)
+    assert message in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "setting"),
+    [
+        ("hemgs.method:Hemgs", "voxel_size"),
+        ("baselines.gs3d.method:Gs3d", "sh_degree"),
+        ("baselines.scaffold_gs.method:ScaffoldGs", "voxel_size"),
+    ],
+)
+def test_settings_of_the_methods_here_are_known(entry: str, setting: str) -> None:
+    settings = find_entry(entry).settings
+    assert settings is not None
+    assert {"iterations", setting} <= settings
+
+
+def test_what_is_read_is_what_the_class_has() -> None:
+    from dataclasses import fields
+
+    from hemgs.method import Hemgs
+
+    assert find_entry("hemgs.method:Hemgs").settings == {field.name for field in fields(Hemgs.Params)}

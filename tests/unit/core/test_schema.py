@@ -1,0 +1,119 @@
+"""What a reader is told when a YAML file cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hemgs.core.errors import ConfigError
+from hemgs.core.schema import closest, load_schema, load_yaml, validate
+
+DATASET: dict[str, Any] = {
+    "id": "toy",
+    "label": "Toy",
+    "source": {"kind": "colmap", "local": "here"},
+    "protocol": {"max_width": 1600, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
+    "initial_points": {"kind": "sfm"},
+    "scenes": {"one": {}},
+}
+
+
+def test_a_valid_file_passes() -> None:
+    validate(DATASET, "dataset", "toy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["protocol", "max_widht"], 800, "toy.yaml: unknown key 'max_widht' in 'protocol' — did you mean 'max_width'?"),
+        (["protocol", "max_width"], 3, "toy.yaml: 'protocol.max_width' cannot be 3 — it must be at least 16"),
+        (["protocol", "max_width"], "wide", "'protocol.max_width' cannot be \"wide\" — a value of type integer or null"),
+        (["protocol", "scale"], "1e-1", "'protocol.scale' cannot be \"1e-1\" — YAML reads this as text"),
+        (["protocol", "background", 1], 7, "toy.yaml: 'protocol.background[1]' cannot be 7 — it must be at most 1"),
+        (["protocol", "background"], [0], "'protocol.background' cannot be [0] — at least 3 entries are expected"),
+        (["protocol", "split", "kind"], "random", "allowed values of 'protocol.split.kind': every_nth, files"),
+        (["protocol", "split", "m"], 8, "toy.yaml: unknown key 'm' in 'protocol.split' — "),
+        (["source", "kind"], "zip", "'source.kind' cannot be \"zip\" — allowed: colmap, blender, procedural"),
+        (["scenes", "Two"], {}, "toy.yaml: the name 'Two' in 'scenes' is not lower snake_case"),
+        (["scenes"], {}, "toy.yaml: 'scenes' cannot be {} — at least 1 entries are expected"),
+        (["initial_points"], {"kind": "random"}, "toy.yaml: 'initial_points' lacks 'num_points', 'low', 'high'"),
+    ],
+)
+def test_messages_name_key_value_and_what_is_allowed(path: list[Any], value: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        validate(replaced(DATASET, path, value), "dataset", "toy.yaml")
+    assert message in str(fault.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    data = {key: value for key, value in DATASET.items() if key != "protocol"}
+    with pytest.raises(ConfigError, match="toy.yaml: lacks 'protocol'"):
+        validate(data, "dataset", "toy.yaml")
+
+
+def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
+    data = {("protocoll" if key == "protocol" else key): value for key, value in DATASET.items()}
+    with pytest.raises(ConfigError, match="unknown key 'protocoll' — did you mean 'protocol'"):
+        validate(data, "dataset", "toy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice"),
+        ("a:\n  b: 1\n  b: 1\n", "the key 'b' is given twice"),
+        ("a: [1\n", "not valid YAML"),
+        ("- a\n- b\n", "a mapping of keys is expected"),
+        ("", "a mapping of keys is expected"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as fault:
+        load_yaml(path)
+    assert str(path) in str(fault.value)
+    assert message in str(fault.value)
+
+
+def test_a_file_that_is_not_there_and_one_that_is_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_yaml(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_yaml(tmp_path / "binary.yaml")
+
+
+def test_merge_keys_of_yaml_still_work(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &base {x: 1}\nb:\n  <<: *base\n  y: 2\n")
+    assert load_yaml(path)["b"] == {"x": 1, "y": 2}
+
+
+def test_closest_says_what_is_known() -> None:
+    assert closest("hemsg", ["hemgs", "hac"]) == "did you mean 'hemgs'? known: hac, hemgs"
+    assert closest("zzz", ["hemgs"]) == "known: hemgs"
+    assert closest("a", []) == "known: none"
+
+
+@pytest.mark.parametrize("name", ["config", "dataset", "method", "points"])
+def test_schemas_are_found(name: str) -> None:
+    assert load_schema(name)["type"] == "object"
+
+
+def test_an_unknown_schema_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.schema\.yaml"):
+        load_schema("nothing")
+
+
+def replaced(data: Any, path: list[Any], value: Any) -> Any:
+    """A copy of nested data with one value in another's place."""
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    if isinstance(data, list):
+        return [replaced(item, rest, value) if index == key else item for index, item in enumerate(data)]
+    return {**data, key: replaced(data.get(key, {}), rest, value)}

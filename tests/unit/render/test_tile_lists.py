@@ -1,0 +1,130 @@
+"""Tile lists: nothing is missed, little is listed in vain, the order is that of depth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from render_cases import CASES, arguments_of
+
+from hemgs.core.errors import DeviceError
+from hemgs.render import binning, rasterization
+
+META_KEYS = {
+    "batch_ids", "camera_ids", "gaussian_ids", "radii", "means2d", "depths", "conics", "opacities", "tile_width",
+    "tile_height", "tiles_per_gauss", "isect_ids", "flatten_ids", "isect_offsets", "width", "height", "tile_size",
+    "n_batches", "n_cameras",
+}  # fmt: skip
+
+
+def lists_of_one(mean: list[float], covariance: np.ndarray, opacity: float, size: tuple[int, int], tile: int):  # noqa: ANN201
+    inverse = np.linalg.inv(covariance)
+    reach = np.sqrt(2 * np.log(opacity * 255))
+    extents = reach * np.sqrt(np.diag(covariance))
+    return binning.tile_lists(
+        np.array([mean]), np.ones(1), np.array([[inverse[0, 0], inverse[0, 1], inverse[1, 1]]]), extents[None],
+        np.array([opacity]), np.array([True]), *size, tile, 1 / 255,
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    mean=st.tuples(st.floats(-30, 90), st.floats(-30, 70)),
+    deviations=st.tuples(st.floats(0.3, 60), st.floats(0.3, 4)),
+    angle=st.floats(0, np.pi),
+    opacity=st.floats(0.01, 1.0),
+    tile=st.sampled_from([4, 16]),
+)
+def test_every_pixel_that_is_drawn_is_listed(mean, deviations, angle, opacity, tile) -> None:  # noqa: ANN001
+    width, height = 61, 45
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    covariance = turn @ np.diag(np.square(deviations)) @ turn.T
+    xs, ys = np.meshgrid(np.arange(width) + 0.5 - mean[0], np.arange(height) + 0.5 - mean[1])
+    offsets = np.stack([xs, ys], -1)
+    alpha = opacity * np.exp(-0.5 * np.einsum("hwi,ij,hwj->hw", offsets, np.linalg.inv(covariance), offsets))
+    drawn = alpha >= 1 / 255
+
+    lists = lists_of_one(list(mean), covariance, opacity, (width, height), tile)
+    listed = np.zeros((lists.tile_height * tile, lists.tile_width * tile), bool)
+    for index in range(lists.tile_width * lists.tile_height):
+        for k in range(lists.offsets[index], lists.offsets[index + 1]):
+            left, top = index % lists.tile_width * tile, index // lists.tile_width * tile
+            first, last = lists.rows[k]
+            assert 0 <= first <= last <= tile
+            assert not listed[top : top + tile, left : left + tile].any()
+            listed[top + first : top + last, left : left + tile] = True
+    assert not (drawn & ~listed[:height, :width]).any()
+    # A listed row of a tile is within reach of the ellipse, give or take a pixel.
+    wider = opacity * np.exp(
+        -0.5 * np.einsum("hwi,ij,hwj->hw", offsets, np.linalg.inv(covariance + 2 * np.eye(2)), offsets)
+    )
+    for index in range(lists.tile_width * lists.tile_height):
+        if lists.offsets[index] < lists.offsets[index + 1]:
+            left, top = index % lists.tile_width * tile, index // lists.tile_width * tile
+            assert (wider[top : top + tile, left : left + tile] >= 1 / 255 / 50).any()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_meta_is_complete_and_consistent(packed: bool) -> None:
+    case = CASES["two_cameras"]
+    _, _, meta = rasterization(**arguments_of(case, torch.float32), packed=packed)
+    assert set(meta) == META_KEYS
+    assert (meta["width"], meta["height"], meta["tile_size"]) == (97, 83, 16)
+    assert (meta["tile_width"], meta["tile_height"], meta["n_cameras"], meta["n_batches"]) == (7, 6, 2, 1)
+    rows = (-1,) if packed else (2, case.num)
+    for name, channels in {"radii": (2,), "means2d": (2,), "conics": (3,), "depths": (), "opacities": ()}.items():
+        assert meta[name].dim() == len(rows) + len(channels)
+        assert packed or meta[name].shape == (*rows, *channels)
+    assert meta["radii"].dtype == meta["flatten_ids"].dtype == meta["isect_offsets"].dtype == torch.int32
+    assert meta["isect_ids"].dtype == torch.int64
+    assert (meta["camera_ids"] is None) is not packed
+    if packed:
+        assert (meta["radii"] > 0).all()
+        pairs = meta["camera_ids"] * case.num + meta["gaussian_ids"]
+        assert (pairs.diff() > 0).all()
+    total = meta["flatten_ids"].numel()
+    assert meta["tiles_per_gauss"].sum() == meta["isect_ids"].numel() == total
+    counts = torch.bincount(meta["flatten_ids"].long(), minlength=meta["depths"].numel())
+    assert torch.equal(counts, meta["tiles_per_gauss"].flatten().long())
+    # Sorted by camera, tile and depth; the depth's bits are the Gaussian's.
+    keys = meta["isect_ids"]
+    assert (keys.diff() >= 0).all()
+    depths = meta["depths"].detach().flatten()[meta["flatten_ids"].long()]
+    assert torch.equal((keys & 0xFFFFFFFF).to(torch.int32).view(torch.float32), depths)
+    tiles = (keys >> 32) & 0b111111  # 42 tiles need six bits
+    cameras = keys >> 38
+    places = torch.searchsorted(cameras * 42 + tiles, torch.arange(84))
+    assert torch.equal(places, meta["isect_offsets"].flatten().long())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_depth_order_is_stable(dtype: type) -> None:
+    generator = np.random.default_rng(0)
+    depths = generator.choice(np.array([0.01, 0.5, 1.0, 1.0000001, 7.5, 1e6, 9e9]), 5000).astype(dtype)
+    which = np.flatnonzero(generator.random(5000) < 0.5)
+    expected = which[np.argsort(depths[which], kind="stable")]
+    np.testing.assert_array_equal(binning.depth_order(depths, which), expected)
+
+
+def test_equal_depths_are_drawn_in_the_order_given() -> None:
+    colors = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    arguments = {
+        "means": torch.tensor([[0.0, 0.0, 2.0]]).repeat(2, 1),
+        "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
+        "scales": torch.full((2, 3), 1e3),
+        "opacities": torch.full((2,), 0.9),
+        "viewmats": torch.eye(4)[None],
+        "Ks": torch.tensor([[[10.0, 0, 4], [0, 10, 4], [0, 0, 1]]]),
+        "width": 8,
+        "height": 8,
+    }
+    image, _, _ = rasterization(colors=colors, **arguments)
+    torch.testing.assert_close(image[0, 4, 4], torch.tensor([0.9, 0.09]), rtol=1e-4, atol=0)
+
+
+def test_too_many_intersections_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binning, "MAX_INTERSECTIONS", 10)
+    with pytest.raises(DeviceError, match="pairs of Gaussian and tile in one 97 x 83 image; at most 10 fit"):
+        rasterization(**arguments_of(CASES["plain"], torch.float32) | {"width": 97, "height": 83})
