@@ -213,9 +213,10 @@ def to_latex(sheet: Sheet) -> str:
             cells.append(content + (rf"\textsuperscript{{{letter}}}" if letter else ""))
         lines.append(_tex_row(cells))
     lines += [r"\bottomrule", r"\end{tabular}" + ("}" if wide else "")]
+    lines += [r"\par\smallskip\raggedright\footnotesize"] if sheet.footnotes() else []
     for letter, note in sheet.footnotes():
         mark = rf"\textsuperscript{{{letter}}} " if letter else ""
-        lines.append(rf"\par\footnotesize {mark}{tex(note)}")
+        lines.append(rf"{mark}{tex(note)}\par")
     return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 

@@ -39,6 +39,8 @@ QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
     "lpips_vgg": ("LPIPS-VGG", 3, "lower"),
     "lpips_squeeze": ("LPIPS-SqueezeNet", 3, "lower"),
 }
+#: Sections that the storage table prints as one.
+OVERHEAD_SECTIONS = ("bytes_settings", "bytes_container", "bytes_other")
 #: Below this, the storage table takes one more decimal.
 SMALL_FILE_MIB = 0.3
 SECTION_HEADINGS: Mapping[str, str] = {
@@ -174,10 +176,12 @@ def bdrate(summary: Summary, style: Style) -> Sheet:
 
 def storage(summary: Summary, style: Style) -> Sheet:
     """Table 5: bytes by section, in MiB, with the coder's overhead over the model's own estimate."""
-    used = [c for c in SECTION_HEADINGS if any(isinstance(row[c], float) and row[c] for row in summary.storage)]
+    named = [name for name in SECTION_HEADINGS if name not in OVERHEAD_SECTIONS]
+    used = [name for name in named if any(row[name] for row in summary.storage)]
     headings = [Heading("Data set", numeric=False), Heading("Method", numeric=False)]
-    headings += [Heading(SECTION_HEADINGS[name]) for name in used]
-    headings += [Heading("Total"), Heading("Coder overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
+    headings += [Heading(SECTION_HEADINGS[name], "Size [MiB]") for name in used]
+    headings += [Heading("Other", "Size [MiB]"), Heading("Total", "Size [MiB]")]
+    headings += [Heading("Overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
     found = _by_key(summary.storage)
     totals = [float(row["bytes_total"]) for row in summary.storage if row["bytes_total"] is not None]
     # Three decimals as the paper prints them; one more where whole files are small.
@@ -196,6 +200,7 @@ def storage(summary: Summary, style: Style) -> Sheet:
                     text(dataset.label),
                     text(row_label(style, method, rate, ends)),
                     *(size_mib(row[name], hole, decimals) for name in used),
+                    size_mib(_sum(row, OVERHEAD_SECTIONS), hole, decimals),
                     size_mib(row["bytes_total"], hole, decimals),
                     number(overhead, 2, hole or ("" if estimated else "no entropy-coded sections")),
                     number(row["psnr"], 2, hole),
@@ -203,8 +208,8 @@ def storage(summary: Summary, style: Style) -> Sheet:
                 )
             )
     notes = (
-        "MiB (2^20 bytes); sections add up to the file, to the byte, before rounding.",
-        "Coder overhead: bits in the file beyond the ideal code length under the model that coded them.",
+        "MiB (2^20 bytes); sections add up to the file, to the byte, before rounding. Other: header and settings.",
+        "Overhead: bits in the file beyond the ideal code length under the model that coded them.",
     )
     return Sheet("storage", "Storage by section of the bitstream", tuple(headings), tuple(rows), notes)
 
@@ -217,14 +222,14 @@ def complexity(summary: Summary, style: Style) -> Sheet:
         Heading("Iterations"),
         Heading("Rates"),
         Heading("Models"),
-        Heading("Training, one model [min]"),
-        Heading("Training, all rates [min]"),
-        Heading("Networks, one model [MiB]"),
-        Heading("Networks, all rates [MiB]"),
-        Heading("Encoding [s]"),
-        Heading("Decoding [s]"),
-        Heading("Views per second"),
-        Heading("Peak memory, training [MiB]"),
+        Heading("one model", "Training [min]"),
+        Heading("all rates", "Training [min]"),
+        Heading("one model", "Networks [MiB]"),
+        Heading("all rates", "Networks [MiB]"),
+        Heading("encode", "Time [s]"),
+        Heading("decode", "Time [s]"),
+        Heading("FPS"),
+        Heading("Peak [MiB]"),
     )
     order = {dataset.id: rank for rank, dataset in enumerate(style.datasets)}
     lines = sorted(
@@ -254,6 +259,7 @@ def complexity(summary: Summary, style: Style) -> Sheet:
     hardware = sorted({str(row["hardware"]) for row in lines if row["hardware"]})
     notes = [f"Wall time per scene, measured on {'; '.join(hardware)}."] if hardware else []
     notes.append("A model that serves every rate is trained and stored once; others once per rate.")
+    notes.append("FPS: decoded views rendered per second. Peak: largest memory of a training.")
     return Sheet("complexity", "Cost of offering every rate of a scene", headings, tuple(rows), tuple(notes))
 
 
@@ -300,6 +306,11 @@ BUILDERS: Mapping[str, Callable[[Summary, Style], Sheet]] = {
     "complexity": complexity,
     "parity": parity,
 }
+
+
+def _sum(row: Row, names: Iterable[str]) -> float | None:
+    values = [row[name] for name in names]
+    return None if any(value is None for value in values) else sum(float(value or 0) for value in values)
 
 
 def _by_key(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:

@@ -28,7 +28,7 @@ from hemgs.bench.isolation import child_environment, decode_alone
 from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_train
 from hemgs.bench.runs import EncodeRecord, bitstream_path
 from hemgs.core.errors import BitstreamError
 from hemgs.core.events import EventLog
@@ -79,12 +79,14 @@ class Case:
         scene: a prepared scene, such as :func:`make_tiny_scene` gives.
         folder: to work in.
         params: settings over the method's defaults and :data:`SHORT`.
+        texts: further settings as typed by a person.
     """
 
     method: str
     scene: Path
     folder: Path
     params: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def make_specimen(case: Case) -> Specimen:
     method = get_method(case.method)
     known = {entry.name for entry in fields(method.Params)}
     params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
+    params = resolve_params(method, params, case.texts)
     rate_id = rate_of(LMBDAS[0]).id if method.spec.kind == "per_rate" else None
     request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params)
     run_train(request, CPU)

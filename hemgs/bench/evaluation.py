@@ -24,6 +24,7 @@ from hemgs.core.device import synchronize
 from hemgs.core.errors import BitstreamError, HemgsError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
+from hemgs.core.provenance import hardware
 from hemgs.core.records import (
     POINT_COLUMNS,
     SECTION_COLUMNS,
@@ -50,6 +51,8 @@ NUM_SHOWCASE_RATES = 3
 #: Renderings behind one timing: views are taken round and round until there are as many, or the time is up.
 MIN_TIMED_RENDERS = 10
 MAX_TIMING_S = 5.0
+#: Stands between what is wrong and how to mend it in the text of an error.
+_BEFORE_FIX = " — "
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,6 @@ class Evaluation:
 
     points: list[dict[str, Value]]
     views: list[dict[str, Value]]
-
-    @property
-    def num_failed(self) -> int:
-        """Rates without figures."""
-        return sum(row["status"] != "ok" for row in self.points)
 
 
 def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str] | None = None) -> Evaluation:
@@ -211,7 +209,7 @@ class _Bench:
 
     def _of_training(self, rate_id: str) -> dict[str, Value]:
         train = self._record.train
-        trained_on, here = str(train.origin.get("hardware", "")), str(self._record.origin.get("hardware", ""))
+        trained_on, here = str(train.origin.get("hardware", "")), hardware()
         return {
             "label": train.label,
             "lmbda": self._record.rates[rate_id].lmbda,
@@ -222,16 +220,16 @@ class _Bench:
             "code_fingerprint": str(train.origin.get("code_fingerprint", "")),
             "config_hash": train.config_hash,
             "scene_hash": train.scene_hash,
-            "hardware": trained_on if trained_on == here else f"{trained_on}; coded on {here}",
+            "hardware": trained_on if trained_on == here else f"{trained_on}; measured on {here}",
             "device": train.device,
             "torch_version": str(train.origin.get("versions", {}).get("torch", "")),
         }
 
     def _reasons(self) -> str:
-        """Why a quality column has no values; empty if all have."""
+        """Why a quality column has no values, in brief (`hemgs doctor` says what to do); empty if all have."""
         why: dict[str, list[str]] = {}
         for column, reason in self._suite.unavailable.items():
-            why.setdefault(reason, []).append(column)
+            why.setdefault(reason.partition(_BEFORE_FIX)[0], []).append(column)
         return "; ".join(f"{', '.join(columns)}: {reason}" for reason, columns in why.items())
 
 

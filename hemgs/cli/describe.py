@@ -93,7 +93,7 @@ def attribute_texts(docstring: str) -> dict[str, str]:
         text = entry.group(2) if entry else line.strip()
         for name in names:
             texts[name] = f"{texts.get(name, '')} {text}".strip()
-    return texts
+    return {name: _plain(text) for name, text in texts.items()}
 
 
 def _text_of(name: str, texts: Mapping[str, str]) -> str:
@@ -136,11 +136,23 @@ def _place(scene: SceneConfig) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}: {value}" for key, value in values.items())
+    return ", ".join(f"{key}: {_shown(value)}" for key, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML would write it on one line."""
+    if isinstance(value, Mapping):
+        return "{" + _pairs(value) + "}"
+    return "null" if value is None else str(value)
 
 
 def _summary(kind: type) -> str:
-    return " ".join((inspect.getdoc(kind) or "").partition("Attributes:")[0].split())
+    return _plain((inspect.getdoc(kind) or "").partition("Attributes:")[0])
+
+
+def _plain(text: str) -> str:
+    """A docstring's text on one line, without its markup."""
+    return " ".join(re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "").split())
 
 
 def _wrapped(text: str, indent: str, first: str | None = None) -> list[str]:

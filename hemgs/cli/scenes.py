@@ -42,9 +42,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
         scene = prepare_scene(
             dataset, arguments.scene, arguments.out, events=events, archives=arguments.archives or DEFAULT_ARCHIVES
         )
-    camera = scene.views[0].camera
+    width, height = (max(getattr(view.camera, side) for view in scene.views) for side in ("width", "height"))
     say(
         f"{arguments.out}: {len(scene.split('train'))} training and {len(scene.split('test'))} test views, "
-        f"{camera.width} x {camera.height} px and the like, {len(scene.points)} points, hash {scene.hash[:12]}"
+        f"at most {width} x {height} px, {len(scene.points)} points, hash {scene.hash[:12]}"
     )
     return 0

@@ -82,6 +82,15 @@ def _bit_length(value: Any) -> int:
 
 
 @compiled
+def _stages(level: Any, offset: Any, last_level: Any) -> tuple[Any, Any, Any]:
+    """Raw low bits of a symbol, and level and mean offset of the table that codes the rest."""
+    if level <= last_level:
+        return np.int64(0), level, offset
+    shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
+    return shift, level - shift * LEVELS_PER_OCTAVE, CENTRED_OFFSET + (offset >> shift)
+
+
+@compiled
 def encode_gaussian(
     residuals: I32,
     levels: U8,
@@ -111,10 +120,8 @@ def encode_gaussian(
         if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
             return -1
         high = np.int64(residuals[i])
-        if level > last_level:
-            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
-            level -= shift * LEVELS_PER_OCTAVE
-            offset = CENTRED_OFFSET + (offset >> shift)
+        shift, level, offset = _stages(level, offset, last_level)
+        if shift:
             high += np.int64(1) << (shift - 1)
             low = np.uint64(high & ((np.int64(1) << shift) - 1))
             high >>= shift
@@ -152,6 +159,19 @@ def _take(x: Any, words: U32, position: Any, bits: Any) -> tuple[Any, Any, Any]:
 
 
 @compiled
+def _take_escape(x: Any, words: U32, position: Any, half_width: Any) -> tuple[Any, Any, Any]:
+    """Reads what follows an escape: sign, length, magnitude beyond ``half_width``."""
+    sign, x, position = _take(x, words, position, _ONE)
+    length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
+    excess = _ONE << length
+    if length:
+        mantissa, x, position = _take(x, words, position, length)
+        excess |= mantissa
+    value = half_width + np.int64(excess)
+    return -value if sign else value, x, position
+
+
+@compiled
 def decode_gaussian(
     levels: U8,
     offsets: U8,
@@ -168,8 +188,7 @@ def decode_gaussian(
     Args:
         levels, offsets: ``[n] uint8``.
         cumulative, level_start, half_widths, lookup: see ``tables.GaussianTables``.
-        words: ``[w] uint32``, the whole stream.
-        state: ``[2] uint64``, coder state and position in ``words``; updated.
+        words: ``[w] uint32``, the whole stream.  state: ``[2] uint64``, state and position in ``words``; updated.
         residuals: ``[n] int32``, filled.
 
     Returns:
@@ -178,16 +197,11 @@ def decode_gaussian(
     last_level = len(half_widths) - 1
     x = state[0]
     position = np.int64(state[1])
-    num_words = len(words)
     for i in range(len(levels)):
         level, offset = np.int64(levels[i]), np.int64(offsets[i])
         if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
             return BAD_INDEX
-        shift = np.int64(0)
-        if level > last_level:
-            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
-            level -= shift * LEVELS_PER_OCTAVE
-            offset = CENTRED_OFFSET + (offset >> shift)
+        shift, level, offset = _stages(level, offset, last_level)
         half_width = half_widths[level]
         first = level_start[level] + offset * (2 * half_width + 3)
         slot = np.uint32(x & _SLOT_MASK)
@@ -199,25 +213,17 @@ def decode_gaussian(
         start = cumulative[entry]
         x = np.uint64(cumulative[entry + 1] - start) * (x >> _PROBABILITY) + np.uint64(slot - start)
         if x < _LOW_STATE:
-            if position >= num_words:
+            if position >= len(words):
                 return OUT_OF_DATA
             x = (x << _WORD) | np.uint64(words[position])
             position += 1
         value = entry - first - half_width
         if value > half_width:
-            sign, x, position = _take(x, words, position, _ONE)
-            length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
-            excess = _ONE << length
-            if length:
-                mantissa, x, position = _take(x, words, position, length)
-                excess |= mantissa
-            value = half_width + np.int64(excess)
-            if sign:
-                value = -value
+            value, x, position = _take_escape(x, words, position, half_width)
         if shift:
             low, x, position = _take(x, words, position, np.uint64(shift))
             value = (value << shift) + np.int64(low) - (np.int64(1) << (shift - 1))
-        if position > num_words:
+        if position > len(words):
             return OUT_OF_DATA
         if value > _INT32_MAX or value < _INT32_MIN:
             return OUT_OF_RANGE
@@ -288,10 +294,8 @@ def gaussian_table_bits(
         if level >= NUM_LEVELS or offset >= NUM_MEAN_OFFSETS:
             return -1.0
         high = np.int64(residuals[i])
-        if level > last_level:
-            shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
-            level -= shift * LEVELS_PER_OCTAVE
-            offset = CENTRED_OFFSET + (offset >> shift)
+        shift, level, offset = _stages(level, offset, last_level)
+        if shift:
             high = (high + (np.int64(1) << (shift - 1))) >> shift
             total += shift
         half_width = half_widths[level]

@@ -27,7 +27,7 @@ from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 VERBS = (
     "prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export",
-    "summarise", "tables", "figures", "page", "describe", "doctor", "setup",
+    "summarise", "tables", "figures", "page", "describe", "doctor", "setup", "check",
 )  # fmt: skip
 
 

@@ -172,6 +172,15 @@ def test_every_finding_that_fails_has_a_fix() -> None:
     assert Finding("ok", "a", "b").fix == ""
 
 
+def test_check_says_what_holds_and_what_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "tests.unit.bench.toy_methods:Flat", "--set", "iterations=60"]) == 1
+    captured = capsys.readouterr()
+    assert "FAIL  rates are monotone" in captured.out
+    assert "ok    damage is refused" in captured.out
+    assert "1 of 11 checks failed" in captured.out
+    assert "do not fall for λ" in captured.err
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration folder of the test's own."""

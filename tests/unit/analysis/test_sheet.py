@@ -116,6 +116,15 @@ def test_latex_escapes_and_groups(sheet: Sheet) -> None:
     assert r"B | c & \underline{27.00} & 3.00 \\" in latex
     assert r"\textsuperscript{a} scene missing: 100\%" in latex
     assert latex.count(r"\begin") == latex.count(r"\end")
+    assert r"\begin{table}" in latex
+
+
+def test_a_wide_table_is_scaled_to_the_page() -> None:
+    headings = tuple(Heading(f"h{index}") for index in range(8))
+    latex = to_latex(Sheet("wide", "", headings, (tuple(number(1, 0) for _ in headings),)))
+    assert r"\begin{table*}" in latex
+    assert r"\resizebox{\textwidth}{!}{%" in latex
+    assert latex.count("{") == latex.count("}")
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,10 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
     sheet = _sheet(complete, "storage")
     names = [heading.name for heading in sheet.headings]
     assert "Opacities" not in names
-    assert "Other" not in names
+    assert "Container" not in names
     row = next(r for r in sheet.rows if (r[0].text, r[1].text) == ("Chair", "HEMGS, low rate (λ = 0.0040)"))
     values = dict(zip(names, (entry.text for entry in row), strict=True))
-    assert (values["Networks"], values["Colours"], values["Total"], values["Coder overhead [%]"]) == (
+    assert (values["Networks"], values["Colours"], values["Total"], values["Overhead [%]"]) == (
         "0.058",
         "0",
         "0.731",
