@@ -97,7 +97,7 @@ class Level:
         row = vertex[0] * PRIMES[0]
         for coordinate, prime in zip(vertex[1:], PRIMES[1:], strict=False):
             row = row ^ (coordinate * prime)
-        return row % self.entries + self.start
+        return (row & (self.entries - 1)) + self.start  # a hashed level is as large as its cap, a power of two
 
 
 class Sign(torch.autograd.Function):
@@ -168,8 +168,8 @@ def interpolate(settings: HashGridSettings, signs: Tensor, points: Tensor) -> Te
             for a, offset in enumerate(offsets):
                 weight = weight * (fraction[:, a] if offset else 1 - fraction[:, a])
             weights.append(weight)
-        gathered = signs[torch.stack(rows, dim=1)]
-        outputs.append((gathered * torch.stack(weights, dim=1).unsqueeze(-1)).sum(dim=1))
+        gathered = signs.index_select(0, torch.cat(rows)).view(len(rows), len(points), -1)
+        outputs.append((gathered * torch.stack(weights).unsqueeze(-1)).sum(dim=0))
     return torch.cat(outputs, dim=1)
 
 

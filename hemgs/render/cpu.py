@@ -26,11 +26,10 @@ from hemgs.render.raster_kernels import (
     NUM_SHAPE_GRADS,
     BlendLimits,
     TileGrid,
-    pack_records,
     raster_backward,
     raster_forward,
-    sum_per_gaussian,
 )
+from hemgs.render.record_kernels import pack_records, sum_per_gaussian
 from hemgs.render.sh_kernels import sh_backward, sh_forward
 from hemgs.render.spherical_harmonics import COLOR_OFFSET, NORMALISATION
 
@@ -334,7 +333,9 @@ class _Rasterize(torch.autograd.Function):
                 outer = [_array(tensor[c]) for tensor in (image, transmittance, grad_padded, grad_alpha[..., 0])]
                 raster_backward(*_schedule(lists), lists.entries, records, grid, limit, *outer, grads)
                 first, last = ctx.bounds[c], ctx.bounds[c + 1]
-                sum_per_gaussian(lists.starts, grads, BLOCK_SIZE, *(total[first:last].numpy() for total in sums))
+                sum_per_gaussian(
+                    lists.starts, grads, NUM_SHAPE_GRADS, BLOCK_SIZE, *(total[first:last].numpy() for total in sums)
+                )
         if ctx.absgrad:
             means2d.absgrad = sums[1].reshape(means2d.shape)
         grad_backgrounds = None

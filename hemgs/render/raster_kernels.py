@@ -49,6 +49,10 @@ _GRAD, _GRAD1, _GRAD2 = np.uint64(6 * PLANE), np.uint64(7 * PLANE), np.uint64(8 
 _FIRST_COLOR, _FIRST_GRAD = 4, 6
 
 
+#: Records that are fetched from memory at once.
+BATCH = 64
+
+
 class TileGrid(NamedTuple):
     """Image and tiles in pixels, tiles across, and how many of them are handed out to how many workers."""
 
@@ -91,32 +95,6 @@ def _exponential(x):  # type: ignore[no-untyped-def]
         return p * np.int32((n + np.int32(127)) << np.int32(23)).view(np.float32)
 
     return single
-
-
-@njit(parallel=True, **_OPTIONS)
-def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, drawn):  # type: ignore[no-untyped-def]
-    """Puts what blending reads of a Gaussian side by side, and decides which Gaussians are drawn.
-
-    ``records [N, 7 + D]``: 2D mean, conic, opacity, exponent at which alpha falls to ``min_alpha``, colour. ``drawn
-    [N]``: visible (``radii [N, 2]`` positive), not too faint, and finite throughout; other records stay as they are.
-    """
-    for i in prange(records.shape[0]):
-        drawn[i] = False
-        if not (radii[i, 0] > 0 and radii[i, 1] > 0 and opacities[i] >= min_alpha):
-            continue
-        records[i, 0] = means2d[i, 0]
-        records[i, 1] = means2d[i, 1]
-        records[i, 2] = conics[i, 0]
-        records[i, 3] = conics[i, 1]
-        records[i, 4] = conics[i, 2]
-        records[i, 5] = opacities[i]
-        records[i, 6] = math.log(min_alpha / opacities[i])
-        finite = True
-        for channel in range(colors.shape[1]):
-            records[i, NUM_SHAPE_FIELDS + channel] = colors[i, channel]
-        for field in range(records.shape[1]):
-            finite = finite and math.isfinite(records[i, field])
-        drawn[i] = finite
 
 
 @njit(**_OPTIONS)
@@ -261,16 +239,27 @@ def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
+def _fetch(first, last, owners, records, batch):  # type: ignore[no-untyped-def]
+    """Copies the records of the next list entries side by side: waits for memory overlap here, not between blends."""
+    for k in range(first, min(first + BATCH, last)):
+        for field in range(records.shape[1]):
+            batch[k - first, field] = records[owners[k], field]
+
+
+@njit(**_OPTIONS)
 def _draw_tile(state, first, last, owners, rows, records, left, top, channels, grid, limits):  # type: ignore[no-untyped-def]
     """Blends the list entries ``first`` to ``last`` until all pixels are dead."""
     half = records.dtype.type(0.5)
     corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
+    batch = np.empty((BATCH, records.shape[1]), records.dtype)
     for k in range(first, last):
-        i = owners[k]
+        i = (k - first) % BATCH
+        if i == 0:
+            _fetch(k, last, owners, records, batch)
         begin, end = rows[k, 0] * grid.tile_size, rows[k, 1] * grid.tile_size
-        _blend(state, begin, end, corner_x, corner_y, records, i, limits)
+        _blend(state, begin, end, corner_x, corner_y, batch, i, limits)
         for channel in range(FUSED_CHANNELS, channels):
-            _add_scaled(state, begin, end, _FIRST_COLOR + channel, 3, records[i, NUM_SHAPE_FIELDS + channel])
+            _add_scaled(state, begin, end, _FIRST_COLOR + channel, 3, batch[i, NUM_SHAPE_FIELDS + channel])
         if (k - first) % grid.check_every == grid.check_every - 1 and not _any_alive(state, grid.tile_size**2):
             break
 
@@ -284,7 +273,7 @@ def raster_forward(  # type: ignore[no-untyped-def]
     Args:
         offsets, owners, rows: see ``binning.TileLists``.
         schedule: order in which tiles are dealt to the workers; decides nothing but time.
-        records: ``[N, 7 + D]`` of ``pack_records``, D at least 3.
+        records: ``[N, 7 + D]`` of ``record_kernels.pack_records``, D at least 3.
         background: ``[D]``.
         grid, limits: ``TileGrid`` and ``BlendLimits``.
         image, transmittance: outputs ``[H, W, D]`` and ``[H, W]``.
@@ -330,14 +319,17 @@ def _undraw_tile(  # type: ignore[no-untyped-def]
     """The backward pass over what ``_draw_tile`` did."""
     half = records.dtype.type(0.5)
     corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
+    batch = np.empty((BATCH, records.shape[1]), records.dtype)
     for k in range(first, last):
-        i, entry = owners[k], entries[k]
+        i, entry = (k - first) % BATCH, entries[k]
+        if i == 0:
+            _fetch(k, last, owners, records, batch)
         begin, end = rows[k, 0] * grid.tile_size, rows[k, 1] * grid.tile_size
         if channels > FUSED_CHANNELS:
             state[5 * PLANE + begin : 5 * PLANE + end] = 0
             for channel in range(FUSED_CHANNELS, channels):
-                _add_scaled(state, begin, end, 5, _FIRST_GRAD + channel, records[i, NUM_SHAPE_FIELDS + channel])
-        _blend_back(state, begin, end, corner_x, corner_y, records, i, limits, grads, entry)
+                _add_scaled(state, begin, end, 5, _FIRST_GRAD + channel, batch[i, NUM_SHAPE_FIELDS + channel])
+        _blend_back(state, begin, end, corner_x, corner_y, batch, i, limits, grads, entry)
         for channel in range(FUSED_CHANNELS, channels):
             grads[entry, NUM_SHAPE_GRADS + channel] = _weighted_sum(state, begin, end, _FIRST_GRAD + channel)
         if (k - first) % grid.check_every == grid.check_every - 1 and not _any_alive(state, grid.tile_size**2):
@@ -366,32 +358,3 @@ def raster_backward(  # type: ignore[no-untyped-def]
             _undraw_tile(
                 state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
             )  # fmt: skip
-
-
-@njit(parallel=True, **_OPTIONS)
-def sum_per_gaussian(starts, grads, block_size, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
-    """Adds the rows of ``grads`` (see ``raster_backward``) of each Gaussian in their order, in float64.
-
-    ``starts [N + 1]``: the rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1]``. The last five are outputs.
-    ``block_size``: Gaussians that a thread takes at once.
-    """
-    total = len(starts) - 1
-    for block in prange(-(-total // block_size)):
-        first, last = block * block_size, min(total, (block + 1) * block_size)
-        _sum_block(first, last, starts, grads, means2d, absolute, conics, opacities, colors)
-
-
-@njit(**_OPTIONS)
-def _sum_block(first, last, starts, grads, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
-    sums = np.empty(grads.shape[1], np.float64)
-    for i in range(first, last):
-        sums[:] = 0.0
-        for entry in range(starts[i], starts[i + 1]):
-            for column in range(grads.shape[1]):
-                sums[column] += grads[entry, column]
-        means2d[i, 0], means2d[i, 1] = sums[0], sums[1]
-        absolute[i, 0], absolute[i, 1] = sums[2], sums[3]
-        conics[i, 0], conics[i, 1], conics[i, 2] = sums[4], sums[5], sums[6]
-        opacities[i] = sums[7]
-        for channel in range(colors.shape[1]):
-            colors[i, channel] = sums[NUM_SHAPE_GRADS + channel]

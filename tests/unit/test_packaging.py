@@ -38,9 +38,7 @@ def pins(lines: list[str]) -> dict[str, str]:
 
 CONSTRAINTS = pins((REPOSITORY / "constraints.txt").read_text().splitlines())
 BASE = {name_of(requirement) for requirement in PROJECT["dependencies"]}
-EXTRAS = {
-    name_of(requirement) for extra in PROJECT["optional-dependencies"].values() for requirement in extra
-}
+EXTRAS = {name_of(requirement) for extra in PROJECT["optional-dependencies"].values() for requirement in extra}
 
 
 def test_everything_declared_is_pinned_and_nothing_else() -> None:
@@ -108,7 +106,9 @@ def test_everything_imported_is_declared_and_the_other_way_round() -> None:
 def test_methods_are_listed_alike_in_package_and_workflow() -> None:
     declared = PROJECT["entry-points"]["hemgs.methods"]
     files = (REPOSITORY / "workflow/config/methods").glob("*.yaml")
-    configured = {data["id"]: data["entry"] for data in map(yaml.safe_load, (f.read_text() for f in files)) if "entry" in data}
+    configured = {
+        data["id"]: data["entry"] for data in map(yaml.safe_load, (f.read_text() for f in files)) if "entry" in data
+    }
     assert configured == declared
 
 
@@ -163,7 +163,12 @@ def test_an_installed_copy_finds_its_schemas(wheel: zipfile.ZipFile, tmp_path: P
         "import hemgs.core.schema as s; print(s.schema_path('dataset'))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == str(data / "share/hemgs/schemas/dataset.schema.yaml")
 

@@ -123,16 +123,28 @@ def test_snakefmt_is_clean() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("config.yaml", "  datasets:", "  datsets:", ["config.yaml", "unknown key 'datsets' in 'run'", "did you mean 'datasets'"]),
+        (
+            "config.yaml",
+            "  datasets:",
+            "  datsets:",
+            ["config.yaml", "unknown key 'datsets' in 'run'", "did you mean 'datasets'"],
+        ),
         ("config.yaml", "hemgs]", "hemsg]", ["config.yaml", "run.methods", "'hemsg'", "did you mean 'hemgs'"]),
         ("methods/hemgs.yaml", "0.0010,", "-0.0010,", ["hemgs.yaml", "rates", "-0.001"]),
         ("methods/hemgs.yaml", "iterations:", "iteratoins:", ["hemgs.yaml", "no setting 'iteratoins'", "'iterations'"]),
         ("methods/hemgs.yaml", "method:Hemgs", "method:Hemsg", ["hemgs.yaml", "no class Hemsg", "'Hemgs'"]),
         ("datasets/deepblending.yaml", "  filter:", "  fitler:", ["deepblending.yaml", "'fitler'", "'filter'"]),
-        ("datasets/deepblending.yaml", "grow_factor", "grow_factr", ["deepblending.yaml", "'grow_factr'", "'grow_factor'"]),
+        (
+            "datasets/deepblending.yaml",
+            "grow_factor",
+            "grow_factr",
+            ["deepblending.yaml", "'grow_factr'", "'grow_factor'"],
+        ),
     ],
 )
-def test_mistakes_are_named_before_anything_runs(paper: Project, file: str, old: str, new: str, said: list[str]) -> None:
+def test_mistakes_are_named_before_anything_runs(
+    paper: Project, file: str, old: str, new: str, said: list[str]
+) -> None:
     path = paper.root / "workflow" / "config" / file
     text = path.read_text()
     assert old in text

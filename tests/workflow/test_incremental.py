@@ -148,3 +148,9 @@ def test_evaluation_is_not_given_the_model(finished_template: Path) -> None:
 )
 def test_selection_on_the_command_line(project: Project, selection: str, fits: int) -> None:
     assert project.planned("--config", selection)["train_model"] == fits
+
+
+def test_numbers_on_the_command_line_are_numbers(project: Project) -> None:
+    run, params = "run={methods: single_stub, scenes: one, seeds: [3]}", "method_params={single_stub: {iterations: 7}}"
+    output = project.snakemake("-n", "--printshellcmds", "--config", run, params).stdout
+    assert """--rate single --seed 3 --params-json '{"iterations": 7}'""" in output

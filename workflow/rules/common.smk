@@ -1,6 +1,7 @@
 # The benchmark behind the configuration, and the names of files: what more than one of the other files needs.
 # The only place of the workflow that imports the package, and of it only what needs no torch.
 
+import copy
 import json
 import re
 import shlex
@@ -9,7 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from hemgs.core.config import fits, load_benchmark
 from hemgs.core.entries import check_entries
@@ -39,11 +42,21 @@ def relative(path):
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def typed(value):
+    """What was given by --config, with its numbers: Snakemake hands over all that is nested as text."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    found = yaml.safe_load(value) if isinstance(value, str) else value
+    return value if isinstance(found, dict | list) else found
+
+
 def read_benchmark():
     """The benchmark that the configuration describes; a fault of it is one clear message."""
     try:
         benchmark = load_benchmark(
-            config, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
+            SETTINGS, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
         )
         check_entries(benchmark)
     except HemgsError as fault:
@@ -51,6 +64,8 @@ def read_benchmark():
     return benchmark
 
 
+SETTINGS = copy.deepcopy(dict(config))
+update_config(SETTINGS, typed(dict(workflow.config_settings.config)))
 BENCHMARK = read_benchmark()
 FITS = {plan.path: plan for plan in fits(BENCHMARK)}
 SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
@@ -279,7 +294,7 @@ def publish_finished():
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
-        write_text(settings, json.dumps({**config, "partial": True}))
+        write_text(settings, json.dumps({**SETTINGS, "partial": True}))
         subprocess.run(
             [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
             + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]

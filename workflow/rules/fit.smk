@@ -1,5 +1,6 @@
-# From prepared scenes to trained models. The work/ folder beside a model holds its checkpoints; it is not declared, so
-# that a job that fails or is killed leaves it behind and the next attempt goes on from there.
+# From prepared scenes to trained models. The work/ folder beside a model holds its checkpoints, and events.jsonl its
+# progress; they are not declared, so that a job that fails or is killed leaves them behind and the next attempt goes on
+# from there.
 
 
 rule train_model:
@@ -10,7 +11,6 @@ rule train_model:
         record="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/train.json",
     log:
         "results/logs/train_model/{method}/{dataset}/{scene}/{fit}/s{seed}.log",
-        events="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/events.jsonl",
     benchmark:
         "results/benchmarks/train_model/{method}/{dataset}/{scene}/{fit}/s{seed}.tsv"
     conda:
@@ -23,7 +23,7 @@ rule train_model:
         folder=subpath(output.model, parent=True),
     message:
         "train {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
-        " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {log.events}"
+        " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {params.folder}/events.jsonl"
     shell:
         "hemgs train {params.scene} --method {params.entry}{params.options} --seed {wildcards.seed}"
-        " --params-json {params.settings:q} --out {params.folder} > {log[0]} 2>&1"
+        " --params-json {params.settings:q} --out {params.folder} > {log} 2>&1"

@@ -144,5 +144,8 @@ def test_plain_gaussians_are_drawn_with_their_own_parametrisation() -> None:
         opacity_logits=torch.tensor([4.0]),
         sh=torch.full((1, 1, 3), 0.25 / 0.28209479177387814),
     )
-    center = render_cloud(cloud, camera, (0.0, 0.0, 0.0))[16, 16]
-    assert torch.allclose(center, torch.full((3,), 0.75 * torch.sigmoid(torch.tensor(4.0)).item()), atol=0.01)
+    image = render_cloud(cloud, camera, (0.0, 0.0, 0.0))
+    peak = 0.75 * torch.sigmoid(torch.tensor(4.0)).item()
+    assert torch.allclose(image[16, 16], torch.full((3,), peak), atol=0.01)
+    away_px, sigma_px = 12.5, 2.0 * 32.0 / 4.0
+    assert image[16, 28, 0].item() == pytest.approx(peak * np.exp(-0.5 * (away_px / sigma_px) ** 2), abs=0.01)

@@ -22,7 +22,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.splats.cloud import GaussianCloud
-from hemgs.training.loop import LoopSettings, fit, seed_everything
+from hemgs.training.loop import LoopSettings, fit
 
 _SETTINGS = struct.Struct("<d")
 _LEVELS = 1 << 12
@@ -94,7 +94,6 @@ class ToyAll:
         device: torch.device,
     ) -> Bundle:
         settings = params_of(ToyParams, params)
-        seed_everything(seed)
         trainee = _Trainee(settings.gain)
         loop = LoopSettings(
             settings.iterations,

@@ -170,7 +170,10 @@ def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"run": {"methods": ["swep"]}}, "config.yaml: run.methods: 'swep' is not a known method — did you mean 'sweep'?"),
+        (
+            {"run": {"methods": ["swep"]}},
+            "config.yaml: run.methods: 'swep' is not a known method — did you mean 'sweep'?",
+        ),
         ({"run": {"datasets": ["hous"]}}, "run.datasets: 'hous' is not a known data set — did you mean 'house'?"),
         ({"run": {"scenes": ["atic"]}}, "run.scenes: 'atic' is not a known scene of the selected data sets"),
         ({"run": {"scene": ["attic"]}}, "config.yaml: unknown key 'scene' in 'run' — did you mean 'scenes'?"),

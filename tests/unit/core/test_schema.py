@@ -29,7 +29,11 @@ def test_a_valid_file_passes() -> None:
     [
         (["protocol", "max_widht"], 800, "toy.yaml: unknown key 'max_widht' in 'protocol' — did you mean 'max_width'?"),
         (["protocol", "max_width"], 3, "toy.yaml: 'protocol.max_width' cannot be 3 — it must be at least 16"),
-        (["protocol", "max_width"], "wide", "'protocol.max_width' cannot be \"wide\" — a value of type integer or null"),
+        (
+            ["protocol", "max_width"],
+            "wide",
+            "'protocol.max_width' cannot be \"wide\" — a value of type integer or null",
+        ),
         (["protocol", "scale"], "1e-1", "'protocol.scale' cannot be \"1e-1\" — YAML reads this as text"),
         (["protocol", "background", 1], 7, "toy.yaml: 'protocol.background[1]' cannot be 7 — it must be at most 1"),
         (["protocol", "background"], [0], "'protocol.background' cannot be [0] — at least 3 entries are expected"),
