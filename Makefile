@@ -27,6 +27,7 @@ install: $(VENV)/.installed ## make the environment in .venv, with what is neede
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than 3.11 — install a newer one and give it: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "installing into $(VENV) (about 2 GB, some minutes)"
 	$(PYTHON) -m venv $(VENV)
 	@# Without a GPU, the CPU build of torch spares gigabytes; where its index cannot be reached, the usual one serves.
 	@command -v nvidia-smi > /dev/null || $(BIN)/python -m pip install --quiet --retries 1 --timeout 20 \
@@ -39,7 +40,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## see HEMGS compress a small scene at sixteen rates (two cores, no GPU, minutes)
 	$(BIN)/snakemake --profile profiles/demo
 	@echo
-	@echo "done. Open results/page/index.html in a browser; tables are in results/tables, figures in results/figures."
+	@echo "Open results/page/index.html in a browser; tables are in results/tables, figures in results/figures."
 
 .PHONY: report
 report: install ## put the demonstration's tables, figures and page into results/report.zip
@@ -47,7 +48,7 @@ report: install ## put the demonstration's tables, figures and page into results
 
 .PHONY: test
 test: lint ## run every check and test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: bench
 bench: install ## print how fast rendering, coding and training are here

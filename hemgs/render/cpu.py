@@ -340,7 +340,9 @@ class _Rasterize(torch.autograd.Function):
             means2d.absgrad = sums[1].reshape(means2d.shape)
         grad_backgrounds = None
         if ctx.needs_input_grad[4]:
-            grad_backgrounds = torch.einsum("chw,chwd->cd", transmittance, grad_image)
+            # Numpy's own loop: unlike a matrix product its order of summation does not depend on threads.
+            totals = np.einsum("chw,chwd->cd", transmittance.numpy(), _array(grad_image), dtype=np.float64)
+            grad_backgrounds = torch.from_numpy(totals).to(grad_image.dtype)
         grad_shape = sums[0].reshape(means2d.shape), sums[2].reshape(conics_shape), sums[3].reshape(opacities_shape)
         return (*grad_shape, sums[4].reshape(colors_shape), grad_backgrounds, *[None] * 7)
 

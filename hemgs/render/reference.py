@@ -65,8 +65,8 @@ def rasterization_reference(
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The arguments and results of ``rasterization`` (``packed=False``), computed in ``dtype`` on any device.
 
-    With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile: the same
-    picture, sooner, as one would write it in torch if there were nothing else.
+    With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile: the
+    same picture, sooner, as one would write it in torch if there were nothing else.
 
     ``meta`` holds ``means2d`` (keeps its gradient; ``absgrad`` if asked for), ``radii``, ``depths``, and ``margins``
     ``[C, H, W]``: how near, relatively, the pixel's closest yes-or-no decision was (smallest alpha, largest alpha, stop
@@ -84,17 +84,16 @@ def rasterization_reference(
     absolute = torch.zeros_like(means2d)
     if means2d.requires_grad:
         means2d.retain_grad()
-        if absgrad:
-            means2d.absgrad = absolute  # type: ignore[attr-defined]
+    if absgrad:
+        means2d.absgrad = absolute  # type: ignore[attr-defined]
     results = []
     for c, flat in enumerate(flats):
         values = _values(means, colors, viewmats, c, sh_degree)
         background = values.new_zeros(values.shape[-1]) if backgrounds is None else backgrounds[c].to(dtype)
-        if render_mode in ("D", "ED"):
-            values, background = flat.depths[:, None], background.new_zeros(1)
-        elif render_mode != "RGB":
-            values = torch.cat([values, flat.depths[:, None]], -1)
-            background = torch.cat([background, background.new_zeros(1)])
+        if render_mode != "RGB":
+            beside = slice(None) if render_mode.startswith("RGB+") else slice(0)
+            values = torch.cat([values[:, beside], flat.depths[:, None]], -1)
+            background = torch.cat([background[beside], background.new_zeros(1)])
         image, alpha, margin = _blend(
             means2d[c], flat, values, background, (width, height), tile_size, _Sum(absolute[c])
         )

@@ -4,6 +4,7 @@ Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``
 (as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ SUMMARY_FILES = (
 def main(verb: str, *arguments: str) -> int:
     with Path(os.environ["STUB_CALLS"]).open("a", encoding="utf-8") as calls:
         calls.write(json.dumps([verb, *arguments]) + "\n")
-    options = dict(zip(arguments, arguments[1:], strict=False))
+    options = dict(itertools.pairwise(arguments))
     out = Path(options["--out"])
     if os.environ.get("OMP_WAIT_POLICY") != "passive":
         print("error: OMP_WAIT_POLICY is not passive", file=sys.stderr)
@@ -56,7 +57,7 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
         rates = sorted(path.stem for path in (Path(arguments[0]) / "bitstreams").glob("*.gsc"))
         return {"points.csv": "rate\n" + "\n".join(rates), "views.csv": "view\n", "showcase/view.png": ""}
     if verb == "summarise":
-        return {name: "" for name in SUMMARY_FILES} | {"failures.csv": holes(options["--plan"])}
+        return dict.fromkeys(SUMMARY_FILES, "") | {"failures.csv": holes(options["--plan"])}
     style = json.loads(Path(options["--style"]).read_text())
     if verb == "tables":
         return {f"{table}.{form}": "" for table in style["tables"] for form in ("csv", "md", "tex")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from workflow_project import Project
 
 TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from workflow_project import Project
 
 #: Points were measured again: everything made of them is made again.

@@ -48,7 +48,7 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs snakemake to its end; ``stdout`` of the result holds both streams. ``check``: a failure fails the test."""
+        """Runs snakemake to its end; ``stdout`` holds both streams. With ``check``, a failure fails the test."""
         cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
         command = [sys.executable, "-m", "snakemake", *cores, *arguments]
         done = subprocess.run(

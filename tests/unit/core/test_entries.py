@@ -22,7 +22,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "base.py").write_text(POISON + "class Base:\n    depth: int = 1\n")
     (root / "settings.py").write_text(
         POISON
-        + "from some_codec.base import Base\nclass Settings(Base):\n    width: float = 2.0\n    KIND: ClassVar[str] = ''\n"
+        + "from some_codec.base import Base\n"
+        + "class Settings(Base):\n    width: float = 2.0\n    KIND: ClassVar[str] = ''\n"
     )
     (root / "method.py").write_text(
         POISON

@@ -9,6 +9,7 @@ import torch
 from render_cases import CASES, Case, arguments_of, check_against_reference
 
 from hemgs.render import rasterization
+from hemgs.render.reference import rasterization_reference
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -64,3 +65,11 @@ def test_derivative_of_spherical_harmonics_agrees_with_finite_differences() -> N
 
     leaves = [inputs["means"], inputs["colors"], inputs["viewmats"]]
     assert torch.autograd.gradcheck(rendered, leaves, eps=1e-6, atol=1e-6, rtol=1e-4)
+
+
+def test_reference_by_tiles_is_the_reference() -> None:
+    inputs = arguments_of(CASES["background"], torch.float64)
+    image, alpha, _ = rasterization_reference(**inputs)
+    tiled, tiled_alpha, _ = rasterization_reference(**inputs, tile_size=16)
+    torch.testing.assert_close(tiled, image, rtol=0, atol=1e-12)
+    torch.testing.assert_close(tiled_alpha, alpha, rtol=0, atol=1e-12)
