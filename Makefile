@@ -52,7 +52,7 @@ test: lint ## run every check and test
 
 .PHONY: bench
 bench: install ## print how fast rendering, coding and training are here
-	@for script in tests/speed/*.py; do echo "== $$script"; $(BIN)/python "$$script"; echo; done
+	$(BIN)/python -m tests.speed
 
 .PHONY: lint
 lint: install ## check style, types, import directions and the workflow
