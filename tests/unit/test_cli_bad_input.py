@@ -436,18 +436,8 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
     text = DATASET.format(local="x").splitlines()
     dataset.write_text("\n".join(procedural if line.startswith("source:") else line for line in text))
     out = tmp_path / "results" / "scene"
-    arguments = [
-        sys.executable,
-        "-m",
-        "hemgs",
-        "prepare",
-        "--dataset",
-        str(dataset),
-        "--scene",
-        "court",
-        "--out",
-        str(out),
-    ]
+    arguments = [sys.executable, "-m", "hemgs", "prepare", "--dataset", str(dataset)]
+    arguments += ["--scene", "court", "--out", str(out)]
     process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: bool(out.parent.exists() and entries(out.parent)), process)
@@ -456,7 +446,9 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    # Where the interrupt met an exec() of the standard library, CPython ends by raising the signal once more: a shell
+    # shows 130 for both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert errors == "error: interrupted; run again to continue\n"
     assert not entries(out.parent)
     assert main(["prepare", "--dataset", str(dataset_file(tmp_path)), "--scene", "court", "--out", str(out)]) == 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hemgs.render import rasterization
+from hemgs.render import cpu, rasterization
 from hemgs.render.reference import rasterization_reference
 
 FOCAL, WIDTH, HEIGHT, CX, CY = 100.0, 40, 30, 20.0, 15.0
@@ -197,3 +197,20 @@ def test_gradient_of_the_2d_mean() -> None:
     assert meta["means2d"].absgrad[0, 0].tolist() == pytest.approx([2.5 * slope * 3, 1.5 * slope * 3])
     assert means.grad is not None
     assert means.grad[0, 0].item() == pytest.approx(2.5 * slope * (1 - 2) * FOCAL / 2.0)
+
+
+def test_a_conic_that_rounding_made_indefinite_draws_only_where_its_exponent_is_not_positive() -> None:
+    projected = cpu.Projected(
+        means2d=torch.tensor([[[8.0, 8.0]]]),
+        depths=torch.ones(1, 1),
+        conics=torch.tensor([[[0.02, 0.05, 0.02]]]),
+        compensations=torch.ones(1, 1),
+        extents=torch.full((1, 1, 2), 8.0),
+        radii=torch.full((1, 1, 2), 8, dtype=torch.int32),
+    )
+    one = torch.ones(1, 1)
+    image, alpha, _ = cpu.rasterize(projected, 0.5 * one, one[..., None], None, (0, 1), 16, 16, 16, False)
+    # Centre of pixel (9, 9): 1.5 right and below, exponent -0.07 * 2.25; of (9, 6): 1.5 left, exponent 0.03 * 2.25.
+    assert alpha[0, 9, 9, 0].item() == pytest.approx(0.5 * math.exp(-0.07 * 2.25), rel=1e-6)
+    assert alpha[0, 9, 6, 0] == 0.0
+    assert image.max() <= 0.5
