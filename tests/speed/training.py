@@ -1,9 +1,10 @@
 """Time per training step of HEMGS, split by stage, in its three phases.
 
 Run as ``python tests/speed/training.py``. One process trains one procedural scene; in each phase the stages of every
-step are timed where the trainer calls them, and medians are shown. Phases differ in what ``sample`` does: attributes as
-they are, with noise, or with predicted steps and their price (whose gradients are part of ``backward``). All stages are
-measured side by side in one run, so their shares hold even where the absolute figures do not.
+step are timed where the trainer calls them, and means over the faster half of the steps are shown. Phases differ in
+what ``sample`` does: attributes as they are, with noise, or with predicted steps and their price (whose gradients are
+part of ``backward``). All stages are measured side by side in one run, so their shares hold even where the absolute
+figures do not.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def measure(
         steps: timed in each phase.
 
     Returns:
-        Phase → stage → median seconds; ``whole step`` is more than the sum, since bookkeeping is no stage.
+        Phase → stage → mean seconds over the faster half of the steps; what ``whole step`` is more than the sum is
+        bookkeeping.
     """
     device = choose_device("auto")
     params = params_of(HemgsParams, SMALL)
@@ -100,7 +102,7 @@ def measure(
                     image = images.get(view)
                     with timer.repetition(), timer.stage(STEP):
                         trainee.step(iteration, view.camera, image, background)
-            found[phase] = timer.medians
+            found[phase] = timer.typical(STEP)
     return found
 
 
@@ -148,7 +150,7 @@ def main() -> None:
     found = measure(arguments.width, arguments.height, arguments.points, arguments.steps)
     print(f"{'stage':20}" + "".join(f"{phase:>20}" for phase in found))
     for stage in (*STAGES, STEP):
-        cells = [f"{1e3 * medians[stage]:8.2f} ms {medians[stage] / medians[STEP]:6.0%}" for medians in found.values()]
+        cells = [f"{1e3 * stages[stage]:8.2f} ms {stages[stage] / stages[STEP]:6.0%}" for stages in found.values()]
         print(f"{stage:20}" + "".join(f"{cell:>20}" for cell in cells))
 
 

@@ -65,6 +65,17 @@ def test_every_pixel_that_is_drawn_is_listed(mean, deviations, angle, opacity, t
         assert opacity * np.exp(-0.5 * nearest) >= 0.5 / 255
 
 
+def test_a_thin_diagonal_gaussian_is_not_listed_over_its_box() -> None:
+    turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
+    covariance = turn @ np.diag([40.0**2, 1.0]) @ turn.T
+    lists = lists_of_one([128.0, 128.0], covariance, 1.0, (256, 256), 16)
+    assert len(lists.entries) < 0.3 * 256  # its box covers nearly all 256 tiles
+    listed_rows = np.diff(lists.rows.astype(int), axis=1)
+    # It crosses a tile through the middle from corner to corner, the tiles beside it at one corner only.
+    assert (listed_rows == 16).sum() <= 16
+    assert (listed_rows < 8).sum() >= 16
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_meta_is_complete_and_consistent(packed: bool) -> None:
     case = CASES["two_cameras"]

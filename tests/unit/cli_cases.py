@@ -1,0 +1,41 @@
+"""A small capture, its data set file, and a look at what a command left behind: shared by tests of bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hemgs.core.events import EventLog
+from hemgs.data.procedural import ProceduralSettings, write_procedural
+
+TOY = "tests.unit.bench.toy_methods:ToyAll"
+REPOSITORY = Path(__file__).resolve().parents[2]
+NUM_VIEWS = 9
+DATASET = """\
+id: mine
+label: Mine
+source: {{kind: colmap, local: {local}}}
+protocol: {{max_width: null, split: {{kind: every_nth, n: 3}}, background: [0, 0, 0], min_views: 8}}
+initial_points: {{kind: sfm}}
+scenes:
+  court: {{}}
+"""
+
+
+def make_capture(folder: Path) -> Path:
+    """A COLMAP capture of :data:`NUM_VIEWS` views of 32 x 24 pixels."""
+    settings = ProceduralSettings(num_views=NUM_VIEWS, width=32, height=24, num_points=80)
+    with EventLog() as events:
+        write_procedural(folder, settings, (0.0, 0.0, 0.0), events)
+    return folder
+
+
+def dataset_file(folder: Path, change: Callable[[str], str] = lambda text: text) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(change(DATASET.format(local=folder / "captures")))
+    return path
+
+
+def entries(folder: Path) -> set[str]:
+    """Everything below a folder, hidden and temporary files included."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
