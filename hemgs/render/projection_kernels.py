@@ -21,7 +21,13 @@ from numba import njit, prange
 
 from hemgs.render.jit import CACHE
 
-_OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
+#: Quotients may become products with reciprocals, and products and sums may be fused: a last bit of float64.
+_OPTIONS: dict[str, Any] = {
+    "cache": CACHE,
+    "error_model": "numpy",
+    "nogil": True,
+    "fastmath": {"arcp", "contract"},
+}
 
 
 class ProjectionConstants(NamedTuple):

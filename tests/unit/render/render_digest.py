@@ -18,14 +18,16 @@ from hemgs.render import jit, rasterization
 
 def digest(case: Case) -> str:
     """Hash of everything a rendering and its backward pass give."""
-    inputs = arguments_of(case, torch.float32)
-    image, alpha, meta = rasterization(**inputs, absgrad=True, packed=False)
-    (image.square().sum() + alpha.sum()).backward()
-    leaves = [value.grad for value in inputs.values() if isinstance(value, torch.Tensor) and value.grad is not None]
-    results = [image, alpha, *leaves, meta["means2d"].grad, meta["means2d"].absgrad, meta["flatten_ids"]]
     text = hashlib.sha256()
-    for tensor in results:
-        text.update(tensor.detach().contiguous().numpy().tobytes())
+    # In float64 no rounding to float32 hides another order of summation.
+    for dtype in (torch.float32, torch.float64):
+        inputs = arguments_of(case, dtype)
+        image, alpha, meta = rasterization(**inputs, absgrad=True, packed=False)
+        (image.square().sum() + alpha.sum()).backward()
+        leaves = [value.grad for value in inputs.values() if isinstance(value, torch.Tensor) and value.grad is not None]
+        results = [image, alpha, *leaves, meta["means2d"].grad, meta["means2d"].absgrad, meta["flatten_ids"]]
+        for tensor in results:
+            text.update(tensor.detach().contiguous().numpy().tobytes())
     return text.hexdigest()
 
 
