@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,9 @@ from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.entropy.bitstream import decode_anchors, encode_anchors
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.offline import TrainedModel
+from hemgs.entropy.pointnet import scene_agnostic_dim
 from hemgs.entropy.rate_predictor import MAX_OCTAVES, rate_input
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
 from hemgs.splats.cloud import GaussianCloud
@@ -57,6 +60,14 @@ class HemgsParams(AnchorParams):
         feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
         rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned; 1 is the
             high-rate law.
+        scene_agnostic: frozen network over anchor locations, ``pointnet2_bundled`` or ``pointnet2_s3dis_msg``; empty
+            for none.
+        feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
+        context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
+        context_neighbours: the nearest of them that are used; 0 for all.
+        context_multiplier: lattice voxels per voxel of the window; 1 in the paper.
+        context_refresh: iterations after which neighbours are found anew.
+        rounding_from: from here on, networks see rounded values instead of noisy ones.
     """
 
     lmbdas: str = "0.001 0.002 0.003 0.004"
@@ -86,6 +97,14 @@ class HemgsParams(AnchorParams):
     feature_step_hidden: int = 32
     geometry_step_hidden: int = 24
     rate_octaves: float = 1.0
+    scene_agnostic: str = "pointnet2_bundled"
+    feature_context: int = 32
+    geometry_context: int = 24
+    context_window: int = 25
+    context_neighbours: int = 20
+    context_multiplier: int = 1
+    context_refresh: int = 1_000
+    rounding_from: int = 29_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,6 +113,9 @@ class HemgsParams(AnchorParams):
         for name in ("step_features", "step_scalings", "step_offsets", "sample_share"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        if self.scene_agnostic:
+            scene_agnostic_dim(self.scene_agnostic)
+        _ = self.window
         if not 0 < self.rate_octaves <= MAX_OCTAVES:
             raise ConfigError(f"rate_octaves: {self.rate_octaves!r}", f"give a number above 0, at most {MAX_OCTAVES:g}")
 
@@ -101,6 +123,20 @@ class HemgsParams(AnchorParams):
     def base_steps(self) -> BaseSteps:
         """Quantisation steps before prediction."""
         return BaseSteps(self.step_features, self.step_scalings, self.step_offsets)
+
+    @property
+    def window(self) -> ContextWindow:
+        """Which anchors are neighbours.
+
+        Raises:
+            ConfigError: there is no such window.
+        """
+        try:
+            return ContextWindow(self.context_window, self.context_neighbours, self.context_multiplier)
+        except ValueError as fault:
+            raise ConfigError(
+                f"context_window, context_neighbours, context_multiplier: {fault}", "see `hemgs describe`"
+            ) from fault
 
     @property
     def entropy(self) -> EntropySettings:
@@ -123,6 +159,10 @@ class HemgsParams(AnchorParams):
             self.feature_step_hidden,
             self.geometry_step_hidden,
             self.rate_octaves,
+            self.scene_agnostic,
+            self.feature_context,
+            self.geometry_context,
+            self.window,
         )
 
     @property
@@ -136,6 +176,8 @@ class HemgsParams(AnchorParams):
             rate_warmup=scaled(self.rate_warmup, self.iterations),
             grid_free=scaled(self.grid_free, self.iterations),
             continuous_start=(entropy_start + self.iterations) // 2,
+            rounding_start=scaled(self.rounding_from, self.iterations) + 1,
+            table_refresh=max(1, scaled(self.context_refresh, self.iterations)),
             lmbdas=_numbers("lmbdas", self.lmbdas),
             sample_share=self.sample_share,
             mask_weight=self.mask_weight,
@@ -194,6 +236,22 @@ class Hemgs:
             path, self.spec.id, anchors, entropy, settings.base_steps, rate.lmbda, tensors["viewpoints"]
         )
 
+    def trained(self, model: Model, params: Mapping[str, Any], device: torch.device) -> TrainedModel:
+        """See :class:`hemgs.bench.lossless.HasEntropyModel`. Models made before networks over neighbours and locations
+        existed have none, whatever today's defaults are."""
+        tensors = {name: tensor.to(device) for name, tensor in model.tensors.items()}
+        weights = {name.removeprefix(_ENTROPY): value for name, value in tensors.items() if name.startswith(_ENTROPY)}
+        settings = params_of(HemgsParams, model.meta["params"])
+        own = settings.entropy
+        if not any("autoregressive" in name for name in weights):
+            own = replace(own, feature_context=0, geometry_context=0)
+        if weights["features.hyperprior.first.weight"].shape[1] == own.grid.output_dim:
+            own = replace(own, scene_agnostic="")
+        entropy = EntropyModel(own).to(device)
+        entropy.load_state_dict(weights)
+        anchors = AnchorModel.from_bundle(Bundle(tensors, model.meta))
+        return TrainedModel(anchors, entropy, settings.base_steps, params_of(HemgsParams, params).entropy)
+
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
         return decode_anchors(path, self.spec.id, device).to_bundle()
 
@@ -204,6 +262,26 @@ class Hemgs:
         anchors = FixedAnchors.from_bundle(renderable)
         centers = None if camera is None else camera_center(camera, anchors.positions.device)[None]
         return anchors_to_cloud(anchors, centers)
+
+
+class HemgsSingleRate(Hemgs):
+    """HEMGS trained for one λ at a time: what the variable-rate predictor is compared with (section 4.3)."""
+
+    spec: ClassVar[MethodSpec] = replace(Hemgs.spec, kind="per_rate")
+
+    def train(
+        self,
+        scene: Scene,
+        params: Mapping[str, Any],
+        workdir: Path,
+        events: EventLog,
+        *,
+        rate: Rate,
+        seed: int,
+        device: torch.device,
+    ) -> Model:
+        lmbda = {"lmbdas": f"{rate.lmbda:.17g}"} if rate.lmbda is not None else {}
+        return super().train(scene, {**params, **lmbda}, workdir, events, rate=rate, seed=seed, device=device)
 
 
 def _numbers(name: str, text: str) -> tuple[float, ...]:

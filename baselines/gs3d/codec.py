@@ -12,11 +12,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from baselines.shared.raw_floats import FIX, open_sections, read_sections, write_sections
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 from hemgs.splats.cloud import GaussianCloud
@@ -24,7 +20,6 @@ from hemgs.splats.cloud import GaussianCloud
 METHOD = "gs3d"
 _SETTINGS = struct.Struct("<IB")
 _MAX_SH_DEGREE = 3
-_FIX = "copy the file again, or encode it again"
 
 
 def encode_cloud(cloud: GaussianCloud, path: Path) -> SectionTable:
@@ -40,13 +35,7 @@ def encode_cloud(cloud: GaussianCloud, path: Path) -> SectionTable:
         "scalings": cloud.log_scales,
         "rotations": cloud.quats,
     }
-    sections = {"settings": _SETTINGS.pack(cloud.num_gaussians, cloud.sh_degree)}
-    digest = SymbolDigest()
-    for name, tensor in arrays.items():
-        values = tensor.detach().cpu().numpy().astype("<f4")
-        digest.update(name, values.view("<i4"))
-        sections[name] = values.tobytes()
-    return SectionTable(write_container(path, METHOD, sections, digest.digest()))
+    return write_sections(path, METHOD, _SETTINGS.pack(cloud.num_gaussians, cloud.sh_degree), arrays)
 
 
 def decode_cloud(path: Path) -> GaussianCloud:
@@ -55,18 +44,15 @@ def decode_cloud(path: Path) -> GaussianCloud:
     Raises:
         BitstreamError: cut, altered, of another version or method, or values that are not finite.
     """
-    container = read_container(path)
-    if container.method != METHOD:
-        raise BitstreamError(f"{path}: written by the method {container.method!r}, not {METHOD!r}", "name that method")
-    settings = container.sections.pop("settings", b"")
+    settings, container = open_sections(path, METHOD)
     if len(settings) != _SETTINGS.size:
-        raise BitstreamError(f"{path}: section settings has {len(settings)} bytes, not {_SETTINGS.size}", _FIX)
+        raise BitstreamError(f"{path}: section settings has {len(settings)} bytes, not {_SETTINGS.size}", FIX)
     num, degree = _SETTINGS.unpack(settings)
     if num == 0 or degree > _MAX_SH_DEGREE:
         raise BitstreamError(
             f"{path}: {num} Gaussians with spherical harmonics of degree {degree}; "
             f"at least 1 and a degree of 0 to {_MAX_SH_DEGREE} are allowed",
-            _FIX,
+            FIX,
         )
     shapes = {
         "locations": (num, 3),
@@ -75,26 +61,11 @@ def decode_cloud(path: Path) -> GaussianCloud:
         "scalings": (num, 3),
         "rotations": (num, 4),
     }
-    if list(container.sections) != list(shapes):
-        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", _FIX)
-    digest = SymbolDigest()
-    found = {name: _floats(path, name, container.sections[name], shapes[name], digest) for name in shapes}
-    digest.verify(container.symbols_digest, path)
+    found = read_sections(path, container, shapes)
     return GaussianCloud(
-        means=torch.from_numpy(found["locations"]),
-        log_scales=torch.from_numpy(found["scalings"]),
-        quats=torch.from_numpy(found["rotations"]),
-        opacity_logits=torch.from_numpy(found["opacities"]),
-        sh=torch.from_numpy(found["colors"]),
+        means=found["locations"],
+        log_scales=found["scalings"],
+        quats=found["rotations"],
+        opacity_logits=found["opacities"],
+        sh=found["colors"],
     )
-
-
-def _floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...], digest: SymbolDigest) -> NDArray[np.float32]:
-    expected = 4 * int(np.prod(shape, dtype=np.int64))
-    if len(payload) != expected:
-        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", _FIX)
-    values = np.frombuffer(payload, dtype="<f4").reshape(shape)
-    digest.update(name, values.view("<i4"))
-    if not np.isfinite(values).all():
-        raise BitstreamError(f"{path}: section {name} holds values that are not finite", _FIX)
-    return values.astype(np.float32)

@@ -9,18 +9,15 @@ for the networks with D = 50 and K = 10.
 
 from __future__ import annotations
 
-import math
 import struct
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.shared.raw_floats import FIX, open_sections, pack_floats, read_sections, unpack_floats, write_sections
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import SymbolDigest, read_container, write_container
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 
@@ -30,7 +27,6 @@ MAX_DIM = 1024
 MAX_OFFSETS = 64
 _SETTINGS = struct.Struct("<IHHHB")
 _SCALING_DIM = 6
-_FIX = "copy the file again, or encode it again"
 
 
 def encode_anchors(anchors: FixedAnchors, path: Path) -> SectionTable:
@@ -50,12 +46,7 @@ def encode_anchors(anchors: FixedAnchors, path: Path) -> SectionTable:
         "offsets": attributes.offsets,
         "networks": torch.cat([tensor.flatten() for tensor in heads.state_dict().values()]),
     }
-    sections = {"settings": settings + _packed(anchors.viewpoints)}
-    digest = SymbolDigest()
-    for name, tensor in arrays.items():
-        sections[name] = _packed(tensor)
-        digest.update(name, np.frombuffer(sections[name], "<i4"))
-    return SectionTable(write_container(path, METHOD, sections, digest.digest()))
+    return write_sections(path, METHOD, settings + pack_floats(anchors.viewpoints), arrays)
 
 
 def decode_anchors(path: Path) -> FixedAnchors:
@@ -64,45 +55,41 @@ def decode_anchors(path: Path) -> FixedAnchors:
     Raises:
         BitstreamError: cut, altered, of another version or method, or with values that cannot be.
     """
-    container = read_container(path)
-    if container.method != METHOD:
-        raise BitstreamError(f"{path}: written by the method {container.method!r}, not {METHOD!r}", "name that method")
-    num_anchors, heads, viewpoints = _decoded_settings(path, container.sections.pop("settings", b""))
+    settings, container = open_sections(path, METHOD)
+    num_anchors, dims, viewpoints = _decoded_settings(path, settings)
+    feature_dim, num_offsets, _ = dims
+    with torch.device("meta"):  # knows its size and takes no memory: the file may lack what its settings announce
+        num_weights = sum(parameter.numel() for parameter in AnchorHeads(*dims).parameters())
     shapes: dict[str, tuple[int, ...]] = {
         "locations": (num_anchors, 3),
-        "features": (num_anchors, heads.feature_dim),
+        "features": (num_anchors, feature_dim),
         "scalings": (num_anchors, _SCALING_DIM),
-        "offsets": (num_anchors, heads.num_offsets, 3),
-        "networks": (sum(parameter.numel() for parameter in heads.parameters()),),
+        "offsets": (num_anchors, num_offsets, 3),
+        "networks": (num_weights,),
     }
-    if list(container.sections) != list(shapes):
-        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", _FIX)
-    digest, found = SymbolDigest(), {}
-    for name, shape in shapes.items():
-        found[name] = _floats(path, name, container.sections[name], shape)
-        digest.update(name, np.frombuffer(container.sections[name], "<i4"))
-    digest.verify(container.symbols_digest, path)
+    found = read_sections(path, container, shapes)
     if not bool((found["scalings"] >= 0).all()):
-        raise BitstreamError(f"{path}: section scalings holds negative values", _FIX)
+        raise BitstreamError(f"{path}: section scalings holds negative values", FIX)
+    heads = AnchorHeads(*dims)
     _fill(heads, found["networks"])
     attributes = AnchorAttributes(found["features"], found["scalings"], found["offsets"])
     return FixedAnchors(found["locations"], attributes, heads, viewpoints)
 
 
-def _decoded_settings(path: Path, payload: bytes) -> tuple[int, AnchorHeads, Tensor]:
-    """Number of anchors, heads of the right size, viewpoints."""
+def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, int], Tensor]:
+    """Number of anchors; channels of the feature, offsets per anchor and hidden width; viewpoints."""
     if len(payload) < _SETTINGS.size:
-        raise BitstreamError(f"{path}: section settings has {len(payload)} bytes, {_SETTINGS.size} are needed", _FIX)
+        raise BitstreamError(f"{path}: section settings has {len(payload)} bytes, {_SETTINGS.size} are needed", FIX)
     num_anchors, feature_dim, num_offsets, hidden_dim, num_viewpoints = _SETTINGS.unpack_from(payload)
     limits = {"feature_dim": (feature_dim, MAX_DIM), "num_offsets": (num_offsets, MAX_OFFSETS)}
     limits |= {"hidden_dim": (hidden_dim, MAX_DIM)}
     for name, (value, limit) in limits.items():
         if not 1 <= value <= limit:
-            raise BitstreamError(f"{path}: section settings: {name} is {value}, 1 to {limit} are allowed", _FIX)
+            raise BitstreamError(f"{path}: section settings: {name} is {value}, 1 to {limit} are allowed", FIX)
     if num_anchors == 0:
-        raise BitstreamError(f"{path}: section settings: no anchors", _FIX)
-    viewpoints = _floats(path, "settings", payload[_SETTINGS.size :], (num_viewpoints, 3))
-    return num_anchors, AnchorHeads(feature_dim, num_offsets, hidden_dim), viewpoints
+        raise BitstreamError(f"{path}: section settings: no anchors", FIX)
+    viewpoints = unpack_floats(path, "settings", payload[_SETTINGS.size :], (num_viewpoints, 3))
+    return num_anchors, (feature_dim, num_offsets, hidden_dim), viewpoints
 
 
 def _fill(heads: AnchorHeads, values: Tensor) -> None:
@@ -112,18 +99,3 @@ def _fill(heads: AnchorHeads, values: Tensor) -> None:
     heads.load_state_dict(
         {name: part.view_as(tensor) for (name, tensor), part in zip(state.items(), parts, strict=True)}
     )
-
-
-def _packed(tensor: Tensor) -> bytes:
-    values: NDArray[np.float32] = tensor.detach().cpu().numpy().astype("<f4")
-    return values.tobytes()
-
-
-def _floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...]) -> Tensor:
-    expected = 4 * math.prod(shape)
-    if len(payload) != expected:
-        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", _FIX)
-    values = np.frombuffer(payload, dtype="<f4").reshape(shape)
-    if not np.isfinite(values).all():
-        raise BitstreamError(f"{path}: section {name} holds values that are not finite", _FIX)
-    return torch.from_numpy(values.astype(np.float32))

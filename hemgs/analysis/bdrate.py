@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from hemgs.analysis.means import Cell
 from hemgs.analysis.plan import Plan
-from hemgs.analysis.points import numbers
 from hemgs.core.records import Column, Row, Value
 
 Interpolation = Literal["pchip", "cubic"]
@@ -140,20 +139,22 @@ def _integral(
     return float(primitive(high) - primitive(low))
 
 
-def bdrate_rows(plan: Plan, all_cells: Sequence[Cell]) -> list[Row]:
+def bdrate_rows(plan: Plan, means: pd.DataFrame) -> list[Row]:
     """Rows of ``bdrate.csv``: every method with several rates against :data:`ANCHOR`, per data set and per scene."""
     with_curve = [method.id for method in plan.methods if len(method.rates) > 1]
     if ANCHOR not in with_curve:
         return []
+    all_curves = dict(iter(means.groupby(["method", "dataset", "scene"], sort=False)))
     rows: list[Row] = []
     for dataset in plan.datasets:
         for method in with_curve:
             if method == ANCHOR:
                 continue
-            pair = [[c for c in all_cells if (c.method, c.dataset) == (name, dataset.id)] for name in (ANCHOR, method)]
+            pair = (ANCHOR, method)
+            iterations = [_iterations(all_curves[name, dataset.id, "mean"]) for name in pair]
             for scene in ("mean", *(scene.id for scene in dataset.scenes)):
                 for metric, lower_is_better in METRICS.items():
-                    curves = [_curve(cells, scene, metric) for cells in pair]
+                    curves = [curve_of(name, all_curves[name, dataset.id, scene], metric) for name in pair]
                     for interpolation in MIN_POINTS:
                         identity: dict[str, Value] = {
                             "anchor": ANCHOR,
@@ -162,8 +163,8 @@ def bdrate_rows(plan: Plan, all_cells: Sequence[Cell]) -> list[Row]:
                             "scene": scene,
                             "metric": metric,
                             "interpolation": interpolation,
-                            "iterations_anchor": _iterations(pair[0]),
-                            "iterations_method": _iterations(pair[1]),
+                            "iterations_anchor": iterations[0],
+                            "iterations_method": iterations[1],
                         }
                         rows.append(identity | _result(curves, interpolation, lower_is_better))
     return rows
@@ -187,30 +188,14 @@ def _result(curves: Sequence[Curve | str], interpolation: Interpolation, lower_i
     }
 
 
-def _curve(cells: Sequence[Cell], scene: str, metric: str) -> Curve | str:
-    """The curve of a method on a data set (scene ``mean``) or scene, or why there is none."""
-    rates, qualities = [], []
-    for cell in cells:
-        if scene == "mean":
-            rate, quality = cell.mean("bytes_total"), cell.mean(metric)
-            if cell.hole:
-                return f"{cell.method}: {cell.hole}"
-        else:
-            rows = [row for row in cell.rows if row["scene"] == scene]
-            if len(rows) < cell.num_seeds:
-                return f"{cell.method}: {scene} is missing"
-            rate, quality = (_mean(numbers(rows, name)) for name in ("bytes_total", metric))
-        if rate is None or quality is None:
-            return f"{cell.method}: {metric} is not available"
-        rates.append(rate)
-        qualities.append(quality)
-    return Curve(rates, qualities)
+def curve_of(method: str, means: pd.DataFrame, metric: str) -> Curve | str:
+    """The curve through the means of a data set or scene, or why there is none."""
+    faulty = means[(means["hole"] != "") | means[["bytes_total", metric]].isna().any(axis=1)]
+    if not faulty.empty:
+        return f"{method}: {faulty['hole'].iloc[0] or f'{metric} is not available'}"
+    return Curve(means["bytes_total"].to_list(), means[metric].to_list())
 
 
-def _mean(values: Sequence[float] | None) -> float | None:
-    return math.fsum(values) / len(values) if values else None
-
-
-def _iterations(cells: Sequence[Cell]) -> Value:
-    found = {cell.common("iterations") for cell in cells}
-    return found.pop() if len(found) == 1 else None
+def _iterations(means: pd.DataFrame) -> int | None:
+    found = means["iterations"].unique()
+    return int(found[0]) if len(found) == 1 and not found.isna()[0] else None

@@ -7,11 +7,12 @@ serves all rates pays once. That difference is what the table is about.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from statistics import fmean
 
-from hemgs.analysis.means import Cell
-from hemgs.analysis.points import numbers
-from hemgs.core.records import Column, Row, Value
+import pandas as pd
+
+from hemgs.analysis.points import rows_of
+from hemgs.core.records import Column, Row
 
 #: Columns of ``summary/complexity.csv``: one row per method and data set, means per scene.
 COMPLEXITY_COLUMNS: tuple[Column, ...] = (
@@ -36,43 +37,23 @@ COMPLEXITY_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def complexity_rows(all_cells: Sequence[Cell]) -> list[Row]:
-    """Rows of ``complexity.csv``, in the order of the cells."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in all_cells:
-        groups.setdefault((cell.method, cell.dataset), []).append(cell)
-    return [_row(method, dataset, group) for (method, dataset), group in groups.items()]
-
-
-def _row(method: str, dataset: str, group: Sequence[Cell]) -> Row:
-    rows = [row for cell in group for row in cell.rows]
-    hole = next((cell.hole for cell in group if cell.hole), "")
-    # One row per training: rates of one model repeat its figures.
-    models = list({(row["scene"], row["seed"], row["fit"]): row for row in rows}.values())
-    num_models = len({row["fit"] for row in models})
-    row: dict[str, Value] = dict.fromkeys((column.name for column in COMPLEXITY_COLUMNS), None)
-    row |= {"method": method, "dataset": dataset, "hole": hole, "num_rates": len(group), "num_models": num_models}
-    row["hardware"] = "; ".join(sorted({str(each["hardware"]) for each in rows}))
-    row["iterations"] = (
-        next(iter(iterations)) if len(iterations := {each["iterations"] for each in models}) == 1 else None
-    )
-    if hole:
-        return row
-    row["train_s"] = _mean(numbers(models, "train_s"))
-    row["networks_bytes"] = _mean(numbers(rows, "bytes_networks"))
-    row["train_all_rates_s"] = _times(row["train_s"], num_models)
-    row["networks_all_rates_bytes"] = _times(row["networks_bytes"], num_models)
-    for name in ("encode_s", "decode_s", "render_s", "fps"):
-        row[name] = _mean(numbers(rows, name))
-    for name in ("train_peak_mib", "encode_peak_mib", "decode_peak_mib"):
-        values = numbers(rows, name)
-        row[name] = max(values) if values else None
-    return row
-
-
-def _mean(values: Sequence[float] | None) -> float | None:
-    return math.fsum(values) / len(values) if values else None
-
-
-def _times(value: Value, count: int) -> float | None:
-    return None if value is None else float(value) * count
+def complexity_rows(planned: pd.DataFrame) -> list[Row]:
+    """Rows of ``complexity.csv`` from the planned points, in their order."""
+    key = ["method", "dataset"]
+    measured = planned.dropna(subset="status")
+    groups = planned.groupby(key, sort=False)
+    # One line per training: rates of one model repeat its figures.
+    models = measured.drop_duplicates([*key, "scene", "seed", "fit"], keep="last").groupby(key)
+    means = groups[["bytes_networks", "encode_s", "decode_s", "render_s", "fps"]].agg(fmean)
+    table = means.join(groups[["train_peak_mib", "encode_peak_mib", "decode_peak_mib"]].max(skipna=False))
+    table["hole"] = groups["hole"].agg(lambda holes: next(filter(None, holes), ""))
+    table["hardware"] = measured.groupby(key)["hardware"].agg(lambda names: "; ".join(sorted(names.dropna().unique())))
+    table["iterations"] = models["iterations"].first().where(models["iterations"].nunique() == 1)
+    table["num_rates"] = groups["rate"].nunique()
+    table["num_models"] = models["fit"].nunique().reindex(table.index, fill_value=0)
+    table["train_s"] = models["train_s"].agg(fmean)
+    table.loc[table["hole"] != "", "train_s"] = math.nan
+    table["train_all_rates_s"] = table["train_s"] * table["num_models"]
+    table["networks_all_rates_bytes"] = table["bytes_networks"] * table["num_models"]
+    table = table.rename(columns={"bytes_networks": "networks_bytes"}).fillna({"hardware": ""})
+    return rows_of(table, COMPLEXITY_COLUMNS)

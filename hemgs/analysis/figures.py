@@ -6,12 +6,11 @@ Owns Figures 3 and 4 of HEMGS (arXiv 2411.18473) and the list of figure files. D
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,7 +34,7 @@ from hemgs.analysis.sheet import MIB
 from hemgs.analysis.tables import Summary
 from hemgs.analysis.visual import visual_figure
 from hemgs.core.files import write_text
-from hemgs.core.records import Row, format_value
+from hemgs.core.records import NOT_AVAILABLE, Row
 
 _CSV_COLUMNS = ("method", "rate", "lmbda", "iterations", "bytes_total", "bytes_total_std", "psnr", "psnr_std", "hole")
 
@@ -96,7 +95,7 @@ def variable_rate_figure(rows: Sequence[Row], style: Style) -> Figure:
     grid = figure.add_gridspec(
         len(datasets),
         2,
-        left=0.07,
+        left=0.082,
         right=0.985,
         bottom=0.42 / (height_in * len(datasets)),
         top=1 - 0.26 / (height_in * len(datasets)),
@@ -140,7 +139,7 @@ def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, 
         obstacles += _along(sizes, qualities)
         end = len(sizes) // 2 if with_lmbda else -1
         labels.append(Label(sizes[end], qualities[end], style.label_of(method), color))
-        if with_lmbda and len(points) > 1:
+        if with_lmbda and len(points) > 1 and method in style.variable_rate:
             labels += [
                 Label(_mib(row), _float(row, "psnr"), f"λ = {str(row['rate']).rpartition('_')[2]}", "#555555")
                 for row in (points[0], points[-1])
@@ -161,14 +160,10 @@ def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tu
 
 
 def _variable_rows(summary: Summary, style: Style) -> list[Row]:
-    """Rows of the methods that serve all rates from one model, and of variants of theirs that do not."""
+    """Rows of the methods that serve all rates from one model, and of variants of theirs trained once per rate."""
     shown = set(style.variable_rate)
-    shown |= {method.id for method in style.methods if method.base in shown and _num_rates(summary, method.id) > 1}
+    shown |= {method.id for method in style.methods if method.base in shown and method.kind == "per_rate"}
     return [row for row in summary.datasets if row["method"] in shown]
-
-
-def _num_rates(summary: Summary, method: str) -> int:
-    return len({row["rate"] for row in summary.datasets if row["method"] == method})
 
 
 def _methods(rows: Iterable[Row], style: Style) -> list[str]:
@@ -192,8 +187,5 @@ def _short(reason: str, limit: int = 90) -> str:
 
 
 def _csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([format_value(row[name]) for name in columns] for row in rows)
-    return output.getvalue()
+    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    return str(table.to_csv(index=False, na_rep=NOT_AVAILABLE, lineterminator="\n"))

@@ -42,7 +42,16 @@ PALETTE: dict[str, tuple[str, str]] = {
     "compgs": ("#44AA99", "*"),
 }
 #: For methods without an entry, by their place in the tables.
-_SPARE = (("#117733", "d"), ("#AA4499", "H"), ("#661100", "8"), ("#6699CC", "1"), ("#888888", "2"))
+_SPARE = (
+    ("#117733", "d"),
+    ("#AA4499", "H"),
+    ("#661100", "8"),
+    ("#6699CC", "1"),
+    ("#888888", "2"),
+    ("#0B6E99", "x"),
+    ("#B15928", "+"),
+    ("#7570B3", "3"),
+)
 #: Print size of a text column and of a page in inches; type in points.
 COLUMN_WIDTH_IN = 3.5
 PAGE_WIDTH_IN = 7.2

@@ -7,13 +7,19 @@ Does not own comparisons between methods (``bdrate``, ``parity``) or print.
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import pandas as pd
 
 from hemgs.analysis.plan import Plan
-from hemgs.analysis.points import Points, common, numbers, series_of
-from hemgs.core.records import QUALITY_COLUMNS, SECTION_COLUMNS, Column, Row, Value
+from hemgs.analysis.points import FAILURE_COLUMNS, Points, frame_of, rows_of, series_of
+from hemgs.core.records import POINT_COLUMNS, QUALITY_COLUMNS, SECTION_COLUMNS, Column, Row
+
+#: What a mean over scenes and seeds belongs to.
+_CELL = ["method", "dataset", "rate"]
+_SHARED = ["lmbda", "iterations"]
+#: Every figure of a point.
+_AVERAGED = [c.name for c in POINT_COLUMNS if c.dtype != "text" and c.name not in ("schema_version", "seed", *_SHARED)]
 
 _KEY = (
     Column("method", "text", "", "method or variant id", required=True),
@@ -62,129 +68,72 @@ STORAGE_COLUMNS: tuple[Column, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """All points of one method at one rate on one data set.
+def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
+    """One line per planned point, in the order of the plan.
 
-    Attributes:
-        rows: measured points, one per scene and seed.
-        hole: why a mean over them is not allowed; empty if it is.
-        num_scenes: scenes complete with every seed; ``num_planned`` of them belong to the mean.
+    Columns of ``points.csv``, ``method`` being the variant where there is one, and ``hole``: why there is no mean over
+    the data set at this rate, empty if there is. Where a point was not measured, all of its figures are missing, so
+    that a mean that does not skip them is missing as well.
     """
-
-    method: str
-    dataset: str
-    rate: str
-    rows: tuple[Row, ...]
-    hole: str
-    num_scenes: int
-    num_planned: int
-    num_seeds: int
-
-    def mean(self, name: str) -> float | None:
-        """Mean of a column over scenes and seeds; ``None`` in a hole or where any value is missing."""
-        values = None if self.hole else numbers(self.rows, name)
-        return math.fsum(values) / len(values) if values else None
-
-    def seed_std(self, name: str) -> float | None:
-        """Standard deviation between seeds of the mean over scenes; ``None`` with fewer than two seeds."""
-        if self.hole or self.num_seeds < 2:
-            return None
-        by_seed = [numbers([row for row in self.rows if row["seed"] == seed], name) for seed in self._seeds()]
-        means = [math.fsum(values) / len(values) for values in by_seed if values]
-        return statistics.stdev(means) if len(means) == self.num_seeds else None
-
-    def common(self, name: str) -> Value:
-        """The value all points share, else ``None``."""
-        return common(self.rows, name)
-
-    def _seeds(self) -> list[Value]:
-        return sorted({row["seed"] for row in self.rows}, key=str)
+    point = [*_CELL, "scene", "seed"]
+    order = {"dataset": [known.id for known in plan.datasets], "method": [known.id for known in plan.methods]}
+    wanted = pd.DataFrame(
+        [(fit.method, fit.dataset, rate, fit.scene, fit.seed) for fit in plan.fits for rate in fit.rates],
+        columns=point,
+    ).sort_values([*order], key=lambda ids: ids.map(order[ids.name].index))
+    found = frame_of(points.rows).assign(method=[series_of(row) for row in points.rows])
+    planned = wanted.merge(found.astype(dict.fromkeys(_AVERAGED, float)), how="left", on=point, validate="1:1")
+    failures = frame_of(points.failures, FAILURE_COLUMNS)
+    holes = {key: _hole(key, cell, failures) for key, cell in planned.groupby(_CELL)}
+    return planned.join(pd.Series(holes, name="hole", dtype="str").rename_axis(_CELL), on=_CELL)
 
 
-def cells(plan: Plan, points: Points) -> list[Cell]:
-    """Every planned (method, data set, rate), in the order of the plan, with its points or its hole."""
-    wanted: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
-    for fit in plan.fits:
-        for rate in fit.rates:
-            wanted.setdefault((fit.method, fit.dataset, rate), []).append((fit.scene, fit.seed))
-    found: dict[tuple[str, str, str], dict[tuple[str, int], Row]] = {}
-    for row in points.rows:
-        key = (series_of(row), str(row["dataset"]), str(row["rate"]))
-        found.setdefault(key, {})[(str(row["scene"]), int(row["seed"] or 0))] = row
-    rank = {method.id: number for number, method in enumerate(plan.methods)}
-    order = {dataset.id: number for number, dataset in enumerate(plan.datasets)}
-    keys = sorted(wanted, key=lambda key: (order.get(key[1], len(order)), rank.get(key[0], len(rank))))
-    return [_cell(key, wanted[key], found.get(key, {}), points) for key in keys]
-
-
-def _cell(
-    key: tuple[str, str, str],
-    wanted: Sequence[tuple[str, int]],
-    found: dict[tuple[str, int], Row],
-    points: Points,
-) -> Cell:
+def _hole(key: tuple[str, str, str], cell: pd.DataFrame, failures: pd.DataFrame) -> str:
     method, dataset, rate = key
-    missing = [pair for pair in wanted if pair not in found]
-    scenes = list(dict.fromkeys(scene for scene, _ in wanted))
-    lacking = list(dict.fromkeys(scene for scene, _ in missing))
-    hole = ""
-    if missing:
-        reasons = _reasons(key, lacking, points)
-        hole = f"{len(lacking)} of {len(scenes)} scenes missing: {reasons}"
-    return Cell(
-        method=method,
-        dataset=dataset,
-        rate=rate,
-        rows=tuple(found[pair] for pair in wanted if pair in found),
-        hole=hole,
-        num_scenes=len(scenes) - len(lacking),
-        num_planned=len(scenes),
-        num_seeds=len({seed for _, seed in wanted}),
-    )
+    lacking = cell.loc[cell["status"].isna(), "scene"].unique()
+    if not len(lacking):
+        return ""
+    own = failures[(failures["method"] == method) & (failures["dataset"] == dataset)]
+    reasons = own[own["rate"].isin([rate, "all"])].groupby("scene")["reason"].unique().map("; ".join)
+    texts = ", ".join(f"{scene} ({reasons.get(scene, 'no row')})" for scene in lacking)
+    return f"{len(lacking)} of {cell['scene'].nunique()} scenes missing: {texts}"
 
 
-def _reasons(key: tuple[str, str, str], scenes: Sequence[str], points: Points) -> str:
-    method, dataset, rate = key
-    texts = []
-    for scene in scenes:
-        because = [
-            str(failure["reason"])
-            for failure in points.failures
-            if (failure["method"], failure["dataset"], failure["scene"]) == (method, dataset, scene)
-            and failure["rate"] in (rate, "all")
-        ]
-        texts.append(f"{scene} ({'; '.join(dict.fromkeys(because)) or 'no row'})")
-    return ", ".join(texts)
+def means_of(planned: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every figure over seeds per scene, and over scenes and seeds as scene ``mean``; missing in a hole.
+
+    Indexed by method, data set, rate and scene; with λ and iterations where all points have the same, and ``hole``.
+    """
+    absent = (planned["scene"] + " is missing").where(planned["status"].isna(), "")
+    both = pd.concat([planned.assign(scene="mean"), planned.assign(hole=absent)])
+    groups = both.groupby([*_CELL, "scene"], sort=False)
+    # fmean rounds once: the same bytes whatever the order; pandas' own mean differs in the last digit.
+    means = groups[_AVERAGED].agg(fmean)
+    means[_SHARED] = groups[_SHARED].first().where(groups[_SHARED].nunique() == 1)
+    means["hole"] = groups["hole"].max()
+    return means
 
 
-def dataset_rows(all_cells: Sequence[Cell]) -> list[Row]:
+def dataset_rows(planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
     """Rows of ``datasets.csv``."""
-    rows: list[Row] = []
-    for cell in all_cells:
-        row: dict[str, Value] = {
-            **_identity(cell),
-            "iterations": cell.common("iterations"),
-            "num_scenes": cell.num_scenes,
-            "num_scenes_planned": cell.num_planned,
-            "num_seeds": cell.num_seeds,
-            "hole": cell.hole,
-            "bytes_total": cell.mean("bytes_total"),
-            "bytes_total_std": cell.seed_std("bytes_total"),
-            "psnr_std": cell.seed_std("psnr"),
-            "scenes_psnr": " ".join(f"{row['scene']}:{float(row['psnr'] or 0):.2f}" for row in cell.rows),
-            "remarks": " | ".join(dict.fromkeys(str(row["reason"]) for row in cell.rows if row["reason"])),
-        }
-        row |= {name: cell.mean(name) for name in (*QUALITY_COLUMNS, *_MEAN_COLUMNS)}
-        rows.append(row)
-    return rows
+    groups = planned.assign(lacking=planned["scene"].where(planned["status"].isna())).groupby(_CELL)
+    measured = planned.dropna(subset="status")
+    psnr = measured["scene"] + ":" + measured["psnr"].map("{:.2f}".format).astype("str")
+    by_seed = planned.groupby([*_CELL, "seed"])[["bytes_total", "psnr"]].agg(fmean)
+    table = means.xs("mean", level="scene").join(by_seed.groupby(_CELL).agg(_spread).add_suffix("_std"))
+    table["num_scenes_planned"] = groups["scene"].nunique()
+    table["num_scenes"] = table["num_scenes_planned"] - groups["lacking"].nunique()
+    table["num_seeds"] = groups["seed"].nunique()
+    table["scenes_psnr"] = psnr.groupby([measured[name] for name in _CELL]).agg(" ".join)
+    table["remarks"] = measured[measured["reason"].str.len() > 0].groupby(_CELL)["reason"].unique().map(" | ".join)
+    return rows_of(table.fillna({"scenes_psnr": "", "remarks": ""}), DATASET_COLUMNS)
 
 
-def storage_rows(all_cells: Sequence[Cell]) -> list[Row]:
+def storage_rows(means: pd.DataFrame) -> list[Row]:
     """Rows of ``storage.csv``."""
-    names = ("bytes_total", *SECTION_COLUMNS, "estimated_bits", "coded_bits", "psnr", "ssim")
-    return [{**_identity(cell), "hole": cell.hole, **{name: cell.mean(name) for name in names}} for cell in all_cells]
+    return rows_of(means.xs("mean", level="scene"), STORAGE_COLUMNS)
 
 
-def _identity(cell: Cell) -> dict[str, Value]:
-    return {"method": cell.method, "dataset": cell.dataset, "rate": cell.rate, "lmbda": cell.common("lmbda")}
+def _spread(means: pd.Series) -> float:
+    """Standard deviation between seeds; missing with fewer than two."""
+    return stdev(means) if len(means) > 1 and means.notna().all() else math.nan

@@ -26,10 +26,9 @@ from hemgs.analysis.bdrate import ANCHOR
 from hemgs.analysis.looks import look_of
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.sheet import number, size_mib, to_html
+from hemgs.analysis.sheet import QUALITY_HEADINGS, number, size_mib, to_html
 from hemgs.analysis.tables import (
     BUILDERS,
-    QUALITY_HEADINGS,
     SECTION_HEADINGS,
     Summary,
     end_rates,

@@ -7,17 +7,18 @@ why; a number is still shown, but never judged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from hemgs.analysis.bdrate import ANCHOR
-from hemgs.analysis.means import Cell
 from hemgs.analysis.plan import Plan
-from hemgs.analysis.points import lmbda_of, numbers
+from hemgs.analysis.points import lmbda_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Column, Row, Value, read_rows, read_views
 
@@ -127,7 +128,7 @@ def load_reference(folder: Path) -> Reference:
     return Reference(published, protocols, {name: name for name in protocols} | aliases, tolerances)
 
 
-def parity_rows(plan: Plan, cells: Sequence[Cell], bdrate: Sequence[Row], reference: Reference) -> list[Row]:
+def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], reference: Reference) -> list[Row]:
     """Rows of ``parity.csv``: every published value of a planned method and data set, in the order of the reference."""
     methods = {method.id for method in plan.methods}
     rows: list[Row] = []
@@ -135,7 +136,7 @@ def parity_rows(plan: Plan, cells: Sequence[Cell], bdrate: Sequence[Row], refere
         published_as = reference.datasets.get(dataset.id)
         if published_as is None:
             continue
-        own = [cell for cell in cells if cell.dataset == dataset.id]
+        own = planned[planned["dataset"] == dataset.id]
         faults = _protocol_faults(plan, dataset.id, reference.protocols[published_as])
         for value in reference.published:
             scene = str(value["scene"])
@@ -150,11 +151,10 @@ def parity_rows(plan: Plan, cells: Sequence[Cell], bdrate: Sequence[Row], refere
 
 
 def _compare(
-    value: Row, cells: Sequence[Cell], bdrate: Sequence[Row], reference: Reference, faults: Mapping[str, str]
+    value: Row, planned: pd.DataFrame, bdrate: Sequence[Row], reference: Reference, faults: Mapping[str, str]
 ) -> Row:
     metric, scene, published = str(value["metric"]), str(value["scene"]), float(value["value"] or 0.0)
-    cell = _cell_of(value, cells)
-    ours, iterations, reason = _our_value(value, cell, cells, bdrate)
+    ours, iterations, reason = _our_value(value, _cell_of(value, planned), bdrate)
     tolerance = reference.tolerances.get(metric)
     stated = str(value["iterations"])
     row: dict[str, Value] = {name: value[name] for name in ("method", "rate", "dataset", "scene", "metric", "unit")}
@@ -178,42 +178,32 @@ def _compare(
     return row | {"verdict": verdict, "tolerance": allowed}
 
 
-def _cell_of(value: Row, cells: Sequence[Cell]) -> Cell | None:
-    """The cell that a published rate means: the largest λ gives the low rate, the smallest λ the high one."""
-    own = [cell for cell in cells if cell.method == value["method"]]
-    if not own:
-        return None
-    if value["rate"] in ("low", "all"):
-        return max(own, key=lambda cell: lmbda_of(cell.rate))
-    if value["rate"] == "high":
-        return min(own, key=lambda cell: lmbda_of(cell.rate))
-    return own[0]
+def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
+    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one."""
+    own = planned[planned["method"] == value["method"]]
+    rates = sorted(own["rate"].unique(), key=lmbda_of, reverse=value["rate"] in ("low", "all"))
+    return own[own["rate"].isin(rates[:1])]
 
 
-def _our_value(
-    value: Row, cell: Cell | None, cells: Sequence[Cell], bdrate: Sequence[Row]
-) -> tuple[float | None, Value, str]:
+def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
     """Our value in the published unit, its iterations, and the reason if there is none."""
     metric, scene = str(value["metric"]), str(value["scene"])
-    if cell is None:
+    if cell.empty:
         return None, None, "not planned on this data set"
     if metric == "bd_rate_percent":
         return _our_bdrate(value, bdrate)
-    rows = [row for row in cell.rows if scene in ("mean", row["scene"])]
-    iterations = next(iter({row["iterations"] for row in rows}), None) if rows else None
-    if (scene == "mean" and cell.hole) or len(rows) < cell.num_seeds:
-        return None, iterations, cell.hole or "not measured"
-    if metric == "train_h":
-        seconds = numbers(rows, "train_s")
-        return (None if seconds is None else sum(seconds) / len(seconds) / 3600.0), iterations, ""
-    names = _SECTIONS.get(metric, (metric,))
-    if any(name not in rows[0] for name in names):
+    own = cell if scene == "mean" else cell[cell["scene"] == scene]
+    measured = own.dropna(subset="status")
+    iterations = next(iter(set(measured["iterations"].to_list())), None)
+    if own.empty or len(measured) < len(own):
+        return None, iterations, str(cell["hole"].iloc[0]) or "not measured"
+    names = ("train_s",) if metric == "train_h" else _SECTIONS.get(metric, (metric,))
+    if not set(names) <= set(own.columns):
         return None, iterations, "not measured by this project"
-    sums = [numbers(rows, name) for name in names]
-    if any(values is None for values in sums):
-        return None, iterations, "not measured on this machine"
-    total = sum(sum(values) / len(values) for values in sums if values)
-    return (total / MIB if metric in _SECTIONS else total), iterations, ""
+    total = sum(sum(own[name]) / len(own) for name in names)
+    if math.isnan(total):
+        return None, iterations, "" if metric == "train_h" else "not measured on this machine"
+    return total / (MIB if metric in _SECTIONS else 3600.0 if metric == "train_h" else 1.0), iterations, ""
 
 
 def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:

@@ -22,9 +22,13 @@ STEPS = ("prepare_scene", "train_model", "encode_points", "evaluate_points")
 
 @dataclass(frozen=True)
 class PlannedMethod:
-    """A method or variant; ``id`` is the variant's id for a variant."""
+    """A method or variant; ``id`` is the variant's id for a variant.
+
+    ``base`` is the id of the method that a variant extends, and the id itself for a method.
+    """
 
     id: str
+    base: str
     label: str
     kind: str
     rates: tuple[str, ...]
@@ -85,7 +89,8 @@ class Plan:
 class MethodStyle:
     """How a method looks; colour and marker are ``None`` where the analysis may choose.
 
-    ``base`` is the id of the method that a variant extends, and the id itself for a method.
+    ``base`` is the id of the method that a variant extends, and the id itself for a method; ``kind`` says whether one
+    model serves all rates.
     """
 
     id: str
@@ -93,6 +98,7 @@ class MethodStyle:
     label: str
     color: str | None
     marker: str | None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,7 @@ def load_plan(path: Path) -> Plan:
         methods=tuple(
             PlannedMethod(
                 reader.text(entry, "id"),
+                reader.optional_text(entry, "base") or reader.text(entry, "id"),
                 reader.text(entry, "label"),
                 reader.text(entry, "kind"),
                 reader.texts(entry, "rates"),
@@ -159,6 +166,7 @@ def load_style(path: Path) -> Style:
                 reader.text(entry, "label"),
                 reader.optional_text(entry, "color"),
                 reader.optional_text(entry, "marker"),
+                reader.optional_text(entry, "kind") or "",
             )
             for entry in reader.items(reader.root, "methods")
         ),

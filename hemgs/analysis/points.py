@@ -1,7 +1,7 @@
 """All measured points in one table, and what is missing from it.
 
-Owns the gathering of ``points.csv`` files against the plan, the list of holes, and the two files of all points. Does
-not average anything (``hemgs.analysis.means``).
+Owns the gathering of ``points.csv`` files against the plan, the list of holes, the parquet file of all points, and the
+way between checked rows and data frames. Does not average anything (``hemgs.analysis.means``).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hemgs.analysis.plan import Fit, Plan
 from hemgs.core.files import atomic_path
-from hemgs.core.records import POINT_COLUMNS, Column, RecordError, Row, Value, read_points
+from hemgs.core.records import POINT_COLUMNS, Column, RecordError, Row, read_points, recorded_reason
 
 #: Columns of ``summary/failures.csv``.
 FAILURE_COLUMNS: tuple[Column, ...] = (
@@ -31,6 +32,7 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("log", "text", "", "log file to read; empty if none was written"),
 )
 _ARROW_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64()}
+_PANDAS_TYPES = {"text": "str", "int": "Int64", "float": "float64"}
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,17 @@ def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column] = P
         pq.write_table(table, temporary, compression="zstd")
 
 
-def numbers(rows: Iterable[Row], name: str) -> list[float] | None:
-    """A column as floats; ``None`` unless every row has a value and there is at least one."""
-    values = [row[name] for row in rows]
-    if not values or any(value is None for value in values):
-        return None
-    return [float(value) for value in values if value is not None]
+def frame_of(rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> pd.DataFrame:
+    """Rows as a typed table; ``None`` is a missing value (``isna``) whatever the type of the column."""
+    frame = pd.DataFrame(list(rows), columns=[column.name for column in columns])
+    return frame.astype({column.name: _PANDAS_TYPES[column.dtype] for column in columns})
 
 
-def common(rows: Iterable[Row], name: str) -> Value:
-    """The value that all rows share, ``None`` if they differ or there are none."""
-    values = {row[name] for row in rows}
-    return values.pop() if len(values) == 1 else None
+def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
+    """The way back, index included: a missing value is ``None`` again, so that no NaN reaches a file."""
+    chosen = frame.reset_index()[[column.name for column in columns]]
+    rows: list[Row] = chosen.astype(object).where(chosen.notna(), None).to_dict("records")
+    return rows
 
 
 def lmbda_of(rate: str) -> float:
@@ -133,7 +134,7 @@ def _failure(fit: Fit, rate: str, kind: str, reason: str, log: str) -> Row:
         "seed": fit.seed,
         "rate": rate,
         "kind": kind,
-        "reason": reason,
+        "reason": recorded_reason(reason),
         "log": log,
     }
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
 from hemgs.analysis.bdrate import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS, complexity_rows
 from hemgs.analysis.figures import figure_files, write_figures
-from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, cells, dataset_rows, storage_rows
+from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points, storage_rows
 from hemgs.analysis.page import PAGE_FILE, page_html
 from hemgs.analysis.parity import PARITY_COLUMNS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan, load_style
@@ -46,18 +47,21 @@ def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
     """
     planned, published = load_plan(plan), load_reference(reference)
     points = gather(planned)
-    all_cells = cells(planned, points)
-    bdrate = bdrate_rows(planned, all_cells)
+    table = planned_points(planned, points)
+    means = means_of(table)
+    bdrate = bdrate_rows(planned, means)
     write_points(out / "points.csv", points.rows)
     write_parquet(out / "points.parquet", points.rows)
-    write_rows(out / "datasets.csv", dataset_rows(all_cells), DATASET_COLUMNS)
-    write_rows(out / "storage.csv", storage_rows(all_cells), STORAGE_COLUMNS)
-    write_rows(out / "complexity.csv", complexity_rows(all_cells), COMPLEXITY_COLUMNS)
+    write_rows(out / "datasets.csv", dataset_rows(table, means), DATASET_COLUMNS)
+    write_rows(out / "storage.csv", storage_rows(means), STORAGE_COLUMNS)
+    write_rows(out / "complexity.csv", complexity_rows(table), COMPLEXITY_COLUMNS)
     write_rows(out / "bdrate.csv", bdrate, BDRATE_COLUMNS)
-    write_rows(out / "parity.csv", parity_rows(planned, all_cells, bdrate, published), PARITY_COLUMNS)
+    write_rows(out / "ablation.csv", ablation_rows(planned, means), ABLATION_COLUMNS)
+    write_rows(out / "context.csv", context_rows(planned, table, means), NEIGHBOUR_COLUMNS)
+    write_rows(out / "parity.csv", parity_rows(planned, table, bdrate, published), PARITY_COLUMNS)
     write_rows(out / "failures.csv", points.failures, FAILURE_COLUMNS)
     write_text(out / "environment.json", json.dumps(_environment(points), indent=2, ensure_ascii=False) + "\n")
-    names = ("points", "datasets", "storage", "complexity", "bdrate", "parity", "failures")
+    names = ("points", "datasets", "storage", "complexity", "bdrate", "ablation", "context", "parity", "failures")
     return [*(out / f"{name}.csv" for name in names), out / "points.parquet", out / "environment.json"]
 
 

@@ -10,7 +10,7 @@ import csv
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +21,14 @@ HOLE = "—"
 #: More columns than this do not fit a printed column.
 WIDE = 7
 Better = Literal["higher", "lower", ""]
+#: Quality columns and how they are headed; the variants of LPIPS are different quantities and never share a column.
+QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
+    "psnr": ("PSNR [dB]", 2, "higher"),
+    "ssim": ("SSIM", 3, "higher"),
+    "lpips_vgg_unit": ("LPIPS-VGG [0,1]", 3, "lower"),
+    "lpips_vgg": ("LPIPS-VGG", 3, "lower"),
+    "lpips_squeeze": ("LPIPS-SqueezeNet", 3, "lower"),
+}
 _TEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

@@ -1,8 +1,8 @@
 """The paper's tables, from the summary.
 
 Owns what stands in which table: quality (layout of Table 1 of HEMGS, arXiv 2411.18473), bdrate (Table 2), storage
-(Table 5), complexity (Table 6), and parity with published values. Does not own rounding and file formats
-(``hemgs.analysis.sheet``) or any arithmetic.
+(Table 5), complexity (Table 6), and parity with published values. Tables 3 and 4 are
+``hemgs.analysis.ablation_tables``'. Does not own rounding and file formats (``hemgs.analysis.sheet``) or arithmetic.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS
+from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
 from hemgs.analysis.bdrate import ANCHOR, BDRATE_COLUMNS
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS
@@ -19,7 +21,7 @@ from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import FAILURE_COLUMNS, lmbda_of
 from hemgs.analysis.sheet import (
     MIB,
-    Better,
+    QUALITY_HEADINGS,
     Entry,
     Heading,
     Sheet,
@@ -31,14 +33,6 @@ from hemgs.analysis.sheet import (
 )
 from hemgs.core.records import Row, read_points, read_rows
 
-#: Quality columns and how they are headed; the variants of LPIPS are different quantities and never share a column.
-QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
-    "psnr": ("PSNR [dB]", 2, "higher"),
-    "ssim": ("SSIM", 3, "higher"),
-    "lpips_vgg_unit": ("LPIPS-VGG [0,1]", 3, "lower"),
-    "lpips_vgg": ("LPIPS-VGG", 3, "lower"),
-    "lpips_squeeze": ("LPIPS-SqueezeNet", 3, "lower"),
-}
 #: Sections that the storage table prints as one.
 OVERHEAD_SECTIONS = ("bytes_settings", "bytes_container", "bytes_other")
 #: Below this, the storage table takes one more decimal.
@@ -68,6 +62,8 @@ class Summary:
     datasets: tuple[Row, ...]
     storage: tuple[Row, ...]
     bdrate: tuple[Row, ...]
+    ablation: tuple[Row, ...]
+    context: tuple[Row, ...]
     complexity: tuple[Row, ...]
     parity: tuple[Row, ...]
     failures: tuple[Row, ...]
@@ -80,6 +76,8 @@ def load_summary(folder: Path) -> Summary:
         datasets=tuple(read_rows(folder / "datasets.csv", DATASET_COLUMNS)),
         storage=tuple(read_rows(folder / "storage.csv", STORAGE_COLUMNS)),
         bdrate=tuple(read_rows(folder / "bdrate.csv", BDRATE_COLUMNS)),
+        ablation=tuple(read_rows(folder / "ablation.csv", ABLATION_COLUMNS)),
+        context=tuple(read_rows(folder / "context.csv", NEIGHBOUR_COLUMNS)),
         complexity=tuple(read_rows(folder / "complexity.csv", COMPLEXITY_COLUMNS)),
         parity=tuple(read_rows(folder / "parity.csv", PARITY_COLUMNS)),
         failures=tuple(read_rows(folder / "failures.csv", FAILURE_COLUMNS)),
@@ -207,11 +205,45 @@ def storage(summary: Summary, style: Style) -> Sheet:
                     number(row["ssim"], 3, hole),
                 )
             )
+        rows += _published_storage(summary.parity, style, dataset, used)
     notes = (
         "MiB (2^20 bytes); sections add up to the file, to the byte, before rounding. Other: header and settings.",
         "Overhead: bits in the file beyond the ideal code length under the model that coded them.",
     )
     return Sheet("storage", "Storage by section of the bitstream", tuple(headings), tuple(rows), notes)
+
+
+def _published_storage(
+    parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[str]
+) -> list[tuple[Entry, ...]]:
+    """Published rows of a data set, for methods of this run; ``Others`` hold all that has no column of its own."""
+    groups: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in parity_rows:
+        if (row["dataset"], row["scene"]) == (dataset.id, "mean"):
+            key = (str(row["method"]), str(row["source"]), str(row["table"]))
+            groups.setdefault(key, {})[str(row["metric"])] = row
+    rows = []
+    for (method, source, table), found in sorted(groups.items(), key=lambda item: style.order_of(item[0][0])):
+        if "others_mib" not in found:
+            continue
+        value = {name: row["published"] for name, row in found.items()}
+        origin = " ".join(filter(None, (source, table)))
+        reasons = dict.fromkeys(str(row["reason"]) for row in found.values() if row["reason"])
+        rows.append(
+            (
+                text(dataset.label),
+                text(f"{style.label_of(method)}, published", "; ".join((origin, *reasons))),
+                *(
+                    number(value.get(f"{name.removeprefix('bytes_')}_mib"), 3, f"{origin}: counted under Other")
+                    for name in used
+                ),
+                *(number(value.get(name), decimals) for name, decimals in (("others_mib", 3), ("size_mib", 3))),
+                Entry(None, note="not published"),
+                number(value.get("psnr"), 2),
+                number(value.get("ssim"), 3),
+            )
+        )
+    return rows
 
 
 def complexity(summary: Summary, style: Style) -> Sheet:
@@ -302,6 +334,8 @@ def parity(summary: Summary, style: Style) -> Sheet:
 BUILDERS: Mapping[str, Callable[[Summary, Style], Sheet]] = {
     "quality": quality,
     "bdrate": bdrate,
+    "ablation": lambda summary, style: ablation_sheet(summary.ablation, style),
+    "context": lambda summary, style: context_sheet(summary.context, style),
     "storage": storage,
     "complexity": complexity,
     "parity": parity,

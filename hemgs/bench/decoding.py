@@ -95,6 +95,8 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
         BitstreamError: the file is no bitstream, or of a method that cannot be found.
     """
     written_by = inspect_container(path).method
+    if ":" in written_by:  # a file must not have code of its choice imported: `get_method` takes module:Class too
+        raise BitstreamError(f"{path}: header: method id {written_by!r} is not allowed", "get the file from its source")
     try:
         return get_method(method_name or written_by)
     except ConfigError as fault:

@@ -7,7 +7,7 @@ the file itself, speed after a warm-up. Needs no model. Does not own metrics, co
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,14 +18,15 @@ from hemgs.bench.decoding import DecodeStats, file_sections
 from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
 from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.registry import get_method
-from hemgs.bench.runs import EncodedRate, EncodeRecord, bitstream_path, read_encode_record
+from hemgs.bench.runs import EncodedRate, EncodeRecord, TrainRecord, bitstream_path, read_encode_record
 from hemgs.bench.viewing import picture_file, to_bytes, write_png
 from hemgs.core.device import synchronize
-from hemgs.core.errors import BitstreamError, HemgsError, SceneError
+from hemgs.core.errors import BitstreamError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.provenance import hardware
 from hemgs.core.records import (
+    CONTEXT_COLUMNS,
     POINT_COLUMNS,
     SECTION_COLUMNS,
     VIEW_COLUMNS,
@@ -33,6 +34,7 @@ from hemgs.core.records import (
     Value,
     blank_row,
     mean_quality,
+    recorded_reason,
     write_points,
     write_views,
 )
@@ -64,7 +66,8 @@ class EvaluateRequest:
         scene: folder of the prepared scene.
         out: folder for the results; usually ``points`` itself.
         num_showcase: test views to keep pictures of.
-        keep_going: whether a bitstream that fails becomes a row with status ``failed`` instead of an error.
+        keep_going: whether a bitstream that fails becomes a row with status ``failed`` instead of an error, as long as
+            another one can be measured.
         timeout_s: for decoding one bitstream.
     """
 
@@ -91,18 +94,11 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
 
     Raises:
         SceneError: the scene is not the one the model was trained on, or has no test views.
-        BitstreamError: a bitstream is damaged or not what ``encode.json`` says, unless ``keep_going``.
+        BitstreamError: a bitstream is damaged or not what ``encode.json`` says; with ``keep_going``, all of them are.
+        DeviceError: the machine lacks memory or disk space, whatever ``keep_going`` says.
     """
     record = read_encode_record(request.points)
-    scene = load_scene(request.scene)
-    if scene.hash != record.train.scene_hash:
-        raise SceneError(
-            f"{request.scene} is not the scene that {request.points} was made from (hash {scene.hash[:12]}, expected "
-            f"{record.train.scene_hash[:12]})",
-            "name the scene it was trained on, or train again",
-        )
-    if not scene.split("test"):
-        raise SceneError(f"{request.scene}: there are no test views to measure", "prepare it with another split")
+    scene = scene_to_measure(request.scene, record.train, request.points)
     request.out.mkdir(parents=True, exist_ok=True)
     (request.out / POINTS_FILE).unlink(missing_ok=True)
     _clear_showcase(request.out / SHOWCASE_FOLDER)
@@ -117,10 +113,31 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
             result.views.extend(views)
             figures = {name: value for name in ("bytes_total", "psnr") if isinstance(value := point[name], int | float)}
             events.progress(number, len(rate_ids), **figures)
+    if result.points and all(point["status"] == "failed" for point in result.points):
+        reason = result.points[0]["reason"]
+        raise BitstreamError(f"{request.points}: none of {len(rate_ids)} bitstreams can be measured: {reason}")
     bench.write_targets()
     write_views(request.out / VIEWS_FILE, result.views)
     write_points(request.out / POINTS_FILE, result.points)
     return result
+
+
+def scene_to_measure(folder: Path, train: TrainRecord, made: Path) -> Scene:
+    """The prepared scene in ``folder``, if what is in the folder ``made`` can be measured on it.
+
+    Raises:
+        SceneError: it is not the one of the training, or has no test views.
+    """
+    scene = load_scene(folder)
+    if scene.hash != train.scene_hash:
+        raise SceneError(
+            f"{folder} is not the scene that {made} was made from (hash {scene.hash[:12]}, expected "
+            f"{train.scene_hash[:12]})",
+            "name the scene it was trained on, or train again",
+        )
+    if not scene.split("test"):
+        raise SceneError(f"{folder}: there are no test views to measure", "prepare it with another split")
+    return scene
 
 
 def showcase_rates(rate_ids: Sequence[str]) -> set[str]:
@@ -156,10 +173,12 @@ class _Bench:
             with decode_alone(path, self._device, self._record.train.entry, self._request.timeout_s) as decoded:
                 views = self._measure_views(rate_id, decoded.renderable, showcase)
                 point |= _of_decoding(decoded.stats) | self._speed(decoded.renderable)
+        except DeviceError:  # the machine's fault: another attempt may succeed, with more memory
+            raise
         except HemgsError as fault:
             if not self._request.keep_going:
                 raise
-            return point | {"status": "failed", "reason": str(fault)}, []
+            return point | {"status": "failed", "reason": recorded_reason(str(fault))}, []
         point |= mean_quality(views) | {"num_views": len(views), "status": "ok", "reason": self._reasons()}
         return point, views
 
@@ -229,7 +248,7 @@ class _Bench:
         """Why a quality column has no values, in brief (`hemgs doctor` says what to do); empty if all have."""
         why: dict[str, list[str]] = {}
         for column, reason in self._suite.unavailable.items():
-            why.setdefault(reason.partition(_BEFORE_FIX)[0], []).append(column)
+            why.setdefault(recorded_reason(reason.partition(_BEFORE_FIX)[0]), []).append(column)
         return "; ".join(f"{', '.join(columns)}: {reason}" for reason, columns in why.items())
 
 
@@ -273,15 +292,31 @@ def section_bytes(sections: dict[str, int]) -> dict[str, Value]:
     return columns | {"bytes_total": sum(sections.values())}
 
 
+def context_figures(figures: Mapping[str, float]) -> dict[str, Value]:
+    """Columns of :data:`CONTEXT_COLUMNS`; ``None`` for what a method does not count. Other figures have no column."""
+    return {
+        column.name: None
+        if column.name not in figures
+        else int(figures[column.name])
+        if column.dtype == "int"
+        else float(figures[column.name])
+        for column in CONTEXT_COLUMNS
+    }
+
+
 def _of_encoding(encoded: EncodedRate) -> dict[str, Value]:
     estimated = encoded.estimated_bits
-    return section_bytes(dict(encoded.sections)) | {
-        "estimated_bits": float(sum(estimated.values())) if estimated else None,
-        "coded_bits": 8 * sum(encoded.sections[name] for name in estimated) if estimated else None,
-        "encode_s": encoded.encode_s,
-        "encode_peak_mib": encoded.encode_peak_mib,
-        "bitstream_sha256": encoded.sha256,
-    }
+    return (
+        section_bytes(dict(encoded.sections))
+        | context_figures(encoded.figures)
+        | {
+            "estimated_bits": float(sum(estimated.values())) if estimated else None,
+            "coded_bits": 8 * sum(encoded.sections[name] for name in estimated) if estimated else None,
+            "encode_s": encoded.encode_s,
+            "encode_peak_mib": encoded.encode_peak_mib,
+            "bitstream_sha256": encoded.sha256,
+        }
+    )
 
 
 def _of_decoding(stats: DecodeStats) -> dict[str, Value]:

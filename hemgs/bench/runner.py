@@ -247,6 +247,7 @@ def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: to
         encode_s=watch.seconds,
         encode_peak_mib=peak_mib,
         sha256=sha256_of(path),
+        figures={name: float(value) for name, value in table.figures.items()},
     )
 
 

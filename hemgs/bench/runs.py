@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +81,7 @@ class EncodedRate:
         encode_s: wall time, writing included.
         encode_peak_mib: peak memory while encoding.
         sha256: of the file.
+        figures: what the method counted while encoding, by name, such as ``context_mean``.
     """
 
     lmbda: float | None
@@ -89,6 +90,7 @@ class EncodedRate:
     encode_s: float
     encode_peak_mib: float
     sha256: str
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -213,9 +215,13 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _build(kind: type[T], values: Any, path: Path) -> T:
-    """A record from parsed JSON, with the names and types of its plain fields checked."""
+    """A record from parsed JSON, with the names and types of its plain fields checked.
+
+    Fields with a default may be absent: a record from before there were such.
+    """
     data = _mapping(values, path)
-    wanted = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]
+    known = fields(kind)  # type: ignore[arg-type]
+    wanted = {entry.name: str(entry.type) for entry in known if entry.name in data or entry.default_factory is MISSING}
     if set(data) != set(wanted):
         raise _damaged(path, f"fields {', '.join(sorted(set(data) ^ set(wanted)))} are missing or unknown")
     for name, hint in wanted.items():

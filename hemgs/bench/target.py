@@ -1,53 +1,269 @@
-"""The best quality that fits a given size, from one variable-rate model.
+"""One file of a wanted size or quality from one variable-rate model.
 
-Owns the search over λ. Does not own encoding (``runner``).
+Owns the search over λ and what is said of its end. Does not own encoding (``runner``), decoding (``isolation``) or PSNR
+(``viewing``).
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+import shutil
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import torch
 
+from hemgs.bench.evaluation import scene_to_measure, showcase_views
+from hemgs.bench.isolation import decode_alone
+from hemgs.bench.protocol import Method
 from hemgs.bench.rates import DEFAULT_LMBDAS, rate_of
 from hemgs.bench.runner import encode_one, load_model
-from hemgs.bench.runs import EncodedRate
+from hemgs.bench.runs import EncodedRate, TrainRecord
+from hemgs.bench.viewing import psnr_of_views
+from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import Rate
+from hemgs.core.events import EventLog
+from hemgs.core.files import atomic_path
+from hemgs.core.types import Rate, Scene, View
 
-#: The search stops when λ is known to this part of itself: sizes then differ by well under one per cent.
+#: The search for a size stops when λ is known to this part of itself: sizes then differ by well under one per cent.
 LMBDA_TOLERANCE = 1e-3
+#: The search for a quality stops when λ is known to this part of itself, or PSNR is this near to the one asked for.
+LMBDA_TOLERANCE_OF_PSNR = 5e-3
+PSNR_TOLERANCE_DB = 0.01
+#: λ is tried with as many digits as are printed, so that `--lmbda` with the number that is read gives the same file.
+_LMBDA_DIGITS = 6
 
 
-def run_encode_to_size(model_dir: Path, out: Path, target_bytes: int, device: torch.device) -> tuple[Rate, EncodedRate]:
+@dataclass(frozen=True)
+class Trial:
+    """One file that was made.
+
+    Attributes:
+        rate, encoded: how, and what it is.
+        psnr: mean over the views it was measured on, dB; ``None`` where quality was not asked for.
+    """
+
+    rate: Rate
+    encoded: EncodedRate
+    psnr: float | None = None
+
+    @property
+    def lmbda(self) -> float:
+        """λ."""
+        return self.rate.lmbda or 0.0
+
+    @property
+    def total_bytes(self) -> int:
+        """Length of the file."""
+        return self.encoded.total_bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search ended.
+
+    Attributes:
+        chosen: the file that was written.
+        trials: all that were made, in order.
+        num_views, num_test_views: how many views PSNR is the mean of, and how many there are; 0 without a scene.
+    """
+
+    chosen: Trial
+    trials: tuple[Trial, ...]
+    num_views: int = 0
+    num_test_views: int = 0
+
+    @property
+    def is_largest(self) -> bool:
+        """Whether no smaller λ can be tried."""
+        return self.chosen.lmbda <= DEFAULT_LMBDAS[0]
+
+    @property
+    def is_smallest(self) -> bool:
+        """Whether no larger λ can be tried."""
+        return self.chosen.lmbda >= DEFAULT_LMBDAS[-1]
+
+    @property
+    def next_larger(self) -> Trial | None:
+        """Of the files that were tried, the smallest that is larger than the one written."""
+        larger = [trial for trial in self.trials if trial.total_bytes > self.chosen.total_bytes]
+        return min(larger, key=lambda trial: trial.total_bytes, default=None)
+
+    @property
+    def falls_with_lmbda(self) -> bool:
+        """Whether PSNR fell with every larger λ that was tried, as the search supposes."""
+        ordered = [trial.psnr or 0.0 for trial in sorted(self.trials, key=lambda trial: trial.lmbda)]
+        return all(left >= right for left, right in itertools.pairwise(ordered))
+
+
+def run_encode_to_size(
+    model_dir: Path, out: Path, target_bytes: int, device: torch.device, stream: IO[str] | None = None
+) -> Found:
     """Writes the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
 
-    λ is searched between the ends of :data:`hemgs.bench.rates.DEFAULT_LMBDAS`.
+    λ is searched between the ends of :data:`hemgs.bench.rates.DEFAULT_LMBDAS`; a larger target gets the largest file.
 
     Raises:
         ConfigError: the model has one rate only, or even the largest λ gives a larger file.
     """
-    record, method, model = load_model(model_dir, device)
-    if method.spec.kind != "all_rates":
-        raise ConfigError(f"{record.method} has no λ to search", "leave --target-bytes out")
-
-    with tempfile.TemporaryDirectory() as folder:
-
-        def size_at(lmbda: float) -> int:
-            return encode_one(method, model, rate_of(lmbda), Path(folder) / "trial.gsc", device).total_bytes
-
-        low, high = DEFAULT_LMBDAS[0], DEFAULT_LMBDAS[-1]
-        smallest_bytes = size_at(high)
-        if smallest_bytes > target_bytes:
+    record, method, model = _variable_rate_model(model_dir, device, "--target-bytes")
+    steps = 2 + _num_steps(LMBDA_TOLERANCE)
+    with _Search(record, method, model, device, stream, steps) as search:
+        smallest = search.attempt(DEFAULT_LMBDAS[-1])
+        if smallest.total_bytes > target_bytes:
             raise ConfigError(
-                f"--target-bytes {target_bytes}: the smallest file of this model has {smallest_bytes} bytes (λ {high})",
+                f"--target-bytes {target_bytes}: the smallest file of this model has {smallest.total_bytes} bytes "
+                f"(λ {smallest.lmbda})",
                 "ask for more, or train a smaller model",
             )
-        if size_at(low) <= target_bytes:
-            high = low
-        while high - low > LMBDA_TOLERANCE * low:
-            middle = (low * high) ** 0.5
-            low, high = (low, middle) if size_at(middle) <= target_bytes else (middle, high)
-    rate = rate_of(high)
-    return rate, encode_one(method, model, rate, out, device)
+        search.bisect(
+            lambda trial: trial.total_bytes > target_bytes,
+            LMBDA_TOLERANCE,
+            lambda trial: trial.total_bytes == target_bytes,
+        )
+        fitting = [trial for trial in search.trials if trial.total_bytes <= target_bytes]
+        return search.write(min(fitting, key=lambda trial: trial.lmbda), out)
+
+
+def run_encode_to_psnr(
+    model_dir: Path,
+    out: Path,
+    target_db: float,
+    scene_dir: Path,
+    device: torch.device,
+    num_views: int | None = None,
+    stream: IO[str] | None = None,
+) -> Found:
+    """Writes the smallest of the bitstreams tried that reach a mean PSNR over test views; λ is found by bisection.
+
+    Each is decoded in a process of its own and measured as ``hemgs evaluate`` measures: on views of 8 bit, as the mean
+    of their PSNRs. Bisection supposes that PSNR falls as λ rises; whether or not it does, what is reported was measured
+    on the very file that is written.
+
+    Args:
+        model_dir: of the model.
+        out: file to write.
+        target_db: PSNR to reach.
+        scene_dir: the prepared scene that the model was trained on.
+        device: where to compute.
+        num_views: how many of the test views to measure, spread evenly; all by default.
+        stream: terminal for the live line, if any.
+
+    Raises:
+        ConfigError: the model has one rate only, or no λ that was tried reaches the target.
+        SceneError: not the scene of the model, or one without test views.
+    """
+    record, method, model = _variable_rate_model(model_dir, device, "--target-psnr")
+    scene = scene_to_measure(scene_dir, record, model_dir)
+    test_views = scene.split("test")
+    views = test_views if num_views is None else showcase_views(test_views, num_views)
+    steps = 2 + _num_steps(LMBDA_TOLERANCE_OF_PSNR)
+    with _Search(record, method, model, device, stream, steps, scene, views) as search:
+        search.attempt(DEFAULT_LMBDAS[-1])
+
+        def reaches(trial: Trial) -> bool:
+            return trial.psnr is not None and trial.psnr >= target_db
+
+        if not reaches(search.trials[0]):
+            search.bisect(
+                reaches,
+                LMBDA_TOLERANCE_OF_PSNR,
+                lambda trial: reaches(trial) and _psnr(trial) <= target_db + PSNR_TOLERANCE_DB,
+            )
+        reaching = [trial for trial in search.trials if reaches(trial)]
+        if not reaching:
+            best = max(search.trials, key=_psnr)
+            raise ConfigError(
+                f"--target-psnr {target_db:g}: the best that this model reaches is {_psnr(best):.3f} dB "
+                f"(λ {best.lmbda}, {best.total_bytes} bytes, mean of {len(views)} of {len(test_views)} test views)",
+                "ask for less, or train longer or with more anchors",
+            )
+        found = search.write(min(reaching, key=lambda trial: trial.total_bytes), out)
+    return Found(found.chosen, found.trials, len(views), len(test_views))
+
+
+@dataclass
+class _Search:
+    """Files of one model at several λ, kept until the block ends."""
+
+    record: TrainRecord
+    method: Method
+    model: Bundle
+    device: torch.device
+    stream: IO[str] | None
+    expected_trials: int
+    scene: Scene | None = None
+    views: Sequence[View] = ()
+    trials: list[Trial] = field(default_factory=list)
+
+    def __enter__(self) -> _Search:
+        self._folder = tempfile.TemporaryDirectory(prefix="hemgs_target_")
+        self._events = EventLog(None, f"searching λ for {self.record.method} {self.record.scene}", self.stream)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
+        self._folder.cleanup()
+
+    def attempt(self, lmbda: float) -> Trial:
+        """Encodes at one λ, and measures if there is a scene."""
+        rate = rate_of(float(f"{lmbda:.{_LMBDA_DIGITS}g}"))
+        path = self._path(rate)
+        encoded = encode_one(self.method, self.model, rate, path, self.device)
+        trial = Trial(rate, encoded, None if self.scene is None else self._measured(path, self.scene))
+        self.trials.append(trial)
+        figures = {} if trial.psnr is None else {"psnr": trial.psnr}
+        number = len(self.trials)
+        self._events.progress(number, max(self.expected_trials, number), bytes=trial.total_bytes, **figures)
+        return trial
+
+    def bisect(self, goes_up: Callable[[Trial], bool], tolerance: float, enough: Callable[[Trial], bool]) -> None:
+        """Narrows down, between the smallest λ and the largest, where ``goes_up`` changes from true to false.
+
+        Args:
+            goes_up: whether a larger λ than a trial's is to be tried.
+            tolerance: part of λ to which it is to be known.
+            enough: whether to stop at a trial.
+        """
+        low, high = DEFAULT_LMBDAS[0], DEFAULT_LMBDAS[-1]
+        trial = self.attempt(low)
+        if not goes_up(trial):
+            return
+        while high - low > tolerance * low and not enough(trial):
+            middle = math.sqrt(low * high)
+            trial = self.attempt(middle)
+            low, high = (middle, high) if goes_up(trial) else (low, middle)
+
+    def write(self, chosen: Trial, out: Path) -> Found:
+        """Puts the file of a trial in its place."""
+        with atomic_path(out) as temporary:
+            shutil.copyfile(self._path(chosen.rate), temporary)
+        return Found(chosen, tuple(self.trials))
+
+    def _measured(self, path: Path, scene: Scene) -> float:
+        with decode_alone(path, self.device, self.record.entry) as decoded:
+            return psnr_of_views(self.method, decoded.renderable, scene, self.views)
+
+    def _path(self, rate: Rate) -> Path:
+        return Path(self._folder.name) / f"{rate.id}.gsc"
+
+
+def _variable_rate_model(model_dir: Path, device: torch.device, option: str) -> tuple[TrainRecord, Method, Bundle]:
+    record, method, model = load_model(model_dir, device)
+    if method.spec.kind != "all_rates":
+        raise ConfigError(f"{record.method} has no λ to search", f"leave {option} out")
+    return record, method, model
+
+
+def _num_steps(tolerance: float) -> int:
+    """Halvings of the interval of λ, in logarithms, until it is as small as the tolerance."""
+    return math.ceil(math.log2(math.log(DEFAULT_LMBDAS[-1] / DEFAULT_LMBDAS[0]) / tolerance))
+
+
+def _psnr(trial: Trial) -> float:
+    return -math.inf if trial.psnr is None else trial.psnr

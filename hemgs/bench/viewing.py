@@ -23,7 +23,7 @@ from hemgs.bench.protocol import Method, Renderable
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
-from hemgs.core.types import Camera, Scene, Split
+from hemgs.core.types import Camera, Scene, Split, View
 from hemgs.data.capture import check_camera
 from hemgs.data.loader import load_scene
 from hemgs.metrics.psnr import psnr
@@ -226,15 +226,23 @@ def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     return float(psnr(left, right))
 
 
+def psnr_of_views(method: Method, renderable: Renderable, scene: Scene, views: Sequence[View]) -> float:
+    """Mean PSNR of a decoded scene over views of 8 bit, dB: the figure that ``hemgs evaluate`` gives for them."""
+    return _mean(
+        [
+            _psnr_of(_picture(method, renderable, view.camera, scene.background), to_bytes(scene.read_image(view)))
+            for view in views
+        ]
+    )
+
+
 def _baking_loss(method: Method, renderable: Renderable, cloud: GaussianCloud, scene: Scene) -> BakingLoss:
     views = scene.split("test") or scene.split("train")
-    decoded, exported = [], []
+    exported = []
     for view in views:
-        target = to_bytes(scene.read_image(view))
-        decoded.append(_psnr_of(_picture(method, renderable, view.camera, scene.background), target))
         frozen = render_cloud(cloud, view.camera, scene.background)
-        exported.append(_psnr_of(to_bytes(frozen.cpu().numpy()), target))
-    return BakingLoss(_mean(decoded), _mean(exported))
+        exported.append(_psnr_of(to_bytes(frozen.cpu().numpy()), to_bytes(scene.read_image(view))))
+    return BakingLoss(psnr_of_views(method, renderable, scene, views), _mean(exported))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemgs.cli.console import say, say_json, seconds_text, size_text, table
 from hemgs.cli.parser import Verbs, add_device, add_verb
+from hemgs.cli.targets import psnr_lines, size_lines
 from hemgs.core.errors import BitstreamError, ConfigError
 
 if TYPE_CHECKING:
@@ -63,12 +65,16 @@ def _add_encode(verbs: Verbs) -> None:
         verbs,
         "encode",
         "write a model as bitstreams, at one or many rates",
-        "Encodes a trained model. A larger lambda gives a smaller file. With a folder as --out, writes\n"
-        "bitstreams/<rate>.gsc and encode.json with sizes by section; with a file (.gsc), just that file.",
+        "Encodes a trained model. A larger lambda gives a smaller file of lower quality. With a folder as --out,\n"
+        "writes bitstreams/<rate>.gsc and encode.json with sizes by section; with a file (.gsc), just that file.\n"
+        "Instead of lambda, a size or a quality may be named; about ten files are then tried, and the lambda of the\n"
+        "one that is written is printed: --lmbda with that number gives the same file at once.",
         "  hemgs encode results/court_hemgs --out results/court_points                  the usual sixteen rates\n"
         "  hemgs encode results/court_hemgs --lmbda 0.001 0.004 --out results/court_points\n"
         "  hemgs encode results/court_hemgs --lmbda 0.002 --out court.gsc\n"
-        "  hemgs encode results/court_hemgs --target-bytes 250000 --out court.gsc",
+        "  hemgs encode results/court_hemgs --target-bytes 250000 --out court.gsc\n"
+        "  hemgs encode results/court_hemgs --target-psnr 27.5 --scene results/court --out court.gsc\n"
+        "  hemgs encode results/court_hemgs --target-psnr 27.5 --scene results/court --views 4 --out court.gsc",
     )
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what `hemgs train` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.gsc", help="folder or file to write")
@@ -76,6 +82,24 @@ def _add_encode(verbs: Verbs) -> None:
     which.add_argument("--lmbda", type=float, nargs="+", metavar="X", help="rate–distortion trade-offs, positive")
     which.add_argument("--rates", metavar="ID,ID", help="the same by rate id, as in lmbda_0.0010,lmbda_0.0040")
     which.add_argument("--target-bytes", type=int, metavar="N", help="best quality in a file of at most N bytes")
+    which.add_argument(
+        "--target-psnr",
+        type=float,
+        metavar="D",
+        help="smallest file whose decoded test views have a mean PSNR of at least D dB; needs --scene",
+    )
+    parser.add_argument(
+        "--scene",
+        type=Path,
+        metavar="SCENE_DIR",
+        help="with --target-psnr: the prepared scene the model was trained on",
+    )
+    parser.add_argument(
+        "--views",
+        type=int,
+        metavar="N",
+        help="with --target-psnr: measure N test views, evenly spread, to save time [all]",
+    )
     add_device(parser)
     parser.set_defaults(run=_encode)
 
@@ -182,14 +206,15 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 
 
 def _encode(arguments: argparse.Namespace) -> int:
+    _check_target(arguments)
     rates = _rates(arguments)
     from hemgs.core.device import choose_device
 
     device = choose_device(arguments.device)
+    if arguments.target_bytes is not None or arguments.target_psnr is not None:
+        return _encode_to_target(arguments, device)
     if arguments.out.suffix == _SUFFIX:
         return _encode_file(arguments, rates, device)
-    if arguments.target_bytes is not None:
-        raise ConfigError(f"--target-bytes makes one file, and --out {arguments.out} is a folder", "name a .gsc file")
     from hemgs.bench.runner import run_encode
 
     record = run_encode(arguments.model, arguments.out, rates, device, sys.stderr)
@@ -199,6 +224,26 @@ def _encode(arguments: argparse.Namespace) -> int:
     ]
     say(table(["rate", "bytes", "size", "time"], rows))
     return 0
+
+
+def _check_target(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for options of a target that do not go together or cannot be."""
+    psnr = arguments.target_psnr
+    if psnr is None and (arguments.scene is not None or arguments.views is not None):
+        raise ConfigError("--scene and --views are for --target-psnr", "leave them out, or name a PSNR")
+    if psnr is not None and arguments.scene is None:
+        raise ConfigError("--target-psnr needs views to measure", "name the prepared scene with --scene SCENE_DIR")
+    if psnr is not None and not math.isfinite(psnr):
+        raise ConfigError(f"--target-psnr {psnr}", "give a number of dB such as 27.5")
+    if arguments.views is not None and arguments.views < 1:
+        raise ConfigError(
+            f"--views {arguments.views}", "give a number of test views from 1 up, or leave it out for all"
+        )
+    if arguments.target_bytes is not None and arguments.target_bytes < 1:
+        raise ConfigError(f"--target-bytes {arguments.target_bytes}", "give a number of bytes such as 250000")
+    option = "--target-bytes" if arguments.target_bytes is not None else "--target-psnr" if psnr is not None else ""
+    if option and arguments.out.suffix != _SUFFIX:
+        raise ConfigError(f"{option} makes one file, and --out {arguments.out} is a folder", "name a .gsc file")
 
 
 def _rates(arguments: argparse.Namespace) -> list[Rate]:
@@ -211,16 +256,29 @@ def _rates(arguments: argparse.Namespace) -> list[Rate]:
 
 def _encode_file(arguments: argparse.Namespace, rates: list[Rate], device: Any) -> int:
     from hemgs.bench.runner import run_encode_file
-    from hemgs.bench.target import run_encode_to_size
 
-    if arguments.target_bytes is not None:
-        rate, encoded = run_encode_to_size(arguments.model, arguments.out, arguments.target_bytes, device)
-        say(f"{arguments.out}: {encoded.total_bytes} bytes at {rate.id}")
-        return 0
     if len(rates) > 1:
         raise ConfigError(f"--out {arguments.out} is one file, {len(rates)} rates were named", "name a folder")
     encoded = run_encode_file(arguments.model, arguments.out, rates[0] if rates else None, device)
     say(f"{arguments.out}: {encoded.total_bytes} bytes in {seconds_text(encoded.encode_s)}")
+    return 0
+
+
+def _encode_to_target(arguments: argparse.Namespace, device: Any) -> int:
+    from hemgs.bench.target import run_encode_to_psnr, run_encode_to_size
+
+    out = arguments.out
+    if arguments.target_bytes is not None:
+        found = run_encode_to_size(arguments.model, out, arguments.target_bytes, device, sys.stderr)
+        lines = size_lines(found, arguments.target_bytes)
+    else:
+        found = run_encode_to_psnr(
+            arguments.model, out, arguments.target_psnr, arguments.scene, device, arguments.views, sys.stderr
+        )
+        lines = psnr_lines(found, arguments.target_psnr)
+    say(f"{out}: {found.chosen.total_bytes} bytes at λ {found.chosen.lmbda}, {len(found.trials)} files tried")
+    for line in lines:
+        say(line)
     return 0
 
 

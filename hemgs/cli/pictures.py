@@ -60,7 +60,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="a bitstream that fails becomes a row with status `failed` and its reason, instead of an error",
+        help="a bitstream that fails becomes a row with status `failed` and its reason, unless all of them fail",
     )
     add_device(parser)
     parser.set_defaults(run=_evaluate)

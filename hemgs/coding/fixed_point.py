@@ -25,18 +25,32 @@ ACTIVATION_LIMIT = 1 << 24
 #: Largest sum that float64 holds exactly.
 EXACT_LIMIT = 1 << 53
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class FixedLayer:
-    """Integer weights ``[out, in]`` and biases ``[out]``, both ``float64`` holding integers."""
+    """Integer weights ``[out, in]`` and biases ``[out]``, both ``float64`` holding integers.
+
+    Attributes:
+        weight_bits: fractional bits of the weights; biases have those of the activations.
+    """
 
     weight: Tensor
     bias: Tensor
+    weight_bits: int = WEIGHT_BITS
 
     def __post_init__(self) -> None:
-        bound = float((self.weight.abs().sum(dim=1) * ACTIVATION_LIMIT + self.bias.abs() * (1 << WEIGHT_BITS)).max())
-        if not bound + (1 << WEIGHT_BITS) < EXACT_LIMIT:
+        unit = 1 << self.weight_bits
+        bound = float((self.weight.abs().sum(dim=1) * ACTIVATION_LIMIT + self.bias.abs() * unit).max())
+        if not bound + unit < EXACT_LIMIT:
             raise ValueError(f"weights too large for exact arithmetic: sums could reach {bound:.3g} >= 2^53")
+
+    def sums(self, inputs: Tensor, columns: slice = _ALL, others: Tensor | None = None) -> Tensor:
+        """Weighted sums of inputs before they are rounded; see :meth:`FixedMlp.first_sums`."""
+        if others is None:
+            others = self.bias * (1 << self.weight_bits)
+        return torch.addmm(others, inputs, self.weight[:, columns].T)
 
 
 class FixedMlp:
@@ -44,23 +58,46 @@ class FixedMlp:
 
     Args:
         layers: first to last; at least one.
+        relu_last: whether a ReLU follows the last layer too.
 
     Raises:
         ValueError: a partial sum could exceed 2^53, so that results would depend on the order of summation.
     """
 
-    def __init__(self, layers: Sequence[FixedLayer]) -> None:
+    def __init__(self, layers: Sequence[FixedLayer], *, relu_last: bool = False) -> None:
         self.layers = tuple(layers)
+        self.relu_last = relu_last
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """``[n, in] float64`` integers to ``[n, out] float64`` integers, ``ACTIVATION_BITS`` fractional bits each."""
-        values = inputs.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        for number, layer in enumerate(self.layers):
-            values = torch.addmm(layer.bias * (1 << WEIGHT_BITS), values, layer.weight.T)
-            values = values.add_((1 << WEIGHT_BITS) / 2).div_(1 << WEIGHT_BITS).floor_()
-            lowest = 0 if number < len(self.layers) - 1 else -ACTIVATION_LIMIT
-            values = values.clamp_(lowest, ACTIVATION_LIMIT)
+        """``[n, in] float64`` integers to ``[n, out] float64`` integers.
+
+        Inputs and outputs have the fractional bits that the biases have: ``ACTIVATION_BITS`` in all networks that a
+        bitstream stores.
+        """
+        return self.finish(self.first_sums(inputs))
+
+    def first_sums(self, inputs: Tensor, columns: slice = _ALL, others: Tensor | None = None) -> Tensor:
+        """Sums of the first layer before they are rounded, ``[n, hidden]``, over all of its inputs or some.
+
+        Args:
+            inputs: ``[n, in]`` or those of ``columns`` alone.
+            columns: which inputs.
+            others: sums over other inputs, to add to; the first ones bring the bias.
+        """
+        return self.layers[0].sums(inputs.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT), columns, others)
+
+    def finish(self, sums: Tensor) -> Tensor:
+        """The outputs, from :meth:`first_sums` over all inputs; leaves those as they are."""
+        values = self._rounded(0, sums)
+        for number, layer in enumerate(self.layers[1:], 1):
+            values = self._rounded(number, layer.sums(values))
         return values
+
+    def _rounded(self, number: int, sums: Tensor) -> Tensor:
+        """What layer ``number`` makes of its sums."""
+        unit = 1 << self.layers[number].weight_bits
+        lowest = 0 if self.relu_last or number < len(self.layers) - 1 else -ACTIVATION_LIMIT
+        return sums.add(unit / 2).div_(unit).floor_().clamp_(lowest, ACTIVATION_LIMIT)
 
     def integers(self) -> list[Tensor]:
         """Weights and biases in order, ``int64``: what a bitstream stores."""

@@ -90,6 +90,21 @@ def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
     return np.lexsort((array[:, 0], array[:, 1], array[:, 2])).astype(np.int64)
 
 
+def stored_locations(coords: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
+    """Lattice coordinates as 16 bits an axis hold them: on a coarser lattice if they span more.
+
+    Args:
+        coords: ``[N, 3] int64``, N at least 1.
+
+    Returns:
+        ``[N, 3] int64``, and lattice units per stored unit by axis.
+    """
+    span = coords.max(axis=0) - coords.min(axis=0)
+    strides = np.maximum(1.0, span / (RAW16_SPAN - 2))
+    first, second, third = strides.tolist()
+    return np.rint(coords / strides).astype(np.int64), (first, second, third)
+
+
 def _coordinates(coords: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(coords)
     if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iu" or array.dtype == np.uint64:

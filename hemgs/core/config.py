@@ -19,7 +19,7 @@ from typing import Any
 
 from hemgs.core.dataset_config import DatasetConfig, SceneConfig, expand_path, load_dataset, load_datasets
 from hemgs.core.errors import ConfigError
-from hemgs.core.method_config import MethodConfig, Params, fit_rates, load_methods, with_rates
+from hemgs.core.method_config import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
 from hemgs.core.schema import closest, load_yaml, validate
 from hemgs.core.types import Rate
 
@@ -39,7 +39,7 @@ __all__ = [
 #: Key of ``method_params`` that applies to every method.
 ALL_METHODS = "all_methods"
 #: Tables that can be published; also the order they are shown in.
-TABLES = ("quality", "bdrate", "storage", "complexity", "parity")
+TABLES = ("quality", "bdrate", "ablation", "context", "storage", "complexity", "parity")
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,7 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
     chosen_datasets = _as_list(run["datasets"])
     _check_names(chosen_datasets, datasets, f"{source}: run.datasets", "data set")
     selected = {
-        name: with_rates(methods[name], settings["rates"][name], f"{source}: rates.{name}")
-        if name in settings.get("rates", {})
-        else methods[name]
+        name: with_benchmark_rates(methods[name], settings.get("rates", {}), f"{source}: rates")
         for name in chosen_methods
     }
     scenes = _select_scenes(run.get("scenes"), [datasets[name] for name in chosen_datasets], source)

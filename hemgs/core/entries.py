@@ -121,7 +121,7 @@ def _find_class(file: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
 
 
 def _settings(file: Path, method: ast.ClassDef) -> frozenset[str] | None:
-    """Field names of the class's ``Params``: nested in it, or assigned from a class that can be found."""
+    """Field names of the class's ``Params``: nested in it, assigned from a class that can be found, or inherited."""
     for node in method.body:
         if isinstance(node, ast.ClassDef) and node.name == "Params":
             return _fields(file, node)
@@ -130,6 +130,10 @@ def _settings(file: Path, method: ast.ClassDef) -> frozenset[str] | None:
             if any(isinstance(target, ast.Name) and target.id == "Params" for target in targets):
                 found = _find_class(file, node.value.id)
                 return _fields(*found) if found else None
+    for base in method.bases:
+        found = _find_class(file, base.id) if isinstance(base, ast.Name) else None
+        if found and (inherited := _settings(*found)) is not None:
+            return inherited
     return None
 
 

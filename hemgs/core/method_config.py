@@ -30,8 +30,9 @@ class MethodConfig:
     """One file of ``config/methods``, with what it extends filled in.
 
     Attributes:
-        base: id of the method with the entry; equals ``id`` unless this is a variant.
+        base: id of the method that all of this extends in the end; equals ``id`` unless this is a variant.
         layers: ``(id, params)`` from the base to this one, as their files say.
+        rates_from: id of the one among them whose file says the rates; empty without rates.
     """
 
     id: str
@@ -42,6 +43,7 @@ class MethodConfig:
     kind: FitKind
     rates: tuple[Rate, ...]
     layers: tuple[tuple[str, Params], ...]
+    rates_from: str = ""
     citation: str = ""
     color: str | None = None
     marker: str | None = None
@@ -87,6 +89,21 @@ def with_rates(method: MethodConfig, spec: Any, origin: str) -> MethodConfig:
     return dataclasses.replace(method, rates=parse_rates(spec, origin))
 
 
+def with_benchmark_rates(method: MethodConfig, by_method: Mapping[str, Any], origin: str) -> MethodConfig:
+    """The method at the rates of a benchmark: those named for it, or for what it extends unless its own file says some.
+
+    Raises:
+        ConfigError: as :func:`with_rates`.
+    """
+    lineage = [link for link, _ in method.layers]
+    if method.kind == "single" or not method.rates_from:
+        lineage = lineage[-1:]
+    else:
+        lineage = lineage[lineage.index(method.rates_from) :]
+    named = [link for link in lineage if link in by_method]
+    return with_rates(method, by_method[named[-1]], f"{origin}.{named[-1]}") if named else method
+
+
 def parse_rates(spec: Any, origin: str) -> tuple[Rate, ...]:
     """Rates from a list of λ, or from ``start``, ``stop`` and ``step``; ascending.
 
@@ -127,8 +144,10 @@ def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> Method
     for key in ("entry", "kind"):
         if key not in base:
             raise ConfigError(f"{base_path}: lacks '{key}'", "add it, or say which method it 'extends'")
-        if name != chain[0] and key in own:
-            raise ConfigError(f"{path}: '{key}' belongs to '{chain[0]}', which it extends", f"remove '{key}'")
+    for link in chain[1:]:
+        if len({"entry", "kind"} & raw[link][1].keys()) == 1:
+            fix = "give both for a class of its own, or neither"
+            raise ConfigError(f"{raw[link][0]}: only one of 'entry' and 'kind'", fix)
     inherited: dict[str, Any] = {}
     for link in chain:
         inherited |= raw[link][1]
@@ -137,16 +156,18 @@ def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> Method
         label=own["label"],
         file=path,
         base=chain[0],
-        entry=base["entry"],
-        kind=base["kind"],
+        entry=inherited["entry"],
+        kind=inherited["kind"],
         rates=(SINGLE_RATE,),
         layers=tuple((link, raw[link][1].get("params", {})) for link in chain),
         citation=inherited.get("citation", ""),
         color=own.get("color"),
         marker=own.get("marker"),
     )
-    if method.kind == "single" and "rates" not in inherited:
+    if method.kind == "single" and "rates" not in own:
         return method
-    if "rates" not in inherited:
+    stated = [link for link in chain if "rates" in raw[link][1]]
+    if not stated:
         raise ConfigError(f"{path}: a method of kind {method.kind} lacks 'rates'", "list the λ to encode at")
-    return with_rates(method, inherited["rates"], f"{path}: rates")
+    method = dataclasses.replace(method, rates_from=stated[-1])
+    return with_rates(method, inherited["rates"], f"{raw[stated[-1]][0]}: rates")

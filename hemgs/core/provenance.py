@@ -99,8 +99,12 @@ def gpu_models() -> tuple[str, ...]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the system and the packages that decide results; those not installed are left out."""
-    found = {"python": platform.python_version(), "system": platform.platform(), "hemgs": code_version()}
+    """Versions of Python and of the packages that decide results; those not installed are left out.
+
+    ``system`` is the family of the operating system and the architecture, as in ``Linux x86_64``.
+    """
+    system = f"{platform.system()} {platform.machine()}"
+    found = {"python": platform.python_version(), "system": system, "hemgs": code_version()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

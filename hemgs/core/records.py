@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
 #: Raised by one whenever a column is added, removed or changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: What a cell says when its value could not be computed.
 NOT_AVAILABLE = "not available"
 #: ``ok``: every required figure was measured; ``failed``: ``reason`` says what went wrong; ``skipped``: not attempted.
@@ -30,6 +31,10 @@ STATUSES = ("ok", "failed", "skipped")
 DType = Literal["text", "int", "float"]
 Value = str | int | float | None
 Row = Mapping[str, Value]
+
+
+#: A path from the root; not the part of a relative path, a fraction or a URL that begins with a slash.
+_ABSOLUTE_PATH = re.compile(r"""(?<![\w./~-])/(?!/)[^\s,;:()'"]+""")
 
 
 class RecordError(HemgsError):
@@ -99,6 +104,14 @@ _QUALITY = (
     Column("lpips_vgg", "float", "", "LPIPS with VGG-16 on input rescaled to [-1, 1]"),
     Column("lpips_squeeze", "float", "", "LPIPS with SqueezeNet 1.1 on input rescaled to [-1, 1]"),
 )
+#: What a method with an autoregressive network counts while it encodes; ``SectionTable.figures`` by these names.
+CONTEXT_COLUMNS: tuple[Column, ...] = (
+    Column("context_mean", "float", "", "coded anchors that the autoregressive network looks at, mean over anchors"),
+    Column("context_max", "int", "", "the most anchors it looks at for one"),
+    Column("context_mean_in_window", "float", "", "coded anchors in its receptive field before selection, mean"),
+    Column("context_max_in_window", "int", "", "the most coded anchors in the receptive field of one"),
+    Column("num_wavefronts", "int", "", "steps of decoding: anchors of one step do not depend on each other"),
+)
 _IDENTITY = (
     Column("schema_version", "int", "", "version of this list of columns", required=True),
     Column("method", "text", "", "method id", required=True),
@@ -129,6 +142,7 @@ POINT_COLUMNS: tuple[Column, ...] = (
     Column("num_views", "int", "", "test views measured", required=True),
     Column("num_anchors", "int", "", "anchors in the decoded model; not available for methods without anchors"),
     Column("num_gaussians", "int", "", "Gaussians in the decoded model"),
+    *CONTEXT_COLUMNS,
     Column("train_s", "float", "s", "wall time of training, resumed parts added up"),
     Column("encode_s", "float", "s", "wall time of encoding, file writing included"),
     Column("decode_s", "float", "s", "wall time from opening the file to a model ready to render"),
@@ -228,13 +242,26 @@ def _check_value(value: Value, column: Column, where: str) -> None:
         raise RecordError(f"{where}: {column.name} is the text {value!r}", "use None, or other words")
     if isinstance(value, float) and math.isnan(value):
         raise RecordError(f"{where}: {column.name} is NaN", "use None and give the reason")
-    if isinstance(value, (int, float)) and value < 0 and column.name.startswith(("bytes_", "num_")):
+    if isinstance(value, (int, float)) and value < 0 and column.name.startswith(("bytes_", "num_", "context_")):
         raise RecordError(f"{where}: {column.name} is {value}", "counts and sizes are not negative")
 
 
 def write_points(path: Path, rows: Iterable[Row]) -> None:
     """Writes ``points.csv`` atomically, in the given order. Raises ``RecordError`` as :func:`check_row` does."""
     write_rows(path, rows, POINT_COLUMNS)
+
+
+def recorded_reason(text: str) -> str:
+    """An error as tables may hold it: what the terminal says, less the folders of this machine.
+
+    A path below the working directory becomes relative to it, as in ``results/data/assets``; of any other only the last
+    part is kept, as in ``…/vgg16.pth``. Folders with spaces in their names, other than the working directory, are
+    recognised up to the first space.
+    """
+    here = Path.cwd().as_posix().rstrip("/")
+    if here:
+        text = re.sub(rf"(?<![\w./~-]){re.escape(here)}/(?=[^\s/])", "", text)
+    return _ABSOLUTE_PATH.sub(lambda found: f"…/{found[0].rstrip('/').rpartition('/')[2]}", text)
 
 
 def read_points(path: Path) -> list[dict[str, Value]]:

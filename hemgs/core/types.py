@@ -139,11 +139,12 @@ class SectionTable:
     """Bytes of a bitstream by section, in file order; they add up to the file's length.
 
     ``estimated_bits`` holds, for the entropy-coded sections, the ideal code length under the model that coded
-    them, so that the coder's overhead can be read off.
+    them, so that the coder's overhead can be read off. ``figures`` holds counts of what was coded, by name.
     """
 
     sections: Mapping[str, int]
     estimated_bits: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:

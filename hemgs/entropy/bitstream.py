@@ -1,7 +1,7 @@
 """A HEMGS bitstream: anchors in, one file out, and back.
 
-Sections in order: settings, locations, masks, hash_grid, networks, features, scalings, offsets. Nothing but the file
-and the package's integer tables is needed to decode.
+Sections in order: settings, locations, masks, hash_grid, networks, features, scalings, offsets. Nothing but the file,
+the package's integer tables and the frozen network that the settings name is needed to decode.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, SymbolDigest, read_container, write_container
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.coding.locations import decode_locations, encode_locations, raster_order
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order, stored_locations
 from hemgs.coding.masks import decode_masks, encode_masks
 from hemgs.coding.signs import decode_signs, encode_signs
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.core.types import SectionTable
+from hemgs.entropy.anchor_set import anchor_set
 from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.model import SCALING_DIM, EntropyModel, EntropySettings
+from hemgs.entropy.pointnet import scene_agnostic_digest
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.simulation import BaseSteps
 from hemgs.entropy.symbols import ATTRIBUTES, FixedModel, ReadingStream, WritingStream, traverse
 
-#: Stored locations are 16-bit integers; a scene that spans more voxels is stored on a coarser lattice.
-MAX_LOCATION_SPAN = (1 << 16) - 2
 _DAMAGED = "get the file again from its source, or encode again with this version"
 
 
@@ -64,7 +64,7 @@ def encode_anchors(
     kept = torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1).cpu().numpy()
     if kept.size == 0:
         raise TrainingError("no anchor has an offset left, so there is nothing to encode", "lower mask_weight")
-    stored, strides = _stored_locations(anchors.coords.cpu().numpy()[kept])
+    stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept])
     order = raster_order(stored)
     stored, kept = stored[order], kept[order]
     masks = keep_mask(anchors.mask_logits).cpu().numpy()[kept]
@@ -72,8 +72,9 @@ def encode_anchors(
     model = FixedModel(
         header, entropy.grid.signs(), FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
     )
+    known = anchor_set(stored, header.entropy, anchors.coords.device)
     stream = WritingStream(_values(anchors, kept), _attribute_steps(base_steps))
-    traverse(model, torch.from_numpy(stored).to(anchors.coords.device), masks, stream)
+    traverse(model, known, masks, stream)
 
     signs = model.signs.cpu().numpy()
     integers = model.features.integers() + model.geometry.integers()
@@ -87,7 +88,7 @@ def encode_anchors(
     }
     digest = _digest(stored, masks, signs, integers, stream.symbols)
     sizes = write_container(path, method, sections, digest)
-    return SectionTable(sizes, stream.estimated_bits)
+    return SectionTable(sizes, stream.estimated_bits, known.figures)
 
 
 def decode_anchors(path: Path, method: str, device: torch.device | str = "cpu") -> FixedAnchors:
@@ -111,8 +112,11 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     if missing:
         raise BitstreamError(f"sections {sorted(missing)} are missing", _DAMAGED)
     header = Header.from_bytes(sections["settings"])
+    header.check_assets()
     settings = header.entropy
     stored = decode_locations(sections["locations"])
+    if not np.array_equal(raster_order(stored), np.arange(len(stored))):
+        raise BitstreamError("section locations: anchors are not in raster order", _DAMAGED)
     masks = decode_masks(sections["masks"], len(stored), settings.num_offsets)
     signs = _decode_signs(sections["hash_grid"], settings)
     half, coded = _split(sections["networks"])
@@ -120,7 +124,7 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     integers = decode_integers(coded, _integer_shapes(settings))
     model = _fixed_model(header, signs, integers, device)
     stream = _reading_stream(sections, header, len(stored))
-    traverse(model, torch.from_numpy(stored).to(device), masks, stream)
+    traverse(model, anchor_set(stored, settings, device), masks, stream)
     stream.finish()
     if _digest(stored, masks, signs, integers, stream.symbols) != container.symbols_digest:
         raise BitstreamError("the decoded symbols do not have the file's checksum", _DAMAGED)
@@ -153,16 +157,21 @@ def _decode_heads(half: bytes, header: Header) -> AnchorHeads:
 
 
 def _integer_shapes(settings: EntropySettings) -> list[tuple[int, ...]]:
-    """Shapes of a file's network integers; an untrained model knows them, and tensors without data cost nothing."""
-    with torch.device("meta"):
-        blank = EntropyModel(settings)
+    """Shapes of a file's network integers: of the features, then of the geometry."""
+    blank = _blank_model(settings)
     return FixedGroup.shapes(blank.features) + FixedGroup.shapes(blank.geometry)
+
+
+def _blank_model(settings: EntropySettings) -> EntropyModel:
+    """An untrained model, which knows the shapes; tensors without data cost nothing."""
+    with torch.device("meta"):
+        return EntropyModel(settings)
 
 
 def _fixed_model(
     header: Header, signs: NDArray[np.int8], integers: list[NDArray[np.int64]], device: torch.device | str
 ) -> FixedModel:
-    half = len(integers) // 2
+    half = len(FixedGroup.shapes(_blank_model(header.entropy).features))
     octaves = header.entropy.rate_octaves
     features, geometry = (
         FixedGroup.from_integers(part, octaves, device) for part in (integers[:half], integers[half:])
@@ -178,14 +187,6 @@ def _reading_stream(sections: Mapping[str, bytes], header: Header, num: int) -> 
         {name: (num, width) for name, width in widths.items()},
         _attribute_steps(header.base_steps),
     )
-
-
-def _stored_locations(coords: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
-    """Lattice coordinates as 16-bit storage has them, and lattice units per stored unit."""
-    span = coords.max(axis=0) - coords.min(axis=0)
-    strides = np.maximum(1.0, span / MAX_LOCATION_SPAN)
-    first, second, third = strides.tolist()
-    return np.rint(coords / strides).astype(np.int64), (first, second, third)
 
 
 def _positions(stored: NDArray[np.int64], header: Header) -> Tensor:
@@ -214,6 +215,7 @@ def _header(
         viewpoints=tuple(float(f"{value:.4g}") for value in viewpoints.flatten().tolist()),
         base_steps=base_steps,
         entropy=entropy.settings,
+        scene_agnostic_sha256=scene_agnostic_digest(asset) if (asset := entropy.settings.scene_agnostic) else "",
     )
 
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from hemgs.coding import quantize, tables
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.context import FixedContext, Pairs
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.likelihood import MAX_LOG2_SCALE, MIN_LOG2_SCALE, gaussian_bits
-from hemgs.entropy.model import MAX_EXPONENT, AttributeGroup
+from hemgs.entropy.model import FULL_CONTEXT, MAX_EXPONENT, AttributeGroup
 from hemgs.entropy.rate_predictor import fixed_step_index
 
 Integers = NDArray[np.int64]
@@ -44,6 +45,10 @@ class FixedPrediction:
     mean: Integers
     log2_scale: Integers
 
+    def columns(self, columns: slice) -> FixedPrediction:
+        """The same anchors, some channels."""
+        return FixedPrediction(self.step_index[:, columns], self.mean[:, columns], self.log2_scale[:, columns])
+
     def table_rows(self) -> tuple[Integers, NDArray[np.uint8], NDArray[np.uint8]]:
         """Centre of each symbol's distribution, and the scale level and mean offset that name its table."""
         reciprocal = quantize.reciprocals()[self.step_index + quantize.MAX_STEP_INDEX]
@@ -67,32 +72,48 @@ class FixedGroup:
     """Integer twin of an :class:`~hemgs.entropy.model.AttributeGroup`.
 
     Args:
-        networks: hyperprior, rate predictor, distribution.
+        hyperprior, rate_predictor, distribution: networks.
+        autoregressive: network; ``None`` where the group has none.
         exponents: ``[C] int64``.
         octaves: of the rate predictor.
     """
 
-    def __init__(self, networks: Sequence[FixedMlp], exponents: Integers, octaves: float) -> None:
-        self.hyperprior, self.rate_predictor, self.distribution = networks
+    def __init__(
+        self,
+        hyperprior: FixedMlp,
+        rate_predictor: FixedMlp,
+        autoregressive: FixedContext | None,
+        distribution: FixedMlp,
+        exponents: Integers,
+        octaves: float,
+    ) -> None:
+        self.hyperprior, self.rate_predictor, self.distribution = hyperprior, rate_predictor, distribution
+        self.autoregressive = autoregressive
         self.exponents = exponents
         self.octaves = octaves
 
     @staticmethod
     def export(group: AttributeGroup) -> FixedGroup:
         """Rounds a trained group."""
-        networks = [network.fixed() for network in (group.hyperprior, group.rate_predictor, group.distribution)]
-        return FixedGroup(networks, group.exponents.cpu().numpy(), group.rate_predictor.octaves)
+        return FixedGroup(
+            group.hyperprior.fixed(),
+            group.rate_predictor.fixed(),
+            None if group.autoregressive is None else group.autoregressive.fixed(),
+            group.distribution.fixed(),
+            group.exponents.cpu().numpy(),
+            group.rate_predictor.octaves,
+        )
 
     def integers(self) -> list[Integers]:
         """Everything that a bitstream stores of this group, in :meth:`from_integers` order."""
-        networks = (self.hyperprior, self.rate_predictor, self.distribution)
-        return [part.cpu().numpy() for network in networks for part in network.integers()] + [self.exponents]
+        networks = (self.hyperprior, self.rate_predictor, self.autoregressive, self.distribution)
+        parts = [part for network in networks if network is not None for part in network.integers()]
+        return [part.cpu().numpy() for part in parts] + [self.exponents]
 
     @staticmethod
     def shapes(group: AttributeGroup) -> list[tuple[int, ...]]:
         """Shapes of :meth:`integers`."""
-        networks = (group.hyperprior, group.rate_predictor, group.distribution)
-        return [shape for network in networks for shape in network.shapes()] + [(group.channels,)]
+        return [shape for network in group.networks() for shape in network.shapes()] + [(group.channels,)]
 
     @staticmethod
     def from_integers(parts: Sequence[Integers], octaves: float, device: torch.device | str) -> FixedGroup:
@@ -101,39 +122,77 @@ class FixedGroup:
         Raises:
             BitstreamError: values that no encoder writes.
         """
-        exponents = parts[-1]
+        exponents = np.asarray(parts[-1], dtype=np.int64)
         if np.abs(exponents).max(initial=0) > MAX_EXPONENT:
             raise BitstreamError(f"channel exponents outside +-{MAX_EXPONENT}", "get the file again from its source")
         tensors = [torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts[:-1]]
+        first, second, context, last = tensors[:4], tensors[4:8], tensors[8:-4], tensors[-4:]
         try:
-            networks = [FixedMlp.from_integers(tensors[first : first + 4], device) for first in (0, 4, 8)]
+            return FixedGroup(
+                FixedMlp.from_integers(first, device),
+                FixedMlp.from_integers(second, device),
+                FixedContext.from_integers(context, device) if context else None,
+                FixedMlp.from_integers(last, device),
+                exponents,
+                octaves,
+            )
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
-        return FixedGroup(networks, np.asarray(exponents, dtype=np.int64), octaves)
 
-    def predict(self, hash_features: Tensor, previous: Tensor | None, rate: int) -> FixedPrediction:
-        """Predicts n anchors.
+    def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
+        """Prior feature ``[n, prior_dim] float64`` integers.
 
         Args:
-            hash_features: ``[n, hash_dim] float64`` integers.
-            previous: ``[n, previous_dim] float64`` integers, from :meth:`as_previous`, or ``None``.
+            locations: ``[n, location_dim] float64`` integers.
+            previous: ``[n, previous_dim] float64`` integers, from :meth:`scaled`, or ``None``.
+        """
+        return self.hyperprior(Hyperprior.inputs(locations, previous))
+
+    def step_index(self, prior: Tensor, rate: int) -> Integers:
+        """Index of each step in the coder's table, ``[n, C]``; ``rate`` is ``t`` in units of ``2^-ACTIVATION_BITS``."""
+        return fixed_step_index(self.rate_predictor(_with_rate(prior, rate)), rate, self.octaves).cpu().numpy()
+
+    def known(self, prior: Tensor, rate: int) -> Tensor:
+        """What prior and rate bring to the distribution network, ``[n, hidden]``: all that needs no neighbours.
+
+        Args:
+            prior: of :meth:`prior`.
             rate: ``t`` in units of ``2^-ACTIVATION_BITS``.
         """
-        prior = self.hyperprior(Hyperprior.inputs(hash_features, previous))
-        joined = torch.cat([prior, torch.full_like(prior[:, :1], rate)], dim=1)
-        step_index = fixed_step_index(self.rate_predictor(joined), rate, self.octaves).cpu().numpy()
-        output = self.distribution(joined).to(torch.int64).cpu().numpy()
+        inputs = _with_rate(prior, rate)
+        return self.distribution.first_sums(inputs, slice(inputs.shape[1]))
+
+    def predict(
+        self, known: Tensor, step_index: Integers, keys: Tensor | None = None, pairs: Pairs | None = None
+    ) -> FixedPrediction:
+        """Predicts n anchors; see :meth:`AttributeGroup.predict`.
+
+        Args:
+            known: of :meth:`known`.
+            step_index: of :meth:`step_index`.
+            keys: ``[N, H]`` of :meth:`FixedContext.keys`, at least of all neighbours.
+            pairs: of the n anchors; both only with an autoregressive network.
+        """
+        if self.autoregressive is not None:
+            assert keys is not None and pairs is not None
+            context = self.autoregressive.context(keys, pairs, FULL_CONTEXT)
+            known = self.distribution.first_sums(context, slice(-context.shape[1], None), known)
+        output = self.distribution.finish(known).to(torch.int64).cpu().numpy()
         channels = len(self.exponents)
         mean = _shift_left(output[:, :channels], self.exponents + (MEAN_BITS - ACTIVATION_BITS))
         log2_scale = output[:, channels:] + (self.exponents << ACTIVATION_BITS)
         return FixedPrediction(step_index, mean, log2_scale)
 
-    def as_previous(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
-        """This group's decoded symbols as the next group's input, ``[n, C] float64`` integers around one."""
+    def scaled(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
+        """Decoded symbols as networks take them, ``[n, C] float64`` integers around one."""
         multiplier = quantize.step_multipliers()[step_index + quantize.MAX_STEP_INDEX]
         surplus = quantize.MULTIPLIER_BITS - ACTIVATION_BITS
         values = (symbols * multiplier + (1 << (surplus - 1))) >> surplus
         return torch.from_numpy(_shift_left(values, -self.exponents)).double().to(device)
+
+
+def _with_rate(prior: Tensor, rate: int) -> Tensor:
+    return torch.cat([prior, torch.full_like(prior[:, :1], rate)], dim=1)
 
 
 def _shift_left(values: Integers, bits: Integers) -> Integers:

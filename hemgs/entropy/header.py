@@ -16,6 +16,8 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.pointnet import scene_agnostic_digest
 from hemgs.entropy.rate_predictor import MAX_OCTAVES
 from hemgs.entropy.simulation import BaseSteps
 
@@ -23,6 +25,7 @@ from hemgs.entropy.simulation import BaseSteps
 MAX_BYTES = 1 << 16
 #: Limits on sizes that a file may ask for, far above any published setting.
 MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
+MAX_WINDOW, MAX_MULTIPLIER = 255, 64
 _FIX = "get the file again from its source"
 
 
@@ -40,6 +43,7 @@ class Header:
         viewpoints: camera centres for exports to plain Gaussians, x y z after each other, world units.
         base_steps: quantisation steps before prediction.
         entropy: sizes of the entropy model.
+        scene_agnostic_sha256: of the frozen network's weights; empty without one.
     """
 
     lmbda: float
@@ -52,6 +56,7 @@ class Header:
     viewpoints: tuple[float, ...]
     base_steps: BaseSteps
     entropy: EntropySettings
+    scene_agnostic_sha256: str = ""
 
     def to_bytes(self) -> bytes:
         """The section."""
@@ -72,9 +77,11 @@ class Header:
             raw = json.loads(text)
             entropy = dict(raw.pop("entropy"))
             grid = HashGridSettings(**{name: _tuple(value) for name, value in entropy.pop("grid").items()})
+            # Files from before there was a context have none.
+            window = ContextWindow(**entropy.pop("window", {}))
             header = Header(
                 base_steps=BaseSteps(**raw.pop("base_steps")),
-                entropy=EntropySettings(grid=grid, **entropy),
+                entropy=EntropySettings(grid=grid, window=window, **entropy),
                 **{name: _tuple(value) for name, value in raw.items()},
             )
             header.check()
@@ -101,11 +108,25 @@ class Header:
             _integer(f"high.{axis}", high, low + 1, 1 << 33)
         if type(self.entropy.rate_octaves) is not float or not 0 < self.entropy.rate_octaves <= MAX_OCTAVES:
             raise ValueError(f"rate_octaves is {self.entropy.rate_octaves!r}, not a number up to {MAX_OCTAVES}")
-        numbers = {"grid", "rate_octaves"}
-        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name not in numbers}
+        others = {"grid", "rate_octaves", "scene_agnostic", "window"}
+        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name not in others}
         for name, value in sizes.items():
-            _integer(name, value, 1, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
+            lowest = 0 if name.endswith("_context") else 1
+            _integer(name, value, lowest, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
         _check_grid(self.entropy.grid)
+        _check_window(self.entropy.window)
+        if type(self.entropy.scene_agnostic) is not str or type(self.scene_agnostic_sha256) is not str:
+            raise ValueError("scene_agnostic is not a name")
+
+    def check_assets(self) -> None:
+        """Raises BitstreamError if this installation's frozen network is not the one that the file was made with."""
+        asset = self.entropy.scene_agnostic
+        if asset and scene_agnostic_digest(asset) != self.scene_agnostic_sha256:
+            raise BitstreamError(
+                f"the file was made with weights {self.scene_agnostic_sha256[:12]} of {asset}, not "
+                f"{scene_agnostic_digest(asset)[:12]}",
+                "decode it with the version of this package that made it, or encode the model again",
+            )
 
 
 def _check_grid(grid: HashGridSettings) -> None:
@@ -117,6 +138,12 @@ def _check_grid(grid: HashGridSettings) -> None:
             raise ValueError(f"resolutions_{dimensions} is {resolutions!r}")
         for resolution in resolutions:
             _integer(f"resolutions_{dimensions}", resolution, 3, MAX_RESOLUTION)
+
+
+def _check_window(window: ContextWindow) -> None:
+    _integer("window.size", window.size, 3, MAX_WINDOW)
+    _integer("window.max_neighbours", window.max_neighbours, 0, MAX_WIDTH)
+    _integer("window.multiplier", window.multiplier, 1, MAX_MULTIPLIER)
 
 
 def _integer(name: str, value: Any, low: int, high: int) -> None:

@@ -1,6 +1,7 @@
 """What is known of an anchor before its attributes are decoded, as one feature (arXiv 2411.18473, section 3.3.2).
 
-Owns the network that joins the scene-specific prior (hash grid) with what was decoded before.
+Owns the network that joins the scene-specific prior (hash grid) and the scene-agnostic one (frozen PointNet++) with
+what was decoded before.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ class Hyperprior(Mlp):
     """Prior feature of an attribute group.
 
     Args:
-        hash_dim: width of the hash-grid feature.
+        location_dim: width of what locations tell: hash-grid feature and scene-agnostic feature.
         previous_dim: channels of the attributes decoded before this group; 0 for the first.
         prior_dim: width of the prior feature.
     """
 
-    def __init__(self, hash_dim: int, previous_dim: int, prior_dim: int) -> None:
-        super().__init__(hash_dim + previous_dim, prior_dim, prior_dim)
+    def __init__(self, location_dim: int, previous_dim: int, prior_dim: int) -> None:
+        super().__init__(location_dim + previous_dim, prior_dim, prior_dim)
 
     @staticmethod
-    def inputs(hash_features: Tensor, previous: Tensor | None) -> Tensor:
+    def inputs(locations: Tensor, previous: Tensor | None) -> Tensor:
         """The network's input, of floats or of fixed-point integers alike."""
-        return hash_features if previous is None else torch.cat([hash_features, previous], dim=1)
+        return locations if previous is None else torch.cat([locations, previous], dim=1)

@@ -1,7 +1,8 @@
 """HEMGS's entropy model in float, as it is trained: two attribute groups over one hash grid.
 
 Order of coding: locations, then features, then scalings and offsets together given the features
-(arXiv 2411.18473, section 3.2). Each group has its own hyperprior, rate predictor and distribution network.
+(arXiv 2411.18473, section 3.2). Each group has its own hyperprior, rate predictor, autoregressive network and
+distribution network.
 
 Owns the networks and their predictions. Does not own the integer form that codes (``hemgs.entropy.fixed``), nor when
 what is trained (``hemgs.entropy.simulation``).
@@ -14,16 +15,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hemgs.entropy.context import ContextNetwork, Pairs
 from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.likelihood import gaussian_bits
+from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.networks import Mlp
+from hemgs.entropy.pointnet import scene_agnostic_dim
 from hemgs.entropy.rate_predictor import RatePredictor
 
 #: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
 SCALING_DIM = 6
 #: Channel exponents stay within +- this, so that integer means cannot overflow.
 MAX_EXPONENT = 12
+#: Number of neighbours that the networks see as one (arXiv 2411.18473, section 4.2).
+FULL_CONTEXT = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class EntropySettings:
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
         feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
         rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned.
+        scene_agnostic: asset of the frozen network over locations; empty for none.
+        feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
+        window: which anchors are neighbours.
     """
 
     feature_dim: int = 50
@@ -50,11 +59,25 @@ class EntropySettings:
     feature_step_hidden: int = 32
     geometry_step_hidden: int = 24
     rate_octaves: float = 1.0
+    scene_agnostic: str = ""
+    feature_context: int = 0
+    geometry_context: int = 0
+    window: ContextWindow = field(default_factory=ContextWindow)
 
     @property
     def geometry_dim(self) -> int:
         """Channels of scalings and offsets together."""
         return SCALING_DIM + 3 * self.num_offsets
+
+    @property
+    def location_dim(self) -> int:
+        """Width of what locations alone tell: the scene-specific and the scene-agnostic feature."""
+        return self.grid.output_dim + (scene_agnostic_dim(self.scene_agnostic) if self.scene_agnostic else 0)
+
+    @property
+    def has_context(self) -> bool:
+        """Whether any group has an autoregressive network."""
+        return bool(self.feature_context or self.geometry_context)
 
 
 @dataclass(frozen=True)
@@ -83,10 +106,19 @@ class Prediction:
 
 
 class AttributeGroup(nn.Module):
-    """Hyperprior, rate predictor and distribution of C channels that are coded together.
+    """Hyperprior, rate predictor, autoregressive network and distribution of C channels that are coded together.
 
     ``exponents`` scale each channel's prediction by a power of two near its spread, so that networks with outputs
     around one can serve channels that span three orders of magnitude, in float and in integers alike.
+
+    Args:
+        channels: C.
+        location_dim: width of what locations tell.
+        previous_dim: channels decoded before this group.
+        prior_dim: width of the prior feature.
+        hidden, step_hidden: hidden widths of the distribution network and the rate predictor.
+        context_dim: width of the context feature; 0 for no autoregressive network.
+        octaves: of the rate predictor.
     """
 
     exponents: Tensor
@@ -94,19 +126,27 @@ class AttributeGroup(nn.Module):
     def __init__(
         self,
         channels: int,
-        hash_dim: int,
+        location_dim: int,
         previous_dim: int,
         prior_dim: int,
         hidden: int,
         step_hidden: int,
+        context_dim: int,
         octaves: float,
     ) -> None:
         super().__init__()
         self.channels = channels
-        self.hyperprior = Hyperprior(hash_dim, previous_dim, prior_dim)
+        self.hyperprior = Hyperprior(location_dim, previous_dim, prior_dim)
         self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels, octaves)
-        self.distribution = Mlp(prior_dim + 1, hidden, 2 * channels)
+        self.autoregressive = ContextNetwork(channels, context_dim) if context_dim else None
+        context_outputs = self.autoregressive.outputs if self.autoregressive is not None else 0
+        self.distribution = Mlp(prior_dim + 1 + context_outputs, hidden, 2 * channels)
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
+
+    def networks(self) -> list[Mlp]:
+        """All networks, in the order in which a bitstream stores them."""
+        context = [] if self.autoregressive is None else [self.autoregressive]
+        return [self.hyperprior, self.rate_predictor, *context, self.distribution]
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
@@ -117,24 +157,41 @@ class AttributeGroup(nn.Module):
         self.distribution.second.bias[: self.channels] = mean / unit
         self.distribution.second.bias[self.channels :] = torch.log2(spread / unit)
 
-    def prior(self, hash_features: Tensor, previous: Tensor | None) -> Tensor:
+    def scaled(self, values: Tensor) -> Tensor:
+        """Values in base steps, ``[n, C]``, as networks take them: around one."""
+        return values * torch.exp2(-self.exponents.to(values.dtype))
+
+    def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
         """Prior feature ``[n, prior_dim]``.
 
         Args:
-            hash_features: ``[n, hash_dim]``.
-            previous: ``[n, previous_dim]`` decoded attributes scaled to around one, or ``None``.
+            locations: ``[n, location_dim]``.
+            previous: ``[n, previous_dim]`` decoded attributes, :meth:`scaled` by their group, or ``None``.
         """
-        return self.hyperprior(self.hyperprior.inputs(hash_features, previous))
+        return self.hyperprior(self.hyperprior.inputs(locations, previous))
 
-    def predict(self, prior: Tensor, rate: Tensor, log2_step: Tensor) -> Prediction:
-        """Distribution of n anchors, given their steps.
+    def predict(
+        self,
+        prior: Tensor,
+        rate: Tensor,
+        log2_step: Tensor,
+        neighbours: Tensor | None = None,
+        pairs: Pairs | None = None,
+    ) -> Prediction:
+        """Distribution of n anchors, given their steps and their neighbours.
 
         Args:
             prior: ``[n, prior_dim]``.
             rate: ``[n, 1]`` in [0, 1].
             log2_step: ``[n, C]``, from the rate predictor.
+            neighbours: ``[P, C]`` decoded values of the neighbour of each pair, in base steps.
+            pairs: of the n anchors; both only with an autoregressive network.
         """
-        mean, log2_scale = self.distribution(torch.cat([prior, rate], dim=1)).split(self.channels, dim=1)
+        inputs = [prior, rate]
+        if self.autoregressive is not None:
+            assert neighbours is not None and pairs is not None
+            inputs.append(self.autoregressive.context(self.scaled(neighbours), pairs, FULL_CONTEXT))
+        mean, log2_scale = self.distribution(torch.cat(inputs, dim=1)).split(self.channels, dim=1)
         exponents = self.exponents.to(mean.dtype)
         return Prediction(log2_step, mean * torch.exp2(exponents), log2_scale + exponents)
 
@@ -155,23 +212,24 @@ class EntropyModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.grid = BinaryHashGrid(settings.grid)
-        hash_dim = settings.grid.output_dim
         self.features = AttributeGroup(
             settings.feature_dim,
-            hash_dim,
+            settings.location_dim,
             0,
             settings.feature_prior,
             settings.feature_hidden,
             settings.feature_step_hidden,
+            settings.feature_context,
             settings.rate_octaves,
         )
         self.geometry = AttributeGroup(
             settings.geometry_dim,
-            hash_dim,
+            settings.location_dim,
             settings.feature_dim,
             settings.geometry_prior,
             settings.geometry_hidden,
             settings.geometry_step_hidden,
+            settings.geometry_context,
             settings.rate_octaves,
         )
         self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
@@ -182,20 +240,18 @@ class EntropyModel(nn.Module):
         self.low.copy_(coords.amin(dim=0))
         self.high.copy_(torch.maximum(coords.amax(dim=0), self.low + 1))
 
-    def hash_features(self, coords: Tensor) -> Tensor:
-        """``[n, hash_dim] float32`` of lattice coordinates ``[n, 3] int64``."""
+    def location_features(self, coords: Tensor, scene_agnostic: Tensor | None) -> Tensor:
+        """What locations alone tell, ``[n, location_dim] float32``.
+
+        Args:
+            coords: ``[n, 3] int64`` lattice coordinates.
+            scene_agnostic: ``[n, A] float32`` features of the frozen network, where the settings name one.
+        """
         span = (self.high - self.low).to(torch.float64)
         points = ((coords - self.low).to(torch.float64) / span).clamp(0, 1)
-        return self.grid(points.to(torch.float32))
-
-    def previous(self, features: Tensor) -> Tensor:
-        """Decoded features as the geometry group's input: scaled to around one."""
-        return features * torch.exp2(-self.features.exponents.to(features.dtype))
+        specific = self.grid(points.to(torch.float32))
+        return specific if scene_agnostic is None else torch.cat([specific, scene_agnostic], dim=1)
 
     def networks(self) -> list[Mlp]:
         """All networks that a bitstream stores as integers, in coding order."""
-        return [
-            network
-            for group in (self.features, self.geometry)
-            for network in (group.hyperprior, group.rate_predictor, group.distribution)
-        ]
+        return [*self.features.networks(), *self.geometry.networks()]

@@ -2,7 +2,8 @@
 
 Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps;
 uniform noise with predicted steps and the rate in the loss. In the last phase each step draws one λ, which has the same
-expectation as the paper's mean over all of them (arXiv 2411.18473, equation 2).
+expectation as the paper's mean over all of them (arXiv 2411.18473, equation 2); near its end, networks see rounded
+values in place of noisy ones, as they will when they code.
 
 Owns what happens in which phase. Does not own the anchors, their growth, or the rendering loss.
 """
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, ParameterGroup
+from hemgs.entropy.context import Pairs
 from hemgs.entropy.masks import binary_masks, keep_mask
-from hemgs.entropy.model import SCALING_DIM, EntropyModel
+from hemgs.entropy.model import SCALING_DIM, AttributeGroup, EntropyModel
 from hemgs.entropy.rate_predictor import rate_input
+from hemgs.entropy.surroundings import Surroundings
 
 #: Weight of the new value in the running mean behind the estimated size.
 _ESTIMATE_MOMENTUM = 0.05
@@ -26,6 +29,7 @@ _ESTIMATE_MOMENTUM = 0.05
 _LOCATION_BITS = 48
 #: No anchor has been priced yet; finite, because checkpoints must be.
 _UNKNOWN = -1.0
+_KEPT = "kept_rows"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class SimulationSettings:
         grid_free: iterations after ``entropy_start`` in which the hash grid costs nothing; its price rises over as
             many more. While its signs are undecided the likelihood hardly moves them, and their price alone would
             make them all alike.
+        rounding_start: from here on, networks see decoded values rounded instead of noisy.
+        table_refresh: iterations after which the neighbours are found anew, because masks have changed.
         continuous_start: from here on every other step draws λ from the whole interval, not only the trained values.
         lmbdas: the trained values of λ.
         sample_share: share of the visible anchors that are priced in a step.
@@ -73,6 +79,8 @@ class SimulationSettings:
     rate_warmup: int
     grid_free: int
     continuous_start: int
+    rounding_start: int
+    table_refresh: int
     lmbdas: tuple[float, ...]
     sample_share: float
     mask_weight: float
@@ -95,6 +103,9 @@ class HemgsAttributes(AttributeModel):
         self.settings = settings
         self._calibrated = False
         self._bits_per_anchor = _UNKNOWN
+        # Rows that were kept when the surroundings were found; a resumed training finds the same ones from them.
+        self._kept: Tensor | None = None
+        self._surroundings: Surroundings | None = None
 
     def start(self, anchors: AnchorModel, extent: float) -> None:
         self.entropy.to(anchors.coords.device)
@@ -109,6 +120,9 @@ class HemgsAttributes(AttributeModel):
 
     def allows_growth(self, iteration: int) -> bool:
         return not 0 <= iteration - self.settings.noise_start < self.settings.growth_pause
+
+    def anchors_changed(self, anchors: AnchorModel) -> None:
+        self._kept, self._surroundings = None, None
 
     def sample(
         self, iteration: int, anchors: AnchorModel, visible: Tensor
@@ -128,37 +142,68 @@ class HemgsAttributes(AttributeModel):
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
     ) -> tuple[AnchorAttributes, Tensor, dict[str, float]]:
         """Noise with predicted steps, and the loss that it buys."""
-        lmbda, entropy = self._draw_lmbda(iteration), self.entropy
-        num = visible.numel()
-        rate = exact.features.new_full((num, 1), rate_input(lmbda))
-        hashed = entropy.hash_features(anchors.coords.index_select(0, visible))
-        feature_prior = entropy.features.prior(hashed, None)
-        feature_steps = entropy.features.rate_predictor.log2_steps(feature_prior, rate)
-        features = _with_noise(exact.features / self.base_steps.features, torch.exp2(feature_steps))
-        geometry_prior = entropy.geometry.prior(hashed, entropy.previous(features))
-        geometry_steps = entropy.geometry.rate_predictor.log2_steps(geometry_prior, rate)
-        base = self.base_steps.geometry(anchors.num_offsets, hashed.device)
-        plain = torch.cat([exact.scalings, exact.offsets.flatten(1)], dim=1) / base
-        geometry = _with_noise(plain, torch.exp2(geometry_steps))
-
+        lmbda, num = self._draw_lmbda(iteration), visible.numel()
+        around = self._surroundings_at(iteration, anchors)
         kept = masks.detach().amax(dim=1) > 0
-        chosen = torch.nonzero(kept & (torch.rand(num, device=kept.device) < self.settings.sample_share)).squeeze(1)
-
-        def rows(values: Tensor) -> Tensor:
-            return values.index_select(0, chosen)
-
-        feature_bits = entropy.features.predict(rows(feature_prior), rows(rate), rows(feature_steps))
-        geometry_bits = entropy.geometry.predict(rows(geometry_prior), rows(rate), rows(geometry_steps))
-        offset_masks = rows(masks).repeat_interleave(3, dim=1)
-        weights = torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
-        bits = feature_bits.bits(rows(features)).sum() + (geometry_bits.bits(rows(geometry)) * weights).sum()
+        drawn = torch.rand(num, device=kept.device) < self.settings.sample_share
+        chosen = torch.nonzero(kept & around.known(visible) & drawn).squeeze(1)
+        pairs, extra = around.pairs(visible, chosen)
+        rows = torch.cat([visible, extra])
+        batch = self._batch(anchors, rows, exact, masks)
+        coded = self._code(batch, around.scene_agnostic(rows), lmbda, iteration >= self.settings.rounding_start)
+        bits = self._bits(batch, coded, chosen, pairs, rate_input(lmbda))
 
         loss, figures = self._loss(iteration, lmbda, bits, chosen.numel(), kept, anchors)
-        scalings, offsets = (geometry * base).split([SCALING_DIM, 3 * anchors.num_offsets], dim=1)
+        base = self.base_steps.geometry(anchors.num_offsets, visible.device)
+        scalings, offsets = (coded.geometry.noisy[:num] * base).split([SCALING_DIM, 3 * anchors.num_offsets], dim=1)
         attributes = AnchorAttributes(
-            features * self.base_steps.features, scalings.clamp_min(0), offsets.view_as(exact.offsets), masks
+            coded.features.noisy[:num] * self.base_steps.features,
+            scalings.clamp_min(0),
+            offsets.view_as(exact.offsets),
+            masks,
         )
         return attributes, loss, figures
+
+    def _batch(self, anchors: AnchorModel, rows: Tensor, exact: AnchorAttributes, masks: Tensor) -> _Batch:
+        """Attributes of some rows in base steps; ``exact`` and ``masks`` are those of the first rows."""
+        if len(rows) > len(masks):
+            exact = anchors.attributes(rows)
+            masks = binary_masks(anchors.mask_logits.index_select(0, rows))
+        base = self.base_steps.geometry(anchors.num_offsets, rows.device)
+        plain = torch.cat([exact.scalings, exact.offsets.flatten(1)], dim=1) / base
+        offset_masks = masks.repeat_interleave(3, dim=1)
+        present = torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
+        coords = anchors.coords.index_select(0, rows)
+        return _Batch(coords, exact.features / self.base_steps.features, plain, present)
+
+    def _code(self, batch: _Batch, scene_agnostic: Tensor | None, lmbda: float, rounded: bool) -> _Coded:
+        """Priors, steps, and values with simulated quantisation."""
+        entropy = self.entropy
+        rate = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda))
+        locations = entropy.location_features(batch.coords, scene_agnostic)
+        features = _CodedGroup.of(
+            entropy.features, entropy.features.prior(locations, None), rate, batch.features, rounded
+        )
+        previous = entropy.features.scaled(features.seen)
+        prior = entropy.geometry.prior(locations, previous)
+        return _Coded(features, _CodedGroup.of(entropy.geometry, prior, rate, batch.geometry, rounded))
+
+    def _bits(self, batch: _Batch, coded: _Coded, chosen: Tensor, pairs: Pairs | None, rate: float) -> Tensor:
+        """Code length of the chosen rows."""
+        weights = batch.present.index_select(0, chosen)
+        features = coded.features.bits(self.entropy.features, None, chosen, pairs, rate)
+        geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate)
+        return features.sum() + (geometry * weights).sum()
+
+    def _surroundings_at(self, iteration: int, anchors: AnchorModel) -> Surroundings:
+        """Neighbours and scene-agnostic features, found anew where anchors or, after a while, masks have changed."""
+        if iteration % self.settings.table_refresh == 0:
+            self.anchors_changed(anchors)
+        if self._kept is None:
+            self._kept = torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1)
+        if self._surroundings is None:
+            self._surroundings = Surroundings.of(anchors.coords, self._kept, self.entropy.settings)
+        return self._surroundings
 
     def _loss(
         self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
@@ -226,6 +271,7 @@ class HemgsAttributes(AttributeModel):
         return {
             "calibrated": torch.tensor(self._calibrated),
             "bits_per_anchor": torch.tensor(self._bits_per_anchor, dtype=torch.float64),
+            **({} if self._kept is None else {_KEPT: self._kept}),
             **{name: value.clone() for name, value in self.entropy.named_buffers()},
         }
 
@@ -234,6 +280,66 @@ class HemgsAttributes(AttributeModel):
         self._bits_per_anchor = float(tensors["bits_per_anchor"])
         for name, value in self.entropy.named_buffers():
             value.copy_(tensors[name])
+        kept = tensors.get(_KEPT)
+        self._kept = None if kept is None else kept.to(self.entropy.low.device)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Attributes of n anchors in base steps, ``[n, 3]``, ``[n, D]``, ``[n, 6 + 3K]``; which geometry is not masked."""
+
+    coords: Tensor
+    features: Tensor
+    geometry: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class _CodedGroup:
+    """An attribute group after simulated quantisation: n anchors, C channels.
+
+    Attributes:
+        prior: ``[n, prior_dim]``.
+        log2_step: ``[n, C]``.
+        noisy: ``[n, C]`` values with noise, which are rendered and priced.
+        seen: ``[n, C]`` values as networks see them.
+    """
+
+    prior: Tensor
+    log2_step: Tensor
+    noisy: Tensor
+    seen: Tensor
+
+    @staticmethod
+    def of(group: AttributeGroup, prior: Tensor, rate: Tensor, values: Tensor, rounded: bool) -> _CodedGroup:
+        """Predicts steps from the prior and ``rate [n, 1]``, and quantises ``values [n, C]`` with them."""
+        log2_step = group.rate_predictor.log2_steps(prior, rate)
+        step = torch.exp2(log2_step)
+        noisy = _with_noise(values, step)
+        seen = values + (torch.round(values / step) * step - values).detach() if rounded else noisy
+        return _CodedGroup(prior, log2_step, noisy, seen)
+
+    def bits(
+        self, group: AttributeGroup, present: Tensor | None, chosen: Tensor, pairs: Pairs | None, rate: float
+    ) -> Tensor:
+        """Code length of the ``chosen`` rows, ``[m, C]``; what is not ``present`` is zero to its neighbours."""
+        neighbours = None
+        if group.autoregressive is not None and pairs is not None:
+            neighbours = self.seen.index_select(0, pairs.neighbour)
+            if present is not None:
+                neighbours = neighbours * present.index_select(0, pairs.neighbour)
+        prior = self.prior.index_select(0, chosen)
+        rates = prior.new_full((len(chosen), 1), rate)
+        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), neighbours, pairs)
+        return prediction.bits(self.noisy.index_select(0, chosen))
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Both groups."""
+
+    features: _CodedGroup
+    geometry: _CodedGroup
 
 
 def _with_noise(values: Tensor, step: Tensor) -> Tensor:

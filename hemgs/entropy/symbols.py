@@ -1,12 +1,16 @@
 """Symbols of the three coded attributes: one traversal that both encoder and decoder walk.
 
 The encoder's and the decoder's streams differ only in whether a symbol comes from quantising a value or from the
-entropy decoder; which table it is coded with is decided in one place, :func:`traverse`.
+entropy decoder; which table it is coded with is decided in one place, :func:`traverse`. Symbols stand in the order of
+waves: anchors whose neighbours all belong to earlier waves, in raster order within. The decoder needs that order; the
+encoder, which knows all symbols, goes through it in large batches.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +22,13 @@ from torch import Tensor
 from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.anchor_set import AnchorSet
 from hemgs.entropy.fixed import FixedGroup, FixedPrediction, Integers
 from hemgs.entropy.hashgrid import fixed_features
 from hemgs.entropy.header import Header
 from hemgs.entropy.model import SCALING_DIM
 
-#: Anchors predicted at once; bounds memory, changes no bit.
+#: Anchors, or pairs of them, worked on at once; bounds memory, changes no bit.
 CHUNK = 16384
 #: The entropy-coded attributes, in coding order.
 ATTRIBUTES = ("features", "scalings", "offsets")
@@ -48,33 +53,141 @@ class FixedModel:
 class SymbolStream(Protocol):
     """Source or sink of symbols, called in coding order."""
 
-    def code(self, attribute: str, rows: slice, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        """Symbols ``[n, C] int64`` of some rows of an attribute; zero where ``select`` is false, which is not coded."""
+    #: Symbols ``[N, C] int64`` by attribute; those that are not coded are zero.
+    symbols: dict[str, Integers]
+    #: Whether an attribute's symbols are all known once :meth:`start` has seen its steps.
+    complete: bool
+
+    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
+        """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
+        ...
+
+    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+        """Codes the symbols of some rows of an attribute and gives them, ``[n, C]``."""
+        ...
+
+    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
+        """Takes the steps of some rows of an attribute again, after all of its symbols."""
         ...
 
 
-def traverse(model: FixedModel, coords: Tensor, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
-    """Walks all anchors in coding order.
+def traverse(model: FixedModel, anchors: AnchorSet, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
+    """Walks all anchors in coding order: all features, then all scalings and offsets.
 
     Args:
         model: the integer entropy model.
-        coords: ``[N, 3] int64`` stored locations, in coding order; their device does the arithmetic.
+        anchors: N anchors; their device does the arithmetic.
         masks: ``[N, K] bool``.
         stream: takes or gives the symbols.
     """
-    header, device = model.header, coords.device
-    low, high = (torch.tensor(bound, device=device) for bound in (header.low, header.high))
-    signs = model.signs.to(device)
-    for rows in _chunks(coords.shape[0]):
-        hashed = fixed_features(header.entropy.grid, signs, coords[rows], low, high)
-        prediction = model.features.predict(hashed, None, header.rate)
-        everything = np.ones(prediction.mean.shape, dtype=bool)
-        symbols = stream.code("features", rows, prediction, everything)
-        previous = model.features.as_previous(symbols, prediction.step_index, device)
-        prediction = model.geometry.predict(hashed, previous, header.rate)
-        scaling, offset = _columns(prediction, slice(0, SCALING_DIM)), _columns(prediction, slice(SCALING_DIM, None))
-        stream.code("scalings", rows, scaling, np.ones(scaling.mean.shape, dtype=bool))
-        stream.code("offsets", rows, offset, np.repeat(masks[rows], 3, axis=1))
+    num, all_channels = len(masks), len(model.features.exponents)
+    hashed = _hashed(model, anchors.coords)
+    features = _GroupPass(model, model.features, {"features": _every(num, all_channels)}, anchors, hashed, stream)
+    features.run(None)
+    selects = {"scalings": _every(num, SCALING_DIM), "offsets": masks.repeat(3, axis=1)}
+    _GroupPass(model, model.geometry, selects, anchors, hashed, stream).run(features)
+
+
+class _GroupPass:
+    """All symbols of one attribute group.
+
+    Args:
+        model: everything the file says.
+        group: the group.
+        selects: by attribute, in the order of the group's channels: which symbols are coded, ``[N, C]``.
+        anchors: to be coded.
+        hashed: their hash-grid features.
+        stream: takes or gives the symbols.
+    """
+
+    def __init__(
+        self,
+        model: FixedModel,
+        group: FixedGroup,
+        selects: dict[str, NDArray[np.bool_]],
+        anchors: AnchorSet,
+        hashed: Tensor,
+        stream: SymbolStream,
+    ) -> None:
+        self._model, self._group, self._anchors, self._stream = model, group, anchors, stream
+        self._selects, self._hashed = selects, hashed
+        #: Whether an anchor's prediction waits for the symbols of others.
+        self._waits = group.autoregressive is not None and not stream.complete
+        ends = np.cumsum([select.shape[1] for select in selects.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        self._columns = {name: slice(*ends) for name, *ends in zip(selects, starts, ends, strict=True)}
+        self._steps = np.zeros((anchors.coords.shape[0], ends[-1]), dtype=np.int16)
+        self._device = anchors.coords.device
+
+    def run(self, previous: _GroupPass | None) -> None:
+        """Codes the group, given the one decoded before it."""
+        prior = torch.cat([self._prior(rows, previous) for rows in _chunks(len(self._steps))])
+        keys = self._keys()
+        with _one_thread() if self._waits else nullcontext():
+            for rows, sizes in self._blocks():
+                self._code(rows, sizes, prior, keys)
+        for attribute, columns in self._columns.items():
+            for chunk in _chunks(len(self._steps)):
+                self._stream.end(attribute, chunk, self._steps[chunk, columns])
+
+    def scaled(self, rows: slice) -> Tensor:
+        """Decoded values of some rows as networks take them, ``[n, C] float64`` integers."""
+        symbols = np.concatenate([self._stream.symbols[attribute][rows] for attribute in self._columns], axis=1)
+        return self._group.scaled(symbols, self._steps[rows].astype(np.int64), self._device)
+
+    def _prior(self, rows: slice, previous: _GroupPass | None) -> Tensor:
+        """Prior feature of some rows; settles their steps. Activations are at most 2^24, so float32 holds them."""
+        locations = self._hashed[rows].double()
+        if self._anchors.scene_agnostic is not None:
+            locations = torch.cat([locations, self._anchors.scene_agnostic[rows]], dim=1)
+        prior = self._group.prior(locations, None if previous is None else previous.scaled(rows))
+        steps = self._group.step_index(prior, self._model.header.rate)
+        self._steps[rows] = steps
+        for attribute, columns in self._columns.items():
+            self._stream.start(attribute, rows, steps[:, columns], self._selects[attribute][rows])
+        return prior.float()
+
+    def _keys(self) -> Tensor | None:
+        """What neighbours bring to the autoregressive network, ``[N, H]``; filled as far as symbols are known."""
+        network = self._group.autoregressive
+        if network is None:
+            return None
+        keys = torch.zeros(len(self._steps), network.width, dtype=torch.float64, device=self._device)
+        if self._stream.complete:
+            for rows in _chunks(len(keys)):
+                keys[rows] = network.keys(self.scaled(rows))
+        return keys
+
+    def _blocks(self) -> Iterator[tuple[Integers, list[int]]]:
+        """The order of coding in blocks of anchors that fit into memory with their pairs, and how many go at once."""
+        order, starts = self._anchors.waves.order, self._anchors.waves.starts
+        costs = np.ones(len(order), np.int64)
+        if self._group.autoregressive is not None and self._anchors.table is not None:
+            costs = np.maximum(self._anchors.table.num_pairs(order), 1)
+        firsts = np.flatnonzero(np.diff(np.cumsum(costs) // CHUNK, prepend=-1))
+        for first, end in itertools.pairwise([*firsts.tolist(), len(order)]):
+            inner = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, end)]
+            yield order[first:end], np.diff([first, *(inner if self._waits else ()), end]).tolist()
+
+    def _code(self, rows: Integers, sizes: list[int], prior: Tensor, keys: Tensor | None) -> None:
+        """Codes the anchors ``rows``, of which ``sizes`` go at once."""
+        network, table = self._group.autoregressive, self._anchors.table
+        index = torch.from_numpy(rows).to(self._device)
+        known = self._group.known(prior[index].double(), self._model.header.rate).split(sizes)
+        pairs = [None] * len(sizes) if network is None or table is None else table.pairs(index).split(sizes)
+        steps = self._steps[rows].astype(np.int64)
+        selects = {attribute: select[rows] for attribute, select in self._selects.items()}
+        end = 0
+        for number, size in enumerate(sizes):
+            part = slice(end, end := end + size)
+            prediction = self._group.predict(known[number], steps[part], keys, pairs[number])
+            symbols = [
+                self._stream.code(attribute, rows[part], prediction.columns(columns), selects[attribute][part])
+                for attribute, columns in self._columns.items()
+            ]
+            if self._waits and network is not None and keys is not None:
+                values = self._group.scaled(np.concatenate(symbols, axis=1), steps[part], self._device)
+                keys[index[part]] = network.keys(values)
 
 
 class WritingStream:
@@ -85,21 +198,28 @@ class WritingStream:
         base_steps: by attribute.
     """
 
+    complete = True
+
     def __init__(self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float]) -> None:
         self._values, self._base_steps = values, base_steps
         self._encoders = {name: GaussianEncoder() for name in ATTRIBUTES}
         self.symbols = {name: np.zeros(values[name].shape, dtype=np.int64) for name in ATTRIBUTES}
         self.estimated_bits = dict.fromkeys(ATTRIBUTES, 0.0)
 
-    def code(self, attribute: str, rows: slice, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        values, step = self._values[attribute][rows], prediction.step_index
-        symbols = np.where(select, quantize(values, self._base_steps[attribute], step), 0).astype(np.int64)
+    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
+        symbols = quantize(self._values[attribute][rows], self._base_steps[attribute], step_index)
+        self.symbols[attribute][rows] = np.where(select, symbols, 0)
+
+    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+        symbols = self.symbols[attribute][rows]
         centre, level, offset = prediction.table_rows()
         residual = symbols - centre
         self._encoders[attribute].push(residual[select].astype(np.int32), level[select], offset[select])
         self.estimated_bits[attribute] += float(prediction.bits(symbols)[select].sum())
-        self.symbols[attribute][rows] = symbols
         return symbols
+
+    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
+        """All was said at the start."""
 
     def finish(self) -> dict[str, bytes]:
         """The coded streams by attribute."""
@@ -115,6 +235,8 @@ class ReadingStream:
         base_steps: by attribute.
     """
 
+    complete = False
+
     def __init__(
         self, streams: dict[str, bytes], shapes: dict[str, tuple[int, int]], base_steps: dict[str, float]
     ) -> None:
@@ -123,7 +245,10 @@ class ReadingStream:
         self.symbols = {name: np.zeros(shapes[name], dtype=np.int64) for name in ATTRIBUTES}
         self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
 
-    def code(self, attribute: str, rows: slice, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
+        """Nothing is known before the first symbol."""
+
+    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
         centre, level, offset = prediction.table_rows()
         symbols = np.zeros(centre.shape, dtype=np.int64)
         try:
@@ -131,8 +256,11 @@ class ReadingStream:
         except BitstreamError as fault:
             raise BitstreamError(f"section {attribute}: {fault.message}", fault.fix) from fault
         self.symbols[attribute][rows] = symbols
-        self.values[attribute][rows] = dequantize(symbols, self._base_steps[attribute], prediction.step_index)
         return symbols
+
+    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
+        symbols = self.symbols[attribute][rows]
+        self.values[attribute][rows] = dequantize(symbols, self._base_steps[attribute], step_index)
 
     def finish(self) -> None:
         """Checks that every stream was used up."""
@@ -143,12 +271,29 @@ class ReadingStream:
                 raise BitstreamError(f"section {name}: {fault.message}", fault.fix) from fault
 
 
+def _hashed(model: FixedModel, coords: Tensor) -> Tensor:
+    """Hash-grid features of all anchors, ``[N, F] int16``: means of signs, with ``ACTIVATION_BITS`` fractional bits."""
+    header, signs = model.header, model.signs.to(coords.device)
+    low, high = (torch.tensor(bound, device=coords.device) for bound in (header.low, header.high))
+    parts = [fixed_features(header.entropy.grid, signs, coords[rows], low, high) for rows in _chunks(len(coords))]
+    return torch.cat([part.to(torch.int16) for part in parts])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """While it lasts, torch works in one thread: waves are too small to share, and waiting for others costs most."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _every(num: int, channels: int) -> NDArray[np.bool_]:
+    return np.broadcast_to(np.ones(1, dtype=bool), (num, channels))
+
+
 def _chunks(num: int) -> Iterator[slice]:
     for first in range(0, num, CHUNK):
         yield slice(first, min(first + CHUNK, num))
-
-
-def _columns(prediction: FixedPrediction, columns: slice) -> FixedPrediction:
-    return FixedPrediction(
-        prediction.step_index[:, columns], prediction.mean[:, columns], prediction.log2_scale[:, columns]
-    )

@@ -12,6 +12,8 @@ SCRIPTS = {
     "rendering, against the plain-torch path": ("render.py", "--rounds", "1"),
     "entropy coding, against torchac and constriction": ("coder.py",),
     "a training step of HEMGS, by stage": ("training.py",),
+    "search for context neighbours": ("neighbours.py",),
+    "encoding and decoding whole files, by stage": ("codec.py", "--rounds", "1"),
 }
 
 

@@ -219,7 +219,7 @@ def test_from_scene_to_pictures(scene: Path, model: Path, tmp_path: Path, capsys
 
 def test_evaluate_shows_failures(scene: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = tmp_path / "points"
-    assert main(["encode", str(model), "--lmbda", "0.001", "--out", str(points)]) == 0
+    assert main(["encode", str(model), "--lmbda", "0.001", "0.002", "--out", str(points)]) == 0
     (points / "bitstreams" / "lmbda_0.0010.gsc").unlink()
     arguments = ["evaluate", str(points), "--scene", str(scene), "--out", str(points)]
     assert main(arguments) == 2
@@ -255,6 +255,12 @@ def test_inspect_marks_what_is_damaged(bitstream: Path, capsys: pytest.CaptureFi
     [
         (["--lmbda", "0.001", "0.002", "--out", "x.gsc"], "one file"),
         (["--target-bytes", "100", "--out", "folder"], "is a folder"),
+        (["--target-bytes", "0", "--out", "x.gsc"], "number of bytes"),
+        (["--target-psnr", "20", "--scene", "s", "--out", "folder"], "is a folder"),
+        (["--target-psnr", "20", "--out", "x.gsc"], "name the prepared scene with --scene"),
+        (["--target-psnr", "nan", "--scene", "s", "--out", "x.gsc"], "number of dB"),
+        (["--target-psnr", "20", "--scene", "s", "--views", "0", "--out", "x.gsc"], "from 1 up"),
+        (["--lmbda", "0.002", "--scene", "s", "--out", "x.gsc"], "are for --target-psnr"),
         (["--rates", "lmbda_1", "--out", "folder"], "not how that λ is written"),
         (["--rates", "single", "--out", "folder"], "without a rate knob"),
         (["--device", "tpu", "--out", "folder"], "device"),
@@ -268,6 +274,33 @@ def test_encode_options_that_do_not_fit(
     assert main(["encode", str(model), *extra]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_encode_to_a_size_and_to_a_quality(
+    scene: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.gsc"
+    assert main(["encode", str(model), "--target-bytes", "1000", "--out", str(out)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert f"x.gsc: {out.stat().st_size} bytes at λ 0.00" in first and "files tried" in first
+    assert second.endswith("% below the 1000 bytes asked for")
+    arguments = ["encode", str(model), "--scene", str(scene), "--views", "1", "--out", str(out)]
+    assert main([*arguments, "--target-psnr", "1"]) == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert f"x.gsc: {out.stat().st_size} bytes at λ 0.004, 1 files tried" in first
+    assert re.search(r"PSNR [0-9.]+ dB, [0-9.]+ dB above the 1 dB asked for; mean of 1 of \d test views", second)
+    assert "smallest file" in third
+    out.unlink()
+    assert main([*arguments, "--target-psnr", "99"]) == 2
+    assert re.search(r"the best that this model reaches is [0-9.]+ dB", capsys.readouterr().err)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("other", ["--lmbda", "--target-bytes"])
+def test_one_target_at_a_time(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["encode", "model", "--target-psnr", "20", other, "1", "--out", "x.gsc"])
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_scene_has_its_own_background(scene: Path, bitstream: Path, capsys: pytest.CaptureFixture[str]) -> None:

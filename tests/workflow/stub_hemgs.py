@@ -1,7 +1,8 @@
 """Stands in for the ``hemgs`` command in workflow tests: writes the outputs each verb must write, in milliseconds.
 
 Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``
-(as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input.
+(as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input. A rate
+``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does.
 """
 
 import itertools
@@ -18,6 +19,8 @@ SUMMARY_FILES = (
     "parity.csv",
     "complexity.csv",
     "storage.csv",
+    "ablation.csv",
+    "context.csv",
     "failures.csv",
     "environment.json",
 )
@@ -55,6 +58,11 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
         return {"encode.json": "{}"} | {f"bitstreams/{rate}.gsc": rate for rate in options["--rates"].split(",")}
     if verb == "evaluate":
         rates = sorted(path.stem for path in (Path(arguments[0]) / "bitstreams").glob("*.gsc"))
+        broken = os.environ.get("STUB_BROKEN")
+        if broken in rates:
+            print(f"{broken}: failed: the stub was told so", file=sys.stderr)
+            if "--keep-going" not in arguments:
+                sys.exit(2)
         return {"points.csv": "rate\n" + "\n".join(rates), "views.csv": "view\n", "showcase/view.png": ""}
     if verb == "summarise":
         return dict.fromkeys(SUMMARY_FILES, "") | {"failures.csv": holes(options["--plan"])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -62,6 +63,43 @@ def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Pr
 def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
     planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
     assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
+
+
+@pytest.mark.parametrize(("name", "variants"), [("ablations", 7), ("ablations_bonsai", 5), ("ablations_chair", 5)])
+def test_ablations_train_every_variant_alike(paper: Project, name: str, variants: int) -> None:
+    """One training each, four without the variable rate; all with the full method's settings but for their own."""
+    config = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
+    assert len(config["run"]["methods"]) == 1 + variants
+    fits = 1 + (variants - 1) + 4
+    arguments = ("--configfile", f"workflow/config/{name}.yaml")
+    assert paper.planned(*arguments) == {
+        "prepare_scene": 1,
+        "train_model": fits,
+        "encode_points": fits,
+        "evaluate_points": fits,
+        **dict.fromkeys(PUBLISHED, 1),
+    }
+    output = paper.snakemake("-n", "--printshellcmds", *arguments).stdout
+    trainings = r"hemgs train \S+ --method (\S+?)(?: --variant (\S+))?(?: --rate (\S+))? --seed 0 --params-json '(.*?)'"
+    own = {
+        "hemgs_without_sa": {"scene_agnostic": ""},
+        "hemgs_without_sa_ar": {"scene_agnostic": "", "feature_context": 0, "geometry_context": 0},
+        "hemgs_without_sa_acs": {"scene_agnostic": "", "context_neighbours": 0},
+        "hemgs_without_sa_small_field": {"scene_agnostic": "", "context_window": 5, "context_neighbours": 0},
+        "hemgs_without_acs": {"context_neighbours": 0},
+        "hemgs_small_field": {"context_window": 5, "context_neighbours": 0},
+    }
+    found = re.findall(trainings, output)
+    full = json.loads(next(params for _, variant, _, params in found if not variant))
+    assert len(full) > 5
+    for entry, variant, rate, params in found:
+        single = variant == "hemgs_without_variable_rate"
+        assert entry == ("hemgs.method:HemgsSingleRate" if single else "hemgs.method:Hemgs")
+        assert bool(rate) == single
+        assert json.loads(params) == full | own.get(variant, {})
+    assert {rate for *_, rate, _ in found if rate} == {f"lmbda_0.00{step}0" for step in (1, 2, 3, 4)}
+    rates = dict(re.findall(r"hemgs encode results/models/(\S+?)/\S+ --rates (\S+)", output))
+    assert len({rates[method] for method in config["run"]["methods"][:-1]}) == 1
 
 
 @pytest.mark.parametrize("profile", ["demo", "local-gpu", "slurm", "slurm-gres"])

@@ -71,6 +71,17 @@ def test_failed_encoding_keeps_the_model(project: Project) -> None:
     assert verbs.count("encode") == 1
 
 
+def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: Project) -> None:
+    project.edit("config.yaml", lambda data: data["run"].update(methods=["all_rates_stub"]))
+    project.environment["STUB_BROKEN"] = "lmbda_0.0020"
+    done = project.snakemake()
+    points = project.root / "results/points/all_rates_stub/toy/one/all/s0/points.csv"
+    assert "lmbda_0.0010" in points.read_text()
+    assert done.stdout.count("lmbda_0.0020: failed: the stub was told so") == 2, "once per scene"
+    log = project.root / "results/logs/evaluate_points/all_rates_stub/toy/one/all/s0.log"
+    assert "lmbda_0.0020: failed:" in log.read_text()
+
+
 def test_nothing_is_published_when_nothing_is_finished(project: Project) -> None:
     project.environment["STUB_FAIL"] = "prepare"
     assert project.snakemake(check=False).returncode != 0

@@ -129,6 +129,13 @@ def test_points_are_measured_again_from_bitstreams_alone(finished: Project) -> N
     assert [call[0] for call in finished.calls()] == ["evaluate"]
 
 
+def test_another_list_of_columns_measures_again_and_trains_nothing(finished: Project) -> None:
+    """Points of an older version cannot be read; nobody should have to find out which rule to force."""
+    path = finished.root / "workflow/rules/points.smk"
+    path.write_text(path.read_text().replace("columns=POINTS_VERSION", "columns=POINTS_VERSION + 1"))
+    assert finished.planned() == {"evaluate_points": 8, **SUMMARY}
+
+
 def test_evaluation_is_not_given_the_model(finished_template: Path) -> None:
     calls = Project(finished_template, {"STUB_CALLS": str(finished_template / "calls.jsonl")})
     lines = Path(calls.environment["STUB_CALLS"]).read_text().splitlines()

@@ -18,6 +18,7 @@ from hemgs.core.config import fits, load_benchmark
 from hemgs.core.entries import check_entries
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
+from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
@@ -189,6 +190,7 @@ def style():
                 "base": method.base,
                 "variant": method.variant,
                 "label": method.label,
+                "kind": method.kind,
                 "color": method.color,
                 "marker": method.marker,
             }

@@ -44,8 +44,11 @@ rule evaluate_points:
     params:
         scene=subpath(input.scene, parent=True),
         folder=subpath(output.points, parent=True),
+        columns=POINTS_VERSION,
     message:
         "decode and measure {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
         " (fit {wildcards.fit}, seed {wildcards.seed})"
     shell:
-        "hemgs evaluate {params.folder} --scene {params.scene} --out {params.folder} > {log} 2>&1"
+        # A broken bitstream costs its own rate, not the others: it becomes a row that says so, and is named here.
+        "hemgs evaluate {params.folder} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
+        " && (grep ': failed: ' {log} >&2 || true)"

@@ -29,6 +29,8 @@ rule summarise_points:
         parity="results/summary/parity.csv",
         complexity="results/summary/complexity.csv",
         storage="results/summary/storage.csv",
+        ablation="results/summary/ablation.csv",
+        context="results/summary/context.csv",
         failures="results/summary/failures.csv",
         environment="results/summary/environment.json",
     log:

@@ -1,10 +1,11 @@
-"""A HEMGS bitstream written once must decode for ever, to the same numbers.
+"""HEMGS bitstreams written once must decode for ever, to the same numbers.
 
-``toy.gsc`` was written by the first release's encoder from 400 synthetic anchors. ``toy.json`` holds the SHA-256 of
-every decoded tensor. Neither may change while the format version stays: a failure here means that files in the world no
-longer decode. After a deliberate change of format (and a new version number), write a new pair beside the old one:
+``toy.gsc`` was written by the first release's encoder from 400 synthetic anchors, before there were networks that look
+beyond an anchor; ``whole.gsc`` from as many by the whole method. The JSON files hold the SHA-256 of every decoded
+tensor. None may change while the format version stays: a failure here means that files in the world no longer decode.
+After a deliberate change of format (and a new version number), write new pairs beside the old ones:
 
-    HEMGS_WRITE_GOLDEN=1 pytest tests/golden/hemgs
+    HEMGS_WRITE_GOLDEN=whole pytest tests/golden/hemgs
 """
 
 from __future__ import annotations
@@ -21,29 +22,33 @@ from hemgs.coding.container import read_container
 from hemgs.entropy.bitstream import decode_anchors
 
 HERE = Path(__file__).parent
-FILE, EXPECTED = HERE / "toy.gsc", HERE / "toy.json"
+FILES = ("toy", "whole")
 
 
-def digests() -> dict[str, str]:
-    tensors = decode_anchors(FILE, "hemgs").to_bundle().tensors
-    return {name: hashlib.sha256(tensors[name].contiguous().numpy().tobytes()).hexdigest() for name in sorted(tensors)}
+def digests(name: str) -> dict[str, str]:
+    tensors = decode_anchors(HERE / f"{name}.gsc", "hemgs").to_bundle().tensors
+    return {key: hashlib.sha256(tensors[key].contiguous().numpy().tobytes()).hexdigest() for key in sorted(tensors)}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _write_if_asked() -> None:
-    if os.environ.get("HEMGS_WRITE_GOLDEN"):
+    name = os.environ.get("HEMGS_WRITE_GOLDEN")
+    if name:
         sys.path.insert(0, str(HERE.parent.parent / "unit" / "entropy"))
-        from toy_anchors import encode_toy
+        from toy_anchors import SETTINGS, WHOLE, encode_toy, toy_anchors
 
-        encode_toy(FILE)
-        EXPECTED.write_text(json.dumps(digests(), indent=1) + "\n")
-
-
-def test_golden_file_decodes_to_the_same_numbers() -> None:
-    assert digests() == json.loads(EXPECTED.read_text())
+        settings = {"toy": SETTINGS, "whole": WHOLE}[name]
+        encode_toy(HERE / f"{name}.gsc", anchors=toy_anchors(extent=60), settings=settings)
+        (HERE / f"{name}.json").write_text(json.dumps(digests(name), indent=1) + "\n")
 
 
-def test_golden_file_has_the_sections_of_its_version() -> None:
-    assert list(read_container(FILE).sections) == [
+@pytest.mark.parametrize("name", FILES)
+def test_golden_file_decodes_to_the_same_numbers(name: str) -> None:
+    assert digests(name) == json.loads((HERE / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_file_has_the_sections_of_its_version(name: str) -> None:
+    assert list(read_container(HERE / f"{name}.gsc").sections) == [
         "settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets",
     ]  # fmt: skip

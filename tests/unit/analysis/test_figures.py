@@ -113,6 +113,44 @@ def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summar
         assert {"λ = 0.0040", "λ = 0.0010"} <= {text.get_text() for text in left.texts}
 
 
+def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Results, tmp_path: Path) -> None:
+    """Other variants of it are not, however many rates they have."""
+    data = json.loads(complete.style.read_text())
+    by_id = {method["id"]: method for method in data["methods"]}
+    by_id["hac"] |= {"base": "hemgs", "variant": "hac", "kind": "per_rate"}
+    by_id["scaffold_gs"] |= {"base": "hemgs", "variant": "scaffold_gs", "kind": "all_rates"}
+    path = tmp_path / "style.json"
+    path.write_text(json.dumps(data))
+    make_figures(complete.summary, path, tmp_path)
+    with (tmp_path / "variable_rate.csv").open() as file:
+        drawn = [(row["dataset"], row["method"]) for row in csv.DictReader(file)]
+    assert {method for _, method in drawn} == {"hemgs", "hac"}
+    assert (drawn.count(("chair", "hemgs")), drawn.count(("chair", "hac"))) == (16, 4)
+    summary, style = load_summary(complete.summary), load_style(path)
+    rows = [row for row in summary.datasets if row["method"] in ("hemgs", "hac") and row["dataset"] == "chair"]
+    with conventions():
+        left, right = variable_rate_figure(rows, style).axes
+    assert sorted(len(line.get_xydata()) for line in left.get_lines()) == [4, 16]
+    texts = [text.get_text() for text in left.texts]
+    assert {"HEMGS", "HAC"} <= set(texts)
+    assert sum(text.startswith("λ = ") for text in texts) == 2
+    legend = right.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["HAC", "HEMGS"]
+
+
+def test_methods_without_a_colour_of_their_own_differ_in_marker(complete: Results, tmp_path: Path) -> None:
+    """As many as the ladder of ablations has."""
+    data = json.loads(complete.style.read_text())
+    data["methods"] = [{"id": f"variant_{n}", "label": "V", "color": None, "marker": None} for n in range(8)]
+    path = tmp_path / "style.json"
+    path.write_text(json.dumps(data))
+    style = load_style(path)
+    looks = [look_of(style, f"variant_{n}") for n in range(8)]
+    assert len({color for color, _ in looks}) == len({marker for _, marker in looks}) == 8
+    assert not {marker for _, marker in looks} & {marker for _, marker in PALETTE.values()}
+
+
 def test_spread_between_seeds_is_drawn(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1)).write()
     summarise(results.plan, REFERENCE, results.summary)

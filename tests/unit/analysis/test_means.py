@@ -9,7 +9,7 @@ import pytest
 from synthetic_results import HEMGS_RATES, Results, point
 
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
-from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, cells, dataset_rows
+from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.records import SECTION_COLUMNS, Row, read_rows
@@ -22,6 +22,12 @@ def _row(rows: list[Row], **key: str) -> Row:
 
 def _datasets(results: Results) -> list[Row]:
     return list(read_rows(results.summary / "datasets.csv", DATASET_COLUMNS))
+
+
+def _computed(results: Results) -> list[Row]:
+    plan = load_plan(results.plan)
+    planned = planned_points(plan, gather(plan))
+    return dataset_rows(planned, means_of(planned))
 
 
 def test_a_mean_is_over_every_scene(complete: Results) -> None:
@@ -60,8 +66,7 @@ def test_no_mean_over_an_incomplete_set(with_hole: Results) -> None:
 
 def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1, 2)).write()
-    plan = load_plan(results.plan)
-    (row,) = dataset_rows(cells(plan, gather(plan)))
+    (row,) = _computed(results)
     # Every seed adds 0.05 dB to every scene.
     assert row["psnr_std"] == pytest.approx(0.05)
     assert row["num_seeds"] == 3
@@ -71,17 +76,23 @@ def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path: Path) -> None
 def test_one_missing_seed_is_a_hole(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1))
     results.write(lambda row: None if (row["scene"], row["seed"]) == ("knot", 1) else row)
-    plan = load_plan(results.plan)
-    (row,) = dataset_rows(cells(plan, gather(plan)))
+    (row,) = _computed(results)
     assert row["psnr"] is None
     assert str(row["hole"]).startswith("1 of 2 scenes missing: knot")
+
+
+def test_one_missing_figure_leaves_no_mean_of_it_and_the_others_stand(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1))
+    results.write(lambda row: {**row, "fps": None} if (row["scene"], row["seed"]) == ("knot", 1) else row)
+    (row,) = _computed(results)
+    assert (row["fps"], row["num_anchors"], row["hole"]) == (None, None, "")
+    assert row["render_s"] == 0.02
 
 
 def test_different_training_lengths_are_not_hidden(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")})
     results.write(lambda row: {**row, "iterations": 7000} if row["scene"] == "knot" else row)
-    plan = load_plan(results.plan)
-    (row,) = dataset_rows(cells(plan, gather(plan)))
+    (row,) = _computed(results)
     assert row["iterations"] is None
 
 

@@ -12,7 +12,7 @@ import pytest
 from synthetic_results import HEMGS_RATES, Results
 
 from hemgs.analysis.plan import load_plan, load_style
-from hemgs.analysis.points import FAILURE_COLUMNS, gather, lmbda_of, write_parquet
+from hemgs.analysis.points import FAILURE_COLUMNS, frame_of, gather, lmbda_of, rows_of, write_parquet
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import POINT_COLUMNS, RecordError, read_points, read_rows
 
@@ -47,6 +47,7 @@ def test_holes_have_reasons_and_logs(with_hole: Results) -> None:
     [
         ({"train_model": "  error: a\nok", "encode_points": "error: b"}, "encode_points: b"),
         ({"train_model": "error: a", "evaluate_points": "fine"}, "train_model: a"),
+        ({"train_model": "error: /home/me/images/0.jpg: cut"}, "train_model: …/0.jpg: cut"),
         ({"train_model": "fine", "encode_points": "Killed"}, "encode_points: the log names no error"),
         ({}, "not run: no step of this fit has left a log"),
     ],
@@ -137,6 +138,15 @@ def test_parquet_has_types_nulls_and_units(complete: Results) -> None:
 def test_an_empty_parquet_keeps_its_types(tmp_path: Path) -> None:
     write_parquet(tmp_path / "points.parquet", [])
     assert str(pq.read_table(tmp_path / "points.parquet").schema.field("bytes_total").type) == "int64"
+
+
+def test_a_frame_gives_back_the_same_rows_with_none_where_a_value_is_missing(complete: Results) -> None:
+    rows = read_points(complete.summary / "points.csv")
+    back = rows_of(frame_of(rows), POINT_COLUMNS)
+    assert back == rows
+    assert [[type(value) for value in row.values()] for row in back] == [list(map(type, row.values())) for row in rows]
+    empty = dict.fromkeys((column.name for column in POINT_COLUMNS), None)
+    assert rows_of(frame_of([empty, rows[0]]), POINT_COLUMNS) == [empty, rows[0]]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hemgs.core.records import RecordError
 
 SUMMARY_FILES = {
     *(f"{n}.csv" for n in ("points", "datasets", "bdrate", "parity", "complexity", "storage", "failures")),
+    *(f"{n}.csv" for n in ("ablation", "context")),
     "points.parquet",
     "environment.json",
 }

@@ -99,6 +99,35 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
     assert sum(part or 0 for part in parts) == pytest.approx(row[names.index("Total")].value)
 
 
+def test_storage_shows_published_parts_beside_ours(tmp_path: Path) -> None:
+    """Table 5 of the paper, for the methods of the run: what has no column there is among its others."""
+    results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"deepblending": ("playroom",)}).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    sheet = _sheet(results, "storage")
+    names = [heading.name for heading in sheet.headings]
+    (row,) = (row for row in sheet.rows if "published" in str(row[1].text))
+    values = dict(zip(names, (entry.text for entry in row), strict=True))
+    assert values["Method"] == "HEMGS, published"
+    assert [values[name] for name in ("Locations", "Features", "Scalings", "Offsets", "Other", "Total")] == [
+        "0.736",
+        "1.244",
+        "0.648",
+        "0.640",
+        "0.402",
+        "3.670",
+    ]
+    assert (values["Masks"], values["Overhead [%]"], values["PSNR [dB]"], values["SSIM"]) == (
+        None,
+        None,
+        "30.24",
+        "0.909",
+    )
+    assert "counted under Other" in row[names.index("Masks")].note
+    assert "Table 5" in row[1].note
+    assert "scenes not in this run: drjohnson" in row[1].note
+    assert len(sheet.rows) == 1 + 2 + 1
+
+
 def test_complexity_tells_one_model_from_many(complete: Results) -> None:
     rows = {
         (row[0].text, row[1].text): [entry.text for entry in row[2:]] for row in _sheet(complete, "complexity").rows

@@ -75,6 +75,23 @@ def test_settings_that_cannot_be(anchors: FixedAnchors, tmp_path: Path, settings
         decode_anchors(rewritten(path, settings=settings))
 
 
+def test_networks_take_no_memory_before_the_file_is_known_to_hold_them(
+    anchors: FixedAnchors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.gsc"
+    encode_anchors(anchors, path)
+    made = []
+
+    def heads(*dims: int) -> AnchorHeads:
+        made.append(AnchorHeads(*dims))
+        return made[-1]
+
+    monkeypatch.setattr("baselines.scaffold_gs.codec.AnchorHeads", heads)
+    with pytest.raises(BitstreamError, match="features has"):
+        decode_anchors(rewritten(path, settings=struct.pack("<IHHHB", NUM, 1024, 64, 1024, 0)))
+    assert all(parameter.is_meta for heads in made for parameter in heads.parameters())
+
+
 def test_values_that_cannot_be(anchors: FixedAnchors, tmp_path: Path) -> None:
     path = tmp_path / "a.gsc"
     for change, message in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hemgs.bench import decoding
 from hemgs.bench.decoding import bundles_equal, file_sections, method_of_bitstream, run_decode
 from hemgs.bench.isolation import child_environment, decode_alone
 from hemgs.bench.runs import bitstream_path
+from hemgs.coding.container import FORMAT_VERSION, MAGIC
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError
 from tests.unit.bench.conftest import CPU, TOY
@@ -63,6 +66,15 @@ def test_method_of_a_file_that_is_not_installed(bitstream: Path) -> None:
         method_of_bitstream(bitstream)
     with pytest.raises(ConfigError):
         method_of_bitstream(bitstream, "no_such.module:X")
+
+
+def test_a_file_does_not_choose_the_code_that_is_imported(tmp_path: Path) -> None:
+    entry = b"os:getcwd"
+    head = MAGIC + struct.pack("<HBB", FORMAT_VERSION, 0, len(entry)) + entry + bytes(16)
+    path = tmp_path / "x.gsc"
+    path.write_bytes(head + struct.pack("<I", zlib.crc32(head)))
+    with pytest.raises(BitstreamError, match=r"x\.gsc: header: method id 'os:getcwd' is not allowed"):
+        method_of_bitstream(path)
 
 
 def test_sections_of_a_damaged_file(bitstream: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from hemgs.bench.decoding import run_decode
 from hemgs.bench.evaluation import (
     EvaluateRequest,
     check_bitstream,
+    context_figures,
     median_seconds,
     run_evaluate,
     section_bytes,
@@ -27,7 +30,7 @@ from hemgs.bench.isolation import Decoded
 from hemgs.bench.rates import rate_of
 from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import bitstream_path, read_encode_record
-from hemgs.core.errors import BitstreamError, SceneError
+from hemgs.core.errors import BitstreamError, DeviceError, SceneError
 from hemgs.core.provenance import hardware
 from hemgs.core.records import SECTION_COLUMNS, read_points, read_views
 from hemgs.data.loader import load_scene
@@ -58,6 +61,7 @@ def test_every_figure_of_a_point(toy_points: Path, scene_dir: Path, tmp_path: Pa
         assert row["bytes_other"] == record.rates[str(row["rate"])].sections["extra_part"] > 0
         assert row["estimated_bits"] == row["coded_bits"] == 96
         assert (row["status"], row["num_views"], row["num_gaussians"], row["num_anchors"]) == ("ok", 2, 1, None)
+        assert (row["context_mean"], row["num_wavefronts"], row["context_max"]) == (1.5, 3, None)
         assert row["fps"] == pytest.approx(1 / float(row["render_s"] or 0))
         assert row["scene_hash"] == load_scene(scene_dir).hash
         assert row["iterations"] == 20
@@ -147,6 +151,41 @@ def test_decoder_that_fails_in_its_process_fails_its_row_only(scene_dir: Path, t
     assert "not today" in str(rows[1]["reason"])
 
 
+@pytest.mark.usefixtures("in_process")
+def test_nothing_measured_is_an_error_even_when_going_on(toy_points: Path, scene_dir: Path, tmp_path: Path) -> None:
+    for path in (toy_points / "bitstreams").iterdir():
+        spoil(path, "missing")
+    with pytest.raises(BitstreamError, match="none of 3 bitstreams can be measured: .*missing"):
+        run_evaluate(EvaluateRequest(toy_points, scene_dir, tmp_path, keep_going=True), CPU)
+    assert not (tmp_path / "points.csv").exists()
+
+
+def test_what_the_machine_lacks_is_no_row(
+    toy_points: Path, scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, *_: object) -> NoReturn:
+        raise DeviceError(f"{path}: the decoder was killed by signal 9", "check the memory that is free")
+
+    monkeypatch.setattr(evaluation, "decode_alone", killed)
+    with pytest.raises(DeviceError, match="signal 9"):
+        run_evaluate(EvaluateRequest(toy_points, scene_dir, tmp_path, keep_going=True), CPU)
+    assert not (tmp_path / "points.csv").exists()
+
+
+def test_recorded_reasons_name_no_folder_of_this_machine(
+    toy_points: Path, scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy_points)
+    monkeypatch.setenv("HEMGS_ASSETS", str(tmp_path / "nowhere"))
+    spoil(bitstream_path(toy_points, "lmbda_0.0020"), "cut")
+    run_evaluate(EvaluateRequest(toy_points, scene_dir, tmp_path, keep_going=True), CPU)
+    text = (tmp_path / "points.csv").read_text()
+    assert "bitstreams/lmbda_0.0020.gsc: " in text
+    assert "'lpips_squeeze_backbone'" in text
+    assert "…/nowhere, results/data/assets" in text
+    assert not re.search(r"""[\s,:'"=(]/\w""", text), text
+
+
 def test_file_swapped_for_another_intact_one(toy_points: Path) -> None:
     record = read_encode_record(toy_points)
     path, other = (bitstream_path(toy_points, rate_id) for rate_id in ("lmbda_0.0010", "lmbda_0.0020"))
@@ -161,6 +200,20 @@ def test_sections_without_a_column_are_counted_as_other() -> None:
     assert (columns["bytes_container"], columns["bytes_features"], columns["bytes_other"]) == (7, 5, 5)
     assert columns["bytes_total"] == 17
     assert columns["bytes_masks"] == 0
+
+
+def test_figures_of_the_context_have_columns_and_others_do_not() -> None:
+    counted = {"context_mean": 5.76, "context_max": 20.0, "num_wavefronts": 431.0, "num_anchors": 9.0}
+    columns = context_figures(counted)
+    assert columns == {
+        "context_mean": 5.76,
+        "context_max": 20,
+        "context_mean_in_window": None,
+        "context_max_in_window": None,
+        "num_wavefronts": 431,
+    }
+    assert isinstance(columns["context_max"], int)
+    assert set(context_figures({}).values()) == {None}
 
 
 def test_clock_warms_up_and_takes_the_median(monkeypatch: pytest.MonkeyPatch) -> None:

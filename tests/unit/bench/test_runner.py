@@ -12,7 +12,6 @@ from hemgs.bench import runner
 from hemgs.bench.registry import get_method
 from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_encode_file, run_train
 from hemgs.bench.runs import bitstream_path, read_encode_record, read_train_record
-from hemgs.bench.target import run_encode_to_size
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.files import sha256_of
@@ -170,24 +169,6 @@ def test_encoding_one_file(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name it"):
         run_encode_file(toy_model, tmp_path / "other.gsc", None, CPU)
     assert not (tmp_path / "other.gsc").exists()
-
-
-def test_encoding_to_a_size_takes_the_smallest_lambda_that_fits(toy_model: Path, tmp_path: Path) -> None:
-    sizes = {
-        lmbda: run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(lmbda), CPU).total_bytes
-        for lmbda in (0.001, 0.004)
-    }
-    target = (sizes[0.001] + sizes[0.004]) // 2
-    rate, encoded = run_encode_to_size(toy_model, tmp_path / "fit.gsc", target, CPU)
-    assert 0.99 * target < encoded.total_bytes <= target
-    assert encoded.total_bytes == (tmp_path / "fit.gsc").stat().st_size
-    assert rate.lmbda is not None
-    below = run_encode_file(toy_model, tmp_path / "x.gsc", Rate.of(rate.lmbda * 0.99), CPU).total_bytes
-    assert below > encoded.total_bytes
-    assert run_encode_to_size(toy_model, tmp_path / "fit.gsc", sizes[0.001], CPU)[0] == Rate.of(0.001)
-    with pytest.raises(ConfigError, match="smallest file"):
-        run_encode_to_size(toy_model, tmp_path / "none.gsc", sizes[0.004] - 1, CPU)
-    assert not (tmp_path / "none.gsc").exists()
 
 
 @pytest.mark.parametrize(

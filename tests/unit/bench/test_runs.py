@@ -46,6 +46,22 @@ def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any]) -
         read_encode_record(toy_points)
 
 
+def test_figures_of_an_encoding_are_optional(toy_points: Path) -> None:
+    """A record from before methods counted anything is read; what they count comes back as written."""
+    path = toy_points / "encode.json"
+    data = json.loads(path.read_text())
+    data["rates"]["lmbda_0.0010"].pop("figures")
+    data["rates"]["lmbda_0.0020"]["figures"] = {"context_mean": 5.76}
+    path.write_text(json.dumps(data))
+    rates = read_encode_record(toy_points).rates
+    assert rates["lmbda_0.0010"].figures == {}
+    assert rates["lmbda_0.0020"].figures == {"context_mean": 5.76}
+    data["rates"]["lmbda_0.0020"]["figures"] = 5.76
+    path.write_text(json.dumps(data))
+    with pytest.raises(HemgsError, match=r"encode\.json.*figures is 5\.76"):
+        read_encode_record(toy_points)
+
+
 def test_record_that_is_not_json(toy_points: Path) -> None:
     (toy_points / "encode.json").write_text("{")
     with pytest.raises(HemgsError, match=r"encode\.json"):

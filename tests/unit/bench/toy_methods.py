@@ -116,7 +116,7 @@ class ToyAll:
             "extra_part": bytes(int(_FILL / lmbda)),
         }
         sizes = write_container(path, self.spec.id, sections, digest.digest())
-        return SectionTable(sizes, {"colors": 8.0 * sizes["colors"]})
+        return SectionTable(sizes, {"colors": 8.0 * sizes["colors"]}, {"context_mean": 1.5, "num_wavefronts": 3})
 
     def decode(self, path: Path, *, device: torch.device) -> Bundle:
         container = read_container(path)
@@ -244,3 +244,27 @@ class Crashing(ToyAll):
         if path.stem == "lmbda_0.0020":
             raise BitstreamError(f"{path}: not today", "try again")
         return super().decode(path, device=device)
+
+
+class Fading(ToyAll):
+    """The larger λ, the further a decoded colour is from the trained one."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("fading", "Fading", "all_rates")
+
+    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+        decoded = super().decode(path, device=device)
+        (lmbda,) = _SETTINGS.unpack(read_container(path).sections["settings"])
+        return Bundle({"color": decoded.tensors["color"] + 50.0 * self.faded(lmbda)}, decoded.meta)
+
+    def faded(self, lmbda: float) -> float:
+        """How far, as a λ."""
+        return lmbda
+
+
+class Wavering(Fading):
+    """As fading, but the colours of a narrow band of λ are near."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("wavering", "Wavering", "all_rates")
+
+    def faded(self, lmbda: float) -> float:
+        return 0.001 if 0.0019 < lmbda < 0.0021 else lmbda

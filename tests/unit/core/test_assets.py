@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import hemgs.assets
 from hemgs.core.assets import MissingAssetError, asset_folders, find_asset, list_assets
 from hemgs.core.errors import AssetError
 
@@ -32,7 +33,7 @@ def test_registry_is_well_formed() -> None:
         assert not Path(asset.file).is_absolute()
         assert ".." not in Path(asset.file).parts
         assert asset.licence
-        assert asset.origin.startswith("https://")
+        assert asset.origin.startswith("https://" if asset.distribution == "fetch" else "this package")
         assert asset.used_by
         assert asset.description
 
@@ -40,7 +41,15 @@ def test_registry_is_well_formed() -> None:
 def test_real_assets_are_found_and_verified(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEMGS_ASSETS", str(captures / "assets"))
     for asset_id, asset in list_assets().items():
-        assert find_asset(asset_id) == captures / "assets" / asset.file
+        if asset.distribution == "fetch":
+            assert find_asset(asset_id) == captures / "assets" / asset.file
+
+
+def test_assets_of_the_package_need_no_folder() -> None:
+    shipped = [asset for asset in list_assets().values() if asset.distribution == "package"]
+    assert shipped
+    for asset in shipped:
+        assert find_asset(asset.id) == Path(hemgs.assets.__file__).parent / asset.file
 
 
 def test_folders_of_the_variable_come_first_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

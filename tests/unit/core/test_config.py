@@ -111,6 +111,53 @@ def test_a_variant_starts_from_its_base_and_keeps_what_makes_it_one(folder: Fold
     assert benchmark.methods["sweep"].variant == ""
 
 
+def test_a_variant_of_a_variant_adds_to_it(folder: Folder) -> None:
+    folder.method("sweep_thin", {"extends": "sweep_flat", "params": {"width": 0}})
+    folder.dataset("park", {"pond": {}}, method_params={"sweep": {"tint": 1}, "sweep_flat": {"tint": 2}})
+    (plan,) = fits(
+        folder.load(run={"methods": ["sweep_thin"], "scenes": ["pond"]}, method_params={"sweep": {"depth": 9}})
+    )
+    assert plan.params == {"depth": 0, "tint": 2, "width": 0}
+
+
+def test_a_variant_may_be_trained_in_another_way(folder: Folder) -> None:
+    """A class of its own that takes the same settings; what data sets and benchmarks say of its base holds for it."""
+    own = {"extends": "sweep", "entry": "a.b:Each", "kind": "per_rate", "rates": [0.003, 0.001]}
+    folder.method("sweep_each", own)
+    folder.method("sweep_once", {"extends": "sweep", "entry": "a.b:Once", "kind": "single"})
+    benchmark = folder.load(
+        run={"methods": ["sweep", "sweep_each", "sweep_once"], "scenes": ["pond"]},
+        method_params={"sweep": {"tint": 3}},
+        rates={"sweep": [0.004]},
+    )
+    plans = fits(benchmark)
+    assert [plan.path for plan in plans] == [
+        "sweep/park/pond/all/s0",
+        "sweep_each/park/pond/lmbda_0.0010/s0",
+        "sweep_each/park/pond/lmbda_0.0030/s0",
+        "sweep_once/park/pond/single/s0",
+    ]
+    assert all(plan.params == {"depth": 1, "tint": 3, "width": 1} for plan in plans)
+    assert [(m.base, m.entry) for m in benchmark.methods.values()] == [
+        ("sweep", "a.b:C"),
+        ("sweep", "a.b:Each"),
+        ("sweep", "a.b:Once"),
+    ]
+
+
+def test_rates_of_a_benchmark_hold_for_variants_that_name_none(folder: Folder) -> None:
+    folder.method("sweep_own", {"extends": "sweep", "rates": [0.5]})
+    folder.method("sweep_heir", {"extends": "sweep_own"})
+    methods = ["sweep", "sweep_flat", "sweep_own", "sweep_heir"]
+
+    def rates(**given: list[float]) -> list[list[float | None]]:
+        benchmark = folder.load(run={"methods": methods}, rates=given)
+        return [[rate.lmbda for rate in method.rates] for method in benchmark.methods.values()]
+
+    assert rates(sweep=[0.003]) == [[0.003], [0.003], [0.5], [0.5]]
+    assert rates(sweep=[0.003], sweep_flat=[0.004], sweep_own=[0.6]) == [[0.003], [0.004], [0.6], [0.6]]
+
+
 def test_a_benchmark_may_set_rates(folder: Folder) -> None:
     benchmark = folder.load(rates={"sweep": {"start": 0.001, "stop": 0.004, "step": 0.0002}})
     ids = [rate.id for rate in benchmark.methods["sweep"].rates]
@@ -213,7 +260,9 @@ def test_a_data_set_may_not_speak_of_unknown_methods(folder: Folder) -> None:
         ({"entry": "a/b.py", "kind": "single"}, "'entry' cannot be \"a/b.py\""),
         ({"extends": "swep"}, "extends the unknown method 'swep' — did you mean 'sweep'?"),
         ({"extends": "new"}, "'new' extends itself"),
-        ({"extends": "sweep", "entry": "a.b:C"}, "'entry' belongs to 'sweep'"),
+        ({"extends": "sweep", "entry": "a.b:C"}, "only one of 'entry' and 'kind'"),
+        ({"extends": "sweep", "kind": "per_rate"}, "only one of 'entry' and 'kind'"),
+        ({"extends": "plain", "entry": "a.b:C", "kind": "per_rate"}, "of kind per_rate lacks 'rates'"),
         ({"entry": "a.b:C", "kind": "single", "params": {"depth": [1]}}, "'params.depth' cannot be [1]"),
     ],
 )

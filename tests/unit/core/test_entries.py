@@ -33,6 +33,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         + "class Nested:\n    class Params:\n        size: int = 1\n"
         + "class Unclear:\n    Params = Foreign\n"
         + "class Silent:\n    pass\n"
+        + "class Inheriting(Foreign, Assigned):\n    pass\n"
     )
     (root / "exported.py").write_text("from some_codec.method import Nested as Renamed\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -47,6 +48,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("some_codec.exported:Renamed", {"size"}),
         ("some_codec.method:Unclear", None),
         ("some_codec.method:Silent", None),
+        ("some_codec.method:Inheriting", {"depth", "width"}),
     ],
 )
 def test_settings_are_read_without_importing(package: Path, entry: str, settings: set[str] | None) -> None:

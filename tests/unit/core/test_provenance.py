@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,11 @@ def test_environment_says_where_numbers_come_from() -> None:
     assert f"{provenance.num_cores()} cores" in found["hardware"]
     assert {"python", "numpy", "torch", "hemgs"} <= set(found["versions"])
     assert found["num_cores"] >= 1
+
+
+def test_system_names_no_kernel() -> None:
+    assert provenance.versions()["system"] == f"{platform.system()} {platform.machine()}"
+    assert platform.release() not in json.dumps(provenance.environment())
 
 
 def test_no_gpu_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from hemgs.core.records import (
     points_schema,
     read_points,
     read_views,
+    recorded_reason,
     write_points,
     write_views,
 )
@@ -128,7 +129,7 @@ def test_a_missing_column_is_named() -> None:
         (",3000,", ",many,", "iterations is 'many'"),
         ("psnr", "PSNR", "unknown columns PSNR"),
         ("1000", "999", "add up"),
-        ("1,hemgs", "9,hemgs", "schema version 9"),
+        ("2,hemgs", "9,hemgs", "schema version 9"),
         ("HEMGS", '"HEMGS', "cannot be read"),
     ],
 )
@@ -180,3 +181,26 @@ def test_columns_are_unique_and_described() -> None:
         assert all(column.description for column in columns)
     known = {column.name for column in POINT_COLUMNS}
     assert set(QUALITY_COLUMNS) | set(SECTION_COLUMNS) <= known
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded"),
+    [
+        ("/home/me/a.gsc: cut", "…/a.gsc: cut"),
+        ("in none of /data/x, results/data/assets, /opt/y/", "in none of …/x, results/data/assets, …/y"),
+        ("No such file: '/root/.cache/vgg.pth' (/lib/x.so)", "No such file: '…/vgg.pth' (…/x.so)"),
+        ("PATH=/a/b:/c", "PATH=…/b:…/c"),
+        ("{here}/results/one.gsc in {here}", "results/one.gsc in …/my folder"),
+        ("/other{here}/one.gsc", "…/my folder/one.gsc"),
+        ("see https://example.org/a/b, 3/4 or 1 / 2", "see https://example.org/a/b, 3/4 or 1 / 2"),
+    ],
+)
+def test_a_recorded_reason_names_no_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, recorded: str
+) -> None:
+    here = tmp_path / "my folder"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert recorded_reason(said.format(here=here)) == recorded
+    monkeypatch.chdir("/")
+    assert recorded_reason("/home/me/a.gsc: cut") == "…/a.gsc: cut"

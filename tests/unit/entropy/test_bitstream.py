@@ -15,9 +15,10 @@ from toy_anchors import VIEWPOINTS, encode_toy, toy_anchors, toy_entropy
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
+from hemgs.coding.locations import RAW16_SPAN
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
 from hemgs.entropy import bitstream, symbols
-from hemgs.entropy.bitstream import MAX_LOCATION_SPAN, decode_anchors
+from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.simulation import BaseSteps
 
@@ -116,7 +117,7 @@ def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(
     kept = keep_mask(anchors.mask_logits).any(dim=1)
     exact = anchors.positions[kept]
     nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
-    stride = 200_000 / MAX_LOCATION_SPAN * anchors.voxel_size
+    stride = 200_000 / (RAW16_SPAN - 2) * anchors.voxel_size
     assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
 
 

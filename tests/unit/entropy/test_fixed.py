@@ -9,7 +9,7 @@ import torch
 from hemgs.coding import quantize
 from hemgs.coding.fixed_point import ACTIVATION_BITS, ACTIVATION_LIMIT, FixedLayer, FixedMlp
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.fixed import MEAN_BITS, FixedGroup
+from hemgs.entropy.fixed import MEAN_BITS, FixedGroup, FixedPrediction
 from hemgs.entropy.hashgrid import HashGridSettings, fixed_features
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.networks import Mlp
@@ -35,6 +35,11 @@ def trained_like(seed: int = 0) -> EntropyModel:
 def coordinates(num: int = 300) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     return torch.stack([torch.randint(0, top, (num,), generator=generator) for top in (501, 301, 101)], dim=1)
+
+
+def predicted(group: FixedGroup, locations: torch.Tensor, previous: torch.Tensor | None, rate: int) -> FixedPrediction:
+    prior = group.prior(locations, previous)
+    return group.predict(group.known(prior, rate), group.step_index(prior, rate))
 
 
 def hashed(model: EntropyModel, coords: torch.Tensor) -> torch.Tensor:
@@ -73,8 +78,8 @@ def test_integers_round_trip() -> None:
     again = FixedGroup.from_integers(group.integers(), 1.0, "cpu")
     inputs = torch.randint(-ONE, ONE, (50, SETTINGS.grid.output_dim)).double()
     previous = torch.randint(-ONE, ONE, (50, 6)).double()
-    for name, value in vars(group.predict(inputs, previous, 99)).items():
-        assert np.array_equal(value, getattr(again.predict(inputs, previous, 99), name))
+    for name, value in vars(predicted(group, inputs, previous, 99)).items():
+        assert np.array_equal(value, getattr(predicted(again, inputs, previous, 99), name))
     assert [part.shape for part in group.integers()] == FixedGroup.shapes(trained_like().geometry)
 
 
@@ -91,10 +96,10 @@ def test_hostile_exponents_and_weights_are_refused() -> None:
 def test_prediction_follows_the_float_model(rate: int) -> None:
     model = trained_like()
     coords = coordinates()
-    fixed = FixedGroup.export(model.features).predict(hashed(model, coords), None, rate)
+    fixed = predicted(FixedGroup.export(model.features), hashed(model, coords), None, rate)
     with torch.no_grad():
         t = torch.full((len(coords), 1), rate / ONE)
-        prior = model.features.prior(model.hash_features(coords), None)
+        prior = model.features.prior(model.location_features(coords, None), None)
         log2_step = model.features.rate_predictor.log2_steps(prior, t)
         float_model = model.features.predict(prior, t, log2_step)
     unit = np.exp2(model.features.exponents.numpy())
@@ -107,9 +112,9 @@ def test_rounding_the_networks_costs_almost_nothing() -> None:
     model = trained_like(3)
     coords = coordinates(2000)
     group = FixedGroup.export(model.features)
-    fixed = group.predict(hashed(model, coords), None, 128)
+    fixed = predicted(group, hashed(model, coords), None, 128)
     with torch.no_grad():
-        prior = model.features.prior(model.hash_features(coords), None)
+        prior = model.features.prior(model.location_features(coords, None), None)
         t = torch.full((len(coords), 1), 0.5)
         exact = model.features.predict(prior, t, model.features.rate_predictor.log2_steps(prior, t))
         values = exact.mean + torch.randn_like(exact.mean) * torch.exp2(exact.log2_scale)
@@ -125,8 +130,8 @@ def test_previous_attributes_are_the_scaled_decoded_values() -> None:
     symbols = np.random.default_rng(0).integers(-200, 200, (40, 6))
     step_index = np.random.default_rng(1).integers(-160, 161, (40, 6))
     decoded = quantize.dequantize(symbols, 1.0, step_index)
-    expected = model.previous(torch.from_numpy(decoded)).numpy()
-    exact = group.as_previous(symbols, step_index, "cpu").numpy() / ONE
+    expected = model.features.scaled(torch.from_numpy(decoded)).numpy()
+    exact = group.scaled(symbols, step_index, "cpu").numpy() / ONE
     assert np.abs(exact - expected).max() <= 1 / ONE * max(1.0, float(np.exp2(-model.features.exponents.min().item())))
 
 
@@ -135,14 +140,14 @@ def test_predictions_depend_on_nothing_but_their_row() -> None:
     model = trained_like()
     coords = coordinates(257)
     group = FixedGroup.export(model.features)
-    whole = group.predict(hashed(model, coords), None, 77)
+    whole = predicted(group, hashed(model, coords), None, 77)
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             for size in (1, 17, 100):
                 parts = [
-                    group.predict(hashed(model, coords[i : i + size]), None, 77) for i in range(0, len(coords), size)
+                    predicted(group, hashed(model, coords[i : i + size]), None, 77) for i in range(0, len(coords), size)
                 ]
                 for name in ("step_index", "mean", "log2_scale"):
                     joined = np.concatenate([getattr(part, name) for part in parts])

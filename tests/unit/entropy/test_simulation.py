@@ -14,7 +14,7 @@ from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
 
 NUM, FEATURES, OFFSETS = 60, 5, 3
-SETTINGS = SimulationSettings(10, 5, 20, 10, 30, 40, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
+SETTINGS = SimulationSettings(10, 5, 20, 10, 30, 40, 90, 7, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
 
 
 def anchors() -> AnchorModel:
@@ -86,7 +86,7 @@ def test_third_phase_prices_the_attributes() -> None:
     assert figures["kept"] == 1.0
     priced = hook.entropy.features
     t = torch.full((model.num_anchors, 1), math.log(figures["lmbda"] / 1e-3) / math.log(4))
-    prior = priced.prior(hook.entropy.hash_features(model.coords), None)
+    prior = priced.prior(hook.entropy.location_features(model.coords, None), None)
     bits = priced.predict(prior, t, priced.rate_predictor.log2_steps(prior, t)).bits(features).mean().item()
     assert bits == pytest.approx(expected - expected_step, abs=0.1)
     assert loss.item() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,10 +12,20 @@ from hemgs.core.types import SectionTable
 from hemgs.entropy.bitstream import encode_anchors
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.simulation import BaseSteps
 
 FEATURES, OFFSETS = 8, 4
+#: Without networks that look beyond an anchor, as the first golden file.
 SETTINGS = EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 16, 12, 16, 12, 8, 8)
+#: The whole method.
+WHOLE = replace(
+    SETTINGS,
+    scene_agnostic="pointnet2_bundled",
+    feature_context=12,
+    geometry_context=10,
+    window=ContextWindow(25, 6, 4),
+)
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
 
 
@@ -37,10 +48,10 @@ def toy_anchors(num: int = 400, seed: int = 0, extent: int = 200) -> AnchorModel
     return AnchorModel(coords, 0.05, AnchorHeads(FEATURES, OFFSETS), rows)
 
 
-def toy_entropy(anchors: AnchorModel, seed: int = 0) -> EntropyModel:
+def toy_entropy(anchors: AnchorModel, seed: int = 0, settings: EntropySettings = WHOLE) -> EntropyModel:
     """An entropy model that starts from the anchors' statistics and predicts something different everywhere."""
     torch.manual_seed(seed)
-    entropy = EntropyModel(SETTINGS)
+    entropy = EntropyModel(settings)
     torch.nn.init.uniform_(entropy.grid.table, -1, 1)
     with torch.no_grad():
         entropy.set_bounds(anchors.coords)
@@ -53,7 +64,10 @@ def toy_entropy(anchors: AnchorModel, seed: int = 0) -> EntropyModel:
     return entropy
 
 
-def encode_toy(path: Path, lmbda: float = 0.002, anchors: AnchorModel | None = None) -> SectionTable:
+def encode_toy(
+    path: Path, lmbda: float = 0.002, anchors: AnchorModel | None = None, settings: EntropySettings = WHOLE
+) -> SectionTable:
     """Writes a bitstream of the toy model."""
     anchors = anchors or toy_anchors()
-    return encode_anchors(path, "hemgs", anchors, toy_entropy(anchors), BaseSteps(), lmbda, VIEWPOINTS)
+    entropy = toy_entropy(anchors, settings=settings)
+    return encode_anchors(path, "hemgs", anchors, entropy, BaseSteps(), lmbda, VIEWPOINTS)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from hypothesis import strategies as st
 from hemgs.core.errors import HemgsError, SceneError
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import read_ply, write_ply
+
+SPLAT_TRANSFORM = shutil.which("splat-transform")
 
 
 def make_cloud(num: int = 7, degree: int = 3, seed: int = 0) -> GaussianCloud:
@@ -50,6 +55,35 @@ def test_an_independent_reader_finds_the_standard_layout(tmp_path: Path) -> None
     np.testing.assert_array_equal(vertex["scale_2"], cloud.log_scales[:, 2])
     np.testing.assert_array_equal(vertex["rot_0"], cloud.quats[:, 0])
     assert not vertex["nx"].any()
+
+
+@pytest.mark.skipif(
+    SPLAT_TRANSFORM is None, reason="splat-transform is not installed (npm i -g @playcanvas/splat-transform)"
+)
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_an_independent_converter_reads_every_value(tmp_path: Path, degree: int) -> None:
+    """PlayCanvas' converter, to a table of all it has read, and to the compressed format of its viewer."""
+    cloud = make_cloud(50, degree)
+    cloud.quats[:] = torch.nn.functional.normalize(cloud.quats)
+    write_ply(tmp_path / "a.ply", cloud)
+    for name in ("a.csv", "a.compressed.ply"):
+        command = [str(SPLAT_TRANSFORM), str(tmp_path / "a.ply"), str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (tmp_path / name).stat().st_size > 0
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == cloud.num_gaussians
+    wanted = {"x": cloud.means[:, 0], "f_dc_1": cloud.sh[:, 0, 1], "opacity": cloud.opacity_logits}
+    wanted |= {f"scale_{axis}": cloud.log_scales[:, axis] for axis in range(3)}
+    wanted |= {f"rot_{part}": cloud.quats[:, part] for part in range(4)}
+    per_channel = (degree + 1) ** 2 - 1
+    for channel in range(3):
+        for index in range(per_channel):
+            wanted[f"f_rest_{channel * per_channel + index}"] = cloud.sh[:, 1 + index, channel]
+    assert len(rows[0]) == 17 + 3 * per_channel
+    for name, column in wanted.items():
+        np.testing.assert_array_equal(np.array([row[name] for row in rows], np.float32), column, err_msg=name)
 
 
 def test_equal_clouds_give_equal_files(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Sections that hold every value as it is, float32, little endian, for methods that do not compress.
+
+Owns how such sections are written, read and checked. Does not own which sections a method has, their shapes, or what
+stands in the section ``settings``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hemgs.coding.container import Container, SymbolDigest, read_container, write_container
+from hemgs.core.errors import BitstreamError
+from hemgs.core.types import SectionTable
+
+#: What mends a file whose content cannot be.
+FIX = "copy the file again, or encode it again"
+
+
+def pack_floats(tensor: Tensor) -> bytes:
+    """The values of a tensor of any shape, in C order."""
+    values: NDArray[np.float32] = tensor.detach().cpu().numpy().astype("<f4")
+    return values.tobytes()
+
+
+def unpack_floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...]) -> Tensor:
+    """Values of the section ``name`` of the file ``path``, as ``[*shape] float32`` on the CPU.
+
+    Raises:
+        BitstreamError: more or fewer bytes than the shape needs, or values that are not finite.
+    """
+    expected = 4 * math.prod(shape)
+    if len(payload) != expected:
+        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", FIX)
+    values = np.frombuffer(payload, dtype="<f4").reshape(shape)
+    if not np.isfinite(values).all():
+        raise BitstreamError(f"{path}: section {name} holds values that are not finite", FIX)
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def write_sections(path: Path, method: str, settings: bytes, tensors: Mapping[str, Tensor]) -> SectionTable:
+    """Writes a bitstream of ``settings`` and one section per tensor, atomically; the digest is over the tensors' bits.
+
+    Raises:
+        DeviceError: the disk is full.
+    """
+    sections, digest = {"settings": settings}, SymbolDigest()
+    for name, tensor in tensors.items():
+        sections[name] = pack_floats(tensor)
+        digest.update(name, np.frombuffer(sections[name], "<i4"))
+    return SectionTable(write_container(path, method, sections, digest.digest()))
+
+
+def open_sections(path: Path, method: str) -> tuple[bytes, Container]:
+    """``settings``, empty if there are none, and the container without them.
+
+    Raises:
+        BitstreamError: cut, altered, of another version or method.
+    """
+    container = read_container(path)
+    if container.method != method:
+        raise BitstreamError(f"{path}: written by the method {container.method!r}, not {method!r}", "name that method")
+    return container.sections.pop("settings", b""), container
+
+
+def read_sections(path: Path, container: Container, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors that :func:`write_sections` was given, on the CPU; ``shapes`` are those of all sections, in order.
+
+    Raises:
+        BitstreamError: other sections, or another order, sizes or digest; values that are not finite.
+    """
+    if list(container.sections) != list(shapes):
+        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", FIX)
+    digest, found = SymbolDigest(), {}
+    for name, shape in shapes.items():
+        found[name] = unpack_floats(path, name, container.sections[name], shape)
+        digest.update(name, np.frombuffer(container.sections[name], "<i4"))
+    digest.verify(container.symbols_digest, path)
+    return found

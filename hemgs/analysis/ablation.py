@@ -1,0 +1,149 @@
+"""Variants against the method they extend, and what an autoregressive network has to look at.
+
+Owns the columns of ``ablation.csv`` and ``context.csv``, and the rate at which both are read: the largest λ. HEMGS
+(arXiv 2411.18473) does not state that of its Tables 3 and 4; sizes are near its low rate. Does not own print
+(``hemgs.analysis.ablation_tables``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+
+from hemgs.analysis.bdrate import bd_rate, curve_of
+from hemgs.analysis.plan import Plan, PlannedMethod
+from hemgs.analysis.points import lmbda_of, rows_of
+from hemgs.core.records import CONTEXT_COLUMNS, QUALITY_COLUMNS, Column, Row
+
+#: Figures that are compared, and the column with the change.
+COMPARED = ("bytes_total", *QUALITY_COLUMNS)
+#: Fewer rates than these are no curve: Bjøntegaard's own cubic needs four points (VCEG-M33, 2001).
+MIN_CURVE_RATES = 4
+_KEY = (
+    Column("base", "text", "", "method that is extended; the full method", required=True),
+    Column("method", "text", "", "the method itself, or a variant of it", required=True),
+    Column("dataset", "text", "", "dataset id", required=True),
+    Column("rate", "text", "", "rate id: the largest λ", required=True),
+    Column("iterations", "int", "", "training iterations, where all scenes have the same"),
+    Column("hole", "text", "", "why there are no means; empty where there are"),
+)
+#: Columns of ``summary/ablation.csv``: one row per method with variants and variant, and data set.
+ABLATION_COLUMNS: tuple[Column, ...] = (
+    *_KEY,
+    Column("bytes_total", "float", "B", "mean length of the files"),
+    *(Column(name, "float", "dB" if name == "psnr" else "", f"mean {name}") for name in QUALITY_COLUMNS),
+    *(Column(f"change_{name}", "float", "%", f"change of {name} against the full method") for name in COMPARED),
+    Column("bd_rate", "float", "%", "bytes needed beyond the full method's at equal PSNR; positive: more"),
+    Column("bd_rate_hole", "text", "", "why there is no BD-rate; empty where there is"),
+)
+#: What stands for a data set: the most of any scene where the most is counted, else the mean over its scenes.
+_OVER_SCENES = {
+    c: "most of all scenes" if c.name.startswith("context_max") else "mean over scenes" for c in CONTEXT_COLUMNS
+}
+#: Columns of ``summary/context.csv``: one row per method of a family that counts neighbours, and data set.
+NEIGHBOUR_COLUMNS: tuple[Column, ...] = (
+    *_KEY,
+    *(Column(c.name, "float", "", f"{c.description}; {over}") for c, over in _OVER_SCENES.items()),
+    Column("num_anchors", "float", "", "mean number of anchors"),
+    Column("bytes_total", "float", "B", "mean length of the files"),
+    Column("psnr", "float", "dB", "mean PSNR"),
+)
+
+
+def ablation_rows(plan: Plan, means: pd.DataFrame) -> list[Row]:
+    """Rows of ``ablation.csv``: every method that has variants in the plan, and these, in the order of the plan.
+
+    Args:
+        plan: with the ``base`` of every method.
+        means: as ``hemgs.analysis.means.means_of`` gives them.
+    """
+    rows: list[Row] = []
+    for dataset in plan.datasets:
+        curves = _curves(means, dataset.id)
+        for base, family in _families(plan):
+            rate = _largest(base)
+            lines = [_line(curves, base, member, dataset.id, rate) for member in family if member.id in curves]
+            full = lines[0]
+            for line in lines:
+                for name in COMPARED:
+                    line[f"change_{name}"] = _change(line[name], full[name])
+                line["bd_rate"], line["bd_rate_hole"] = _bd_rate(curves, base.id, line["method"])
+            rows += rows_of(pd.DataFrame(lines), ABLATION_COLUMNS)
+    return rows
+
+
+def context_rows(plan: Plan, planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
+    """Rows of ``context.csv``: every method of which neighbours were counted, and its relations.
+
+    Args:
+        plan, means: as for :func:`ablation_rows`.
+        planned: as ``hemgs.analysis.means.planned_points`` gives them.
+    """
+    base_of = {method.id: method.base for method in plan.methods}
+    counted = planned.loc[planned["context_mean"].notna(), "method"].map(base_of).unique()
+    rows: list[Row] = []
+    for dataset in plan.datasets:
+        curves = _curves(means, dataset.id)
+        for method in plan.methods:
+            if method.base not in counted or method.id not in curves:
+                continue
+            rate = _largest(method)
+            line = _line(curves, method, method, dataset.id, rate) | {"base": method.base}
+            own = planned[
+                (planned["method"] == method.id) & (planned["dataset"] == dataset.id) & (planned["rate"] == rate)
+            ]
+            for column, over in _OVER_SCENES.items():
+                if over.startswith("most"):
+                    line[column.name] = own[column.name].max(skipna=False)
+            rows += rows_of(pd.DataFrame([line]), NEIGHBOUR_COLUMNS)
+    return rows
+
+
+def _families(plan: Plan) -> Iterator[tuple[PlannedMethod, list[PlannedMethod]]]:
+    """Every planned method with planned variants, and itself with them."""
+    for method in plan.methods:
+        variants = [other for other in plan.methods if other.base == method.id and other.id != method.id]
+        if variants:
+            yield method, [method, *variants]
+
+
+def _curves(means: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
+    """Method → means over a data set, one line per rate."""
+    own = means.reset_index()
+    own = own[(own["dataset"] == dataset) & (own["scene"] == "mean")]
+    return {str(method): lines.set_index("rate") for method, lines in own.groupby("method", sort=False)}
+
+
+def _line(
+    curves: dict[str, pd.DataFrame], base: PlannedMethod, member: PlannedMethod, dataset: str, rate: str
+) -> dict[str, object]:
+    curve = curves[member.id]
+    known = {"base": base.id, "method": member.id, "dataset": dataset, "rate": rate}
+    if rate in curve.index:
+        return {**curve.loc[rate].to_dict(), **known}
+    return {**dict.fromkeys(curve.columns, math.nan), "hole": f"not encoded at {rate}", **known}
+
+
+def _largest(method: PlannedMethod) -> str:
+    return max(method.rates, key=lmbda_of)
+
+
+def _change(value: object, full: object) -> float:
+    """Change in per cent; missing where a figure is, or is no number to divide by."""
+    both = [float(v) if isinstance(v, int | float) else math.nan for v in (value, full)]
+    return 100.0 * (both[0] / both[1] - 1.0) if all(map(math.isfinite, both)) and both[1] else math.nan
+
+
+def _bd_rate(curves: dict[str, pd.DataFrame], base: str, method: object) -> tuple[float, str]:
+    pair = (base, str(method))
+    if base == method:
+        return math.nan, "the full method"
+    if fewer := [name for name in pair if len(curves[name]) < MIN_CURVE_RATES]:
+        return math.nan, f"{fewer[0]}: {len(curves[fewer[0]])} rates are no curve"
+    anchor, test = (curve_of(name, curves[name], "psnr") for name in pair)
+    if isinstance(anchor, str) or isinstance(test, str):
+        return math.nan, "; ".join(dict.fromkeys(curve for curve in (anchor, test) if isinstance(curve, str)))
+    result = bd_rate(anchor, test)
+    return math.nan if result.percent is None else result.percent, result.reason

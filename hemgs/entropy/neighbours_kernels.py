@@ -1,0 +1,238 @@
+"""Compiled search for the anchors before an anchor and near it: integers only, each anchor independent of the others.
+
+Owns the walk over rows and the choice of the nearest. Does not own threads, checks of the input or what a window is
+(``neighbours``).
+
+Anchors come in raster order, so those of one row (equal z and y) stand side by side with x ascending, rows of one slice
+(equal z) stand side by side with y ascending, and slices follow each other with z ascending.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.coding._compile import compiled
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+
+class Lattice(NamedTuple):
+    """Anchors by row and slice, all ``int64``.
+
+    Attributes:
+        x: ``[N]`` of the anchors.
+        row_y, row_slice: ``[R]`` of the rows: y, and the slice they belong to.
+        row_starts: ``[R + 1]``, anchors of row ``r`` are ``row_starts[r]`` to ``row_starts[r + 1]``.
+        slice_z: ``[S]`` of the slices.
+        slice_starts: ``[S + 1]``, rows of a slice.
+    """
+
+    x: I64
+    row_y: I64
+    row_slice: I64
+    row_starts: I64
+    slice_z: I64
+    slice_starts: I64
+
+
+#: Columns of a table whose lines are windows that move along a slice or a row: the rows or anchors that a window holds
+#: (from, to) and the end of the slice or row.
+_FROM, _TO, _END = 0, 1, 2
+#: And, along a row: its squared distance in y and z.
+_SQUARE = 3
+#: A candidate is one integer, its squared distance above its index, so that candidates compare by both in turn.
+_INDEX_BITS = 32
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
+_FARTHEST = (1 << 63) - 1
+
+
+@compiled
+def _first_at_least(values: I64, start: Any, stop: Any, value: Any) -> Any:
+    """First of ``start`` to ``stop`` whose value is ``value`` or more, ``stop`` without one; ascending values."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if values[middle] < value:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@compiled
+def _move(values: I64, windows: I64, k: Any, value: Any, radius: Any) -> None:
+    """Moves window ``k`` of a table on to ``value``, no less than the one before; ascending values."""
+    end = windows[k, _END]
+    start = windows[k, _FROM]
+    while start < end and values[start] < value - radius:
+        start += 1
+    stop = max(start, windows[k, _TO])
+    while stop < end and values[stop] <= value + radius:
+        stop += 1
+    windows[k, _FROM], windows[k, _TO] = start, stop
+
+
+@compiled
+def _slices_near(lattice: Lattice, row: Any, radius: Any) -> I64:
+    """Slices of the window around ``row``, its own first, then backwards: a table of windows on their rows."""
+    own = lattice.row_slice[row]
+    count = own + 1 - _first_at_least(lattice.slice_z, 0, own, lattice.slice_z[own] - radius)
+    slices = np.empty((count, 3), np.int64)
+    for s in range(count):
+        start, stop = lattice.slice_starts[own - s], lattice.slice_starts[own - s + 1]
+        slices[s, _FROM] = _first_at_least(lattice.row_y, start, stop, lattice.row_y[row] - radius)
+        slices[s, _TO] = slices[s, _FROM]
+        slices[s, _END] = stop
+    return slices
+
+
+@compiled
+def _rows_near(lattice: Lattice, slices: I64, row: Any, first_x: Any, radius: Any) -> I64:
+    """Moves ``slices`` on to ``row``; their rows up to ``row`` itself, a table of windows that start at ``first_x``."""
+    own, y = lattice.row_slice[row], lattice.row_y[row]
+    count = 0
+    for s in range(len(slices)):
+        _move(lattice.row_y, slices, s, y, radius)
+        count += min(slices[s, _TO], row + 1) - slices[s, _FROM]
+    rows = np.empty((count, 4), np.int64)
+    k = 0
+    for s in range(len(slices)):
+        dz = lattice.slice_z[own] - lattice.slice_z[own - s]
+        for other in range(slices[s, _FROM], min(slices[s, _TO], row + 1)):
+            dy = lattice.row_y[other] - y
+            start, stop = lattice.row_starts[other], lattice.row_starts[other + 1]
+            rows[k, _FROM] = _first_at_least(lattice.x, start, stop, first_x - radius)
+            rows[k, _TO] = rows[k, _FROM]
+            rows[k, _END] = stop
+            rows[k, _SQUARE] = dy * dy + dz * dz
+            k += 1
+    return rows
+
+
+@compiled
+def _row_of(lattice: Lattice, anchor: Any) -> Any:
+    return _first_at_least(lattice.row_starts, 0, len(lattice.row_starts), anchor + 1) - 1
+
+
+@compiled
+def count_in_window(lattice: Lattice, first: int, last: int, radius: int, counts: I32) -> None:
+    """Counts the anchors before an anchor in its window, for anchors ``first`` to ``last``.
+
+    Args:
+        lattice: all anchors.
+        first, last: the anchors to treat.
+        radius: of the window along each axis.
+        counts: ``[N] int32``, filled from ``first`` to ``last``.
+    """
+    i = first
+    row = _row_of(lattice, first)
+    slices = _slices_near(lattice, row, radius)
+    while i < last:
+        if i > first and lattice.row_slice[row] != lattice.row_slice[row - 1]:
+            slices = _slices_near(lattice, row, radius)
+        rows = _rows_near(lattice, slices, row, lattice.x[i], radius)
+        row += 1
+        stop_row = min(last, lattice.row_starts[row])
+        while i < stop_row:
+            count = 0
+            for k in range(len(rows)):
+                _move(lattice.x, rows, k, lattice.x[i], radius)
+                count += min(rows[k, _TO], i) - rows[k, _FROM]
+            counts[i] = count
+            i += 1
+
+
+@compiled
+def _collect_nearest(lattice: Lattice, rows: I64, i: Any, radius: Any, keep: Any, found: I64) -> None:
+    """Puts the ``keep`` least candidates of anchor ``i`` in order at the head of ``found``; there are no fewer."""
+    size = 0
+    worst = _FARTHEST
+    for k in range(len(rows)):
+        if rows[k, _SQUARE] << _INDEX_BITS > worst:
+            continue
+        _move(lattice.x, rows, k, lattice.x[i], radius)
+        for j in range(rows[k, _FROM], min(rows[k, _TO], i)):
+            dx = lattice.x[j] - lattice.x[i]
+            candidate = ((dx * dx + rows[k, _SQUARE]) << _INDEX_BITS) + j
+            if candidate > worst:
+                continue
+            if size == 2 * keep:
+                found[:size].sort()
+                size = keep
+                worst = found[keep - 1]
+            found[size] = candidate
+            size += 1
+    found[:size].sort()
+
+
+@compiled
+def fill_nearest(lattice: Lattice, first: int, last: int, radius: int, counts: I32, starts: I64, indices: I32) -> None:
+    """Lists the nearest anchors before an anchor in its window, for anchors ``first`` to ``last``.
+
+    Args:
+        lattice, first, last, radius: as for :func:`count_in_window`.
+        counts: ``[N] int32``, what that function gave.
+        starts: ``[N + 1] int64``, anchor ``i`` gets the ``starts[i + 1] - starts[i]`` nearest.
+        indices: ``[starts[N]] int32``, filled for these anchors, by squared distance and index.
+    """
+    room = 0
+    for i in range(first, last):
+        room = max(room, min(np.int64(counts[i]), 2 * (starts[i + 1] - starts[i])))
+    found = np.empty(room, np.int64)
+    i = first
+    row = _row_of(lattice, first)
+    slices = _slices_near(lattice, row, radius)
+    while i < last:
+        if i > first and lattice.row_slice[row] != lattice.row_slice[row - 1]:
+            slices = _slices_near(lattice, row, radius)
+        rows = _rows_near(lattice, slices, row, lattice.x[i], radius)
+        row += 1
+        stop_row = min(last, lattice.row_starts[row])
+        while i < stop_row:
+            keep = starts[i + 1] - starts[i]
+            if keep:
+                _collect_nearest(lattice, rows, i, radius, keep, found)
+                for n in range(keep):
+                    indices[starts[i] + n] = found[n] & _INDEX_MASK
+            i += 1
+
+
+@compiled
+def fill_waves(starts: I64, indices: I32, waves: I32) -> int:
+    """Gives each anchor the wave after the last of its neighbours' waves; the number of waves.
+
+    Args:
+        starts, indices: see ``neighbours.Neighbours``.
+        waves: ``[N] int32``, filled.
+    """
+    count = 0
+    for i in range(len(waves)):
+        wave = 0
+        for entry in range(starts[i], starts[i + 1]):
+            wave = max(wave, waves[indices[entry]] + 1)
+        waves[i] = wave
+        count = max(count, wave + 1)
+    return count
+
+
+@compiled
+def sort_by_wave(waves: I32, starts: I64, order: I64) -> None:
+    """Lists the anchors by wave, each wave's in their order.
+
+    Args:
+        waves: ``[N] int32``.
+        starts: ``[W + 1] int64``, filled: where each wave begins in ``order``.
+        order: ``[N] int64``, filled.
+    """
+    starts[:] = 0
+    for i in range(len(waves)):
+        starts[waves[i] + 1] += 1
+    for wave in range(len(starts) - 1):
+        starts[wave + 1] += starts[wave]
+    places = starts.copy()
+    for i in range(len(waves)):
+        order[places[waves[i]]] = i
+        places[waves[i]] += 1

@@ -1,0 +1,262 @@
+"""Time and memory of encoding and decoding whole HEMGS files, split by stage, on anchors like those of a trained scene.
+
+Run as ``python tests/speed/codec.py``. Settings are HEMGS's defaults; networks are untrained but calibrated, so that
+symbols cost about what they cost in a file. Encoding and decoding run in a process each, best of some rounds, after a
+small file that loads compiled code; wall-clock seconds. What a stage calls is not part of its time. Peak memory is that
+of the process, libraries and the anchors to encode included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from neighbours import surface_anchors
+
+from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.core.assets import find_asset
+from hemgs.core.errors import AssetError
+from hemgs.core.params import params_of
+from hemgs.core.timing import process_peak_mib, reset_process_peak
+from hemgs.entropy import anchor_set, bitstream, fixed, symbols
+from hemgs.entropy.model import EntropyModel
+from hemgs.method import HemgsParams
+
+SIZES = (20_000, 100_000)
+METHOD = "hemgs"
+#: Variant → id of the frozen network.
+VARIANTS = {"without frozen network": "", "with frozen network": "pointnet2_bundled"}
+#: Share of offsets without a Gaussian.
+MASKED = 0.3
+#: Stage → the functions that are timed as it, by owner.
+STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
+    "locations, masks, weights": tuple(
+        (bitstream, f"{direction}_{part}")
+        for direction in ("encode", "decode")
+        for part in ("locations", "masks", "signs", "half", "integers")
+    ),
+    "frozen network": ((anchor_set, "scene_agnostic_features"),),
+    "neighbours, waves": ((anchor_set, "find_neighbours"), (anchor_set, "wavefronts")),
+    "hash grid": ((symbols, "fixed_features"),),
+    "priors, steps": ((fixed.FixedGroup, "prior"), (fixed.FixedGroup, "step_index")),
+    "pairs": ((anchor_set.ContextTable, "pairs"),),
+    "context": ((symbols.FixedGroup, "scaled"), (fixed.FixedContext, "keys"), (fixed.FixedContext, "context")),
+    "distribution": ((fixed.FixedGroup, "known"), (fixed.FixedGroup, "predict")),
+    "table rows": ((fixed.FixedPrediction, "table_rows"),),
+    "rANS": (
+        (symbols.GaussianEncoder, "push"),
+        (symbols.GaussianEncoder, "finish"),
+        (symbols.GaussianDecoder, "pull"),
+    ),
+    "(de)quantise": ((symbols, "quantize"), (symbols, "dequantize")),
+    "estimate of bits": ((fixed.FixedPrediction, "bits"),),
+    "digest": ((bitstream, "_digest"),),
+}
+WHOLE = "all"
+
+
+class ExclusiveTimer:
+    """Time by stage, each without the stages that it calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stack: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._settle()
+        self._stack.append(name)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._stack.pop()
+
+    def _settle(self) -> None:
+        now = time.perf_counter()
+        if self._stack:
+            self.seconds[self._stack[-1]] = self.seconds.get(self._stack[-1], 0.0) + now - self._since
+        self._since = now
+
+
+def made_anchors(num: int, params: HemgsParams, seed: int = 0) -> AnchorModel:
+    """About ``num`` anchors on surfaces, with attributes that vary smoothly and by chance."""
+    coords = torch.from_numpy(surface_anchors(num, seed))
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    smooth = torch.sin(coords.double() / 60).float()
+    rows = {
+        "features": 3 * smooth @ noise(3, params.feature_dim) + 0.7 * noise(len(coords), params.feature_dim),
+        "log_scalings": 0.5 * noise(len(coords), 6) - 4,
+        "offsets": noise(len(coords), params.num_offsets, 3),
+        "mask_logits": torch.where(
+            torch.rand(len(coords), params.num_offsets, generator=generator) < MASKED, -9.0, 1.0
+        ),
+    }
+    return AnchorModel(coords, 0.01, AnchorHeads(params.feature_dim, params.num_offsets), rows)
+
+
+def made_entropy(anchors: AnchorModel, params: HemgsParams, seed: int = 0) -> EntropyModel:
+    """An entropy model that starts from the anchors' statistics."""
+    torch.manual_seed(seed)
+    entropy = EntropyModel(params.entropy)
+    torch.nn.init.uniform_(entropy.grid.table, -1, 1)
+    with torch.no_grad():
+        entropy.set_bounds(anchors.coords)
+        entropy.features.calibrate(anchors.features / params.base_steps.features)
+        geometry = torch.cat([anchors.log_scalings.exp(), anchors.offsets.flatten(1)], dim=1)
+        entropy.geometry.calibrate(geometry / params.base_steps.geometry(params.num_offsets, geometry.device))
+        for network in entropy.networks():
+            torch.nn.init.normal_(network.second.weight, std=0.1)
+    return entropy
+
+
+def measure(num: int, asset: str, file: Path, rounds: int, *, decode: bool) -> dict[str, Any]:
+    """Encodes anchors into ``file``, or decodes it.
+
+    Returns:
+        ``seconds`` by stage and ``all`` of the best round, ``processor_s`` of it, ``peak_mib``, and when encoding
+        ``figures`` of the file.
+    """
+    params = params_of(HemgsParams, {"scene_agnostic": asset})
+    result: dict[str, Any] = {}
+    if not decode:
+        anchors = made_anchors(num, params)
+        entropy = made_entropy(anchors, params)
+    reset_process_peak()
+    for number in range(rounds):
+        anchor_set._anchor_set.cache_clear()
+        timer, started = ExclusiveTimer(), time.process_time()
+        with _timed(timer), timer.stage("other"):
+            if decode:
+                bitstream.decode_anchors(file, METHOD)
+            else:
+                table = bitstream.encode_anchors(
+                    file, METHOD, anchors, entropy, params.base_steps, 0.002, torch.zeros(1, 3)
+                )
+                result["figures"] = {**table.figures, "size_mib": table.total_bytes / 2**20}
+        if not number:
+            result["peak_mib"] = process_peak_mib()
+        whole = sum(timer.seconds.values())
+        if not number or whole < result["seconds"][WHOLE]:
+            result["seconds"] = timer.seconds | {WHOLE: whole}
+            result["processor_s"] = time.process_time() - started
+    return result
+
+
+@contextmanager
+def _timed(timer: ExclusiveTimer) -> Iterator[None]:
+    """While it lasts, calls of everything in :data:`STAGES` are timed."""
+
+    def watched(call: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def timed_call(*arguments: Any, **named: Any) -> Any:
+            with timer.stage(stage):
+                return call(*arguments, **named)
+
+        return timed_call
+
+    with ExitStack() as patches:
+        for stage, targets in STAGES.items():
+            for owner, name in targets:
+                patches.enter_context(mock.patch.object(owner, name, watched(getattr(owner, name), stage)))
+        yield
+
+
+def _child(size: int, asset: str, file: Path, rounds: int, *, decode: bool) -> dict[str, Any]:
+    """:func:`measure` in a process of its own."""
+    command = [sys.executable, __file__, "--anchors", str(size), "--rounds", str(rounds), "--asset", asset]
+    command += ["--measure", str(file), *(["--decode"] if decode else [])]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+def _available(asset: str) -> bool:
+    try:
+        return not asset or bool(find_asset(asset))
+    except AssetError:
+        return False
+
+
+def _print_variant(asset: str, sizes: list[int], rounds: int, folder: Path) -> None:
+    columns: list[dict[str, Any]] = []
+    for size in sizes:
+        file = folder / f"{size}.gsc"
+        encoded = _child(size, asset, file, rounds, decode=False)
+        columns += [encoded, _child(size, asset, file, rounds, decode=True) | {"figures": encoded["figures"]}]
+        figures = encoded["figures"]
+        print(
+            f"{figures['num_anchors']:.0f} anchors: {figures['num_wavefronts']:.0f} waves, "
+            f"{figures['context_mean']:.2f} neighbours on average, {figures['size_mib']:.2f} MiB",
+            flush=True,
+        )
+    print(f"{'':26}" + "".join(f"{way:>8} {size:>11,d}" for size in sizes for way in ("encode", "decode")))
+    for stage in (*STAGES, "other", WHOLE):
+        cells = ""
+        for column in columns:
+            seconds = column["seconds"].get(stage, 0.0)
+            cells += f"{seconds:12.2f} s {seconds / column['seconds'][WHOLE]:5.0%}"
+        print(f"{stage:26}{cells}")
+    print(f"{'processor time':26}" + "".join(f"{column['processor_s']:12.2f} s      " for column in columns))
+    print(f"{'peak memory':26}" + "".join(f"{column['peak_mib']:14.0f} MiB  " for column in columns))
+    cells = "".join(f"{'':20}" for _ in range(2))
+    for column, before in zip(columns[2:], columns, strict=False):
+        power = np.log(column["seconds"][WHOLE] / before["seconds"][WHOLE]) / np.log(
+            column["figures"]["num_anchors"] / before["figures"]["num_anchors"]
+        )
+        cells += f"{f'anchors^{power:.2f}':>18}  "
+    print(f"{'growth':26}{cells}", flush=True)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--anchors", type=int, nargs="+", default=SIZES, help="sizes, such as 500000 (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="rounds, best one counts (default: %(default)s)")
+    parser.add_argument("--asset", help="one frozen network instead of none and the bundled one; empty for none")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--decode", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        small = arguments.measure.with_suffix(".small")
+        measure(500, arguments.asset, small, 1, decode=False)
+        measure(500, arguments.asset, small, 1, decode=True)
+        found = measure(
+            arguments.anchors[0], arguments.asset, arguments.measure, arguments.rounds, decode=arguments.decode
+        )
+        print(json.dumps(found))
+        return
+    variants = VARIANTS if arguments.asset is None else {arguments.asset or "without frozen network": arguments.asset}
+    print(f"{os.cpu_count()} processors, {torch.get_num_threads()} threads of torch", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for title, asset in variants.items():
+            print(f"-- {title}", flush=True)
+            if _available(asset):
+                _print_variant(asset, list(arguments.anchors), arguments.rounds, Path(folder))
+            else:
+                print(f"{asset} is not installed")
+
+
+if __name__ == "__main__":
+    main()

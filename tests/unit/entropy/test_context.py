@@ -1,0 +1,138 @@
+"""The autoregressive network: what it sees of a pair, its integer form, and what it does not depend on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.entropy.context import PAIR_INPUTS, ContextNetwork, ContextTable, FixedContext, Pairs
+from hemgs.entropy.neighbours import ContextWindow, find_neighbours
+
+ONE = 1 << ACTIVATION_BITS
+CHANNELS, WIDTH, MOST = 5, 7, 20
+WINDOW = ContextWindow(size=9, max_neighbours=6)
+#: In raster order; the last is alone.
+COORDS = torch.tensor([[0, 0, 0], [2, 0, 0], [1, 2, 0], [-1, -2, 3], [60, 0, 50]])
+
+
+def table(coords: torch.Tensor = COORDS, window: ContextWindow = WINDOW) -> ContextTable:
+    return ContextTable(coords, find_neighbours(coords.numpy(), window), window, "cpu")
+
+
+def crowd(num: int = 300) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    coords = torch.unique(torch.randint(-12, 12, (num, 3), generator=generator), dim=0).numpy()
+    return torch.from_numpy(coords[np.lexsort((coords[:, 0], coords[:, 1], coords[:, 2]))])
+
+
+def network(seed: int = 0) -> ContextNetwork:
+    torch.manual_seed(seed)
+    made = ContextNetwork(CHANNELS, WIDTH)
+    torch.nn.init.normal_(made.empty)
+    return made
+
+
+def every(coords: torch.Tensor) -> torch.Tensor:
+    return torch.arange(len(coords))
+
+
+def test_pairs_by_hand() -> None:
+    pairs = table().pairs(torch.tensor([2, 4, 1]))
+    assert pairs.counts.tolist() == [2, 0, 1]
+    assert pairs.anchor.tolist() == [0, 0, 2]
+    # Anchor 2 lies sqrt(5) from both earlier ones; the earlier stands first.
+    assert pairs.neighbour.tolist() == [0, 1, 0]
+    radius, far = 4, math.floor(math.sqrt(5) * ONE)
+    expected = [
+        [-1 * ONE // radius, -2 * ONE // radius, 0, far // radius],
+        [1 * ONE // radius, -2 * ONE // radius, 0, far // radius],
+        [-2 * ONE // radius, 0, 0, 2 * ONE // radius],
+    ]
+    assert pairs.inputs.tolist() == expected
+    assert pairs.weights.tolist() == [4096 * ONE // far, 4096 * ONE // far, 2048]
+
+
+def test_nearest_neighbours_weigh_at_most_one() -> None:
+    coords = torch.tensor([[0, 0, 0], [1, 0, 0]])
+    assert table(coords).pairs(every(coords)).weights.tolist() == [4096.0]
+
+
+def test_context_by_hand() -> None:
+    """Two neighbours at distances 1 and 2, identity layers: the weighted mean of what the first layer lets through."""
+    coords = torch.tensor([[-1, 0, 0], [1, 0, 0], [2, 0, 0]])
+    made = ContextNetwork(1, 1)
+    with torch.no_grad():
+        made.first.weight.copy_(torch.tensor([[1.0, 0, 0, 0, 0]]))
+        made.first.bias.fill_(0.5)
+        made.second.weight.fill_(2.0)
+        made.second.bias.fill_(-1.0)
+        made.empty.fill_(9.0)
+    pairs = table(coords).pairs(torch.tensor([0, 2]))
+    values = torch.tensor([[4.0], [1.0]])  # of anchors 1 (distance 1) and 0 (distance 3)
+    context = made.context(values, pairs, MOST)
+    pooled = (4.5 * 4096 + 1.5 * (4096 // 3)) / (4096 + 4096 // 3)
+    assert context[0].tolist() == [9.0, 0.0]
+    assert context[1].tolist() == pytest.approx([2 * pooled - 1, 2 / MOST], rel=1e-6)
+
+
+def test_integers_follow_the_float_network() -> None:
+    coords, made = crowd(), network()
+    pairs = table(coords).pairs(every(coords))
+    values = torch.randint(-3 * ONE, 3 * ONE, (len(coords), CHANNELS)).double()
+    fixed = made.fixed()
+    exact = fixed.context(fixed.keys(values), pairs, MOST)
+    with torch.no_grad():
+        plain = made.context((values / ONE).float()[pairs.neighbour], pairs, MOST)
+    assert torch.equal(exact, exact.round())
+    assert (exact / ONE - plain).abs().max() < 0.05
+    assert plain.std() > 0.1
+
+
+def test_integers_survive_a_bitstream() -> None:
+    coords, fixed = crowd(), network().fixed()
+    pairs, values = table(coords).pairs(every(coords)), torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double()
+    again = FixedContext.from_integers(fixed.integers(), "cpu")
+    assert [tuple(part.shape) for part in fixed.integers()] == network().shapes()
+    assert torch.equal(again.context(again.keys(values), pairs, MOST), fixed.context(fixed.keys(values), pairs, MOST))
+
+
+def test_an_anchor_s_context_depends_on_its_neighbours_alone() -> None:
+    """The same integers for every split of the anchors, and whatever stands in rows that are not neighbours."""
+    coords, fixed = crowd(), network().fixed()
+    whole = table(coords)
+    keys = fixed.keys(torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double())
+    expected = fixed.context(keys, whole.pairs(every(coords)), MOST)
+    for rows in (every(coords)[:40], every(coords)[100:101], torch.randperm(len(coords))):
+        pairs = whole.pairs(rows)
+        blank = torch.full_like(keys, 1e6)
+        blank[pairs.neighbour] = keys[pairs.neighbour]
+        assert torch.equal(fixed.context(blank, pairs, MOST), expected[rows])
+
+
+def test_order_of_neighbours_does_not_matter() -> None:
+    coords, fixed = crowd(), network().fixed()
+    keys = fixed.keys(torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double())
+    pairs = table(coords).pairs(every(coords))
+    order = torch.randperm(len(pairs.anchor))
+    shuffled = Pairs(
+        pairs.anchor[order], pairs.neighbour[order], pairs.inputs[order], pairs.weights[order], pairs.counts
+    )
+    assert torch.equal(fixed.context(keys, shuffled, MOST), fixed.context(keys, pairs, MOST))
+
+
+def test_gradients_reach_neighbours_and_the_constant() -> None:
+    made = network()
+    pairs = table().pairs(every(COORDS))
+    values = torch.randn(len(pairs.neighbour), CHANNELS, requires_grad=True)
+    made.context(values, pairs, MOST).sum().backward()
+    assert values.grad is not None and values.grad.abs().sum() > 0
+    assert made.empty.grad is not None and made.empty.grad.tolist() == [2.0] * WIDTH  # of the two that have none
+
+
+def test_width_of_a_pair_s_inputs() -> None:
+    assert network().first.in_features == CHANNELS + PAIR_INPUTS
+    assert network().outputs == WIDTH + 1

@@ -1,0 +1,235 @@
+"""Coding order: what is coded at once, in which blocks and by how many threads, changes no prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from toy_anchors import WHOLE, encode_toy, toy_anchors
+
+from hemgs.coding.fixed_point import ACTIVATION_LIMIT, FixedLayer, FixedMlp
+from hemgs.entropy import anchor_set, bitstream, symbols
+from hemgs.entropy.anchor_set import AnchorSet
+from hemgs.entropy.bitstream import decode_anchors
+from hemgs.entropy.context import ContextTable, Pairs
+from hemgs.entropy.fixed import FixedPrediction, Integers
+from hemgs.entropy.neighbours import Neighbours, Waves
+
+SETTINGS = replace(WHOLE, scene_agnostic="")
+#: Dense enough for long chains of neighbours.
+EXTENT = 11
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What an encoder handed to ``traverse``, and the symbols and the file that came of it."""
+
+    model: symbols.FixedModel
+    anchors: AnchorSet
+    masks: NDArray[np.bool_]
+    symbols: dict[str, Integers]
+    file: Path
+
+
+class KnownStream:
+    """Gives symbols that it knows, one batch after the other as a decoder does, and keeps what predicts them."""
+
+    def __init__(self, known: dict[str, Integers], *, complete: bool) -> None:
+        self.known, self.complete = known, complete
+        self.symbols = known if complete else {name: np.full_like(part, 10**6) for name, part in known.items()}
+        self.rows = {name: np.full((3, *part.shape), -(10**9)) for name, part in known.items()}
+        self.batches: list[int] = []
+
+    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
+        """Nothing."""
+
+    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+        self.batches.append(len(rows))
+        self.rows[attribute][:, rows] = prediction.table_rows()
+        self.symbols[attribute][rows] = self.known[attribute][rows]
+        return self.known[attribute][rows]
+
+    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_anchor_sets() -> Iterator[None]:
+    anchor_set._anchor_set.cache_clear()
+    yield
+    anchor_set._anchor_set.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    file, seen = tmp_path_factory.mktemp("toy") / "toy.gsc", []
+
+    def spy(*arguments: Any) -> None:
+        seen.extend(arguments)
+        symbols.traverse(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bitstream, "traverse", spy)
+        encode_toy(file, anchors=toy_anchors(extent=EXTENT), settings=SETTINGS)
+    model, anchors, masks, stream = seen
+    return Workload(model, anchors, masks, stream.symbols, file)
+
+
+def one_by_one(num: int) -> Waves:
+    """Raster order, an anchor at a time."""
+    return Waves(np.arange(num), np.arange(num + 1))
+
+
+def predictions(load: Workload, waves: Waves | None = None, *, complete: bool = False) -> KnownStream:
+    stream = KnownStream(load.symbols, complete=complete)
+    anchors = load.anchors if waves is None else replace(load.anchors, waves=waves)
+    symbols.traverse(load.model, anchors, load.masks, stream)
+    return stream
+
+
+def same(left: dict[str, Integers], right: dict[str, Integers]) -> bool:
+    return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_workload_has_waves_and_its_predictions_read_neighbours(workload: Workload) -> None:
+    """Otherwise the other tests would say nothing."""
+    assert 20 < workload.anchors.figures["num_wavefronts"] < len(workload.masks) / 2
+    assert workload.anchors.figures["context_mean"] > 3
+    wrong = replace(workload, symbols={name: part + 3 for name, part in workload.symbols.items()})
+    assert not same(predictions(wrong).rows, predictions(workload).rows)
+
+
+def test_decoding_one_by_one_in_raster_order_predicts_what_waves_predict(workload: Workload) -> None:
+    waves, single = predictions(workload), predictions(workload, one_by_one(len(workload.masks)))
+    assert max(single.batches) == 1 < max(waves.batches)
+    assert same(single.rows, waves.rows)
+
+
+def test_an_encoder_in_large_batches_predicts_what_a_decoder_does(workload: Workload) -> None:
+    encoder, decoder = predictions(workload, complete=True), predictions(workload)
+    assert len(encoder.batches) < len(decoder.batches) / 10
+    assert same(encoder.rows, decoder.rows)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_blocks_and_threads_change_no_prediction(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
+) -> None:
+    expected = [predictions(workload, complete=complete).rows for complete in (False, True)]
+    before = torch.get_num_threads()
+    monkeypatch.setattr(symbols, "CHUNK", chunk)
+    try:
+        torch.set_num_threads(threads)
+        for complete, rows in zip((False, True), expected, strict=True):
+            assert same(predictions(workload, complete=complete).rows, rows)
+        assert torch.get_num_threads() == threads, "decoding leaves the number of threads as it was"
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", range(1, 1 + min(2, numba.config.NUMBA_NUM_THREADS)))
+@pytest.mark.parametrize("chunk", [7, 16384])
+def test_file_decodes_alike_in_other_blocks_and_threads(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
+) -> None:
+    """The file's checksum of symbols is part of decoding; decoded tensors follow from the symbols."""
+    expected = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+    monkeypatch.setattr(symbols, "CHUNK", chunk)
+    before = torch.get_num_threads(), numba.get_num_threads()
+    anchor_set._anchor_set.cache_clear()
+    try:
+        torch.set_num_threads(threads)
+        numba.set_num_threads(threads)
+        decoded = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+    assert all(torch.equal(decoded[name], tensor) for name, tensor in expected.items())
+
+
+def test_files_in_raster_order_and_in_waves_decode_to_the_same(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expected = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+
+    def raster(neighbours: Neighbours) -> Waves:
+        return one_by_one(neighbours.num_anchors)
+
+    anchor_set._anchor_set.cache_clear()
+    monkeypatch.setattr(anchor_set, "wavefronts", raster)
+    encode_toy(tmp_path / "raster.gsc", anchors=toy_anchors(extent=EXTENT), settings=SETTINGS)
+    assert (tmp_path / "raster.gsc").read_bytes() != workload.file.read_bytes()
+    decoded = decode_anchors(tmp_path / "raster.gsc", "hemgs").to_bundle().tensors
+    assert all(torch.equal(decoded[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_pairs_held_at_once_are_bounded(workload: Workload, monkeypatch: pytest.MonkeyPatch, complete: bool) -> None:
+    held = []
+    original = ContextTable.pairs
+
+    def spy(table: ContextTable, rows: torch.Tensor) -> Pairs:
+        pairs = original(table, rows)
+        held.append(max(len(rows), len(pairs.anchor)))
+        return pairs
+
+    monkeypatch.setattr(ContextTable, "pairs", spy)
+    monkeypatch.setattr(symbols, "CHUNK", 50)
+    predictions(workload, complete=complete)
+    assert 50 < max(held) <= 50 + SETTINGS.window.max_neighbours
+    assert np.mean(held) > 40, "blocks are filled"
+
+
+def test_split_pairs_by_hand() -> None:
+    pairs = Pairs(
+        torch.tensor([0, 0, 2, 3, 3, 3]),
+        torch.tensor([7, 5, 7, 1, 2, 3]),
+        torch.arange(24.0).view(6, 4),
+        torch.arange(6.0),
+        torch.tensor([2, 0, 1, 3]),
+    )
+    first, second, third = pairs.split([2, 1, 1])
+    assert [part.anchor.tolist() for part in (first, second, third)] == [[0, 0], [0], [0, 0, 0]]
+    assert [part.neighbour.tolist() for part in (first, second, third)] == [[7, 5], [7], [1, 2, 3]]
+    assert [part.weights.tolist() for part in (first, second, third)] == [[0, 1], [2], [3, 4, 5]]
+    assert [part.counts.tolist() for part in (first, second, third)] == [[2, 0], [1], [3]]
+    assert torch.equal(third.inputs, pairs.inputs[3:])
+
+
+def test_a_layer_taken_in_parts_is_the_layer() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def integers(limit: int, *shape: int) -> torch.Tensor:
+        return torch.randint(-limit, limit + 1, shape, generator=generator).double()
+
+    for relu_last in (False, True):
+        layers = [FixedLayer(integers(900, 9, 12), integers(900, 9)), FixedLayer(integers(900, 5, 9), integers(900, 5))]
+        network = FixedMlp(layers, relu_last=relu_last)
+        inputs = integers(3 * ACTIVATION_LIMIT, 200, 12)
+        inputs[::2] /= 1 << 14
+        inputs = inputs.floor()
+        first, last = slice(None, 7), slice(7, None)
+        known = network.first_sums(inputs[:, first], first)
+        sums = network.first_sums(inputs[:, last], last, known)
+        expected = network(inputs)
+        for _ in range(2):  # the first leaves the sums as they are
+            assert torch.equal(network.finish(sums), expected)
+        assert torch.equal(network.first_sums(inputs[:, last], last, known), sums)
+
+
+def test_floor_of_a_rounded_quotient_is_the_integer_quotient() -> None:
+    """As the context's mean is taken; the hardest numerators are just below multiples of the denominator."""
+    rng = np.random.default_rng(0)
+    divisors = rng.integers(1, 1 << 26, 20_000)
+    multiples = (rng.integers(1 << 50, 1 << 53, 20_000) // divisors) * divisors
+    for numerators in (multiples - 1, multiples, multiples + 1):
+        quotients = torch.from_numpy(numerators).double().div_(torch.from_numpy(divisors).double()).floor_()
+        assert np.array_equal(quotients.numpy().astype(np.int64), numerators // divisors)

@@ -1,0 +1,23 @@
+# Entropy models compared on the symbols of one trained model: what each network saves at equal pictures. Not part of a
+# complete run; ask for a table by its name: `snakemake --profile profiles/... results/summary/lossless/DATASET/SCENE.csv`.
+
+
+rule measure_lossless:
+    input:
+        model=f"results/models/hemgs/{{dataset}}/{{scene}}/all/s{BENCHMARK.seeds[0]}/model.safetensors",
+        record=f"results/models/hemgs/{{dataset}}/{{scene}}/all/s{BENCHMARK.seeds[0]}/train.json",
+    output:
+        table="results/summary/lossless/{dataset}/{scene}.csv",
+    log:
+        "results/logs/measure_lossless/{dataset}/{scene}.log",
+    benchmark:
+        "results/benchmarks/measure_lossless/{dataset}/{scene}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        model=subpath(input.model, parent=True),
+        seed=BENCHMARK.seeds[0],
+    message:
+        "compare entropy models on {wildcards.dataset}/{wildcards.scene}"
+    shell:
+        "hemgs ablate {params.model} --seed {params.seed} --out {output.table} > {log} 2>&1"
