@@ -23,9 +23,9 @@ from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.offline import TrainedModel
-from hemgs.entropy.pointnet import scene_agnostic_dim
 from hemgs.entropy.rate_predictor import MAX_OCTAVES, rate_input
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
+from hemgs.pointnet.features import scene_agnostic_dim
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.anchors import train_anchors
 from hemgs.training.schedule import scaled
@@ -229,9 +229,14 @@ class Hemgs:
         anchors = AnchorModel.from_bundle(Bundle(tensors, model.meta))
         entropy = EntropyModel(settings.entropy).to(device)
         prefix = _ENTROPY
-        entropy.load_state_dict(
-            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        )
+        weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        try:
+            entropy.load_state_dict(weights)
+        except RuntimeError as fault:
+            raise ConfigError(
+                "the model's entropy networks are not those of its settings: an earlier version trained it",
+                "train it again, or encode it with the version that trained it",
+            ) from fault
         return encode_anchors(
             path, self.spec.id, anchors, entropy, settings.base_steps, rate.lmbda, tensors["viewpoints"]
         )

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from hemgs.coding.rans import BitDecoder, encode_bits, probability_of_one
 from hemgs.core.errors import BitstreamError
 
+#: Signs decoded at once.
+_CHUNK_SIGNS = 1 << 16
 _PROBABILITY_BYTES = 2
 _DAMAGED = "the file is damaged or was made by another version; encode again"
 
@@ -56,12 +58,18 @@ def decode_signs(data: bytes, sizes: Sequence[int]) -> list[NDArray[np.int8]]:
     if len(sizes) and not probabilities.min():
         raise BitstreamError("section hash_grid: a probability is zero", _DAMAGED)
     decoder = BitDecoder(data[head:], "section hash_grid")
-    signs = [
-        decoder.pull(np.broadcast_to(probability, size)).astype(np.int8) * np.int8(2) - np.int8(1)
-        for probability, size in zip(probabilities, sizes, strict=True)
-    ]
+    signs = [_pulled(decoder, probability, size) for probability, size in zip(probabilities, sizes, strict=True)]
     decoder.finish()
     return signs
+
+
+def _pulled(decoder: BitDecoder, probability: np.uint16, size: int) -> NDArray[np.int8]:
+    """Signs of one level, piece by piece: a section that lacks them is refused before there is memory for all."""
+    pieces = [np.zeros(0, np.int8)]
+    for start in range(0, size, _CHUNK_SIGNS):
+        bits = decoder.pull(np.broadcast_to(probability, min(_CHUNK_SIGNS, size - start)))
+        pieces.append(bits.astype(np.int8) * np.int8(2) - np.int8(1))
+    return np.concatenate(pieces)
 
 
 def _bits(level: ArrayLike) -> NDArray[np.uint8]:

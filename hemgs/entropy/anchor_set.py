@@ -2,7 +2,7 @@
 
 The same for encoder, decoder and training, and found once per anchor set: sixteen rates share it.
 
-Owns putting these together. Does not own any of them (``pointnet``, ``neighbours``, ``context``).
+Owns putting these together. Does not own any of them (``hemgs.pointnet``, ``neighbours``, ``context``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.entropy.context import ContextTable
 from hemgs.entropy.model import EntropySettings
 from hemgs.entropy.neighbours import ContextWindow, Neighbours, Waves, find_neighbours, wavefronts
-from hemgs.entropy.pointnet import scene_agnostic_features
+from hemgs.pointnet.features import scene_agnostic_features
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.model import SCALING_DIM, EntropyModel, EntropySettings
-from hemgs.entropy.pointnet import scene_agnostic_digest
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.simulation import BaseSteps
 from hemgs.entropy.symbols import ATTRIBUTES, FixedModel, ReadingStream, WritingStream, traverse
+from hemgs.pointnet.features import scene_agnostic_digest
 
 _DAMAGED = "get the file again from its source, or encode again with this version"
 
@@ -136,7 +136,11 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
         torch.from_numpy(masks).to(device).float(),
     )
     viewpoints = torch.tensor(header.viewpoints, dtype=torch.float32, device=device).view(-1, 3)
-    return FixedAnchors(_positions(stored, header).to(device), attributes, heads.to(device), viewpoints)
+    positions = _positions(stored, header).to(device)
+    for name, tensor in {**values, "locations": positions, "viewpoints": viewpoints}.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise BitstreamError(f"section settings: its steps or sizes give {name} that are not finite", _DAMAGED)
+    return FixedAnchors(positions, attributes, heads.to(device), viewpoints)
 
 
 def _decode_signs(section: bytes, settings: EntropySettings) -> NDArray[np.int8]:
@@ -145,9 +149,11 @@ def _decode_signs(section: bytes, settings: EntropySettings) -> NDArray[np.int8]
 
 
 def _decode_heads(half: bytes, header: Header) -> AnchorHeads:
-    heads = AnchorHeads(header.entropy.feature_dim, header.entropy.num_offsets, header.head_hidden)
-    names = heads.state_dict().keys()
-    arrays = decode_half(half, [array.shape for array in _head_arrays(heads)])
+    dims = header.entropy.feature_dim, header.entropy.num_offsets, header.head_hidden
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}
+    names, arrays = shapes.keys(), decode_half(half, list(shapes.values()))
+    heads = AnchorHeads(*dims)
     heads.load_state_dict(
         {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in zip(names, arrays, strict=True)}
     )

@@ -13,19 +13,21 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.core.errors import BitstreamError
+from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropySettings
 from hemgs.entropy.neighbours import ContextWindow
-from hemgs.entropy.pointnet import scene_agnostic_digest
 from hemgs.entropy.rate_predictor import MAX_OCTAVES
 from hemgs.entropy.simulation import BaseSteps
+from hemgs.pointnet.features import scene_agnostic_digest
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
 #: Limits on sizes that a file may ask for, far above any published setting.
 MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
 MAX_WINDOW, MAX_MULTIPLIER = 255, 64
+#: Eighteen times what the paper's setting has; few bytes may stand for many equal signs, and memory must not follow.
+MAX_SIGNS = 1 << 24
 _FIX = "get the file again from its source"
 
 
@@ -121,10 +123,13 @@ class Header:
     def check_assets(self) -> None:
         """Raises BitstreamError if this installation's frozen network is not the one that the file was made with."""
         asset = self.entropy.scene_agnostic
-        if asset and scene_agnostic_digest(asset) != self.scene_agnostic_sha256:
+        try:
+            digest = scene_agnostic_digest(asset) if asset else ""
+        except ConfigError as fault:
+            raise BitstreamError(f"section settings: {fault.message}", _FIX) from fault
+        if digest != self.scene_agnostic_sha256:
             raise BitstreamError(
-                f"the file was made with weights {self.scene_agnostic_sha256[:12]} of {asset}, not "
-                f"{scene_agnostic_digest(asset)[:12]}",
+                f"the file was made with weights {self.scene_agnostic_sha256[:12]!r} of {asset!r}, not {digest[:12]!r}",
                 "decode it with the version of this package that made it, or encode the model again",
             )
 
@@ -138,6 +143,7 @@ def _check_grid(grid: HashGridSettings) -> None:
             raise ValueError(f"resolutions_{dimensions} is {resolutions!r}")
         for resolution in resolutions:
             _integer(f"resolutions_{dimensions}", resolution, 3, MAX_RESOLUTION)
+    _integer("signs of the hash grid", sum(level.entries for level in grid.levels) * grid.features, 0, MAX_SIGNS)
 
 
 def _check_window(window: ContextWindow) -> None:

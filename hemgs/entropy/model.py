@@ -21,8 +21,8 @@ from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.likelihood import gaussian_bits
 from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.networks import Mlp
-from hemgs.entropy.pointnet import scene_agnostic_dim
 from hemgs.entropy.rate_predictor import RatePredictor
+from hemgs.pointnet.features import scene_agnostic_dim
 
 #: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
 SCALING_DIM = 6

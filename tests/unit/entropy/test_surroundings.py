@@ -8,8 +8,8 @@ from toy_anchors import SETTINGS, WHOLE
 
 from hemgs.coding.locations import raster_order
 from hemgs.entropy.model import EntropySettings
-from hemgs.entropy.pointnet import scene_agnostic_features
 from hemgs.entropy.surroundings import Surroundings
+from hemgs.pointnet.features import scene_agnostic_features
 
 
 def rows_of_a_model() -> tuple[torch.Tensor, torch.Tensor]:

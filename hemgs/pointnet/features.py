@@ -5,10 +5,10 @@ of one block, some 100 MiB), each block is scaled to its network's training size
 integers: encoder and decoder get the same bits on every device, with any number of threads.
 
 Two networks: ``pointnet2_s3dis_msg``, trained by its authors on S3DIS rooms, which the user fetches, with a projection
-of its 128 features to 32 from this package (``make_scene_projection``); ``pointnet2_bundled``, of this package,
-trained on procedural geometry (``make_scene_prior``). Neither has seen a scene that is compressed with it.
+of its 128 features to 32 from this package (``make_projection``); ``pointnet2_bundled``, of this package,
+trained on procedural geometry (``make_bundled``). Neither has seen a scene that is compressed with it.
 
-Owns their forms, their inputs and their files. Does not own PointNet++ itself (``point_network``, ``point_sets``).
+Owns their forms, their inputs and their files. Does not own PointNet++ itself (``network``, ``sets``).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from torch import Tensor
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.errors import AssetError, ConfigError
-from hemgs.entropy.point_network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
-from hemgs.entropy.point_sets import Integers, kth_nearest, make_blocks, normalise
+from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
+from hemgs.pointnet.sets import Integers, kth_nearest, make_blocks, normalise
 
 #: Features are cut off here: they are scaled to unit variance.
 FEATURE_LIMIT = 8 << ACTIVATION_BITS

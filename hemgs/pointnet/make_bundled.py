@@ -1,4 +1,4 @@
-"""Makes the package file of ``pointnet2_bundled``: ``python -m hemgs.entropy.make_scene_prior [FILE]``.
+"""Makes the package file of ``pointnet2_bundled``: ``python -m hemgs.pointnet.make_bundled [FILE]``.
 
 A small PointNet++ learns, on procedural anchor clouds and nothing else, to say of each anchor what its attributes
 depend on: how the surface below it lies and bends, how densely anchors lie around it (some are held out and must be
@@ -25,10 +25,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from hemgs.coding.fixed_point import FixedLayer
-from hemgs.entropy import pointnet
-from hemgs.entropy.make_scene_projection import package_file, write_layers
-from hemgs.entropy.point_network import ONE, Grouping
-from hemgs.entropy.point_sets import (
+from hemgs.pointnet import features as pointnet
+from hemgs.pointnet.make_projection import package_file, write_layers
+from hemgs.pointnet.network import ONE, Grouping
+from hemgs.pointnet.procedural_anchors import AnchorCloud, make_cloud
+from hemgs.pointnet.sets import (
     INTERPOLATION_BITS,
     Integers,
     ball_query,
@@ -37,7 +38,6 @@ from hemgs.entropy.point_sets import (
     make_blocks,
     three_nearest,
 )
-from hemgs.entropy.procedural_anchors import AnchorCloud, make_cloud
 
 SEED = 20241127
 NUM_CLOUDS = 160

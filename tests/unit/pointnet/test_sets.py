@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hemgs.entropy.point_sets import (
+from hemgs.pointnet.sets import (
     INTERPOLATION_BITS,
     MAX_COORDINATE,
     ball_query,

@@ -3,10 +3,10 @@
 A network is data (:class:`Architecture`) and integer layers. Points are integers in units of ``2^-PRECISION_BITS`` of
 the network's length unit, activations have as many fractional bits: what goes from one layer to the next is an integer,
 sums stay below 2^53, pooling is a maximum, and every choice of points is made on integers
-(:mod:`hemgs.entropy.point_sets`). There is no float twin: the networks are frozen.
+(:mod:`hemgs.pointnet.sets`). There is no float twin: the networks are frozen.
 
 Owns the evaluation of one block. Does not own where weights come from or what a cloud's features are
-(:mod:`hemgs.entropy.pointnet`).
+(:mod:`hemgs.pointnet.features`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hemgs.coding.fixed_point import FixedMlp
-from hemgs.entropy.point_sets import INTERPOLATION_BITS, Integers, ball_query, farthest_points, three_nearest
+from hemgs.pointnet.sets import INTERPOLATION_BITS, Integers, ball_query, farthest_points, three_nearest
 
 #: Fractional bits of activations, weights and coordinates. Folded batch norms have gains up to 30: the S3DIS network's
 #: features differ from the float network's by 0.2 % to 0.4 % (root mean squares); with 8-bit weights it is 3 % to 6 %.

@@ -1,4 +1,4 @@
-"""Makes the package file of ``pointnet2_s3dis_projection``: ``python -m hemgs.entropy.make_scene_projection [FILE]``.
+"""Makes the package file of ``pointnet2_s3dis_projection``: ``python -m hemgs.pointnet.make_projection [FILE]``.
 
 The 128 features that the S3DIS network has of each point, on procedural anchor clouds, are reduced to their 32
 principal components of unit variance. Needs the asset ``pointnet2_s3dis_msg``; the file holds no weights of it. Another
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from hemgs.coding.fixed_point import FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.files import atomic_path, sha256_of
-from hemgs.entropy import pointnet
-from hemgs.entropy.point_network import ONE, PRECISION_BITS, PointNet
-from hemgs.entropy.point_sets import make_blocks
-from hemgs.entropy.procedural_anchors import make_cloud
+from hemgs.pointnet import features as pointnet
+from hemgs.pointnet.network import ONE, PRECISION_BITS, PointNet
+from hemgs.pointnet.procedural_anchors import make_cloud
+from hemgs.pointnet.sets import make_blocks
 
 SEED = 20241127
 NUM_CLOUDS = 24
@@ -59,7 +59,7 @@ def principal_components(features: NDArray[np.float64], num: int) -> FixedLayer:
 
 
 def write_layers(path: Path, layers: Sequence[FixedLayer]) -> None:
-    """The file that :func:`hemgs.entropy.pointnet.read_layers` reads."""
+    """The file that :func:`hemgs.pointnet.features.read_layers` reads."""
     arrays = {}
     for number, layer in enumerate(layers):
         arrays[f"weight_{number:02}"] = layer.weight.numpy().astype(np.int32)

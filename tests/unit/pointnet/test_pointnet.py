@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.errors import AssetError, ConfigError
-from hemgs.entropy import pointnet
-from hemgs.entropy.point_network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet
-from hemgs.entropy.point_sets import make_blocks
-from hemgs.entropy.procedural_anchors import make_cloud
+from hemgs.pointnet import features as pointnet
+from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet
+from hemgs.pointnet.procedural_anchors import make_cloud
+from hemgs.pointnet.sets import make_blocks
 
 
 def cloud(num: int, seed: int = 0) -> np.ndarray:
