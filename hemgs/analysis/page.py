@@ -262,7 +262,8 @@ def _against(row: Row, large: Row, label: str, anchor: str) -> dict[str, str]:
     words = f"{factor:.3g}× smaller" if factor >= 1 else f"{1 / factor:.3g}× larger"
     budget = ""
     if row["iterations"] != large["iterations"]:
-        budget = f"; trained {large['iterations']:,} against {row['iterations']:,} iterations"
+        ours, theirs = (f"{n:,}" if n else "differing numbers of" for n in (large["iterations"], row["iterations"]))
+        budget = f"; trained {ours} against {theirs} iterations"
     return {"value": words, "text": f"{anchor} at its highest rate against {label}, PSNR {change:+.2f} dB{budget}"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import csv
 import re
 import shutil
 import subprocess
@@ -56,6 +57,20 @@ def test_unequal_training_stands_in_the_headline(tmp_path: Path) -> None:
     results = Results(tmp_path, iterations={"hemgs": 60000}).write()
     summarise(results.plan, REFERENCE, results.summary)
     assert "trained 60,000 against 30,000 iterations" in _page(results, tmp_path)
+
+
+def test_scenes_trained_for_unequal_numbers_of_iterations_stand_in_the_headline(tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    table = results.summary / "datasets.csv"
+    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {**row, "iterations": "not available" if row["method"] == "gs3d" else row["iterations"]} for row in rows
+        )
+    assert "trained 30,000 against differing numbers of iterations" in _page(results, tmp_path)
 
 
 def test_data_of_the_curves(page: str) -> None:
