@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
-import csv
 import re
 import shutil
 import subprocess
