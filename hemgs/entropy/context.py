@@ -1,8 +1,11 @@
 """The autoregressive network: a context feature from neighbours that were decoded before (arXiv 2411.18473, 3.3.3).
 
-Each neighbour passes the first layer of a two-layer perceptron with its decoded values and its relative position; the
-results are averaged, nearer ones weighing more, and pass the second layer. An anchor without neighbours gets a learned
-constant. In float for training, in exact integers for coding; both start from the same integers per pair.
+Two things are made of an anchor's neighbours, each weighing with one over its squared distance. Their values are
+averaged, and the average, times a learned gain for each channel, is added to the mean of the distribution. And each
+neighbour passes the first layer of a two-layer perceptron with its values and its relative position; the average of
+the results passes the second layer and becomes an input of the distribution network, where an anchor without
+neighbours has a learned constant. In float for training, in exact integers for coding; both start from the same
+integers per pair.
 
 Owns the network and what of a pair it sees. Does not own which anchors are neighbours (``hemgs.entropy.neighbours``).
 """
@@ -17,14 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
+from hemgs.coding.fixed_point import ACTIVATION_BITS, ACTIVATION_LIMIT, FixedMlp
 from hemgs.entropy.neighbours import ContextWindow, Neighbours
 from hemgs.entropy.networks import Mlp
 
 #: Inputs per pair beside the neighbour's values: relative position and distance, over the window's radius.
 PAIR_INPUTS = 4
-#: Fractional bits of the weights 1/distance.
-_PAIR_WEIGHT_BITS = 12
+#: Weight of a neighbour one voxel away; it falls with the square of the distance, to no less than 1.
+_NEAREST_WEIGHT = 1 << 16
+#: Gains stay below this in a bitstream, so that products with activations are exact.
+_MAX_GAIN = 1 << 15
 _ONE = 1 << ACTIVATION_BITS
 
 
@@ -36,7 +41,7 @@ class Pairs:
         anchor: ``[P] int64`` position among the anchors asked for.
         neighbour: ``[P] int64`` index in the neighbour table.
         inputs: ``[P, PAIR_INPUTS] float64`` integers with ``ACTIVATION_BITS`` fractional bits.
-        weights: ``[P] float64`` positive integers.
+        weights: ``[P] float64`` positive integers, falling with the squared distance.
         counts: ``[n] int64`` neighbours of each anchor.
     """
 
@@ -94,16 +99,31 @@ class ContextTable:
         neighbour = self._indices[first[anchor] + within].to(torch.int64)
         delta = self._coords[neighbour] - self._coords[rows[anchor]]
         # The square root of an integer below 2^53 is rounded alike everywhere (IEEE 754).
-        distance = (delta.square().sum(dim=1, keepdim=True) << (2 * ACTIVATION_BITS)).double().sqrt().floor().long()
-        scaled = torch.cat([delta << ACTIVATION_BITS, distance], dim=1)
+        squares = delta.square().sum(dim=1)
+        distance = (squares << (2 * ACTIVATION_BITS)).double().sqrt().floor().long()
+        scaled = torch.cat([delta << ACTIVATION_BITS, distance.unsqueeze(1)], dim=1)
         inputs = torch.div(scaled, self._radius, rounding_mode="floor").double()
-        one = 1 << (_PAIR_WEIGHT_BITS + ACTIVATION_BITS)
-        weights = torch.div(one, distance.squeeze(1).clamp(_ONE, one), rounding_mode="floor").double()
+        weights = torch.div(_NEAREST_WEIGHT, squares.clamp(1, _NEAREST_WEIGHT), rounding_mode="floor").double()
         return Pairs(anchor, neighbour, inputs, weights, counts)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What n anchors see of their neighbours while a model trains.
+
+    Attributes:
+        pairs: of the n anchors.
+        values: ``[P, C] float32`` decoded values of each pair's neighbour.
+        present: ``[P, C]`` zero where a value is masked, and zero itself; ``None`` if none is.
+    """
+
+    pairs: Pairs
+    values: Tensor
+    present: Tensor | None = None
+
+
 class ContextNetwork(Mlp):
-    """Context feature of an attribute group with C channels.
+    """Context of an attribute group with C channels.
 
     Args:
         channels: C.
@@ -114,38 +134,45 @@ class ContextNetwork(Mlp):
         super().__init__(channels + PAIR_INPUTS, width, width)
         self.channels = channels
         self.empty = nn.Parameter(torch.zeros(width))
+        self.gain = nn.Parameter(torch.zeros(channels))
 
     @property
     def outputs(self) -> int:
         """Width of what the distribution network sees: the feature and the number of neighbours."""
         return self.empty.numel() + 1
 
-    def context(self, values: Tensor, pairs: Pairs, most: int) -> Tensor:
-        """Context of n anchors, ``[n, outputs] float32``.
+    def context(self, seen: Seen, most: int) -> tuple[Tensor, Tensor]:
+        """Context of n anchors.
 
         Args:
-            values: ``[P, C] float32`` decoded values of each pair's neighbour, scaled to around one.
-            pairs: of the n anchors.
+            seen: neighbours, with values scaled to around one.
             most: number of neighbours that counts as one.
+
+        Returns:
+            inputs of the distribution network ``[n, outputs]``, and what to add to its means ``[n, C]``; float32.
         """
-        inputs = torch.cat([values, (pairs.inputs / _ONE).to(values.dtype)], dim=1)
-        weights = pairs.weights.to(values.dtype).unsqueeze(1)
-        messages = torch.relu(self.first(inputs)) * weights
-        num = len(pairs.counts)
-        pooled = messages.new_zeros(num, messages.shape[1]).index_add(0, pairs.anchor, messages)
-        total = weights.new_zeros(num, 1).index_add(0, pairs.anchor, weights)
-        feature = torch.relu(self.second(pooled / total.clamp_min(1)))
+        pairs, num = seen.pairs, len(seen.pairs.counts)
+        weights = pairs.weights.to(seen.values.dtype).unsqueeze(1)
+
+        def pooled(values: Tensor) -> Tensor:
+            return values.new_zeros(num, values.shape[1]).index_add(0, pairs.anchor, values * weights)
+
+        total = pooled(torch.ones_like(weights)).clamp_min(1)
+        inputs = torch.cat([seen.values, (pairs.inputs / _ONE).to(seen.values.dtype)], dim=1)
+        feature = torch.relu(self.second(pooled(torch.relu(self.first(inputs))) / total))
         feature = torch.where(pairs.counts.unsqueeze(1) > 0, feature, self.empty)
-        return torch.cat([feature, pairs.counts.unsqueeze(1).to(feature.dtype) / most], dim=1)
+        known = total if seen.present is None else pooled(seen.present).clamp_min(1)
+        count = pairs.counts.unsqueeze(1).to(feature.dtype) / most
+        return torch.cat([feature, count], dim=1), self.gain * pooled(seen.values) / known
 
     def fixed(self) -> FixedContext:  # type: ignore[override]
         """Its exact integer form, as exported to a bitstream."""
-        empty = torch.round(self.empty.detach().double() * _ONE)
-        return FixedContext(super().fixed(), empty)
+        empty, gain = (torch.round(part.detach().double() * _ONE) for part in (self.empty, self.gain))
+        return FixedContext(super().fixed(), empty, gain.clamp(-_MAX_GAIN, _MAX_GAIN))
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Shapes of :meth:`FixedContext.integers`."""
-        return [*super().shapes(), tuple(self.empty.shape)]
+        return [*super().shapes(), tuple(self.empty.shape), tuple(self.gain.shape)]
 
 
 class FixedContext:
@@ -154,51 +181,94 @@ class FixedContext:
     Args:
         network: both layers.
         empty: ``[H]``, the feature of an anchor without neighbours.
+        gain: ``[C]``.
+
+    Raises:
+        ValueError: gains too large for exact arithmetic.
     """
 
-    def __init__(self, network: FixedMlp, empty: Tensor) -> None:
+    def __init__(self, network: FixedMlp, empty: Tensor, gain: Tensor) -> None:
         first, second = network.layers
         self._inner, self._outer = FixedMlp([first], relu_last=True), FixedMlp([second], relu_last=True)
-        self._empty = empty
+        self._empty, self._gain = empty, gain
+        if bool((gain.abs() > _MAX_GAIN).any()):
+            raise ValueError(f"a gain of {float(gain.abs().max()) / _ONE:g} is too large for exact arithmetic")
 
     @property
     def width(self) -> int:
         """H."""
         return self._empty.numel()
 
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self._gain.numel()
+
     def integers(self) -> list[Tensor]:
         """What a bitstream stores, ``int64``."""
-        return [*self._inner.integers(), *self._outer.integers(), self._empty.to(torch.int64)]
+        constants = [self._empty.to(torch.int64), self._gain.to(torch.int64)]
+        return [*self._inner.integers(), *self._outer.integers(), *constants]
 
     @staticmethod
     def from_integers(parts: Sequence[Tensor], device: torch.device | str) -> FixedContext:
         """The inverse of :meth:`integers`.
 
         Raises:
-            ValueError: weights too large for exact arithmetic.
+            ValueError: weights or gains too large for exact arithmetic.
         """
-        return FixedContext(FixedMlp.from_integers(parts[:4], device), parts[4].double().to(device))
+        empty, gain = (part.double().to(device) for part in parts[4:])
+        return FixedContext(FixedMlp.from_integers(parts[:4], device), empty, gain)
 
-    def keys(self, values: Tensor) -> Tensor:
-        """What the first layer makes of n neighbours' values ``[n, C]``: sums before rounding, ``[n, H]``."""
-        return self._inner.first_sums(values, slice(None, -PAIR_INPUTS))
+    def memory(self, num: int, present: Tensor | None) -> Memory:
+        """Room for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""
+        device = self._gain.device
+        keys = torch.zeros(num, self.width, dtype=torch.float64, device=device)
+        return Memory(keys, torch.zeros(num, self.channels, device=device), present)
 
-    def context(self, keys: Tensor, pairs: Pairs, most: int) -> Tensor:
-        """Context of n anchors, ``[n, H + 1]``.
+    def remember(self, memory: Memory, rows: Tensor | slice, values: Tensor) -> None:
+        """Takes the decoded values of some anchors, ``[n, C]``."""
+        memory.keys[rows] = self._inner.first_sums(values, slice(None, -PAIR_INPUTS))
+        memory.values[rows] = values.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).float()
+
+    def context(self, memory: Memory, pairs: Pairs, most: int) -> tuple[Tensor, Tensor]:
+        """Context of n anchors.
 
         Args:
-            keys: ``[N, H]`` of :meth:`keys`, at least of all neighbours.
+            memory: holds at least all neighbours.
             pairs: of the n anchors.
             most: number of neighbours that counts as one.
+
+        Returns:
+            inputs of the distribution network ``[n, H + 1]``, and what to add to its means ``[n, C]``, the latter with
+            twice as many fractional bits.
         """
-        sums = self._inner.first_sums(pairs.inputs, slice(-PAIR_INPUTS, None), keys[pairs.neighbour])
-        messages = self._inner.finish(sums)
-        num = len(pairs.counts)
-        weights = pairs.weights.unsqueeze(1)
-        pooled = messages.new_zeros(num, self.width).index_add_(0, pairs.anchor, messages.mul_(weights))
-        total = weights.new_zeros(num, 1).index_add_(0, pairs.anchor, weights).clamp_(min=1)
-        # Of integers below 2^53: a quotient below an integer is never rounded up to it.
-        feature = self._outer(pooled.div_(total).floor_())
+        num, weights = len(pairs.counts), pairs.weights.unsqueeze(1)
+
+        def pooled(values: Tensor) -> Tensor:
+            return values.new_zeros(num, values.shape[1]).index_add_(0, pairs.anchor, values * weights)
+
+        # Quotients of integers below 2^53: one that lies below an integer is never rounded up to it.
+        total = pooled(torch.ones_like(weights)).clamp_(min=1)
+        sums = self._inner.first_sums(pairs.inputs, slice(-PAIR_INPUTS, None), memory.keys[pairs.neighbour])
+        feature = self._outer(pooled(self._inner.finish(sums)).div_(total).floor_())
         feature = torch.where(pairs.counts.unsqueeze(1) > 0, feature, self._empty)
         count = torch.div(pairs.counts.unsqueeze(1) << ACTIVATION_BITS, most, rounding_mode="floor")
-        return torch.cat([feature, count.double()], dim=1)
+        if memory.present is not None:
+            total = pooled(memory.present[pairs.neighbour].double()).clamp_(min=1)
+        expected = pooled(memory.values[pairs.neighbour].double()).div_(total).floor_()
+        return torch.cat([feature, count.double()], dim=1), expected.mul_(self._gain)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder keeps of N anchors for those that come later.
+
+    Attributes:
+        keys: ``[N, H] float64``, what the first layer makes of their values: sums before rounding.
+        values: ``[N, C] float32`` integers, exact because activations stay within 2^24.
+        present: ``[N, C] bool``, false where a value is masked, and zero itself; ``None`` if none is.
+    """
+
+    keys: Tensor
+    values: Tensor
+    present: Tensor | None

@@ -17,7 +17,7 @@ from torch import Tensor
 from hemgs.coding import quantize, tables
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.context import FixedContext, Pairs
+from hemgs.entropy.context import FixedContext, Memory, Pairs
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.likelihood import MAX_LOG2_SCALE, MIN_LOG2_SCALE, gaussian_bits
 from hemgs.entropy.model import FULL_CONTEXT, MAX_EXPONENT, AttributeGroup
@@ -163,23 +163,26 @@ class FixedGroup:
         return self.distribution.first_sums(inputs, slice(inputs.shape[1]))
 
     def predict(
-        self, known: Tensor, step_index: Integers, keys: Tensor | None = None, pairs: Pairs | None = None
+        self, known: Tensor, step_index: Integers, memory: Memory | None = None, pairs: Pairs | None = None
     ) -> FixedPrediction:
         """Predicts n anchors; see :meth:`AttributeGroup.predict`.
 
         Args:
             known: of :meth:`known`.
             step_index: of :meth:`step_index`.
-            keys: ``[N, H]`` of :meth:`FixedContext.keys`, at least of all neighbours.
+            memory: of the autoregressive network; holds at least all neighbours.
             pairs: of the n anchors; both only with an autoregressive network.
         """
+        channels, expected = len(self.exponents), None
         if self.autoregressive is not None:
-            assert keys is not None and pairs is not None
-            context = self.autoregressive.context(keys, pairs, FULL_CONTEXT)
+            assert memory is not None and pairs is not None
+            context, expected = self.autoregressive.context(memory, pairs, FULL_CONTEXT)
             known = self.distribution.first_sums(context, slice(-context.shape[1], None), known)
         output = self.distribution.finish(known).to(torch.int64).cpu().numpy()
-        channels = len(self.exponents)
-        mean = _shift_left(output[:, :channels], self.exponents + (MEAN_BITS - ACTIVATION_BITS))
+        mean = output[:, :channels] << (MEAN_BITS - ACTIVATION_BITS)
+        if expected is not None:
+            mean = mean + expected.to(torch.int64).cpu().numpy()
+        mean = _shift_left(mean, self.exponents)
         log2_scale = output[:, channels:] + (self.exponents << ACTIVATION_BITS)
         return FixedPrediction(step_index, mean, log2_scale)
 

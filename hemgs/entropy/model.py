@@ -10,12 +10,12 @@ what is trained (``hemgs.entropy.simulation``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from hemgs.entropy.context import ContextNetwork, Pairs
+from hemgs.entropy.context import ContextNetwork, Seen
 from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.likelihood import gaussian_bits
@@ -175,8 +175,7 @@ class AttributeGroup(nn.Module):
         prior: Tensor,
         rate: Tensor,
         log2_step: Tensor,
-        neighbours: Tensor | None = None,
-        pairs: Pairs | None = None,
+        seen: Seen | None = None,
     ) -> Prediction:
         """Distribution of n anchors, given their steps and their neighbours.
 
@@ -184,14 +183,16 @@ class AttributeGroup(nn.Module):
             prior: ``[n, prior_dim]``.
             rate: ``[n, 1]`` in [0, 1].
             log2_step: ``[n, C]``, from the rate predictor.
-            neighbours: ``[P, C]`` decoded values of the neighbour of each pair, in base steps.
-            pairs: of the n anchors; both only with an autoregressive network.
+            seen: neighbours, with values in base steps; only with an autoregressive network.
         """
-        inputs = [prior, rate]
+        inputs, expected = [prior, rate], prior.new_zeros(())
         if self.autoregressive is not None:
-            assert neighbours is not None and pairs is not None
-            inputs.append(self.autoregressive.context(self.scaled(neighbours), pairs, FULL_CONTEXT))
+            assert seen is not None
+            scaled = replace(seen, values=self.scaled(seen.values))
+            context, expected = self.autoregressive.context(scaled, FULL_CONTEXT)
+            inputs.append(context)
         mean, log2_scale = self.distribution(torch.cat(inputs, dim=1)).split(self.channels, dim=1)
+        mean = mean + expected
         exponents = self.exponents.to(mean.dtype)
         return Prediction(log2_step, mean * torch.exp2(exponents), log2_scale + exponents)
 

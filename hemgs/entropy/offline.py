@@ -30,7 +30,7 @@ from hemgs.coding.signs import encode_signs
 from hemgs.coding.weights import encode_integers
 from hemgs.core.errors import ConfigError, TrainingError
 from hemgs.entropy.anchor_set import AnchorSet, anchor_set
-from hemgs.entropy.context import Pairs
+from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.fixed import FixedGroup, Integers
 from hemgs.entropy.hashgrid import fixed_features
 from hemgs.entropy.masks import keep_mask
@@ -248,9 +248,11 @@ class OfflinePrice:
         self, which: int, group: AttributeGroup, prior: Tensor, rows: Tensor, pairs: Pairs | None
     ) -> Tensor:
         values = self._values[which]
-        neighbours = values[pairs.neighbour] if pairs is not None and group.autoregressive is not None else None
+        seen = None
+        if pairs is not None and group.autoregressive is not None:
+            seen = Seen(pairs, values[pairs.neighbour], self._coded[which][pairs.neighbour].to(values.dtype))
         rates = prior.new_full((len(rows), 1), self._rate)
-        prediction = group.predict(prior, rates, self._log2_steps[which][rows], neighbours, pairs)
+        prediction = group.predict(prior, rates, self._log2_steps[which][rows], seen)
         return (prediction.bits(values[rows]) * self._coded[which][rows]).sum()
 
 
@@ -276,15 +278,15 @@ def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
 def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: AnchorSet, rate: int) -> dict[str, bytes]:
     """Coded streams of a group's attributes, in the order in which a file holds the symbols."""
     encoders = {name: GaussianEncoder() for name in frozen.parts}
-    network, keys = group.autoregressive, None
+    network, memory = group.autoregressive, None
     known_sums = torch.cat([group.known(part, rate) for part in prior.split(CHUNK)])
     if network is not None:
-        scaled = group.scaled(frozen.symbols, frozen.step_index, "cpu")
-        keys = torch.cat([network.keys(part) for part in scaled.split(CHUNK)])
+        memory = network.memory(len(frozen.symbols), torch.from_numpy(frozen.coded))
+        network.remember(memory, slice(None), group.scaled(frozen.symbols, frozen.step_index, "cpu"))
     for order in _batches(known):
         rows = torch.from_numpy(order)
         pairs = known.table.pairs(rows) if network is not None and known.table is not None else None
-        prediction = group.predict(known_sums[rows], frozen.step_index[order], keys, pairs)
+        prediction = group.predict(known_sums[rows], frozen.step_index[order], memory, pairs)
         for name, columns in frozen.parts.items():
             centre, level, offset = prediction.columns(columns).table_rows()
             coded = frozen.coded[order, columns]

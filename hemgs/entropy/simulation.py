@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, ParameterGroup
-from hemgs.entropy.context import Pairs
+from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import SCALING_DIM, AttributeGroup, EntropyModel
 from hemgs.entropy.rate_predictor import rate_input
@@ -323,14 +323,14 @@ class _CodedGroup:
         self, group: AttributeGroup, present: Tensor | None, chosen: Tensor, pairs: Pairs | None, rate: float
     ) -> Tensor:
         """Code length of the ``chosen`` rows, ``[m, C]``; what is not ``present`` is zero to its neighbours."""
-        neighbours = None
+        seen = None
         if group.autoregressive is not None and pairs is not None:
-            neighbours = self.seen.index_select(0, pairs.neighbour)
-            if present is not None:
-                neighbours = neighbours * present.index_select(0, pairs.neighbour)
+            values = self.seen.index_select(0, pairs.neighbour)
+            there = None if present is None else present.index_select(0, pairs.neighbour)
+            seen = Seen(pairs, values if there is None else values * there, there)
         prior = self.prior.index_select(0, chosen)
         rates = prior.new_full((len(chosen), 1), rate)
-        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), neighbours, pairs)
+        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), seen)
         return prediction.bits(self.noisy.index_select(0, chosen))
 
 

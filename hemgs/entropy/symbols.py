@@ -23,6 +23,7 @@ from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
 from hemgs.entropy.anchor_set import AnchorSet
+from hemgs.entropy.context import Memory
 from hemgs.entropy.fixed import FixedGroup, FixedPrediction, Integers
 from hemgs.entropy.hashgrid import fixed_features
 from hemgs.entropy.header import Header
@@ -122,10 +123,10 @@ class _GroupPass:
     def run(self, previous: _GroupPass | None) -> None:
         """Codes the group, given the one decoded before it."""
         prior = torch.cat([self._prior(rows, previous) for rows in _chunks(len(self._steps))])
-        keys = self._keys()
+        memory = self._memory()
         with _one_thread() if self._waits else nullcontext():
             for rows, sizes in self._blocks():
-                self._code(rows, sizes, prior, keys)
+                self._code(rows, sizes, prior, memory)
         for attribute, columns in self._columns.items():
             for chunk in _chunks(len(self._steps)):
                 self._stream.end(attribute, chunk, self._steps[chunk, columns])
@@ -147,16 +148,18 @@ class _GroupPass:
             self._stream.start(attribute, rows, steps[:, columns], self._selects[attribute][rows])
         return prior.float()
 
-    def _keys(self) -> Tensor | None:
-        """What neighbours bring to the autoregressive network, ``[N, H]``; filled as far as symbols are known."""
+    def _memory(self) -> Memory | None:
+        """What the autoregressive network knows of all anchors; filled as far as symbols are known."""
         network = self._group.autoregressive
         if network is None:
             return None
-        keys = torch.zeros(len(self._steps), network.width, dtype=torch.float64, device=self._device)
+        selects = np.concatenate(list(self._selects.values()), axis=1)
+        present = None if selects.all() else torch.from_numpy(selects).to(self._device)
+        memory = network.memory(len(self._steps), present)
         if self._stream.complete:
-            for rows in _chunks(len(keys)):
-                keys[rows] = network.keys(self.scaled(rows))
-        return keys
+            for rows in _chunks(len(self._steps)):
+                network.remember(memory, rows, self.scaled(rows))
+        return memory
 
     def _blocks(self) -> Iterator[tuple[Integers, list[int]]]:
         """The order of coding in blocks of anchors that fit into memory with their pairs, and how many go at once."""
@@ -169,7 +172,7 @@ class _GroupPass:
             inner = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, end)]
             yield order[first:end], np.diff([first, *(inner if self._waits else ()), end]).tolist()
 
-    def _code(self, rows: Integers, sizes: list[int], prior: Tensor, keys: Tensor | None) -> None:
+    def _code(self, rows: Integers, sizes: list[int], prior: Tensor, memory: Memory | None) -> None:
         """Codes the anchors ``rows``, of which ``sizes`` go at once."""
         network, table = self._group.autoregressive, self._anchors.table
         index = torch.from_numpy(rows).to(self._device)
@@ -180,14 +183,14 @@ class _GroupPass:
         end = 0
         for number, size in enumerate(sizes):
             part = slice(end, end := end + size)
-            prediction = self._group.predict(known[number], steps[part], keys, pairs[number])
+            prediction = self._group.predict(known[number], steps[part], memory, pairs[number])
             symbols = [
                 self._stream.code(attribute, rows[part], prediction.columns(columns), selects[attribute][part])
                 for attribute, columns in self._columns.items()
             ]
-            if self._waits and network is not None and keys is not None:
+            if self._waits and network is not None and memory is not None:
                 values = self._group.scaled(np.concatenate(symbols, axis=1), steps[part], self._device)
-                keys[index[part]] = network.keys(values)
+                network.remember(memory, index[part], values)
 
 
 class WritingStream:

@@ -55,7 +55,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "hash grid": ((symbols, "fixed_features"),),
     "priors, steps": ((fixed.FixedGroup, "prior"), (fixed.FixedGroup, "step_index")),
     "pairs": ((anchor_set.ContextTable, "pairs"),),
-    "context": ((symbols.FixedGroup, "scaled"), (fixed.FixedContext, "keys"), (fixed.FixedContext, "context")),
+    "context": ((symbols.FixedGroup, "scaled"), (fixed.FixedContext, "remember"), (fixed.FixedContext, "context")),
     "distribution": ((fixed.FixedGroup, "known"), (fixed.FixedGroup, "predict")),
     "table rows": ((fixed.FixedPrediction, "table_rows"),),
     "rANS": (

@@ -61,6 +61,10 @@ def toy_entropy(anchors: AnchorModel, seed: int = 0, settings: EntropySettings =
         entropy.geometry.calibrate(geometry / steps.geometry(OFFSETS, geometry.device))
     for network in entropy.networks():
         torch.nn.init.normal_(network.second.weight, std=0.1)
+    for group in (entropy.features, entropy.geometry):
+        if group.autoregressive is not None:
+            torch.nn.init.normal_(group.autoregressive.empty)
+            torch.nn.init.normal_(group.autoregressive.gain, std=0.5)
     return entropy
 
 
