@@ -132,11 +132,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     shipped = {name for name in wheel.namelist() if name.startswith(("hemgs/", "baselines/"))}
     files = [file for folder in ("hemgs", "baselines") for file in (REPOSITORY / folder).rglob("*") if file.is_file()]
     generated = {".nbi", ".nbc", ".pyc"}
-    expected = {
-        file.relative_to(REPOSITORY).as_posix()
-        for file in files
-        if file.suffix not in {*generated, ".md"}
-    }
+    expected = {file.relative_to(REPOSITORY).as_posix() for file in files if file.suffix not in {*generated, ".md"}}
     assert shipped == expected
 
 
