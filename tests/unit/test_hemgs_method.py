@@ -1,0 +1,70 @@
+"""HEMGS as a method: what its settings refuse, and what training for one rate means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hemgs import method
+from hemgs.bench.rates import rate_of
+from hemgs.core.errors import ConfigError
+from hemgs.core.events import EventLog
+from hemgs.core.types import Rate
+from hemgs.entropy.simulation import HemgsAttributes
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"context_window": 24}, "odd number"),
+        ({"context_multiplier": 0}, "at least 1"),
+        ({"context_neighbours": -1}, "context_neighbours: -1"),
+        ({"scene_agnostic": "pointnet3"}, "pointnet3"),
+        ({"lmbdas": "0.02"}, "outside the trained interval"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        method.HemgsParams(**fields)
+
+
+def test_settings_reach_the_entropy_model() -> None:
+    settings = method.HemgsParams(
+        context_window=5, context_neighbours=0, context_multiplier=3, feature_context=7, geometry_context=0
+    ).entropy
+    assert (settings.window.size, settings.window.max_neighbours, settings.window.multiplier) == (5, 0, 3)
+    assert (settings.feature_context, settings.geometry_context) == (7, 0)
+    assert settings.scene_agnostic == "pointnet2_bundled"
+
+
+@pytest.mark.parametrize(
+    "trained, rate, expected",
+    [
+        (method.Hemgs(), Rate("all"), (0.001, 0.002, 0.003, 0.004)),
+        (method.HemgsSingleRate(), rate_of(0.0026), (0.0026,)),
+    ],
+)
+def test_which_rates_a_model_is_trained_for(
+    trained: method.Hemgs, rate: Rate, expected: tuple[float, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def train(scene: Any, settings: Any, attribute_model: HemgsAttributes, *_: Any) -> None:
+        assert attribute_model.settings.lmbdas == expected
+        raise StoppedError
+
+    monkeypatch.setattr(method, "train_anchors", train)
+    with pytest.raises(StoppedError):
+        trained.train(
+            None,  # type: ignore[arg-type]
+            {"iterations": 100},
+            tmp_path,
+            EventLog(),
+            rate=rate,
+            seed=0,
+            device=torch.device("cpu"),
+        )
