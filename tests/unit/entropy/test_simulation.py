@@ -11,6 +11,7 @@ from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
 
 NUM, FEATURES, OFFSETS = 60, 5, 3
@@ -183,3 +184,93 @@ def test_hash_grid_is_free_at_first_and_paid_for_later(iteration: int, share: fl
     grid_bits = EntropyModel(hook.entropy.settings).grid.bits().item()  # undecided signs: about one bit each
     expected = share * weight * grid_bits / (model.num_anchors * scalars)
     assert (priced - free).item() == pytest.approx(expected, rel=0.02, abs=1e-8)
+
+
+def attribute_model_with_context(model: AnchorModel) -> HemgsAttributes:
+    grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
+    settings = EntropySettings(
+        FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "pointnet2_bundled", 6, 6, ContextWindow(25, 5, 2)
+    )
+    hook = HemgsAttributes(EntropyModel(settings), BaseSteps(), SETTINGS)
+    hook.start(model, 1.0)
+    return hook
+
+
+def test_price_reaches_neighbours_that_the_camera_does_not_see() -> None:
+    model = anchors()
+    hook = attribute_model_with_context(model)
+    visible = torch.arange(0, model.num_anchors, 3)
+    attributes, loss, _ = hook.sample(30, model, visible)
+    assert len(attributes.features) == len(visible)
+    loss.backward()
+    hidden = torch.ones(model.num_anchors, dtype=torch.bool)
+    hidden[visible] = False
+    for group in (hook.entropy.features, hook.entropy.geometry):
+        assert group.autoregressive is not None and group.autoregressive.gain.grad is not None
+        assert group.autoregressive.gain.grad.abs().sum() > 0
+    with torch.no_grad():
+        hook.entropy.features.autoregressive.gain.fill_(1.0)
+    model.features.grad = None
+    hook.sample(30, model, visible)[1].backward()
+    assert model.features.grad[hidden].abs().sum() > 0
+
+
+def test_neighbours_are_found_anew_when_anchors_or_masks_have_changed() -> None:
+    model = anchors()
+    hook = attribute_model_with_context(model)
+    hook.sample(30, model, everyone(model))
+    first = hook._surroundings
+    hook.sample(31, model, everyone(model))
+    assert hook._surroundings is first
+    with torch.no_grad():
+        model.mask_logits[0] = -9.0
+    hook.sample(5 * SETTINGS.table_refresh, model, everyone(model))
+    assert hook._surroundings is not None and not hook._surroundings.known(torch.tensor([0]))
+    hook.anchors_changed(model)
+    assert hook._surroundings is None and "kept_rows" not in hook.state()
+
+
+def test_resumed_training_has_the_neighbours_it_had() -> None:
+    """Masks that changed since the neighbours were found do not change them before their time."""
+    model = anchors()
+    hook = attribute_model_with_context(model)
+    hook.sample(30, model, everyone(model))
+    with torch.no_grad():
+        model.mask_logits[0] = -9.0
+    state = {name: value.clone() for name, value in hook.state().items()}
+    resumed = attribute_model_with_context(model)
+    resumed.anchors_changed(model)
+    resumed.restore(state)
+    resumed.sample(31, model, everyone(model))
+    assert resumed._surroundings is not None and hook._surroundings is not None
+    assert torch.equal(resumed._surroundings.rows, hook._surroundings.rows)
+    assert resumed._surroundings.known(torch.tensor([0]))
+
+
+def test_networks_see_rounded_values_at_the_end() -> None:
+    model = anchors()
+    hook = attribute_model_with_context(model)
+    hook.sample(30, model, everyone(model))
+    batch = hook._batch(model, everyone(model), model.attributes(everyone(model)), binary_masks(model.mask_logits))
+    around = hook._surroundings_at(31, model).scene_agnostic(everyone(model))
+    for rounded in (False, True):
+        coded = hook._code(batch, around, 0.002, rounded).features
+        step = torch.exp2(coded.log2_step)
+        on_lattice = (coded.seen / step - (coded.seen / step).round()).abs().max() < 1e-4
+        assert on_lattice == rounded
+        assert torch.equal(coded.seen, coded.noisy) != rounded
+
+
+def test_masked_offsets_are_not_there_for_neighbours() -> None:
+    losses = []
+    for value in (0.0, 40.0):
+        model = anchors()
+        hook = attribute_model_with_context(model)
+        hook.sample(30, model, everyone(model))
+        with torch.no_grad():
+            model.mask_logits[:, 1] = -9.0
+            model.offsets[:, 1] = value
+            hook.entropy.geometry.autoregressive.gain.fill_(1.0)
+            torch.manual_seed(4)
+            losses.append(hook.sample(95, model, everyone(model))[1].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
