@@ -41,9 +41,9 @@ class AnchorSet:
     waves: Waves
     figures: Mapping[str, float]
 
-    @property
+    @functools.cached_property
     def scene_agnostic_float(self) -> Tensor | None:
-        """``[N, A] float32``, as training takes it."""
+        """``[N, A] float32``, as every step of a training takes it."""
         return None if self.scene_agnostic is None else (self.scene_agnostic / (1 << ACTIVATION_BITS)).float()
 
 

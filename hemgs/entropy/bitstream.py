@@ -121,8 +121,9 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     signs = _decode_signs(sections["hash_grid"], settings)
     half, coded = _split(sections["networks"])
     heads = _decode_heads(half, header)
-    integers = decode_integers(coded, _integer_shapes(settings))
-    model = _fixed_model(header, signs, integers, device)
+    shapes = _integer_shapes(settings)
+    integers = decode_integers(coded, [shape for group in shapes for shape in group])
+    model = _fixed_model(header, signs, integers, len(shapes[0]), device)
     stream = _reading_stream(sections, header, len(stored))
     traverse(model, anchor_set(stored, settings, device), masks, stream)
     stream.finish()
@@ -162,25 +163,27 @@ def _decode_heads(half: bytes, header: Header) -> AnchorHeads:
     return heads.requires_grad_(False)
 
 
-def _integer_shapes(settings: EntropySettings) -> list[tuple[int, ...]]:
-    """Shapes of a file's network integers: of the features, then of the geometry."""
-    blank = _blank_model(settings)
-    return FixedGroup.shapes(blank.features) + FixedGroup.shapes(blank.geometry)
+def _integer_shapes(settings: EntropySettings) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of a file's network integers, of the features and of the geometry.
 
-
-def _blank_model(settings: EntropySettings) -> EntropyModel:
-    """An untrained model, which knows the shapes; tensors without data cost nothing."""
+    An untrained model knows them, and tensors without data cost nothing.
+    """
     with torch.device("meta"):
-        return EntropyModel(settings)
+        blank = EntropyModel(settings)
+    return FixedGroup.shapes(blank.features), FixedGroup.shapes(blank.geometry)
 
 
 def _fixed_model(
-    header: Header, signs: NDArray[np.int8], integers: list[NDArray[np.int64]], device: torch.device | str
+    header: Header,
+    signs: NDArray[np.int8],
+    integers: list[NDArray[np.int64]],
+    num_features: int,
+    device: torch.device | str,
 ) -> FixedModel:
-    half = len(FixedGroup.shapes(_blank_model(header.entropy).features))
+    """The model of a file; the first ``num_features`` arrays are those of the features, the others of the geometry."""
     octaves = header.entropy.rate_octaves
     features, geometry = (
-        FixedGroup.from_integers(part, octaves, device) for part in (integers[:half], integers[half:])
+        FixedGroup.from_integers(part, octaves, device) for part in (integers[:num_features], integers[num_features:])
     )
     return FixedModel(header, torch.from_numpy(signs), features, geometry)
 
