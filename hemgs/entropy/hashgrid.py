@@ -11,7 +11,9 @@ integer evaluation :func:`fixed_features` for the coding path. All three share o
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -88,16 +90,22 @@ class Level:
 
     def index(self, vertex: tuple[Tensor, ...]) -> Tensor:
         """Row in the common table of integer vertices, ``int64``."""
-        if self.dense:
-            row, stride = torch.zeros_like(vertex[0]), 1
-            for coordinate in vertex:
-                row = row + coordinate * stride
-                stride *= self.resolution
-            return row + self.start
-        row = vertex[0] * PRIMES[0]
-        for coordinate, prime in zip(vertex[1:], PRIMES[1:], strict=False):
-            row = row ^ (coordinate * prime)
-        return (row & (self.entries - 1)) + self.start  # a hashed level is as large as its cap, a power of two
+        return _rows(vertex, self.dense, self.resolution, self.entries, self.start)
+
+
+def _rows(
+    vertex: Sequence[Tensor], dense: bool, resolution: Tensor | int, entries: Tensor | int, start: Tensor | int
+) -> Tensor:
+    """Rows in the common table of integer vertices, one tensor an axis; sizes are one level's or broadcast."""
+    if dense:
+        row = torch.zeros_like(vertex[0])
+        for coordinate in reversed(vertex):
+            row = row * resolution + coordinate
+        return row + start
+    row = vertex[0] * PRIMES[0]
+    for coordinate, prime in zip(vertex[1:], PRIMES[1:], strict=False):
+        row = row ^ (coordinate * prime)
+    return (row & (entries - 1)) + start  # a hashed level is as large as its cap, a power of two
 
 
 class Sign(torch.autograd.Function):
@@ -143,34 +151,71 @@ class BinaryHashGrid(nn.Module):
 
     def bits(self) -> Tensor:
         """Ideal code length of the signs, one probability per level; differentiable through :class:`Sign`."""
-        signs = Sign.apply(self.table)
-        total = signs.new_zeros(())
-        for level in self.settings.levels:
-            positive = (1 + signs[level.start : level.start + level.entries].mean()) / 2
-            share = positive.clamp(1e-6, 1 - 1e-6)
-            entropy = -(positive * share.log2() + (1 - positive) * (1 - share).log2())
-            total = total + entropy * level.entries * self.settings.features
-        return total
+        parts = Sign.apply(self.table).split([level.entries for level in self.settings.levels])
+        positive = (1 + torch.stack([part.mean() for part in parts])) / 2
+        share = positive.clamp(1e-6, 1 - 1e-6)
+        entropy = -(positive * share.log2() + (1 - positive) * (1 - share).log2())
+        sizes = entropy.new_tensor([level.entries * self.settings.features for level in self.settings.levels])
+        return (entropy * sizes).sum()
 
 
 def interpolate(settings: HashGridSettings, signs: Tensor, points: Tensor) -> Tensor:
-    """Multilinear interpolation in torch; shapes as in :meth:`BinaryHashGrid.forward`."""
-    outputs = []
-    for level in settings.levels:
-        position = points[:, level.axes].clamp(0, 1) * (level.resolution - 2) + 0.5
+    """Multilinear interpolation in torch; shapes as in :meth:`BinaryHashGrid.forward`.
+
+    Levels of one kind are looked up together: on a GPU, what costs is the number of operations, not their size.
+    """
+    kinds, places = _kinds(settings, points.device)
+    found = torch.cat([kind.interpolate(signs, points) for kind in kinds], dim=1)
+    return found.index_select(1, places).flatten(1)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """L levels with d axes each, all dense or all hashed.
+
+    Attributes:
+        dense: which.
+        axes: ``[L, d] int64``.
+        resolution, entries, start: ``[L, 1] int64``.
+        corners: ``[2^d, d] int64``.
+    """
+
+    dense: bool
+    axes: Tensor
+    resolution: Tensor
+    entries: Tensor
+    start: Tensor
+    corners: Tensor
+
+    @staticmethod
+    def of(levels: Sequence[Level], device: torch.device) -> _Kind:
+        sizes = torch.tensor([[level.resolution, level.entries, level.start] for level in levels], device=device)
+        axes = torch.tensor([level.axes for level in levels], device=device)
+        corners = torch.tensor(_corners(axes.shape[1]), device=device)
+        resolution, entries, start = sizes[:, :, None].unbind(1)
+        return _Kind(levels[0].dense, axes, resolution, entries, start, corners)
+
+    def interpolate(self, signs: Tensor, points: Tensor) -> Tensor:
+        """Features ``[n, L, F]`` of points ``[n, 3]``."""
+        position = points.clamp(0, 1)[:, self.axes] * (self.resolution - 2) + 0.5
         cell = position.floor()
-        fraction = position - cell
-        corner = cell.long()
-        rows, weights = [], []
-        for offsets in _corners(len(level.axes)):
-            rows.append(level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets))))
-            weight = torch.ones_like(fraction[:, 0])
-            for a, offset in enumerate(offsets):
-                weight = weight * (fraction[:, a] if offset else 1 - fraction[:, a])
-            weights.append(weight)
-        gathered = signs.index_select(0, torch.cat(rows)).view(len(rows), len(points), -1)
-        outputs.append((gathered * torch.stack(weights).unsqueeze(-1)).sum(dim=0))
-    return torch.cat(outputs, dim=1)
+        fraction = (position - cell).unsqueeze(2)
+        weights = torch.where(self.corners > 0, fraction, 1 - fraction).prod(dim=3)
+        vertex = cell.long().unsqueeze(2) + self.corners
+        rows = _rows(vertex.unbind(3), self.dense, self.resolution, self.entries, self.start)
+        gathered = signs.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return (gathered * weights.unsqueeze(-1)).sum(dim=2)
+
+
+@functools.lru_cache(maxsize=8)
+def _kinds(settings: HashGridSettings, device: torch.device) -> tuple[list[_Kind], Tensor]:
+    """Levels by kind, and the place of each level, ``[levels] int64``, among those of all kinds one after another."""
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for number, level in enumerate(settings.levels):
+        alike.setdefault((len(level.axes), level.dense), []).append(number)
+    kinds = [_Kind.of([settings.levels[number] for number in numbers], device) for numbers in alike.values()]
+    order = torch.tensor([number for numbers in alike.values() for number in numbers])
+    return kinds, order.argsort().to(device)
 
 
 def fixed_features(settings: HashGridSettings, signs: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
