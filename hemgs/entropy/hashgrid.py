@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 
@@ -122,6 +123,30 @@ class Sign(torch.autograd.Function):
         return gradient * (values.abs() <= 1)
 
 
+class _WeightedRows(torch.autograd.Function):
+    """``sum over c of weights[n, L, c] * table[rows[n, L, c]]``, ``[n, L, F]``; differentiable in the table."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weights)
+        ctx.num_entries = len(table)
+        return (_gather(table, rows) * weights.unsqueeze(3)).sum(dim=2)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rows, weights = ctx.saved_tensors
+        parts = (weights.unsqueeze(3) * gradient.unsqueeze(2)).flatten(0, 2)
+        return gradient.new_zeros(ctx.num_entries, gradient.shape[2]).index_add_(0, rows.flatten(), parts), None, None
+
+
+def _gather(table: Tensor, rows: Tensor) -> Tensor:
+    """``table[rows]``. CUDA's gather of short rows starts a block for each; four floats are one element to it."""
+    if table.is_cuda and table.shape[1] == 4:
+        return table.contiguous().view(torch.complex128).squeeze(1)[rows].unsqueeze(-1).view(table.dtype)
+    return table.index_select(0, rows.flatten()).view(*rows.shape, -1)
+
+
 class BinaryHashGrid(nn.Module):
     """Learned signs, queried at points of the unit cube.
 
@@ -203,8 +228,8 @@ class _Kind:
         weights = torch.where(self.corners > 0, fraction, 1 - fraction).prod(dim=3)
         vertex = cell.long().unsqueeze(2) + self.corners
         rows = _rows(vertex.unbind(3), self.dense, self.resolution, self.entries, self.start)
-        gathered = signs.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        return (gathered * weights.unsqueeze(-1)).sum(dim=2)
+        found: Tensor = _WeightedRows.apply(signs, rows, weights)  # type: ignore[no-untyped-call]
+        return found
 
 
 @functools.lru_cache(maxsize=8)

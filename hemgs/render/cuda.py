@@ -45,7 +45,12 @@ def rasterization(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, 
     gsplat = load_gsplat()
     # Arguments that are None take gsplat's defaults, some of which are objects of its own.
     given = {name: value for name, value in arguments.items() if value is not None}
+    # gsplat 1.5.3 refuses backgrounds for packed tensors; they are what is seen through what was drawn, at depth 0.
+    backgrounds = given.pop("backgrounds", None) if given["packed"] else None
     image, alphas, meta = gsplat.rasterization(**given)
+    if backgrounds is not None and given["render_mode"] not in ("D", "ED"):
+        behind = torch.nn.functional.pad(backgrounds, (0, image.shape[-1] - backgrounds.shape[-1]))
+        image = image + (1 - alphas) * behind[:, None, None]
     if meta["means2d"].requires_grad:
         meta["means2d"].retain_grad()
     return image, alphas, meta

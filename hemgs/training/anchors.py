@@ -89,7 +89,8 @@ class AnchorTrainee:
         )
         loss = reconstruction_loss(rendered.image, image, self.params.ssim_weight) + attribute_loss
         if spawned.num_gaussians:
-            loss = loss + self.params.volume_weight * spawned.scales.prod(dim=1).mean()
+            along_x, along_y, along_z = spawned.scales.unbind(1)  # prod() looks for zeros, and waits for the GPU
+            loss = loss + self.params.volume_weight * (along_x * along_y * along_z).mean()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         self._record(iteration, visible, spawned, rendered.means2d, rendered.visible, camera)
