@@ -49,6 +49,39 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
 
 def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
+    trainings = r"hemgs train results/data/scenes/(\S+) --method hemgs\.method:Hemgs .*--params-json '(.*?)'"
+    settings = dict(re.findall(trainings, output))
+    assert len(settings) == NUM_SCENES
+    assert '"voxel_size": 0.001}' in settings["mipnerf360/bicycle"]
+    assert '"voxel_size": 0.01}' in settings["tanksandtemples/train"]
+    assert '"voxel_size": 0.005}' in settings["deepblending/playroom"]
+    assert '"grow_factor": 4,' in settings["synthetic_nerf/lego"]
+    assert all('"iterations": 60000' in text for text in settings.values())
+
+
+@pytest.mark.parametrize(("name", "scenes", "fits"), [("demo", 1, 3), ("bonsai", 1, 3), ("chair", 1, 3)])
+def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
+    planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
+    assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
+
+
+@pytest.mark.parametrize(("name", "variants", "others", "scenes"), [("ablations", 7, 0, 1), ("ladder", 6, 1, 2)])
+def test_ablations_train_every_variant_alike(
+    paper: Project, name: str, variants: int, others: int, scenes: int
+) -> None:
+    """One training each, four without the variable rate; all with the full method's settings but for their own."""
+    config = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
+    assert len(config["run"]["methods"]) == 1 + variants + others
+    fits = scenes * (1 + (variants - 1) + 4 + others)
+    arguments = ("--configfile", f"workflow/config/{name}.yaml")
+    assert paper.planned(*arguments) == {
+        "prepare_scene": scenes,
+        "train_model": fits,
+        "encode_points": fits,
+        "evaluate_points": fits,
+        **dict.fromkeys(PUBLISHED, 1),
+    }
+    output = paper.snakemake("-n", "--printshellcmds", *arguments).stdout
     named = r"--method (hemgs\.\S+?)(?: --variant (\S+))?(?: --rate (\S+))?"
     trainings = rf"hemgs train (\S+) {named} --seed 0 --params-json '(.*?)'"
     own = {
