@@ -66,6 +66,10 @@ class Prediction:
         """Step over base step."""
         return torch.exp2(self.log2_step)
 
+    def select(self, rows: Tensor) -> Prediction:
+        """Some of the anchors, by index ``[m] int64``."""
+        return Prediction(*(part.index_select(0, rows) for part in (self.log2_step, self.mean, self.log2_scale)))
+
     def bits(self, values: Tensor) -> Tensor:
         """Code length of values in base steps, ``[n, C]``."""
         inverse = torch.exp2(-self.log2_step)
