@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
+SCALING_DIM = 6
+
 
 @dataclass(frozen=True)
 class AnchorAttributes:

@@ -7,65 +7,18 @@ size or order of summation: networks are :class:`~hemgs.coding.fixed_point.Fixed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from hemgs.coding import quantize, tables
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError
 from hemgs.entropy.context import FixedContext, Memory, Pairs
 from hemgs.entropy.hyperprior import Hyperprior
-from hemgs.entropy.likelihood import MAX_LOG2_SCALE, MIN_LOG2_SCALE, gaussian_bits
-from hemgs.entropy.model import FULL_CONTEXT, MAX_EXPONENT, AttributeGroup
+from hemgs.entropy.model import FULL_CONTEXT, AttributeGroup
+from hemgs.entropy.prediction import MEAN_BITS, FixedPrediction, Integers, checked_exponents, scaled_symbols, shift_left
 from hemgs.entropy.rate_predictor import fixed_step_index
-
-Integers = NDArray[np.int64]
-
-#: Fractional bits of means: more than activations have, so that channels much narrower than a base step keep theirs.
-MEAN_BITS = 16
-#: log2 of the unit of step indices.
-_STEP_BITS = quantize.STEP_FRACTION.bit_length() - 1
-
-
-@dataclass(frozen=True)
-class FixedPrediction:
-    """Predictions for n anchors with C channels; all ``[n, C] int64``.
-
-    Attributes:
-        step_index: of the step in the coder's table.
-        mean: in base steps, ``MEAN_BITS`` fractional bits.
-        log2_scale: of the standard deviation over the base step, ``ACTIVATION_BITS`` fractional bits.
-    """
-
-    step_index: Integers
-    mean: Integers
-    log2_scale: Integers
-
-    def columns(self, columns: slice) -> FixedPrediction:
-        """The same anchors, some channels."""
-        return FixedPrediction(self.step_index[:, columns], self.mean[:, columns], self.log2_scale[:, columns])
-
-    def table_rows(self) -> tuple[Integers, NDArray[np.uint8], NDArray[np.uint8]]:
-        """Centre of each symbol's distribution, and the scale level and mean offset that name its table."""
-        reciprocal = quantize.reciprocals()[self.step_index + quantize.MAX_STEP_INDEX]
-        surplus = MEAN_BITS + quantize.MULTIPLIER_BITS - tables.MEAN_FRACTION_BITS
-        centre, offset = quantize.split_mean((self.mean * reciprocal + (1 << (surplus - 1))) >> surplus)
-        surplus = ACTIVATION_BITS - _STEP_BITS
-        log2_scale = ((self.log2_scale + (1 << (surplus - 1))) >> surplus) - self.step_index
-        low, high = (int(bound * quantize.STEP_FRACTION) for bound in (MIN_LOG2_SCALE, MAX_LOG2_SCALE))
-        return centre, tables.level_of_log2(log2_scale.clip(low, high)), offset
-
-    def bits(self, symbols: Integers) -> NDArray[np.float64]:
-        """The model's own estimate of the code length of symbols, ``[n, C]``: no tables, no coder."""
-        log2_step = self.step_index / quantize.STEP_FRACTION
-        mean = self.mean / (1 << MEAN_BITS) * np.exp2(-log2_step)
-        log2_scale = self.log2_scale / (1 << ACTIVATION_BITS) - log2_step
-        bits = gaussian_bits(torch.from_numpy(symbols).double(), torch.from_numpy(mean), torch.from_numpy(log2_scale))
-        return bits.numpy()
 
 
 class FixedGroup:
@@ -122,9 +75,7 @@ class FixedGroup:
         Raises:
             BitstreamError: values that no encoder writes.
         """
-        exponents = np.asarray(parts[-1], dtype=np.int64)
-        if np.abs(exponents).max(initial=0) > MAX_EXPONENT:
-            raise BitstreamError(f"channel exponents outside +-{MAX_EXPONENT}", "get the file again from its source")
+        exponents = checked_exponents(parts[-1])
         tensors = [torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts[:-1]]
         first, second, context, last = tensors[:4], tensors[4:8], tensors[8:-4], tensors[-4:]
         try:
@@ -182,22 +133,14 @@ class FixedGroup:
         mean = output[:, :channels] << (MEAN_BITS - ACTIVATION_BITS)
         if expected is not None:
             mean = mean + expected.to(torch.int64).cpu().numpy()
-        mean = _shift_left(mean, self.exponents)
+        mean = shift_left(mean, self.exponents)
         log2_scale = output[:, channels:] + (self.exponents << ACTIVATION_BITS)
         return FixedPrediction(step_index, mean, log2_scale)
 
     def scaled(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
         """Decoded symbols as networks take them, ``[n, C] float64`` integers around one."""
-        multiplier = quantize.step_multipliers()[step_index + quantize.MAX_STEP_INDEX]
-        surplus = quantize.MULTIPLIER_BITS - ACTIVATION_BITS
-        values = (symbols * multiplier + (1 << (surplus - 1))) >> surplus
-        return torch.from_numpy(_shift_left(values, -self.exponents)).double().to(device)
+        return scaled_symbols(symbols, step_index, self.exponents, device)
 
 
 def _with_rate(prior: Tensor, rate: int) -> Tensor:
     return torch.cat([prior, torch.full_like(prior[:, :1], rate)], dim=1)
-
-
-def _shift_left(values: Integers, bits: Integers) -> Integers:
-    """``values * 2^bits`` by channel, rounded down where bits are negative."""
-    return np.where(bits >= 0, values << np.maximum(bits, 0), values >> np.maximum(-bits, 0))

@@ -15,19 +15,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.entropy.context import ContextNetwork, Seen
 from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
 from hemgs.entropy.hyperprior import Hyperprior
-from hemgs.entropy.likelihood import gaussian_bits
+from hemgs.entropy.location_grid import fit_bounds, unit_points
 from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.networks import Mlp
+from hemgs.entropy.prediction import Prediction, start_distribution
 from hemgs.entropy.rate_predictor import RatePredictor
 from hemgs.pointnet.features import scene_agnostic_dim
 
-#: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
-SCALING_DIM = 6
-#: Channel exponents stay within +- this, so that integer means cannot overflow.
-MAX_EXPONENT = 12
 #: Number of neighbours that the networks see as one (arXiv 2411.18473, section 4.2).
 FULL_CONTEXT = 20
 
@@ -80,31 +78,6 @@ class EntropySettings:
         return bool(self.feature_context or self.geometry_context)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a group's networks say of n anchors with C channels; all ``[n, C] float32``.
-
-    Attributes:
-        log2_step: log2 of the step over the base step.
-        mean: in base steps.
-        log2_scale: log2 of the standard deviation over the base step.
-    """
-
-    log2_step: Tensor
-    mean: Tensor
-    log2_scale: Tensor
-
-    @property
-    def step(self) -> Tensor:
-        """Step over base step."""
-        return torch.exp2(self.log2_step)
-
-    def bits(self, values: Tensor) -> Tensor:
-        """Code length of values in base steps, ``[n, C]``."""
-        inverse = torch.exp2(-self.log2_step)
-        return gaussian_bits(values * inverse, self.mean * inverse, self.log2_scale - self.log2_step)
-
-
 class AttributeGroup(nn.Module):
     """Hyperprior, rate predictor, autoregressive network and distribution of C channels that are coded together.
 
@@ -151,11 +124,7 @@ class AttributeGroup(nn.Module):
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
         """Starts the distribution at the mean and spread of ``values`` (``[n, C]``, in base steps)."""
-        mean, spread = values.mean(dim=0), values.std(dim=0).clamp_min(1e-6)
-        self.exponents.copy_(torch.log2(spread).round().clamp(-MAX_EXPONENT, MAX_EXPONENT).to(torch.int64))
-        unit = torch.exp2(self.exponents.to(values.dtype))
-        self.distribution.second.bias[: self.channels] = mean / unit
-        self.distribution.second.bias[self.channels :] = torch.log2(spread / unit)
+        start_distribution(values, self.exponents, self.distribution.second.bias)
 
     def scaled(self, values: Tensor) -> Tensor:
         """Values in base steps, ``[n, C]``, as networks take them: around one."""
@@ -238,8 +207,7 @@ class EntropyModel(nn.Module):
 
     def set_bounds(self, coords: Tensor) -> None:
         """Fits the hash grid's cube to lattice coordinates ``[N, 3] int64``."""
-        self.low.copy_(coords.amin(dim=0))
-        self.high.copy_(torch.maximum(coords.amax(dim=0), self.low + 1))
+        fit_bounds(coords, self.low, self.high)
 
     def location_features(self, coords: Tensor, scene_agnostic: Tensor | None) -> Tensor:
         """What locations alone tell, ``[n, location_dim] float32``.
@@ -248,11 +216,13 @@ class EntropyModel(nn.Module):
             coords: ``[n, 3] int64`` lattice coordinates.
             scene_agnostic: ``[n, A] float32`` features of the frozen network, where the settings name one.
         """
-        span = (self.high - self.low).to(torch.float64)
-        points = ((coords - self.low).to(torch.float64) / span).clamp(0, 1)
-        specific = self.grid(points.to(torch.float32))
+        specific = self.grid(unit_points(coords, self.low, self.high))
         return specific if scene_agnostic is None else torch.cat([specific, scene_agnostic], dim=1)
 
     def networks(self) -> list[Mlp]:
         """All networks that a bitstream stores as integers, in coding order."""
         return [*self.features.networks(), *self.geometry.networks()]
+
+    def side_bits(self) -> Tensor:
+        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
+        return self.grid.bits()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemgs.anchors import AnchorModel
+from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
@@ -34,10 +35,10 @@ from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.fixed import FixedGroup, Integers
 from hemgs.entropy.hashgrid import fixed_features
 from hemgs.entropy.masks import keep_mask
-from hemgs.entropy.model import SCALING_DIM, AttributeGroup, EntropyModel, EntropySettings
+from hemgs.entropy.model import AttributeGroup, EntropyModel, EntropySettings
 from hemgs.entropy.rate_predictor import rate_input
-from hemgs.entropy.simulation import BaseSteps
-from hemgs.entropy.symbols import CHUNK
+from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.streams import CHUNK
 
 #: Variants by name: whether the frozen network and the autoregressive networks take part.
 VARIANTS: Mapping[str, tuple[bool, bool]] = {

@@ -12,27 +12,23 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hemgs.coding.quantize import dequantize, quantize
-from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
-from hemgs.core.errors import BitstreamError
+from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.entropy.anchor_set import AnchorSet
 from hemgs.entropy.context import Memory
-from hemgs.entropy.fixed import FixedGroup, FixedPrediction, Integers
-from hemgs.entropy.hashgrid import fixed_features
+from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
-from hemgs.entropy.model import SCALING_DIM
+from hemgs.entropy.location_grid import exact_lookup
+from hemgs.entropy.prediction import Integers
+from hemgs.entropy.streams import SymbolStream, chunks, every
 
 #: Anchors, or pairs of them, worked on at once; bounds memory, changes no bit.
 CHUNK = 16384
-#: The entropy-coded attributes, in coding order.
-ATTRIBUTES = ("features", "scalings", "offsets")
 
 
 @dataclass(frozen=True)
@@ -51,27 +47,6 @@ class FixedModel:
     geometry: FixedGroup
 
 
-class SymbolStream(Protocol):
-    """Source or sink of symbols, called in coding order."""
-
-    #: Symbols ``[N, C] int64`` by attribute; those that are not coded are zero.
-    symbols: dict[str, Integers]
-    #: Whether an attribute's symbols are all known once :meth:`start` has seen its steps.
-    complete: bool
-
-    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
-        """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
-        ...
-
-    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        """Codes the symbols of some rows of an attribute and gives them, ``[n, C]``."""
-        ...
-
-    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
-        """Takes the steps of some rows of an attribute again, after all of its symbols."""
-        ...
-
-
 def traverse(model: FixedModel, anchors: AnchorSet, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
     """Walks all anchors in coding order: all features, then all scalings and offsets.
 
@@ -82,10 +57,11 @@ def traverse(model: FixedModel, anchors: AnchorSet, masks: NDArray[np.bool_], st
         stream: takes or gives the symbols.
     """
     num, all_channels = len(masks), len(model.features.exponents)
-    hashed = _hashed(model, anchors.coords)
-    features = _GroupPass(model, model.features, {"features": _every(num, all_channels)}, anchors, hashed, stream)
+    header = model.header
+    hashed = exact_lookup(header.entropy.grid, model.signs, anchors.coords, header.low, header.high)
+    features = _GroupPass(model, model.features, {"features": every(num, all_channels)}, anchors, hashed, stream)
     features.run(None)
-    selects = {"scalings": _every(num, SCALING_DIM), "offsets": masks.repeat(3, axis=1)}
+    selects = {"scalings": every(num, SCALING_DIM), "offsets": masks.repeat(3, axis=1)}
     _GroupPass(model, model.geometry, selects, anchors, hashed, stream).run(features)
 
 
@@ -122,13 +98,13 @@ class _GroupPass:
 
     def run(self, previous: _GroupPass | None) -> None:
         """Codes the group, given the one decoded before it."""
-        prior = torch.cat([self._prior(rows, previous) for rows in _chunks(len(self._steps))])
+        prior = torch.cat([self._prior(rows, previous) for rows in chunks(len(self._steps), CHUNK)])
         memory = self._memory()
         with _one_thread() if self._waits else nullcontext():
             for rows, sizes in self._blocks():
                 self._code(rows, sizes, prior, memory)
         for attribute, columns in self._columns.items():
-            for chunk in _chunks(len(self._steps)):
+            for chunk in chunks(len(self._steps), CHUNK):
                 self._stream.end(attribute, chunk, self._steps[chunk, columns])
 
     def scaled(self, rows: slice) -> Tensor:
@@ -157,7 +133,7 @@ class _GroupPass:
         present = None if selects.all() else torch.from_numpy(selects).to(self._device)
         memory = network.memory(len(self._steps), present)
         if self._stream.complete:
-            for rows in _chunks(len(self._steps)):
+            for rows in chunks(len(self._steps), CHUNK):
                 network.remember(memory, rows, self.scaled(rows))
         return memory
 
@@ -193,95 +169,6 @@ class _GroupPass:
                 network.remember(memory, index[part], values)
 
 
-class WritingStream:
-    """Quantises values and encodes them.
-
-    Args:
-        values: ``[N, C] float64`` by attribute.
-        base_steps: by attribute.
-    """
-
-    complete = True
-
-    def __init__(self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float]) -> None:
-        self._values, self._base_steps = values, base_steps
-        self._encoders = {name: GaussianEncoder() for name in ATTRIBUTES}
-        self.symbols = {name: np.zeros(values[name].shape, dtype=np.int64) for name in ATTRIBUTES}
-        self.estimated_bits = dict.fromkeys(ATTRIBUTES, 0.0)
-
-    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
-        symbols = quantize(self._values[attribute][rows], self._base_steps[attribute], step_index)
-        self.symbols[attribute][rows] = np.where(select, symbols, 0)
-
-    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        symbols = self.symbols[attribute][rows]
-        centre, level, offset = prediction.table_rows()
-        residual = symbols - centre
-        self._encoders[attribute].push(residual[select].astype(np.int32), level[select], offset[select])
-        self.estimated_bits[attribute] += float(prediction.bits(symbols)[select].sum())
-        return symbols
-
-    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
-        """All was said at the start."""
-
-    def finish(self) -> dict[str, bytes]:
-        """The coded streams by attribute."""
-        return {name: encoder.finish() for name, encoder in self._encoders.items()}
-
-
-class ReadingStream:
-    """Decodes symbols and restores values.
-
-    Args:
-        streams: coded streams by attribute.
-        shapes: ``(N, C)`` by attribute.
-        base_steps: by attribute.
-    """
-
-    complete = False
-
-    def __init__(
-        self, streams: dict[str, bytes], shapes: dict[str, tuple[int, int]], base_steps: dict[str, float]
-    ) -> None:
-        self._base_steps = base_steps
-        self._decoders = {name: GaussianDecoder(streams[name]) for name in ATTRIBUTES}
-        self.symbols = {name: np.zeros(shapes[name], dtype=np.int64) for name in ATTRIBUTES}
-        self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
-
-    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
-        """Nothing is known before the first symbol."""
-
-    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        centre, level, offset = prediction.table_rows()
-        symbols = np.zeros(centre.shape, dtype=np.int64)
-        try:
-            symbols[select] = self._decoders[attribute].pull(level[select], offset[select]) + centre[select]
-        except BitstreamError as fault:
-            raise BitstreamError(f"section {attribute}: {fault.message}", fault.fix) from fault
-        self.symbols[attribute][rows] = symbols
-        return symbols
-
-    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
-        symbols = self.symbols[attribute][rows]
-        self.values[attribute][rows] = dequantize(symbols, self._base_steps[attribute], step_index)
-
-    def finish(self) -> None:
-        """Checks that every stream was used up."""
-        for name, decoder in self._decoders.items():
-            try:
-                decoder.finish()
-            except BitstreamError as fault:
-                raise BitstreamError(f"section {name}: {fault.message}", fault.fix) from fault
-
-
-def _hashed(model: FixedModel, coords: Tensor) -> Tensor:
-    """Hash-grid features of all anchors, ``[N, F] int16``: means of signs, with ``ACTIVATION_BITS`` fractional bits."""
-    header, signs = model.header, model.signs.to(coords.device)
-    low, high = (torch.tensor(bound, device=coords.device) for bound in (header.low, header.high))
-    parts = [fixed_features(header.entropy.grid, signs, coords[rows], low, high) for rows in _chunks(len(coords))]
-    return torch.cat([part.to(torch.int16) for part in parts])
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """While it lasts, torch works in one thread: waves are too small to share, and waiting for others costs most."""
@@ -291,12 +178,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _every(num: int, channels: int) -> NDArray[np.bool_]:
-    return np.broadcast_to(np.ones(1, dtype=bool), (num, channels))
-
-
-def _chunks(num: int) -> Iterator[slice]:
-    for first in range(0, num, CHUNK):
-        yield slice(first, min(first + CHUNK, num))

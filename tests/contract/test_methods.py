@@ -20,6 +20,15 @@ pytestmark = pytest.mark.slow
 #: Settings that suit a scene of 48 x 36 pixels; the method's defaults are for millions of pixels.
 PARAMS: dict[str, dict[str, object]] = {
     "gs3d": {"opacity_reset_every": 1_000_000},
+    "hac": {
+        "feature_dim": 16,
+        "grid_resolutions_3d": "8 16",
+        "grid_resolutions_2d": "16",
+        "grid_log2_entries_3d": 8,
+        "grid_log2_entries_2d": 8,
+        "hidden": 16,
+        "sample_share": 1.0,
+    },
     "hemgs": {
         "feature_dim": 16,
         "grid_resolutions_3d": "8 16",

@@ -14,7 +14,7 @@ sys.path.insert(0, str(TESTS / "unit" / "entropy"))
 from toy_anchors import VIEWPOINTS, toy_anchors, toy_entropy  # noqa: E402
 
 from hemgs.entropy.bitstream import decode_anchors, encode_anchors  # noqa: E402
-from hemgs.entropy.simulation import BaseSteps  # noqa: E402
+from hemgs.entropy.steps import BaseSteps  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 

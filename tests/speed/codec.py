@@ -33,7 +33,7 @@ from hemgs.core.assets import find_asset
 from hemgs.core.errors import AssetError
 from hemgs.core.params import params_of
 from hemgs.core.timing import process_peak_mib, reset_process_peak
-from hemgs.entropy import anchor_set, bitstream, fixed, symbols
+from hemgs.entropy import anchor_file, anchor_set, bitstream, fixed, streams, symbols
 from hemgs.entropy.model import EntropyModel
 from hemgs.method import HemgsParams
 
@@ -46,26 +46,27 @@ MASKED = 0.3
 #: Stage → the functions that are timed as it, by owner.
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "locations, masks, weights": tuple(
-        (bitstream, f"{direction}_{part}")
+        (owner, f"{direction}_{part}")
         for direction in ("encode", "decode")
-        for part in ("locations", "masks", "signs", "half", "integers")
+        for owner, parts in ((anchor_file, ("locations", "masks", "networks")), (bitstream, ("grid",)))
+        for part in parts
     ),
     "frozen network": ((anchor_set, "scene_agnostic_features"),),
     "neighbours, waves": ((anchor_set, "find_neighbours"), (anchor_set, "wavefronts")),
-    "hash grid": ((symbols, "fixed_features"),),
+    "hash grid": ((symbols, "exact_lookup"),),
     "priors, steps": ((fixed.FixedGroup, "prior"), (fixed.FixedGroup, "step_index")),
     "pairs": ((anchor_set.ContextTable, "pairs"),),
     "context": ((symbols.FixedGroup, "scaled"), (fixed.FixedContext, "remember"), (fixed.FixedContext, "context")),
     "distribution": ((fixed.FixedGroup, "known"), (fixed.FixedGroup, "predict")),
     "table rows": ((fixed.FixedPrediction, "table_rows"),),
     "rANS": (
-        (symbols.GaussianEncoder, "push"),
-        (symbols.GaussianEncoder, "finish"),
-        (symbols.GaussianDecoder, "pull"),
+        (streams.GaussianEncoder, "push"),
+        (streams.GaussianEncoder, "finish"),
+        (streams.GaussianDecoder, "pull"),
     ),
-    "(de)quantise": ((symbols, "quantize"), (symbols, "dequantize")),
+    "(de)quantise": ((streams, "quantize"), (streams, "dequantize")),
     "estimate of bits": ((fixed.FixedPrediction, "bits"),),
-    "digest": ((bitstream, "_digest"),),
+    "digest": ((bitstream, "symbol_digest"),),
 }
 WHOLE = "all"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs import method
+from hemgs import coded_method, method
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
@@ -57,7 +57,7 @@ def test_which_rates_a_model_is_trained_for(
         assert attribute_model.settings.lmbdas == expected
         raise StoppedError
 
-    monkeypatch.setattr(method, "train_anchors", train)
+    monkeypatch.setattr(coded_method, "train_anchors", train)
     with pytest.raises(StoppedError):
         trained.train(
             None,  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
 from hemgs.entropy import bitstream, symbols
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.masks import keep_mask
-from hemgs.entropy.simulation import BaseSteps
+from hemgs.entropy.steps import BaseSteps
 
 LMBDAS = [round(0.001 + 0.0002 * i, 4) for i in range(16)]
 

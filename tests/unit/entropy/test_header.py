@@ -9,12 +9,22 @@ from dataclasses import asdict, replace
 import pytest
 
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.header import MAX_BYTES, Header
+from hemgs.entropy.anchor_header import MAX_BYTES
+from hemgs.entropy.header import Header
 from hemgs.entropy.model import EntropySettings
-from hemgs.entropy.simulation import BaseSteps
+from hemgs.entropy.steps import BaseSteps
 
 HEADER = Header(
-    0.0022, 145, 0.005, (1.0, 1.0, 1.5), (-3, 0, 7), (9, 20, 30), 32, (0.5, 1.0, -2.25), BaseSteps(), EntropySettings()
+    lmbda=0.0022,
+    rate=145,
+    voxel_size=0.005,
+    strides=(1.0, 1.0, 1.5),
+    low=(-3, 0, 7),
+    high=(9, 20, 30),
+    head_hidden=32,
+    viewpoints=(0.5, 1.0, -2.25),
+    base_steps=BaseSteps(),
+    entropy=EntropySettings(),
 )
 
 

@@ -13,7 +13,7 @@ from hemgs.core.errors import ConfigError, TrainingError
 from hemgs.entropy.bitstream import encode_anchors
 from hemgs.entropy.model import EntropyModel
 from hemgs.entropy.offline import SECTIONS, VARIANTS, OfflinePrice, TrainedModel, coded_bytes, freeze, fresh_model
-from hemgs.entropy.simulation import BaseSteps
+from hemgs.entropy.steps import BaseSteps
 from tests.unit.entropy.toy_anchors import SETTINGS, VIEWPOINTS, WHOLE, toy_anchors, toy_entropy
 
 LMBDA = 0.002

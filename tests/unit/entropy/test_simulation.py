@@ -12,10 +12,25 @@ from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.neighbours import ContextWindow
-from hemgs.entropy.simulation import BaseSteps, HemgsAttributes, SimulationSettings
+from hemgs.entropy.simulation import HemgsAttributes, SimulationSettings
+from hemgs.entropy.steps import BaseSteps
 
 NUM, FEATURES, OFFSETS = 60, 5, 3
-SETTINGS = SimulationSettings(10, 5, 20, 10, 30, 40, 90, 7, (1e-3, 4e-3), 1.0, 5e-4, (5e-3, 1e-5), (5e-3, 1e-5))
+SETTINGS = SimulationSettings(
+    noise_start=10,
+    growth_pause=5,
+    entropy_start=20,
+    rate_warmup=10,
+    side_free=30,
+    continuous_start=40,
+    rounding_start=90,
+    table_refresh=7,
+    lmbdas=(1e-3, 4e-3),
+    sample_share=1.0,
+    mask_weight=5e-4,
+    network_lr=(5e-3, 1e-5),
+    grid_lr=(5e-3, 1e-5),
+)
 
 
 def anchors() -> AnchorModel:
@@ -113,7 +128,7 @@ def test_rate_weight_rises_from_a_tenth() -> None:
         torch.manual_seed(1)
         hook = attribute_model(model, SimulationSettings(**{**vars(SETTINGS), "lmbdas": (2e-3,), "mask_weight": 0.0}))
         torch.manual_seed(1)
-        hook._calibrate(model)
+        hook.calibrate(model, everyone(model))
         losses.append(hook.sample(20 + since, model, everyone(model))[1].item())
     assert losses[0] / losses[2] == pytest.approx(0.1, rel=1e-3)
     assert losses[1] / losses[2] == pytest.approx(0.55, rel=1e-3)
@@ -173,12 +188,12 @@ def test_hash_grid_is_free_at_first_and_paid_for_later(iteration: int, share: fl
     """Its price enters with a weight of its own; the rest of the loss does not change with it."""
     model = anchors()
     hook = attribute_model(model)
-    hook._calibrate(model)
+    hook.calibrate(model, everyone(model))
     kept = torch.ones(model.num_anchors, dtype=torch.bool)
     bits = torch.tensor(5e3)
-    priced = hook._loss(iteration, 2e-3, bits, 40, kept, model)[0]
+    priced = hook.rate_loss(iteration, 2e-3, bits, 40, kept, model)[0]
     hook.entropy.grid.bits = lambda: torch.zeros(())  # type: ignore[method-assign]
-    free = hook._loss(iteration, 2e-3, bits, 40, kept, model)[0]
+    free = hook.rate_loss(iteration, 2e-3, bits, 40, kept, model)[0]
     scalars = FEATURES + 6 + 3 * OFFSETS
     weight = 2e-3 * min(1.0, 0.1 + 0.9 * (iteration - 20) / 10)
     grid_bits = EntropyModel(hook.entropy.settings).grid.bits().item()  # undecided signs: about one bit each

@@ -19,8 +19,9 @@ from hemgs.entropy import anchor_set, bitstream, symbols
 from hemgs.entropy.anchor_set import AnchorSet
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.context import ContextTable, Pairs
-from hemgs.entropy.fixed import FixedPrediction, Integers
 from hemgs.entropy.neighbours import Neighbours, Waves
+from hemgs.entropy.prediction import FixedPrediction, Integers
+from hemgs.entropy.streams import Rows
 
 SETTINGS = replace(WHOLE, scene_agnostic="")
 #: Dense enough for long chains of neighbours.
@@ -47,16 +48,16 @@ class KnownStream:
         self.rows = {name: np.full((3, *part.shape), -(10**9)) for name, part in known.items()}
         self.batches: list[int] = []
 
-    def start(self, attribute: str, rows: slice, step_index: Integers, select: NDArray[np.bool_]) -> None:
+    def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
         """Nothing."""
 
-    def code(self, attribute: str, rows: Integers, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
         self.batches.append(len(rows))
         self.rows[attribute][:, rows] = prediction.table_rows()
         self.symbols[attribute][rows] = self.known[attribute][rows]
         return self.known[attribute][rows]
 
-    def end(self, attribute: str, rows: slice, step_index: Integers) -> None:
+    def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
         """Nothing."""
 
 

@@ -13,7 +13,7 @@ from hemgs.entropy.bitstream import encode_anchors
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.neighbours import ContextWindow
-from hemgs.entropy.simulation import BaseSteps
+from hemgs.entropy.steps import BaseSteps
 
 FEATURES, OFFSETS = 8, 4
 #: Without networks that look beyond an anchor, as the first golden file.

@@ -1,0 +1,139 @@
+"""One network that says everything of an anchor: mean and scale of each scalar, and one step for each attribute.
+
+That is HAC's (arXiv 2403.14530, section 4.2) and, with other inputs, that of its successors.
+
+Owns this network in float and in exact integers, and the coding of anchors by what it says. Does not own its inputs
+or the order of coding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from baselines.shared.tanh_steps import log2_factors, step_indices
+from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
+from hemgs.core.errors import BitstreamError
+from hemgs.entropy.networks import Mlp
+from hemgs.entropy.prediction import (
+    MEAN_BITS,
+    FixedPrediction,
+    Integers,
+    Prediction,
+    checked_exponents,
+    shift_left,
+    start_distribution,
+)
+from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
+from hemgs.entropy.streams import Rows, SymbolStream, every
+
+
+class AnchorPredictor(Mlp):
+    """Two layers; outputs are C means, C log-scales and three r of steps, for features, scalings and offsets.
+
+    Means and scales are relative to ``2^exponents`` (:mod:`hemgs.entropy.prediction`).
+
+    Args:
+        inputs, hidden: widths.
+        feature_dim, num_offsets: D and K; C is D + 6 + 3K.
+    """
+
+    exponents: Tensor
+
+    def __init__(self, inputs: int, hidden: int, feature_dim: int, num_offsets: int) -> None:
+        widths = attribute_widths(feature_dim, num_offsets)
+        channels = sum(widths.values())
+        super().__init__(inputs, hidden, 2 * channels + len(ATTRIBUTES))
+        self.widths, self.channels = widths, channels
+        self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
+
+    @torch.no_grad()
+    def calibrate(self, values: Tensor) -> None:
+        """Starts distributions at the mean and spread of ``values`` (``[n, C]``, in base steps), steps at the base."""
+        start_distribution(values, self.exponents, self.second.bias[: 2 * self.channels])
+        self.second.bias[2 * self.channels :] = 0
+
+    def predict(self, inputs: Tensor) -> Prediction:
+        """Steps, means and scales of n anchors, from ``inputs`` ``[n, inputs]``."""
+        mean, log2_scale, learned = self(inputs).split([self.channels, self.channels, len(ATTRIBUTES)], dim=1)
+        steps = log2_factors(learned).split(1, dim=1)
+        log2_step = torch.cat(
+            [step.expand(-1, width) for step, width in zip(steps, self.widths.values(), strict=True)], dim=1
+        )
+        exponents = self.exponents.to(mean.dtype)
+        return Prediction(log2_step, mean * torch.exp2(exponents), log2_scale + exponents)
+
+
+class FixedPredictor:
+    """Integer twin of an :class:`AnchorPredictor`.
+
+    Args:
+        network: as exported.
+        exponents: ``[C] int64``.
+        widths: channels by attribute.
+    """
+
+    def __init__(self, network: FixedMlp, exponents: Integers, widths: Mapping[str, int]) -> None:
+        self.network, self.exponents, self.widths = network, exponents, widths
+
+    @staticmethod
+    def export(predictor: AnchorPredictor) -> FixedPredictor:
+        """Rounds a trained network."""
+        return FixedPredictor(predictor.fixed(), predictor.exponents.cpu().numpy(), predictor.widths)
+
+    def integers(self) -> list[Integers]:
+        """Everything that a bitstream stores, in :meth:`from_integers` order."""
+        return [part.cpu().numpy() for part in self.network.integers()] + [self.exponents]
+
+    @staticmethod
+    def shapes(predictor: AnchorPredictor) -> list[tuple[int, ...]]:
+        """Shapes of :meth:`integers`; a predictor without data knows them."""
+        return [*predictor.shapes(), (predictor.channels,)]
+
+    @staticmethod
+    def from_integers(
+        parts: Sequence[Integers], widths: Mapping[str, int], device: torch.device | str
+    ) -> FixedPredictor:
+        """Rebuilds the network from a bitstream.
+
+        Raises:
+            BitstreamError: values that no encoder writes.
+        """
+        try:
+            network = FixedMlp.from_integers([torch.from_numpy(part) for part in parts[:-1]], device)
+        except ValueError as fault:
+            raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
+        return FixedPredictor(network, checked_exponents(parts[-1]), widths)
+
+    def predict(self, inputs: Tensor) -> FixedPrediction:
+        """What the network says of n anchors, from ``[n, inputs] float64`` integers."""
+        output = self.network(inputs).to(torch.int64).cpu().numpy()
+        mean, log2_scale, learned = np.split(output, [len(self.exponents), 2 * len(self.exponents)], axis=1)
+        step_index = np.repeat(step_indices(learned), list(self.widths.values()), axis=1)
+        return FixedPrediction(
+            step_index,
+            shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), self.exponents),
+            log2_scale + (self.exponents << ACTIVATION_BITS),
+        )
+
+    def code(self, stream: SymbolStream, rows: Rows, inputs: Tensor, masks: NDArray[np.bool_]) -> FixedPrediction:
+        """Codes all attributes of n anchors.
+
+        Args:
+            stream: takes or gives the symbols.
+            rows: where the anchors stand in it.
+            inputs: of :meth:`predict`.
+            masks: ``[n, K] bool``; masked offsets are not coded.
+        """
+        prediction, first = self.predict(inputs), 0
+        for attribute, width in self.widths.items():
+            part = prediction.columns(slice(first, first := first + width))
+            select = masks.repeat(3, axis=1) if attribute == "offsets" else every(len(masks), width)
+            stream.start(attribute, rows, part.step_index, select)
+            stream.code(attribute, rows, part, select)
+            stream.end(attribute, rows, part.step_index)
+        return prediction

@@ -1,0 +1,60 @@
+"""HAC's adaptive steps: a base step times ``1 + tanh(r)`` (arXiv 2403.14530, section 4.2), in float and in integers.
+
+Steps of bitstreams are the coder's own (``hemgs.coding.quantize``): base steps times powers of ``2^(1/64)``, so r names
+the nearest of these. The factor lies in (0, 2); here it ends at 1/16, the least that the coder has.
+
+Owns the way from r to a step. Does not own the network that puts out r.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from decimal import Context, Decimal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.coding.quantize import MAX_STEP_INDEX, STEP_FRACTION
+from hemgs.entropy.prediction import Integers
+
+#: Least and greatest index of a step: log2 of the factor is -4 to 1.
+LEAST_INDEX, GREATEST_INDEX = -MAX_STEP_INDEX, STEP_FRACTION
+#: Digits of the arithmetic that finds thresholds; a threshold would have to agree with an integer in thirty of them to
+#: be in doubt.
+_DIGITS = 40
+
+
+def log2_factors(learned: Tensor) -> Tensor:
+    """``log2(1 + tanh(r))`` of any ``learned`` r, at least that of the least step; differentiable."""
+    # 1 + tanh(r) = 2 / (1 + exp(-2 r)), which neither overflows nor cancels as a logarithm.
+    log2 = 1 - torch.nn.functional.softplus(-2 * learned) / math.log(2)
+    return log2.clamp_min(LEAST_INDEX / STEP_FRACTION)
+
+
+@functools.cache
+def thresholds() -> NDArray[np.int64]:
+    """From which r, in units of ``2^-ACTIVATION_BITS``, each step but the least is nearest; ascending, ``int64``.
+
+    Found in decimal arithmetic, whose logarithms and exponentials are correctly rounded and so alike on every machine.
+    """
+    context = Context(prec=_DIGITS)
+    log_two, found = context.ln(Decimal(2)), []
+    for index in range(LEAST_INDEX + 1, GREATEST_INDEX + 1):
+        # The border to the step before, half an index below, in octaves; then r = ln(f / (2 - f)) / 2.
+        octaves = context.divide(Decimal(2 * index - 1), Decimal(2 * STEP_FRACTION))
+        factor = context.exp(context.multiply(octaves, log_two))
+        ratio = context.divide(factor, context.subtract(Decimal(2), factor))
+        units = context.multiply(context.ln(ratio), Decimal(1 << (ACTIVATION_BITS - 1)))
+        found.append(math.ceil(units))
+    result = np.array(found, np.int64)
+    result.setflags(write=False)
+    return result
+
+
+def step_indices(learned: Integers) -> Integers:
+    """Index of the step that each r names, any shape; ``learned`` in units of ``2^-ACTIVATION_BITS``."""
+    return LEAST_INDEX + np.searchsorted(thresholds(), learned, side="right").astype(np.int64)

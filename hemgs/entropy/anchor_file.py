@@ -1,0 +1,234 @@
+"""What the bitstreams of all anchor codecs hold alike: locations, masks, networks, symbols, checksum.
+
+A codec's file has the sections settings, locations, masks, networks, features, scalings, offsets, and its own. Owns
+how the common ones are written and read. Does not own any codec's header, networks or order of coding.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coding.container import Container, SymbolDigest, read_container
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order, stored_locations
+from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
+from hemgs.core.errors import BitstreamError, TrainingError
+from hemgs.entropy.anchor_header import AnchorHeader
+from hemgs.entropy.masks import keep_mask
+from hemgs.entropy.prediction import Integers
+from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
+from hemgs.entropy.streams import ReadingStream, SymbolStream, WritingStream
+
+DAMAGED = "get the file again from its source, or encode again with this version"
+COMMON_SECTIONS = ("settings", "locations", "masks", "networks", *ATTRIBUTES)
+
+_Decoded = TypeVar("_Decoded")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The N anchors of a file, in raster order.
+
+    Attributes:
+        stored: ``[N, 3] int64`` stored locations.
+        strides: lattice units per stored unit by axis.
+        masks: ``[N, K] bool``, at least one of each row set.
+        rows: ``[N] int64``, where they stand in the trained model.
+    """
+
+    stored: NDArray[np.int64]
+    strides: tuple[float, float, float]
+    masks: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+
+    @staticmethod
+    def of(anchors: AnchorModel) -> Places:
+        """All anchors with an offset left.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        kept = torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1).cpu().numpy()
+        if kept.size == 0:
+            raise TrainingError("no anchor has an offset left, so there is nothing to encode", "lower mask_weight")
+        stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept])
+        order = raster_order(stored)
+        stored, kept = stored[order], kept[order]
+        return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept)
+
+    def sections(self) -> dict[str, bytes]:
+        """Locations and masks."""
+        return {"locations": encode_locations(self.stored), "masks": encode_masks(self.masks)}
+
+
+def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> dict[str, Any]:
+    """Fields of an :class:`AnchorHeader` that follow from the anchors.
+
+    Args:
+        viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
+    """
+    return {
+        "voxel_size": anchors.voxel_size,
+        "strides": places.strides,
+        "head_hidden": anchors.heads.hidden_dim,
+        "viewpoints": tuple(float(f"{value:.4g}") for value in viewpoints.flatten().tolist()),
+    }
+
+
+def writing_stream(anchors: AnchorModel, places: Places, header: AnchorHeader) -> WritingStream:
+    """The encoder's end of the entropy coder, with the attributes to code.
+
+    Raises:
+        TrainingError: an attribute is not finite.
+    """
+    attributes = anchors.attributes(torch.from_numpy(places.rows).to(anchors.coords.device))
+    parts = (attributes.features, attributes.scalings, attributes.offsets.flatten(1))
+    values = {name: part.detach().double().cpu().numpy() for name, part in zip(ATTRIBUTES, parts, strict=True)}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise TrainingError(f"anchor {name} are not finite", "train again with lower learning rates")
+    return WritingStream(values, header.base_steps.of_attributes())
+
+
+def reading_stream(
+    sections: Mapping[str, bytes], header: AnchorHeader, num: int, feature_dim: int, num_offsets: int
+) -> ReadingStream:
+    """The decoder's end of the entropy coder, for ``num`` anchors."""
+    return ReadingStream(
+        {name: sections[name] for name in ATTRIBUTES},
+        {name: (num, width) for name, width in attribute_widths(feature_dim, num_offsets).items()},
+        header.base_steps.of_attributes(),
+    )
+
+
+def encode_networks(heads: AnchorHeads, integers: Sequence[ArrayLike]) -> bytes:
+    """Rendering networks as float16, then the integers of the entropy networks."""
+    half = encode_half([value.detach().cpu().numpy() for value in heads.state_dict().values()])
+    return struct.pack("<I", len(half)) + half + encode_integers(integers)
+
+
+def decode_networks(
+    section: bytes, dims: tuple[int, int, int], shapes: Sequence[tuple[int, ...]]
+) -> tuple[AnchorHeads, list[Integers]]:
+    """The inverse of :func:`encode_networks`, onto the CPU.
+
+    Args:
+        section: of the file.
+        dims: of the heads: D, K and hidden width.
+        shapes: of the integers.
+
+    Raises:
+        BitstreamError: the section is damaged or holds other networks.
+    """
+    if len(section) < 4 or struct.unpack("<I", section[:4])[0] > len(section) - 4:
+        raise BitstreamError("section networks is cut", DAMAGED)
+    end = 4 + struct.unpack("<I", section[:4])[0]
+    return _decode_heads(section[4:end], dims), decode_integers(section[end:], shapes)
+
+
+def _decode_heads(half: bytes, dims: tuple[int, int, int]) -> AnchorHeads:
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}
+    names, arrays = shapes.keys(), decode_half(half, list(shapes.values()))
+    heads = AnchorHeads(*dims)
+    heads.load_state_dict(
+        {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in zip(names, arrays, strict=True)}
+    )
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in heads.parameters()):
+        raise BitstreamError("section networks: weights are not finite", DAMAGED)
+    return heads.requires_grad_(False)
+
+
+def decode_places(sections: Mapping[str, bytes], num_offsets: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Stored locations ``[N, 3]`` and masks ``[N, K]``.
+
+    Raises:
+        BitstreamError: damaged, or not in raster order.
+    """
+    stored = decode_locations(sections["locations"])
+    if not np.array_equal(raster_order(stored), np.arange(len(stored))):
+        raise BitstreamError("section locations: anchors are not in raster order", DAMAGED)
+    return stored, decode_masks(sections["masks"], len(stored), num_offsets)
+
+
+def symbol_digest(
+    stored: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    others: Iterable[tuple[str, ArrayLike]],
+    stream: SymbolStream,
+) -> bytes:
+    """Checksum of everything that entropy decoding restores; ``others`` are the codec's own integers by section."""
+    digest = SymbolDigest()
+    digest.update("locations", stored)
+    digest.update("masks", masks.astype(np.int64))
+    for name, array in others:
+        digest.update(name, array)
+    for name in ATTRIBUTES:
+        digest.update(name, stream.symbols[name])
+    return digest.digest()
+
+
+def read_anchor_file(
+    path: Path, method: str, own_sections: Iterable[str], decode: Callable[[Container], _Decoded]
+) -> _Decoded:
+    """What ``decode`` makes of a file that has all common sections and the codec's own; errors name the file.
+
+    Raises:
+        BitstreamError: cut, altered, another method's, without a section, or what ``decode`` raises.
+    """
+    container = read_container(path)
+    if container.method != method:
+        raise BitstreamError(f"{path}: written by method {container.method}, not {method}", "decode it with its method")
+    try:
+        missing = {*COMMON_SECTIONS, *own_sections} - set(container.sections)
+        if missing:
+            raise BitstreamError(f"sections {sorted(missing)} are missing", DAMAGED)
+        return decode(container)
+    except BitstreamError as fault:
+        raise BitstreamError(f"{path}: {fault.message}", fault.fix) from fault
+
+
+def finished_anchors(
+    header: AnchorHeader,
+    stored: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    heads: AnchorHeads,
+    stream: ReadingStream,
+    device: torch.device | str,
+) -> FixedAnchors:
+    """Decoded anchors on ``device``.
+
+    Raises:
+        BitstreamError: settings that make them infinite.
+    """
+    values = {name: torch.from_numpy(value).to(device) for name, value in stream.values.items()}
+    attributes = AnchorAttributes(
+        values["features"],
+        values["scalings"].clamp_min(0),
+        values["offsets"].view(len(stored), masks.shape[1], 3),
+        torch.from_numpy(masks).to(device).float(),
+    )
+    viewpoints = torch.tensor(header.viewpoints, dtype=torch.float32, device=device).view(-1, 3)
+    # World coordinates: two float64 products and one rounding, alike on every device.
+    positions = torch.from_numpy((stored * np.array(header.strides) * header.voxel_size).astype(np.float32)).to(device)
+    for name, tensor in {**values, "locations": positions, "viewpoints": viewpoints}.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise BitstreamError(f"section settings: its steps or sizes give {name} that are not finite", DAMAGED)
+    return FixedAnchors(positions, attributes, heads.to(device), viewpoints)
+
+
+def check_digest(container: Container, digest: bytes) -> None:
+    """Raises BitstreamError if ``digest`` (:func:`symbol_digest`) is not the file's."""
+    if digest != container.symbols_digest:
+        raise BitstreamError("the decoded symbols do not have the file's checksum", DAMAGED)

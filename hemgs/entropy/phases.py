@@ -1,0 +1,228 @@
+"""How anchors train under a codec of the HAC family: simulated quantisation, the price of attributes, learned masks.
+
+Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps;
+uniform noise with predicted steps and the rate in the loss.
+
+Owns what happens in which phase, and what of it is alike in all codecs. Does not own how a codec predicts and prices
+attributes, nor the anchors, their growth, or the rendering loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, ParameterGroup
+from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.entropy.masks import binary_masks, keep_mask
+from hemgs.entropy.steps import BaseSteps
+
+#: What :meth:`AttributeModel.sample` gives.
+Sample = tuple[AnchorAttributes, Tensor, dict[str, float]]
+
+#: Weight of the new value in the running mean behind the estimated size.
+_ESTIMATE_MOMENTUM = 0.05
+#: Bits of a stored location: 16 per axis.
+_LOCATION_BITS = 48
+#: No anchor has been priced yet; finite, because checkpoints must be.
+_UNKNOWN = -1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSettings:
+    """When what is trained and how it is weighed.
+
+    Attributes:
+        noise_start: first iteration with noise.
+        growth_pause: iterations after ``noise_start`` in which anchors neither grow nor are pruned.
+        entropy_start: first iteration with predicted steps and the rate loss.
+        rate_warmup: iterations over which the rate's weight rises from a tenth to one.
+        side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, costs nothing;
+            its price rises over as many more. While the signs of a grid are undecided the likelihood hardly moves
+            them, and their price alone would make them all alike.
+        sample_share: share of the visible anchors that are priced in a step.
+        mask_weight: weight of the mean mask probability.
+        network_lr: first and last learning rate of the networks.
+    """
+
+    noise_start: int
+    growth_pause: int
+    entropy_start: int
+    rate_warmup: int
+    side_free: int
+    sample_share: float
+    mask_weight: float
+    network_lr: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPhaseSettings(PhaseSettings):
+    """The plan of a codec with a hash grid.
+
+    Attributes:
+        grid_lr: first and last learning rate of the hash grid.
+    """
+
+    grid_lr: tuple[float, float]
+
+
+class CodecModel(Protocol):
+    """What the phases ask of a codec's networks, a :class:`torch.nn.Module`."""
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Networks that a bitstream stores as integers."""
+        ...
+
+    def side_bits(self) -> Tensor:
+        """Code length of the side information, a scalar; differentiable."""
+        ...
+
+
+class PhasedAttributes(AttributeModel):
+    """Attributes in three phases. Codecs add :meth:`calibrate` and :meth:`priced`.
+
+    Args:
+        entropy: the codec's networks to train: a module that is a :class:`CodecModel`.
+        base_steps: steps before prediction.
+        settings: the plan.
+    """
+
+    settings: PhaseSettings
+
+    def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings) -> None:
+        self.entropy = entropy
+        self.base_steps = base_steps
+        self.settings = settings
+        self._calibrated = False
+        self._bits_per_anchor = _UNKNOWN
+
+    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
+        """Starts the networks from the anchors as they are, once, when the last phase begins.
+
+        Args:
+            anchors: all of them.
+            kept: ``[M] int64`` those with an offset left.
+        """
+        raise NotImplementedError
+
+    def priced(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
+    ) -> Sample:
+        """Noise with predicted steps, and the loss that it buys: :meth:`sample` in the last phase.
+
+        Args:
+            iteration, anchors, visible: as of :meth:`sample`; at least one anchor is visible.
+            exact: attributes of the visible anchors.
+            masks: ``[M, K] float32`` of the visible anchors, with gradients.
+        """
+        raise NotImplementedError
+
+    def start(self, anchors: AnchorModel, extent: float) -> None:
+        self.entropy.to(anchors.coords.device)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        networks = [parameter for network in self.entropy.networks() for parameter in network.parameters()]
+        return [ParameterGroup("entropy_networks", networks, *self.settings.network_lr)]
+
+    def allows_growth(self, iteration: int) -> bool:
+        return not 0 <= iteration - self.settings.noise_start < self.settings.growth_pause
+
+    def sample(self, iteration: int, anchors: AnchorModel, visible: Tensor) -> Sample:
+        exact = anchors.attributes(visible)
+        masks = binary_masks(anchors.mask_logits.index_select(0, visible))
+        if iteration < self.settings.noise_start or visible.numel() == 0:
+            attributes = AnchorAttributes(exact.features, exact.scalings, exact.offsets, masks)
+            return attributes, exact.features.new_zeros(()), {}
+        if iteration < self.settings.entropy_start:
+            return self._noisy(exact, masks), exact.features.new_zeros(()), {}
+        if not self._calibrated:
+            self.calibrate(anchors, kept_rows(anchors))
+            self._calibrated = True
+        return self.priced(iteration, anchors, visible, exact, masks)
+
+    def rate_loss(
+        self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
+    ) -> tuple[Tensor, dict[str, float]]:
+        """λ times the mean bits per scalar, and the push on the masks (HAC, arXiv 2403.14530, equation 8).
+
+        Args:
+            iteration: the step.
+            lmbda: weight of the mean bits per scalar.
+            bits: scalar, code length of the anchors that were priced.
+            num_priced: how many they are.
+            kept: ``[M] bool``, which visible anchors have an offset left.
+            anchors: all of them.
+
+        Returns:
+            the loss, and figures for the progress line.
+        """
+        since = iteration - self.settings.entropy_start
+        weight = lmbda * min(1.0, 0.1 + 0.9 * since / max(self.settings.rate_warmup, 1))
+        scalars = anchors.feature_dim + SCALING_DIM + 3 * anchors.num_offsets
+        share_kept = float(kept.float().mean())
+        per_scalar = bits * (share_kept / (max(num_priced, 1) * scalars))
+        side_weight = min(max(since / max(self.settings.side_free, 1) - 1, 0.0), 1.0)
+        side = side_weight * self.entropy.side_bits() / (anchors.num_anchors * scalars)
+        masks = torch.sigmoid(anchors.mask_logits).mean()
+        loss = weight * (per_scalar + side) + self.settings.mask_weight * masks
+        if num_priced:
+            self._estimate(float(bits.detach()) / num_priced)
+        return loss, {"bits_per_scalar": float(per_scalar.detach()), "lmbda": lmbda, "kept": share_kept}
+
+    def _noisy(self, exact: AnchorAttributes, masks: Tensor) -> AnchorAttributes:
+        """Uniform noise as wide as the base steps."""
+        steps = self.base_steps
+        return AnchorAttributes(
+            with_noise(exact.features, exact.features.new_tensor(steps.features)),
+            with_noise(exact.scalings, exact.scalings.new_tensor(steps.scalings)).clamp_min(0),
+            with_noise(exact.offsets, exact.offsets.new_tensor(steps.offsets)),
+            masks,
+        )
+
+    def _estimate(self, bits_per_anchor: float) -> None:
+        if self._bits_per_anchor < 0:
+            self._bits_per_anchor = bits_per_anchor
+        self._bits_per_anchor += _ESTIMATE_MOMENTUM * (bits_per_anchor - self._bits_per_anchor)
+
+    @torch.no_grad()
+    def estimated_bytes(self, anchors: AnchorModel) -> int | None:
+        if self._bits_per_anchor < 0:
+            return None
+        num = len(kept_rows(anchors))
+        fixed = sum(parameter.numel() for network in self.entropy.networks() for parameter in network.parameters())
+        fixed += 2 * sum(parameter.numel() for parameter in anchors.heads.parameters())
+        anchor_bits = self._bits_per_anchor + _LOCATION_BITS + anchors.num_offsets
+        return fixed + int((num * anchor_bits + float(self.entropy.side_bits())) / 8)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            "calibrated": torch.tensor(self._calibrated),
+            "bits_per_anchor": torch.tensor(self._bits_per_anchor, dtype=torch.float64),
+            **{name: value.clone() for name, value in self.entropy.named_buffers()},
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self._calibrated = bool(tensors["calibrated"])
+        self._bits_per_anchor = float(tensors["bits_per_anchor"])
+        for name, value in self.entropy.named_buffers():
+            value.copy_(tensors[name])
+
+
+def kept_rows(anchors: AnchorModel) -> Tensor:
+    """Anchors with an offset left, ``[M] int64``."""
+    return torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1)
+
+
+def geometry_present(masks: Tensor) -> Tensor:
+    """Which channels of the geometry are coded, ``[M, 6 + 3K] float32``: all scalings, and offsets by ``masks``."""
+    offset_masks = masks.repeat_interleave(3, dim=1)
+    return torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
+
+
+def with_noise(values: Tensor, step: Tensor) -> Tensor:
+    """``values`` plus uniform noise one step wide: rounding as training sees it."""
+    return values + (torch.rand_like(values) - 0.5) * step
