@@ -3,7 +3,8 @@
 Run as ``python tests/speed/codec.py``. Settings are HEMGS's defaults; networks are untrained but calibrated, so that
 symbols cost about what they cost in a file. Encoding and decoding run in a process each, best of some rounds, after a
 small file that loads compiled code; wall-clock seconds. What a stage calls is not part of its time. Peak memory is that
-of the process, libraries and the anchors to encode included.
+of the process, libraries and the anchors to encode included; with ``--device cuda`` it is what torch had allocated on
+the GPU, and a stage that starts work there without waiting for it leaves the time to the stage that waits.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from neighbours import surface_anchors
 
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.core.assets import find_asset
+from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError
 from hemgs.core.params import params_of
-from hemgs.core.timing import process_peak_mib, reset_process_peak
 from hemgs.entropy import anchor_file, anchor_set, bitstream, fixed, streams, symbols
 from hemgs.entropy.model import EntropyModel
 from hemgs.method import HemgsParams
@@ -131,8 +132,8 @@ def made_entropy(anchors: AnchorModel, params: HemgsParams, seed: int = 0) -> En
     return entropy
 
 
-def measure(num: int, asset: str, file: Path, rounds: int, *, decode: bool) -> dict[str, Any]:
-    """Encodes anchors into ``file``, or decodes it.
+def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device, *, decode: bool) -> dict[str, Any]:
+    """Encodes anchors into ``file``, or decodes it, on ``device``.
 
     Returns:
         ``seconds`` by stage and ``all`` of the best round, ``processor_s`` of it, ``peak_mib``, and when encoding
@@ -142,21 +143,22 @@ def measure(num: int, asset: str, file: Path, rounds: int, *, decode: bool) -> d
     result: dict[str, Any] = {}
     if not decode:
         anchors = made_anchors(num, params)
-        entropy = made_entropy(anchors, params)
-    reset_process_peak()
+        entropy = made_entropy(anchors, params).to(device)
+        anchors = anchors.to(device)
+    reset_peak_memory(device)
     for number in range(rounds):
         anchor_set._anchor_set.cache_clear()
         timer, started = ExclusiveTimer(), time.process_time()
         with _timed(timer), timer.stage("other"):
             if decode:
-                bitstream.decode_anchors(file, METHOD)
+                bitstream.decode_anchors(file, METHOD, device)
             else:
                 table = bitstream.encode_anchors(
                     file, METHOD, anchors, entropy, params.base_steps, 0.002, torch.zeros(1, 3)
                 )
                 result["figures"] = {**table.figures, "size_mib": table.total_bytes / 2**20}
         if not number:
-            result["peak_mib"] = process_peak_mib()
+            result["peak_mib"] = peak_memory_mib(device)
         whole = sum(timer.seconds.values())
         if not number or whole < result["seconds"][WHOLE]:
             result["seconds"] = timer.seconds | {WHOLE: whole}
@@ -182,10 +184,10 @@ def _timed(timer: ExclusiveTimer) -> Iterator[None]:
         yield
 
 
-def _child(size: int, asset: str, file: Path, rounds: int, *, decode: bool) -> dict[str, Any]:
+def _child(size: int, asset: str, file: Path, rounds: int, device: torch.device, *, decode: bool) -> dict[str, Any]:
     """:func:`measure` in a process of its own."""
     command = [sys.executable, __file__, "--anchors", str(size), "--rounds", str(rounds), "--asset", asset]
-    command += ["--measure", str(file), *(["--decode"] if decode else [])]
+    command += ["--device", str(device), "--measure", str(file), *(["--decode"] if decode else [])]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
@@ -198,12 +200,12 @@ def _available(asset: str) -> bool:
         return False
 
 
-def _print_variant(asset: str, sizes: list[int], rounds: int, folder: Path) -> None:
+def _print_variant(asset: str, sizes: list[int], rounds: int, device: torch.device, folder: Path) -> None:
     columns: list[dict[str, Any]] = []
     for size in sizes:
         file = folder / f"{size}.gsc"
-        encoded = _child(size, asset, file, rounds, decode=False)
-        columns += [encoded, _child(size, asset, file, rounds, decode=True) | {"figures": encoded["figures"]}]
+        encoded = _child(size, asset, file, rounds, device, decode=False)
+        columns += [encoded, _child(size, asset, file, rounds, device, decode=True) | {"figures": encoded["figures"]}]
         figures = encoded["figures"]
         print(
             f"{figures['num_anchors']:.0f} anchors: {figures['num_wavefronts']:.0f} waves, "
@@ -236,25 +238,26 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=2, help="rounds, best one counts (default: %(default)s)")
     parser.add_argument("--asset", help="one frozen network instead of none and the bundled one; empty for none")
+    parser.add_argument("--device", type=choose_device, default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--decode", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         small = arguments.measure.with_suffix(".small")
-        measure(500, arguments.asset, small, 1, decode=False)
-        measure(500, arguments.asset, small, 1, decode=True)
-        found = measure(
-            arguments.anchors[0], arguments.asset, arguments.measure, arguments.rounds, decode=arguments.decode
-        )
-        print(json.dumps(found))
+        asset, device = arguments.asset, arguments.device
+        measure(500, asset, small, 1, device, decode=False)
+        measure(500, asset, small, 1, device, decode=True)
+        file, rounds = arguments.measure, arguments.rounds
+        print(json.dumps(measure(arguments.anchors[0], asset, file, rounds, device, decode=arguments.decode)))
         return
     variants = VARIANTS if arguments.asset is None else {arguments.asset or "without frozen network": arguments.asset}
-    print(f"{os.cpu_count()} processors, {torch.get_num_threads()} threads of torch", flush=True)
+    where = device_label(arguments.device)
+    print(f"{where}, {os.cpu_count()} processors, {torch.get_num_threads()} threads of torch", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for title, asset in variants.items():
             print(f"-- {title}", flush=True)
             if _available(asset):
-                _print_variant(asset, list(arguments.anchors), arguments.rounds, Path(folder))
+                _print_variant(asset, list(arguments.anchors), arguments.rounds, arguments.device, Path(folder))
             else:
                 print(f"{asset} is not installed")
 

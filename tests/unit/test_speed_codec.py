@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.speed.codec import STAGES, WHOLE, measure
 
@@ -13,7 +14,7 @@ BOTH = {*STAGES} - {"estimate of bits", "frozen network"}
 
 def test_every_stage_is_timed_where_it_belongs(tmp_path: Path) -> None:
     file = tmp_path / "anchors.gsc"
-    encoded, decoded = (measure(600, "", file, 1, decode=decode) for decode in (False, True))
+    encoded, decoded = (measure(600, "", file, 1, torch.device("cpu"), decode=decode) for decode in (False, True))
     assert set(encoded["seconds"]) == {*BOTH, "estimate of bits", "other", WHOLE}
     assert set(decoded["seconds"]) == {*BOTH, "other", WHOLE}
     for found in (encoded, decoded):
