@@ -22,7 +22,7 @@ from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
 #: Raised by one whenever a column is added, removed or changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: What a cell says when its value could not be computed.
 NOT_AVAILABLE = "not available"
 #: ``ok``: every required figure was measured; ``failed``: ``reason`` says what went wrong; ``skipped``: not attempted.
@@ -92,6 +92,8 @@ _SECTION_TEXTS = {
     "other": "sections with no column of their own",
 }
 SECTION_COLUMNS = tuple(f"bytes_{name}" for name in SECTION_NAMES)
+#: Ideal code length by section, in the order of the sections; the container is never entropy-coded.
+ESTIMATE_COLUMNS = tuple(f"estimated_bits_{name}" for name in SECTION_NAMES if name != "container")
 #: Quality columns; also the columns of ``hemgs.metrics.suite.MetricSuite``.
 QUALITY_COLUMNS = ("psnr", "ssim", "lpips_vgg_unit", "lpips_vgg", "lpips_squeeze")
 
@@ -138,6 +140,10 @@ POINT_COLUMNS: tuple[Column, ...] = (
     *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in SECTION_NAMES),
     Column("estimated_bits", "float", "bit", "ideal code length of the entropy-coded sections under their model"),
     Column("coded_bits", "int", "bit", "bits that the entropy-coded sections take in the file"),
+    *(
+        Column(name, "float", "bit", f"ideal code length of the section {name.removeprefix('estimated_bits_')}")
+        for name in ESTIMATE_COLUMNS
+    ),
     *_QUALITY,
     Column("num_views", "int", "", "test views measured", required=True),
     Column("num_anchors", "int", "", "anchors in the decoded model; not available for methods without anchors"),
