@@ -94,6 +94,8 @@ _SECTION_TEXTS = {
 SECTION_COLUMNS = tuple(f"bytes_{name}" for name in SECTION_NAMES)
 #: Ideal code length by section, in the order of the sections; the container is never entropy-coded.
 ESTIMATE_COLUMNS = tuple(f"estimated_bits_{name}" for name in SECTION_NAMES if name != "container")
+#: Sections that a lossless comparison of entropy models is about: the others are the same for all of them.
+LOSSLESS_SECTIONS = ("hash_grid", "networks", "features", "scalings", "offsets")
 #: Quality columns; also the columns of ``hemgs.metrics.suite.MetricSuite``.
 QUALITY_COLUMNS = ("psnr", "ssim", "lpips_vgg_unit", "lpips_vgg", "lpips_squeeze")
 
@@ -176,6 +178,21 @@ VIEW_COLUMNS: tuple[Column, ...] = (
     Column("height", "int", "px", "height of the view", required=True),
     *_QUALITY,
     Column("render_s", "float", "s", "wall time to render this view"),
+)
+
+#: Columns of a table of ``hemgs ablate``: one row per entropy model fitted to the symbols of one trained model.
+LOSSLESS_COLUMNS: tuple[Column, ...] = (
+    Column("method", "text", "", "method id of the trained model", required=True),
+    Column("method_variant", "text", "", "variant id of the trained model; empty for the method itself"),
+    *(column for column in _FIT if column.name in ("dataset", "scene", "seed")),
+    Column("lmbda", "float", "", "rate–distortion trade-off of the symbols", required=True),
+    Column("variant", "text", "", "which entropy model; `trained` is the trained model's own", required=True),
+    Column("iterations", "int", "", "steps of the fit, or of the training", required=True),
+    Column("num_anchors", "int", "", "anchors that are coded", required=True),
+    Column("fit_s", "float", "s", "wall time of the fit, or of the training"),
+    Column("bytes_total", "int", "B", "length of all streams", required=True),
+    Column("bits_per_anchor", "float", "bit", "8 bytes_total / num_anchors", required=True),
+    *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in LOSSLESS_SECTIONS),
 )
 
 

@@ -12,6 +12,7 @@ from synthetic_results import MIB, point
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
 from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
 from hemgs.analysis.means import means_of, planned_points
+from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.plan import DatasetNames, Fit, MethodStyle, Named, Plan, PlannedMethod, Style
 from hemgs.analysis.points import Points
 from hemgs.analysis.sheet import Sheet, to_csv, to_latex, to_markdown
@@ -65,7 +66,7 @@ def rows_of_plan(plan: Plan, change: Change = lambda row: row) -> tuple[list[Row
     rows = [change(measured(fit.method, fit.scene, rate)) for fit in plan.fits for rate in fit.rates]
     table = planned_points(plan, Points(tuple(row for row in rows if row is not None), ()))
     means = means_of(table)
-    return ablation_rows(plan, means), context_rows(plan, table, means)
+    return ablation_rows(plan, means, bdrate_rows(plan, table)), context_rows(plan, table, means)
 
 
 def style_of(plan: Plan) -> Style:

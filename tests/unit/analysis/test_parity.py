@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic_results import METHODS, REFERENCE, Results, point
 
-from hemgs.analysis.bdrate import bdrate_rows
-from hemgs.analysis.means import means_of, planned_points
+from hemgs.analysis.means import planned_points
+from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.parity import MIB, VERDICTS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
@@ -37,7 +37,7 @@ def _compare(tmp_path: Path, *lines: str, protocols: str = PROTOCOLS, results: R
         results = Results(tmp_path, methods=("gs3d", "hac", "hemgs")).write()
     plan = load_plan(results.plan)
     planned = planned_points(plan, gather(plan))
-    return parity_rows(plan, planned, bdrate_rows(plan, means_of(planned)), load_reference(folder))
+    return parity_rows(plan, planned, bdrate_rows(plan, planned), load_reference(folder))
 
 
 @pytest.mark.parametrize(
