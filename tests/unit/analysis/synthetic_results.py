@@ -89,7 +89,8 @@ class Results:
             "schema_version": 1,
             "title": "Synthetic benchmark",
             "methods": [
-                {"id": m, "base": m, "variant": None, "label": LABELS[m], "color": None, "marker": None}
+                {"id": m, "base": m, "variant": None, "label": LABELS[m], "kind": METHODS[m][0]}
+                | {"color": None, "marker": None}
                 for m in self.methods
             ],
             "datasets": self._datasets(),
