@@ -17,7 +17,7 @@ from hemgs.analysis.sheet import QUALITY_HEADINGS, Entry, Heading, Sheet, number
 from hemgs.core.records import Row
 
 #: A method that needs this many times the bytes, or one over it, has the strongest shade.
-FULL_SHADE = 3.0
+FULL_SHADE = 2.0
 _Pairs = Mapping[tuple[str, str, str, str], Row]
 
 

@@ -189,9 +189,13 @@ def _left_out(rows: Sequence[Row], style: Style) -> str:
     """Which methods lack scenes at every rate, and which have an infinite PSNR at some, as equal pictures have."""
     methods = _methods(rows, style)
     lacking = [method for method in methods if all(row["hole"] for row in _of(rows, method))]
-    infinite = [method for method in methods if any(_float(row, "psnr") == math.inf for row in _of(rows, method))]
-    named = (("scenes missing", lacking), ("PSNR infinite", infinite))
-    return "; ".join(f"{why}: {', '.join(map(style.label_of, found))}" for why, found in named if found)
+    infinite = []
+    for method in methods:
+        own = _of(rows, method)
+        if count := sum(_float(row, "psnr") == math.inf for row in own):
+            infinite.append(style.label_of(method) + (f" ({count} of {len(own)} rates)" if len(own) > 1 else ""))
+    named = (("scenes missing", [style.label_of(method) for method in lacking]), ("PSNR infinite", infinite))
+    return "; ".join(f"{why}: {', '.join(found)}" for why, found in named if found)
 
 
 def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tuple[float, float]]:

@@ -106,7 +106,7 @@ def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: 
     with conventions():
         figure = rd_figure(summary.datasets, style, style.datasets[0])
         variable = variable_rate_figure([row for row in summary.datasets if row["method"] == "hemgs"], style)
-    assert [text.get_text() for text in figure.texts] == ["Not shown, PSNR infinite: HEMGS"]
+    assert [text.get_text() for text in figure.texts] == ["Not shown, PSNR infinite: HEMGS (1 of 16 rates)"]
     drawn = {line.get_color(): len(line.get_xydata()) for line in figure.axes[0].get_lines()}
     assert (drawn[PALETTE["hemgs"][0]], drawn[PALETTE["gs3d"][0]]) == (15, 1)
     assert len(variable.axes[0].get_lines()[0].get_xydata()) == 15
@@ -122,7 +122,7 @@ def test_nothing_but_infinite_psnr_still_gives_every_figure(tmp_path: Path) -> N
     summary, style = load_summary(results.summary), load_style(results.style)
     figures = (rd_figure(summary.datasets, style, style.datasets[0]), variable_rate_figure(summary.datasets, style))
     for figure in figures:
-        assert "PSNR infinite: 3DGS, HEMGS" in figure.texts[0].get_text()
+        assert "PSNR infinite: 3DGS, HEMGS (16 of 16 rates)" in figure.texts[0].get_text()
 
 
 def test_nothing_measured_still_gives_every_file(tmp_path: Path) -> None:
