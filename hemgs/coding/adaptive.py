@@ -1,9 +1,10 @@
-"""Adaptive binary coding: the stream's buffer, the tables of its arithmetic, its checks.
+"""Adaptive binary coding: a stream's buffer, the tables of its arithmetic, its checks.
 
-Owns what octrees and masks share. Does not own the inner loops or contexts (``_adaptive_kernels``), or framing. Integers
+Owns what octrees and masks share. Does not own the coder and its contexts (``_adaptive_kernels``), or framing. Integers
 only: equal input gives equal bytes on every machine.
 
-A stream is the range coder's bytes without zeros at its end, which the decoder supplies.
+A stream is the range coder's bytes. The decoder reads four bytes ahead and supplies zeros beyond the end; the encoder
+ends with the number that has the most of them and leaves them out.
 """
 
 from __future__ import annotations
@@ -19,67 +20,73 @@ from hemgs.core.errors import BitstreamError
 #: What every reader of a damaged section advises.
 DAMAGED = "the file is damaged or was made by another version; encode again"
 
+#: Fractional bits of the exponentials from which ``squash`` is made.
 _FRACTION = 96
-_UNITS = 256
+#: Probabilities in ``squash`` and rates are integers over 2^16.
 _PROBABILITY_BITS = 16
-_STRETCH_BITS = 12
 
 
 class AdaptiveStream:
     """One stream being written or read, and the entries and weights that learn from it."""
 
-    def __init__(self, num_entries: int, weights: int, data: bytes | None = None, name: str = "stream") -> None:
-        """Args:
-        num_entries: adaptive probabilities.
-        weights: of the mixer, all sets together.
-        data: the stream to read; None to write one.
-        name: for messages.
+    def __init__(self, num_entries: int, num_weights: int, data: bytes | None = None, name: str = "stream") -> None:
+        """A stream at its start.
+
+        Args:
+            num_entries: adaptive probabilities.
+            num_weights: of the mixer, all sets together.
+            data: the stream to read; None to write one.
+            name: for messages.
         """
-        self.entries = np.full(num_entries, kernels.FRESH_ENTRY, np.uint32)
-        self.weights = np.full(weights, kernels.FIRST_WEIGHT, np.int32)
-        self.stretch, self.squash, self.rates = _tables()
-        self.coder = np.array([0, kernels.FULL_WIDTH, 0, data is not None, 0], np.int64)
-        self.data = np.zeros(0, np.uint8)
+        entries = np.full(num_entries, kernels.FRESH_ENTRY, np.uint32)
+        self.model = (entries, np.full(num_weights, kernels.FIRST_WEIGHT, np.int32), *_tables())
+        self._coder = np.array([0, kernels.FULL_WIDTH, 0, 0, 0], np.int64)
+        self._data = np.zeros(0, np.uint8)
         self._name = name
         if data is not None:
-            self.data = np.frombuffer(data, np.uint8).copy()
-            self.coder[kernels.LOW] = int.from_bytes(data[: kernels.AHEAD].ljust(kernels.AHEAD, b"\0"), "big")
-            self.coder[kernels.POSITION], self.coder[kernels.SIZE] = kernels.AHEAD, len(data)
+            # A copy, because compiled code tells arrays that can be written from others.
+            self._data = np.frombuffer(data, np.uint8).copy()
+            ahead = int.from_bytes(data[: kernels.AHEAD].ljust(kernels.AHEAD, b"\0"), "big")
+            self._coder[:] = ahead, kernels.FULL_WIDTH, kernels.AHEAD, 1, len(data)
 
-    def reserve(self, num_bytes: int) -> None:
-        """Makes room for that many more bytes; nothing to do when reading."""
-        if not self.coder[kernels.DECODING]:
-            written = int(self.coder[kernels.POSITION])
-            self.data = np.concatenate([self.data[:written], np.zeros(num_bytes, np.uint8)])
+    def room(self, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """What kernels call the stream, with room for so many more bytes if it is written."""
+        if not self._coder[kernels.DECODING]:
+            written = int(self._coder[kernels.POSITION])
+            self._data = np.concatenate([self._data[:written], np.zeros(num_bytes, np.uint8)])
+        return self._coder, self._data
 
-    def finish(self) -> bytes:
-        """Ends writing; the stream."""
-        low, width = int(self.coder[kernels.LOW]), int(self.coder[kernels.WIDTH])
-        # The value of the interval with the most zeros at its end.
-        bits = width.bit_length() - 1
-        value = (low + (1 << bits) - 1) >> bits << bits
-        number = int.from_bytes(self.data[: int(self.coder[kernels.POSITION])].tobytes(), "big")
-        size = int(self.coder[kernels.POSITION]) + kernels.AHEAD
-        return ((number << 8 * kernels.AHEAD) + value).to_bytes(size, "big").rstrip(b"\0")
-
-    def check(self) -> None:
-        """Checks that the stream being read reaches this far.
+    def check(self, result: int) -> int:
+        """A kernel's return value, unless it is a failure.
 
         Raises:
-            BitstreamError: it ends before.
+            BitstreamError: the stream being read has ended.
         """
-        if self.coder[kernels.POSITION] > self.coder[kernels.SIZE] + kernels.AHEAD:
+        if result == kernels.OUT_OF_DATA:
             raise BitstreamError(f"{self._name}: ends before its last symbol", DAMAGED)
+        return result
 
-    def close(self) -> None:
-        """Checks that the stream being read ends here.
+    def finish(self, least_bytes: int = 0) -> bytes:
+        """Ends writing; gives the stream, zeros appended up to ``least_bytes``."""
+        low, written = int(self._coder[kernels.LOW]), int(self._coder[kernels.POSITION])
+        # The value of the interval with the most zeros at its end, which need not be written.
+        bits = int(self._coder[kernels.WIDTH]).bit_length() - 1
+        value = -(-low >> bits) << bits
+        number = (int.from_bytes(self._data[:written].tobytes(), "big") << 8 * kernels.AHEAD) + value
+        data = number.to_bytes(written + kernels.AHEAD, "big")
+        return (data[:written] + data[written:].rstrip(b"\0")).ljust(least_bytes, b"\0")
+
+    def close(self, least_bytes: int = 0) -> None:
+        """Checks that the stream being read ends here, as :meth:`finish` ends it.
 
         Raises:
-            BitstreamError: it ends before or goes on.
+            BitstreamError: it does not.
         """
-        self.check()
-        left = int(self.coder[kernels.SIZE] - self.coder[kernels.POSITION])
-        if left > 0:
+        needed = int(self._coder[kernels.POSITION]) - kernels.AHEAD
+        tail = self._data[needed : needed + kernels.AHEAD].tobytes().rstrip(b"\0")
+        size = max(needed + len(tail), least_bytes)
+        if len(self._data) != size or self._data[needed + len(tail) :].any():
+            left = len(self._data) - size
             raise BitstreamError(f"{self._name}: does not end with its last symbol ({left} bytes left)", DAMAGED)
 
 
@@ -93,7 +100,7 @@ def _tables() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     one = 1 << _FRACTION
     ratio, term = one, one
     for number in range(1, 16):
-        term = -term // (_UNITS * number)
+        term = -term // (kernels.LOGIT_UNITS * number)
         ratio += term
     limit = kernels.LOGIT_LIMIT
     powers = [one]
@@ -102,7 +109,7 @@ def _tables() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     total = 1 << (_PROBABILITY_BITS + _FRACTION)
     upper = [total // (one + power) for power in powers]
     squash = np.array([(1 << _PROBABILITY_BITS) - value for value in upper[:0:-1]] + upper, np.int64)
-    middles = (2 * np.arange(1 << _STRETCH_BITS) + 1) << (_PROBABILITY_BITS - _STRETCH_BITS - 1)
+    middles = (2 * np.arange(1 << kernels.STRETCH_BITS) + 1) << (_PROBABILITY_BITS - kernels.STRETCH_BITS - 1)
     stretch = np.searchsorted(squash, middles).clip(0, 2 * limit) - limit
     rates = (2 << _PROBABILITY_BITS) // (2 * np.arange(1 << 10) + 3)
     return stretch.astype(np.int64), squash, rates.astype(np.int64)
