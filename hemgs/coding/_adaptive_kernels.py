@@ -238,10 +238,10 @@ def _child_contexts(child: Any, pattern: Any, node: Any, around: I64, chosen: I6
     faces, present, near, unknown = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for side in range(1, 8):
         known = around[13 + (dx if side & 1 else 0) + (dy if side & 2 else 0) + (dz if side & 4 else 0)]
-        status = np.int64(0)
+        status: Any = np.int64(0)
         if known == 0:
             status = 1
-            unknown += np.int64(1)
+            unknown += 1
         elif known > 0:
             status = 2 + (known >> (child ^ side) & 1)
             near += status - 2

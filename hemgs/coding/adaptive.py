@@ -69,9 +69,8 @@ class AdaptiveStream:
     def finish(self, least_bytes: int = 0) -> bytes:
         """Ends writing; gives the stream, zeros appended up to ``least_bytes``."""
         low, written = int(self._coder[kernels.LOW]), int(self._coder[kernels.POSITION])
-        # The value of the interval with the most zeros at its end, which need not be written.
-        bits = int(self._coder[kernels.WIDTH]).bit_length() - 1
-        value = -(-low >> bits) << bits
+        step = self._last_step()
+        value = -(-low // step) * step
         number = (int.from_bytes(self._data[:written].tobytes(), "big") << 8 * kernels.AHEAD) + value
         data = number.to_bytes(written + kernels.AHEAD, "big")
         return (data[:written] + data[written:].rstrip(b"\0")).ljust(least_bytes, b"\0")
@@ -83,11 +82,18 @@ class AdaptiveStream:
             BitstreamError: it does not.
         """
         needed = int(self._coder[kernels.POSITION]) - kernels.AHEAD
-        tail = self._data[needed : needed + kernels.AHEAD].tobytes().rstrip(b"\0")
-        size = max(needed + len(tail), least_bytes)
-        if len(self._data) != size or self._data[needed + len(tail) :].any():
-            left = len(self._data) - size
-            raise BitstreamError(f"{self._name}: does not end with its last symbol ({left} bytes left)", DAMAGED)
+        tail = self._data[needed : needed + kernels.AHEAD].tobytes()
+        step = self._last_step()
+        chosen = int.from_bytes(tail.ljust(kernels.AHEAD, b"\0"), "big")
+        # The first multiple of the step in the interval, as the encoder chose it.
+        intact = chosen % step == 0 and int(self._coder[kernels.LOW]) < step
+        size = max(needed + len(tail.rstrip(b"\0")), least_bytes)
+        if not intact or len(self._data) != size or self._data[needed + len(tail) :].any():
+            raise BitstreamError(f"{self._name}: does not end with its last symbol", DAMAGED)
+
+    def _last_step(self) -> int:
+        """The greatest power of two of which a multiple is sure to lie in the interval."""
+        return 1 << (int(self._coder[kernels.WIDTH]).bit_length() - 1)
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,7 @@ def test_other_arrays(coords):
 
 
 def test_other_codecs(monkeypatch):
-    with pytest.raises(ValueError, match=r"no location codec 'zip'; there are \['raw16'\]"):
+    with pytest.raises(ValueError, match=r"no location codec 'zip'; there are \['raw16', 'octree'\]"):
         encode_locations([[0, 0, 0]], "zip")
     text = locations.LocationCodec(
         "text", lambda coords: repr(coords.tolist()).encode(), lambda data: np.array([[9, 9, 9]])
@@ -66,7 +66,7 @@ def test_other_codecs(monkeypatch):
     ("data", "fault"),
     [
         (b"", "is empty"),
-        (b"\x02" + bytes(24), "codec 2 is unknown"),
+        (b"\x03" + bytes(24), "codec 3 is unknown"),
         (b"\x01", "whole number of anchors"),
         (b"\x01" + bytes(23), "whole number of anchors"),
         (b"\x01" + bytes(29), "whole number of anchors"),
