@@ -90,7 +90,9 @@ MASK_ENTRIES = _MASK_BOTH + MASK_COLUMNS * 16 * 4
 OUT_OF_DATA = -1
 
 _AXIS = np.int64(0x1249249249249249)
+#: An odd number near 2^64 over the golden ratio (Knuth, The Art of Computer Programming, volume 3, section 6.4).
 _HASH = np.uint64(0x9E3779B97F4A7C15)
+MOST_PROBES = 256
 
 
 @compiled
@@ -177,12 +179,18 @@ def _mixed_bit(stream: Stream, bit: Any, model: Model, chosen: I64, logits: I64,
 
 @compiled
 def _slot(table: I64, key: Any, bits: Any) -> Any:
-    """Slot of a key in an open hash table of ``2^bits`` slots, or of the free slot where it would go."""
+    """Slot of a key in an open hash table of ``2^bits`` slots, or of the free slot where it would go.
+
+    Keys that differ in their last two levels alone start in one run of 64 slots, so that neighbours share cache lines.
+    Gives -1 after MOST_PROBES: a file made so that its keys collide does not take long, it is coded with less context.
+    """
     mask = (np.int64(1) << bits) - 1
-    slot = np.int64((np.uint64(key) * _HASH) >> np.uint64(64 - bits))
-    while table[slot] != -1 and table[slot] != key:
+    slot = (np.int64((np.uint64(key >> 6) * _HASH) >> np.uint64(64 - bits)) ^ (key & 63)) & mask
+    for _ in range(MOST_PROBES):
+        if table[slot] == -1 or table[slot] == key:
+            return slot
         slot = (slot + 1) & mask
-    return slot
+    return np.int64(-1)
 
 
 @compiled
@@ -205,7 +213,7 @@ def _neighbours(table: I64, patterns: U8, bits: Any, key: Any, found: I64) -> An
         other = steps[0, place % 3] | steps[1, place // 3 % 3] | steps[2, place // 9]
         slot = _slot(table, other, bits)
         found[place] = -1
-        if table[slot] == other:
+        if slot >= 0 and table[slot] == other:
             found[place] = patterns[slot]
             num += 1
     return num
@@ -312,8 +320,8 @@ def code_level(
         nodes: ``[n]`` Morton keys in order; generations for which a node has been alone, in which case it has none
             around it; patterns of the parents.
         patterns: ``[n] uint8``, bit c for child c; to encode, or to fill.
-        index: hash table of ``2^bits`` keys, all -1; patterns beside them, all 0; bits. Room for twice the nodes that
-            are not alone.
+        index: hash table of ``2^bits`` keys, all -1; patterns beside them, all 0; bits, which are part of the format.
+            Room for twice the nodes that are not alone.
         stream: ``NODE_BYTES`` of room a node if it is written.
         model: OCTREE_ENTRIES and OCTREE_WEIGHT_SETS.
 
@@ -324,8 +332,9 @@ def code_level(
     table, table_patterns, bits = index
     # A node that is alone is in nobody's neighbourhood.
     for i in range(len(keys)):
-        if runs[i] == 0:
-            table[_slot(table, keys[i], bits)] = keys[i]
+        slot = np.int64(-1) if runs[i] else _slot(table, keys[i], bits)
+        if slot >= 0:
+            table[slot] = keys[i]
     around = np.full(27, -1, np.int64)
     chosen, logits = np.empty(OCTREE_INPUTS, np.int64), np.empty(OCTREE_INPUTS, np.int64)
     total = 0
@@ -342,8 +351,9 @@ def code_level(
         node = (corner, kind, crowd, np.int64(parents[i]), key & 7)
         pattern = _code_node(np.int64(patterns[i]), node, run, around, chosen, logits, stream, model)
         patterns[i] = pattern
-        if not run:
-            table_patterns[_slot(table, key, bits)] = pattern
+        slot = np.int64(-1) if run else _slot(table, key, bits)
+        if slot >= 0:
+            table_patterns[slot] = pattern
         # Around an only child of a node without neighbours there is nothing either.
         runs[i] = _clamped(run + 1, 0, 255) if not crowd and pattern & (pattern - 1) == 0 else 0
         while pattern:

@@ -94,15 +94,20 @@ def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
     return np.lexsort((array[:, 0], array[:, 1], array[:, 2])).astype(np.int64)
 
 
-def stored_locations(coords: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
-    """Lattice coordinates as 16 bits an axis hold them: on a coarser lattice if they span more.
+def stored_locations(
+    coords: NDArray[np.int64], codec: str = RAW16
+) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
+    """Lattice coordinates as a codec holds them: on a coarser lattice if they span more than 16 bits for ``raw16``.
 
     Args:
         coords: ``[N, 3] int64``, N at least 1.
+        codec: name of one of :data:`CODECS`; ``octree`` holds all that anchors can have, as they are.
 
     Returns:
         ``[N, 3] int64``, and lattice units per stored unit by axis.
     """
+    if codec != RAW16:
+        return coords, (1.0, 1.0, 1.0)
     span = coords.max(axis=0) - coords.min(axis=0)
     strides = np.maximum(1.0, span / (RAW16_SPAN - 2))
     first, second, third = strides.tolist()

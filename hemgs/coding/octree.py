@@ -60,7 +60,7 @@ def encode_octree(coords: NDArray[np.int64]) -> bytes:
     _check_order(shifted)
     levels = span.bit_length()
     stream = _stream()
-    _walk(stream, levels, num, _all_patterns(np.sort(interleaved(shifted)), levels))
+    _walk(stream, levels, num, node_patterns(np.sort(interleaved(shifted)), levels))
     return _HEAD.pack(*low, num, levels) + stream.finish(_least_bytes(num))
 
 
@@ -113,7 +113,7 @@ def _check_order(shifted: NDArray[np.int64]) -> None:
         raise HemgsError("two anchors share a location", "keep one of them, or encode locations as raw16")
 
 
-def _all_patterns(keys: NDArray[np.int64], levels: int) -> Patterns:
+def node_patterns(keys: NDArray[np.int64], levels: int) -> Patterns:
     """Patterns of the nodes of every level from 1 up; ``keys`` are the sorted Morton keys of the anchors."""
     patterns = []
     for _ in range(levels):

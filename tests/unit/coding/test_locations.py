@@ -78,6 +78,15 @@ def test_damaged_sections(data, fault):
         decode_locations(data)
 
 
+def test_stored_locations_of_an_octree_are_those_there_are():
+    coords = np.array([[0, 0, 0], [16, 0, 100_000]])
+    assert locations.stored_locations(coords)[1] == (1.0, 1.0, 100_000 / 65534)
+    stored, strides = locations.stored_locations(coords, locations.OCTREE)
+    assert np.array_equal(stored, coords)
+    assert strides == (1.0, 1.0, 1.0)
+    assert np.array_equal(decode_locations(encode_locations(stored, locations.OCTREE)), coords)
+
+
 def test_raster_order_is_z_then_y_then_x():
     coords = np.array([[5, 0, 0], [0, 5, 0], [0, 0, 5], [1, 5, 0], [0, 0, 0], [5, 0, 0]])
     assert raster_order(coords).tolist() == [4, 0, 5, 1, 3, 2]

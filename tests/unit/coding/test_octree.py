@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hemgs.coding import _adaptive_kernels as kernels
 from hemgs.coding import octree
 from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
 from hemgs.coding.octree import MAX_ANCHORS_PER_BYTE, OCTREE_SPAN, decode_octree, encode_octree
@@ -144,5 +145,20 @@ def test_cut_and_lengthened_sections():
 def test_patterns_are_the_children_of_each_node():
     coords = np.array([[0, 0, 0], [1, 0, 0], [7, 7, 7]])
     keys = np.sort(octree.interleaved(coords))
-    patterns = octree._all_patterns(keys, 3)
+    patterns = octree.node_patterns(keys, 3)
     assert [part.tolist() for part in patterns] == [[3, 128], [1, 128], [129]]
+
+
+def test_keys_made_to_collide_are_given_up():
+    bits = 12
+    inverse = pow(int(kernels._HASH), -1, 2**64)
+    # Keys whose hashes differ in their low bits alone, so that all start in one slot.
+    blocks = [block for low in range(2**22) if (block := low * inverse % 2**64) < 2**57][: kernels.MOST_PROBES + 40]
+    assert len(blocks) == kernels.MOST_PROBES + 40
+    table = np.full(1 << bits, -1, np.int64)
+    slots = []
+    for block in blocks:
+        slots.append(int(kernels._slot(table, block << 6, bits)))
+        if slots[-1] >= 0:
+            table[slots[-1]] = block << 6
+    assert slots == [*range(kernels.MOST_PROBES)] + [-1] * 40
