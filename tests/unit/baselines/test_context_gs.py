@@ -290,9 +290,7 @@ def test_latents_grow_and_are_pruned_with_their_anchors(tmp_path: Path, monkeypa
     assert math.isfinite(float(decoded.tensors["features"].sum()))
 
 
-def _trained_for(
-    rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> tuple[ContextAttributes, dict[str, str]]:
+def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[ContextAttributes, dict[str, str]]:
     """The attribute model and the identity with which anchors would be trained."""
 
     class StoppedError(Exception):

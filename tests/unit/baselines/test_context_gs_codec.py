@@ -180,7 +180,9 @@ def test_sections_that_lie_behind_good_checksums_are_refused(file: Path, tmp_pat
     container = read_container(file)
     data = container.sections[section]
     for forged in (b"", data[: len(data) // 2], data + b"\0" * 8, bytes([data[0] ^ 1]) + data[1:]):
-        write_container(tmp_path / "f.gsc", "context_gs", {**container.sections, section: forged}, container.symbols_digest)
+        write_container(
+            tmp_path / "f.gsc", "context_gs", {**container.sections, section: forged}, container.symbols_digest
+        )
         with pytest.raises(BitstreamError, match=r"f\.gsc"):
             decode_anchors(tmp_path / "f.gsc")
 
