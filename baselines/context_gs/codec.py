@@ -1,8 +1,8 @@
 """ContextGS's bitstream: one file that decodes from itself alone.
 
 Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and
-latents stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within. Everything
-that decides a level, a step or a probability is integer arithmetic.
+latents stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within.
+Everything that decides a level, a step or a probability is integer arithmetic.
 
 Owns the settings section and the order of coding. Does not own what all anchor codecs' files hold alike
 (``hemgs.entropy.anchor_file``).
