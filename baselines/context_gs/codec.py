@@ -1,8 +1,8 @@
 """ContextGS's bitstream: one file that decodes from itself alone.
 
-Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and latents
-stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within. Everything that
-decides a level, a step or a probability is integer arithmetic.
+Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and
+latents stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within.
+Everything that decides a level, a step or a probability is integer arithmetic.
 
 Owns the settings section and the order of coding. Does not own what all anchor codecs' files hold alike
 (``hemgs.entropy.anchor_file``).
@@ -200,9 +200,7 @@ class _Walk:
 
     def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
         """Codes all attributes; ``masks`` are ``[N, K]``."""
-        for level, (predictor, members) in enumerate(
-            zip(self._predictors, self._levels.coarse_to_fine(), strict=True)
-        ):
+        for level, (predictor, members) in enumerate(zip(self._predictors, self._levels.coarse_to_fine(), strict=True)):
             for part in chunks(len(members)):
                 rows = members[part]
                 context = self._context(predictor, rows, stream) if level else None

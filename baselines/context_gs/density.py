@@ -10,6 +10,7 @@ Owns the density in training and the frequencies that it gives a bitstream. Does
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -40,7 +41,7 @@ class FactorizedDensity(nn.Module):
         self.channels = channels
         shrink = INITIAL_SPREAD ** (1 / (len(WIDTHS) - 1))
         self.matrices, self.biases = nn.ParameterList(), nn.ParameterList()
-        for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(WIDTHS):
             start = math.log(math.expm1(1 / shrink / outputs))
             self.matrices.append(torch.full((channels, outputs, inputs), start))
             self.biases.append(torch.rand(channels, outputs, 1) - 0.5)

@@ -23,9 +23,12 @@ from hemgs.core.config import ON_REQUEST_TABLES, TABLES
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
-#: One training per scene of all methods but HAC, which has one per rate.
-HAC_RATES = ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040")
-NUM_FITS = (3 + len(HAC_RATES)) * NUM_SCENES
+#: One training per scene of all methods but these, which have one per rate.
+RATES = {
+    "hac.method:Hac": ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040"),
+    "context_gs.method:ContextGs": ("0.0005", "0.0010", "0.0020", "0.0040"),
+}
+NUM_FITS = (3 + sum(len(rates) for rates in RATES.values())) * NUM_SCENES
 PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
 
 
@@ -52,13 +55,16 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert playroom[-1] == "lmbda_0.0040"
 
 
-def test_paper_configuration_trains_hac_once_per_rate(paper: Project) -> None:
+@pytest.mark.parametrize(("entry", "lmbdas"), RATES.items())
+def test_paper_configuration_trains_some_methods_once_per_rate(
+    paper: Project, entry: str, lmbdas: tuple[str, ...]
+) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
-    trainings = r"hemgs train results/data/scenes/(\S+) --method baselines\.hac\.method:Hac --rate (\S+) .*'(\{.*?\})'"
-    found = re.findall(trainings, output)
-    assert len(found) == len(HAC_RATES) * NUM_SCENES
+    method = rf"baselines\.{re.escape(entry)}"
+    found = re.findall(rf"hemgs train results/data/scenes/(\S+) --method {method} --rate (\S+) .*'(\{{.*?\}})'", output)
+    assert len(found) == len(lmbdas) * NUM_SCENES
     assert {rate for scene, rate, _ in found if scene == "deepblending/playroom"} == {
-        f"lmbda_{lmbda}" for lmbda in HAC_RATES
+        f"lmbda_{lmbda}" for lmbda in lmbdas
     }
     settings = {scene: json.loads(params) for scene, _, params in found}
     assert settings["synthetic_nerf/lego"] == {"grow_factor": 4, "iterations": 30000, "voxel_size": 0.001}
