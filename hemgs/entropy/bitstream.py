@@ -110,9 +110,11 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     shapes = _integer_shapes(settings)
     every_shape = [shape for group in shapes for shape in group]
     heads, integers = decode_networks(sections["networks"], (*dims, header.head_hidden), every_shape)
-    model = _fixed_model(header, signs, integers, len(shapes[0]), device)
+    # Waves are some dozens of anchors each: a GPU would spend its time on being told what to do.
+    processor = torch.device("cpu") if settings.has_context else device
+    model = _fixed_model(header, signs, integers, len(shapes[0]), processor)
     stream = reading_stream(sections, header, len(stored), *dims)
-    traverse(model, anchor_set(stored, settings, device), masks, stream)
+    traverse(model, anchor_set(stored, settings, processor), masks, stream)
     stream.finish()
     check_digest(container, symbol_digest(stored, masks, _own_integers(signs, integers), stream))
     return finished_anchors(header, stored, masks, heads, stream, device)
