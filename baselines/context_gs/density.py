@@ -22,8 +22,8 @@ from hemgs.coding.make_tables import integer_frequencies
 
 #: Widths between the layers (appendix 6.1).
 WIDTHS = (1, 3, 3, 3, 1)
-#: About the spread of the density before training. Latents are zero then, and noise is within half a unit: a wider start
-#: costs bits until the density has become narrow, which a short training does not live to see.
+#: About the spread of the density before training. Latents are zero then, and noise is within half a unit: a wider
+#: start costs bits until the density has become narrow, which a short training does not live to see.
 INITIAL_SPREAD = 0.2
 #: Probabilities below this are priced as this: nearly nothing, so that no latent is beyond the reach of a gradient.
 MIN_PROBABILITY = 1e-30
