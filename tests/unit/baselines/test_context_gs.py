@@ -99,6 +99,9 @@ def test_price_reaches_anchors_that_the_camera_does_not_see() -> None:
     kept = kept_of(model)
     assert (model.features.grad[kept].abs().sum(dim=1) > 0).all()
     assert (model.latents.grad[kept].abs().sum(dim=1) > 0).all()
+    # Those that no file will hold are not priced, and no context of those that it will.
+    assert (~kept).sum() >= 20
+    assert (model.features.grad[~kept] == 0).all() and (model.latents.grad[~kept] == 0).all()
 
 
 def test_price_pushes_values_masks_latents_and_networks() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -78,7 +80,7 @@ def test_a_latent_that_says_nothing_costs_nothing() -> None:
 
 
 def test_price_pushes_latents_towards_what_is_common(density: FactorizedDensity) -> None:
-    far = torch.tensor([[2.0, 7.0, 6.0, -6.0]], requires_grad=True)
+    far = torch.tensor([[3.0, 9.0, 9.0, -9.0]], requires_grad=True)
     density.bits(far).sum().backward()
     assert (far.grad[0, :3] > 0).all() and far.grad[0, 3] < 0
 
@@ -118,13 +120,17 @@ def test_one_anchor_and_one_channel(density: FactorizedDensity) -> None:
     assert decode_latents(section, 1, 1).tolist() == [[-7]]
 
 
+@pytest.mark.parametrize("frequencies", [(30_000, 30_000, 30_000), (0, 5, 5), (65_534, 1, 1)])
+def test_frequencies_that_cannot_be_are_refused(frequencies: tuple[int, ...]) -> None:
+    with pytest.raises(BitstreamError, match="channel 0 do not add up"):
+        decode_latents(struct.pack("<iB3H", 0, 1, *frequencies) + b"\0" * 8, 4, 1)
+
+
 def test_damage_is_refused(density: FactorizedDensity, values: torch.Tensor) -> None:
     symbols = values.round().long().numpy()
     section, _ = encode_latents(symbols, density.frequencies)
-    zero = section[:5] + b"\0\0" + section[7:]
     wide = section[:4] + b"\xff" + section[5:]
-    more = section[:5] + b"\xff\xff" * 3 + section[11:]
-    for damaged in (b"", section[:3], section[:30], section[:-4], section + b"\0" * 4, zero, wide, more):
+    for damaged in (b"", section[:3], section[:30], section[:-4], section + b"\0" * 4, wide):
         with pytest.raises(BitstreamError, match="hyper"):
             decode_latents(damaged, *symbols.shape)
     with pytest.raises(BitstreamError, match="hyper"):
