@@ -26,7 +26,7 @@ MIB = 2.0**20
 #: Columns of ``workflow/reference/published.csv``.
 PUBLISHED_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method or variant id", required=True),
-    Column("rate", "text", "", "`single`, `low`, `high` or `all`", required=True),
+    Column("rate", "text", "", "`single`, `low`, `high`, `all`, or a rate id", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id or `mean`", required=True),
     Column("metric", "text", "", "what is printed", required=True),
@@ -179,8 +179,13 @@ def _compare(
 
 
 def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
-    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one."""
+    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one.
+
+    A published value that names its rate, ``lmbda_0.0010``, means that one and no other.
+    """
     own = planned[planned["method"] == value["method"]]
+    if str(value["rate"]).startswith("lmbda_"):
+        return own[own["rate"] == value["rate"]]
     rates = sorted(own["rate"].unique(), key=lmbda_of, reverse=value["rate"] in ("low", "all"))
     return own[own["rate"].isin(rates[:1])]
 

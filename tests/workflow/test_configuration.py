@@ -20,7 +20,9 @@ from workflow_project import REPOSITORY, Project
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
-NUM_FITS = 3 * NUM_SCENES
+#: One training per scene of all methods but HAC, which has one per rate.
+HAC_RATES = ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040")
+NUM_FITS = (3 + len(HAC_RATES)) * NUM_SCENES
 PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
 
 
@@ -45,6 +47,19 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert playroom[0] == "lmbda_0.0010"
     assert playroom[5] == "lmbda_0.0020"
     assert playroom[-1] == "lmbda_0.0040"
+
+
+def test_paper_configuration_trains_hac_once_per_rate(paper: Project) -> None:
+    output = paper.snakemake("-n", "--printshellcmds").stdout
+    trainings = r"hemgs train results/data/scenes/(\S+) --method baselines\.hac\.method:Hac --rate (\S+) .*'(\{.*?\})'"
+    found = re.findall(trainings, output)
+    assert len(found) == len(HAC_RATES) * NUM_SCENES
+    assert {rate for scene, rate, _ in found if scene == "deepblending/playroom"} == {
+        f"lmbda_{lmbda}" for lmbda in HAC_RATES
+    }
+    settings = {scene: json.loads(params) for scene, _, params in found}
+    assert settings["synthetic_nerf/lego"] == {"grow_factor": 4, "iterations": 30000, "voxel_size": 0.001}
+    assert settings["tanksandtemples/train"] == {"grow_factor": 16, "iterations": 30000, "voxel_size": 0.01}
 
 
 def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:

@@ -12,6 +12,7 @@ from hemgs.analysis.means import means_of, planned_points
 from hemgs.analysis.parity import MIB, VERDICTS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
+from hemgs.bench.rates import parse_rate
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Row
 
@@ -104,6 +105,19 @@ def test_an_alias_is_compared_by_scene_only(tmp_path: Path) -> None:
     assert [(row["dataset"], row["scene"], row["verdict"]) for row in rows] == [("court", "knot", "reproduced")]
 
 
+def test_a_named_rate_is_that_one_and_no_other(tmp_path: Path) -> None:
+    rows = _compare(
+        tmp_path,
+        *(
+            f"hemgs,{rate},chair,mean,size_mib,1.0,MiB,Table 1,30000,paper,"
+            for rate in ("lmbda_0.0020", "lmbda_0.0500")
+        ),
+    )
+    size = point("hemgs", "chair", "chair", "all", 0, "lmbda_0.0020", 30000)["bytes_total"]
+    assert rows[0]["ours"] == pytest.approx(float(size or 0) / MIB)
+    assert (rows[1]["ours"], rows[1]["reason"]) == (None, "not planned on this data set")
+
+
 def test_low_and_high_are_the_ends_of_the_rates(tmp_path: Path) -> None:
     rows = _compare(
         tmp_path,
@@ -177,7 +191,7 @@ def test_the_reference_is_complete_and_unambiguous() -> None:
     for row in reference.published:
         scenes = reference.protocols[str(row["dataset"])].scenes
         assert row["scene"] in ("mean", *scenes)
-        assert row["rate"] in ("single", "low", "high", "all")
+        assert row["rate"] in ("single", "low", "high", "all") or parse_rate(str(row["rate"])).lmbda
     five = [row for row in reference.published if row["table"] == "Table 5" and row["method"] == "hemgs"]
     parts = [float(r["value"] or 0) for r in five if str(r["metric"]).endswith("_mib") and r["metric"] != "size_mib"]
     assert sum(parts) == pytest.approx(3.670, abs=1e-9)
