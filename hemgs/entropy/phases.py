@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ _ESTIMATE_MOMENTUM = 0.05
 _LOCATION_BITS = 48
 #: No anchor has been priced yet; finite, because checkpoints must be.
 _UNKNOWN = -1.0
+_KEPT = "kept_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +211,58 @@ class PhasedAttributes(AttributeModel):
         self._bits_per_anchor = float(tensors["bits_per_anchor"])
         for name, value in self.entropy.named_buffers():
             value.copy_(tensors[name])
+
+
+Found = TypeVar("Found")
+
+
+class RefreshedAttributes(PhasedAttributes, Generic[Found]):
+    """Attributes whose prediction looks at other anchors. Codecs add :meth:`find`.
+
+    What is found of the anchors as a whole is found anew when rows change and, because masks do, after a while.
+
+    Args:
+        entropy, base_steps, settings: as of :class:`PhasedAttributes`.
+        refresh: iterations after which it is found anew.
+    """
+
+    def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings, refresh: int) -> None:
+        super().__init__(entropy, base_steps, settings)
+        self._refresh = refresh
+        # Rows that were kept when it was found; a resumed training finds the same from them.
+        self._kept: Tensor | None = None
+        self._found: Found | None = None
+
+    def find(self, anchors: AnchorModel, kept: Tensor) -> Found:
+        """What predictions need to know of all anchors.
+
+        Args:
+            anchors: all of them.
+            kept: ``[M] int64`` those with an offset left.
+        """
+        raise NotImplementedError
+
+    def found(self, iteration: int, anchors: AnchorModel) -> Found:
+        """What :meth:`find` gave, now or before."""
+        if iteration % self._refresh == 0:
+            self.anchors_changed(anchors)
+        if self._kept is None:
+            self._kept = kept_rows(anchors)
+        if self._found is None:
+            self._found = self.find(anchors, self._kept)
+        return self._found
+
+    def anchors_changed(self, anchors: AnchorModel) -> None:
+        self._kept, self._found = None, None
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **({} if self._kept is None else {_KEPT: self._kept})}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        super().restore(tensors)
+        kept = tensors.get(_KEPT)
+        device = next(buffer.device for buffer in self.entropy.buffers())
+        self._kept = None if kept is None else kept.to(device)
 
 
 def kept_rows(anchors: AnchorModel) -> Tensor:

@@ -17,6 +17,9 @@ import pytest
 import yaml
 from workflow_project import REPOSITORY, Project
 
+from hemgs.analysis.tables import BUILDERS
+from hemgs.core.config import ON_REQUEST_TABLES, TABLES
+
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
@@ -231,6 +234,33 @@ def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp
     assert calls[0][calls[0].index("--dataset") + 1] == str(extra / "datasets/ours.yaml")
     assert calls[1][calls[1].index("--method") + 1] == "my_codec:Codec"
     assert (project.root / "results/points/mine/ours/one/all/s0/bitstreams/lmbda_0.5000.gsc").is_file()
+
+
+def test_entropy_models_are_compared_where_the_table_is_asked_for(paper: Project) -> None:
+    """On every scene, from the models that are trained anyway; tables and page wait for them."""
+    run = "run={datasets: [tanksandtemples], methods: [hemgs]}"
+    asked = ("--config", run, "publish={tables: [quality, lossless]}")
+    assert paper.planned("--config", run)["measure_lossless"] == 0
+    planned = paper.planned(*asked)
+    assert (planned["measure_lossless"], planned["train_model"]) == (2, 2)
+    output = paper.snakemake("-n", *asked).stdout
+    for message in ("make the tables", "make the page"):
+        (reason,) = set(re.findall(rf"^Job \d+: {message}\n(?:.*\n)*?Reason: (.*)$", output, re.MULTILINE))
+        assert "results/summary/lossless/tanksandtemples/truck.csv" in reason
+    without = ("--config", "run={datasets: [tanksandtemples], methods: [gs3d]}", "publish={tables: [lossless]}")
+    done = paper.snakemake("-n", *without, check=False)
+    assert done.returncode != 0
+    assert "run.methods has no hemgs" in done.stdout
+
+
+def test_every_table_has_a_caption_and_a_place_in_the_documentation() -> None:
+    text = (CONFIG / "README.md").read_text()
+    for table in (*TABLES, *ON_REQUEST_TABLES):
+        assert (REPOSITORY / f"workflow/report/table_{table}.rst").is_file()
+        assert f"| `{table}` |" in text
+    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    tables = schema["properties"]["publish"]["properties"]["tables"]["items"]["enum"]
+    assert set(tables) == {*TABLES, *ON_REQUEST_TABLES} == set(BUILDERS)
 
 
 def test_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:
