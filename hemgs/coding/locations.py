@@ -3,9 +3,10 @@
 Owns the section's framing, the codecs behind its first byte, and the coding order of anchors. Does not own what a
 lattice unit is in the world.
 
-The section is one byte that names the codec, then the codec's own bytes. The only codec so far, ``raw16``, stores what
-the papers store (HEMGS, arXiv 2411.18473, and HAC, arXiv 2403.14530: 16 bits a coordinate): the least coordinate
-of each axis as int64, then one plane of uint16 an axis, all little-endian.
+The section is one byte that names the codec, then the codec's own bytes. ``raw16`` stores what the papers store (HEMGS,
+arXiv 2411.18473, and HAC, arXiv 2403.14530: 16 bits a coordinate): the least coordinate of each axis as int64, then one
+plane of uint16 an axis, all little-endian. ``octree`` (see there) takes distinct anchors in raster order and 7 to 20
+bits for all three coordinates; the decoder needs no word of which it was.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hemgs.coding.octree import decode_octree, encode_octree
 from hemgs.core.errors import BitstreamError, HemgsError
 
-#: Coordinates of one axis must span less than this.
+#: Names of the codecs.
+RAW16, OCTREE = "raw16", "octree"
+#: Coordinates of one axis must span less than this in ``raw16``; ``octree`` has its OCTREE_SPAN.
 RAW16_SPAN = 1 << 16
 
 _ORIGIN = struct.Struct("<3q")
@@ -42,16 +46,16 @@ class LocationCodec:
     decode: Callable[[bytes], NDArray[np.int64]]
 
 
-def encode_locations(coords: ArrayLike, codec: str = "raw16") -> bytes:
+def encode_locations(coords: ArrayLike, codec: str = RAW16) -> bytes:
     """Codes lattice coordinates, keeping their order.
 
     Args:
         coords: ``[N, 3]`` integers within int64.
-        codec: name of one of :data:`CODECS`.
+        codec: name of one of :data:`CODECS`. ``octree`` takes distinct coordinates in raster order alone.
 
     Raises:
         HemgsError: the codec cannot hold these coordinates.
-        ValueError: not ``[N, 3]`` integers, or no such codec.
+        ValueError: not ``[N, 3]`` integers, not in the order that the codec wants, or no such codec.
     """
     array = _coordinates(coords)
     for number, candidate in CODECS.items():
@@ -61,7 +65,7 @@ def encode_locations(coords: ArrayLike, codec: str = "raw16") -> bytes:
 
 
 def decode_locations(data: bytes) -> NDArray[np.int64]:
-    """The inverse of :func:`encode_locations`, ``[N, 3] int64``; N follows from the section's length.
+    """The inverse of :func:`encode_locations`, ``[N, 3] int64``; N follows from the section.
 
     Raises:
         BitstreamError: the section is damaged or its codec is unknown.
@@ -90,15 +94,20 @@ def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
     return np.lexsort((array[:, 0], array[:, 1], array[:, 2])).astype(np.int64)
 
 
-def stored_locations(coords: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
-    """Lattice coordinates as 16 bits an axis hold them: on a coarser lattice if they span more.
+def stored_locations(
+    coords: NDArray[np.int64], codec: str = RAW16
+) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
+    """Lattice coordinates as a codec holds them: on a coarser lattice if they span more than 16 bits for ``raw16``.
 
     Args:
         coords: ``[N, 3] int64``, N at least 1.
+        codec: name of one of :data:`CODECS`; ``octree`` holds all that anchors can have, as they are.
 
     Returns:
         ``[N, 3] int64``, and lattice units per stored unit by axis.
     """
+    if codec != RAW16:
+        return coords, (1.0, 1.0, 1.0)
     span = coords.max(axis=0) - coords.min(axis=0)
     strides = np.maximum(1.0, span / (RAW16_SPAN - 2))
     first, second, third = strides.tolist()
@@ -138,4 +147,7 @@ def _decode_raw16(data: bytes) -> NDArray[np.int64]:
 
 
 #: Codecs by the number that stands in the file; a number is never given to another codec.
-CODECS: dict[int, LocationCodec] = {1: LocationCodec("raw16", _encode_raw16, _decode_raw16)}
+CODECS: dict[int, LocationCodec] = {
+    1: LocationCodec(RAW16, _encode_raw16, _decode_raw16),
+    2: LocationCodec(OCTREE, encode_octree, decode_octree),
+}

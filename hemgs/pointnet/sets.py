@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemgs.coding._compile import compiled
+from hemgs.coding.morton import morton_keys
 
 #: Most anchors in a block: the size of a training block of the S3DIS networks.
 BLOCK = 4096
-#: Bits per axis of a Morton key.
-MORTON_BITS = 21
 #: Coordinates inside a block: squared distances then stay below 2^38.
 MAX_COORDINATE = 1 << 18
 #: Interpolation weights of a point add up to 2^INTERPOLATION_BITS.
@@ -47,21 +46,6 @@ class Blocks:
     def points(self, block: int) -> Integers:
         """Indices of a block's points, in the block's own order."""
         return self.order[self.starts[block] : self.starts[block + 1]]
-
-
-def morton_keys(coords: Integers) -> Integers:
-    """Morton keys of ``[N, 3] int64`` coordinates, counted from their least.
-
-    Raises:
-        ValueError: they span 2^21 or more along an axis.
-    """
-    if not len(coords):
-        return np.zeros(0, np.int64)
-    low, high = coords.min(axis=0), coords.max(axis=0)
-    if any(int(top) - int(least) >= 1 << MORTON_BITS for top, least in zip(high, low, strict=True)):
-        raise ValueError(f"coordinates must span less than {1 << MORTON_BITS} along each axis")
-    shifted = coords - low
-    return _spread(shifted[:, 0]) | _spread(shifted[:, 1]) << 1 | _spread(shifted[:, 2]) << 2
 
 
 def make_blocks(coords: Integers, size: int = BLOCK) -> Blocks:
@@ -145,20 +129,6 @@ def _checked(points: Integers) -> Integers:
     if len(points) and (points.min() < 0 or points.max() >= MAX_COORDINATE):
         raise ValueError(f"coordinates inside a block must lie in 0..{MAX_COORDINATE - 1}")
     return np.ascontiguousarray(points, np.int64)
-
-
-def _spread(values: Integers) -> Integers:
-    """Puts two zero bits between the low 21 bits."""
-    result = values.astype(np.uint64)
-    for shift, mask in (
-        (32, 0x001F00000000FFFF),
-        (16, 0x001F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        result = (result | result << np.uint64(shift)) & np.uint64(mask)
-    return result.astype(np.int64)
 
 
 def _bit_reversed(num: int) -> Integers:

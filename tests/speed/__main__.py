@@ -13,6 +13,7 @@ SCRIPTS = {
     "entropy coding, against torchac and constriction": ("coder.py",),
     "a training step of HEMGS, by stage": ("training.py",),
     "search for context neighbours": ("neighbours.py",),
+    "coding locations": ("locations.py",),
     "encoding and decoding whole files, by stage": ("codec.py", "--rounds", "1"),
 }
 

@@ -13,8 +13,8 @@ from coding_workload import workload
 
 from hemgs.coding import rans
 from hemgs.coding.container import MAGIC, inspect_container, read_container, write_container
-from hemgs.coding.locations import decode_locations, encode_locations
-from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
+from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
 from hemgs.coding.signs import decode_signs, encode_signs
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError
@@ -170,11 +170,18 @@ def test_bit_streams():
     assert survives(decode, data, 6) > 0.999
 
 
+def in_order(coords):
+    return coords[raster_order(coords)]
+
+
 @pytest.mark.parametrize(
     ("encode", "decode"),
     [
         (lambda random: encode_locations(random.integers(0, 9999, (50, 3))), decode_locations),
+        (lambda random: encode_locations(in_order(random.integers(0, 9999, (50, 3))), OCTREE), decode_locations),
+        (lambda random: encode_locations(in_order(random.integers(0, 999, (50, 3)) * 16), OCTREE), decode_locations),
         (lambda random: encode_masks(random.random((90, 10)) < 0.7), lambda data: decode_masks(data, 90, 10)),
+        (lambda random: encode_masks(random.random((90, 10)) < 0.7, ADAPTIVE), lambda data: decode_masks(data, 90, 10)),
         (
             lambda random: encode_signs([random.choice([-1, 1], size) for size in (10, 0, 800)]),
             lambda data: decode_signs(data, (10, 0, 800)),
@@ -185,9 +192,21 @@ def test_bit_streams():
             lambda data: decode_integers(data, [(9, 30), (30,)]),
         ),
     ],
-    ids=["locations", "masks", "signs", "half", "integers"],
+    ids=["locations", "octree", "coarse octree", "masks", "adaptive masks", "signs", "half", "integers"],
 )
 def test_sections(encode, decode):
     data = encode(np.random.default_rng(7))
     decode(data)
     assert survives(decode, data, 8) > 0
+
+
+def test_random_octrees_claim_no_more_than_their_bytes():
+    random = np.random.default_rng(9)
+    for _ in range(300):
+        size = int(random.integers(1, 2000))
+        num = int(random.choice([1, size, 16 * size, 16 * size + 1, 2**32 - 1]))
+        data = b"\2" + struct.pack("<3qIB", *random.integers(-99, 99, 3), num, random.integers(0, 22))
+        assert refusal(decode_locations, data + random.bytes(size))
+    # The cheapest tree there can be: all of a stream's bits are ones.
+    for levels in range(22):
+        refusal(decode_locations, b"\2" + struct.pack("<3qIB", 0, 0, 0, 16 * 20_000, levels) + bytes(20_000))

@@ -51,7 +51,7 @@ def test_other_arrays(coords):
 
 
 def test_other_codecs(monkeypatch):
-    with pytest.raises(ValueError, match=r"no location codec 'zip'; there are \['raw16'\]"):
+    with pytest.raises(ValueError, match=r"no location codec 'zip'; there are \['raw16', 'octree'\]"):
         encode_locations([[0, 0, 0]], "zip")
     text = locations.LocationCodec(
         "text", lambda coords: repr(coords.tolist()).encode(), lambda data: np.array([[9, 9, 9]])
@@ -66,7 +66,7 @@ def test_other_codecs(monkeypatch):
     ("data", "fault"),
     [
         (b"", "is empty"),
-        (b"\x02" + bytes(24), "codec 2 is unknown"),
+        (b"\x03" + bytes(24), "codec 3 is unknown"),
         (b"\x01", "whole number of anchors"),
         (b"\x01" + bytes(23), "whole number of anchors"),
         (b"\x01" + bytes(29), "whole number of anchors"),
@@ -76,6 +76,15 @@ def test_other_codecs(monkeypatch):
 def test_damaged_sections(data, fault):
     with pytest.raises(BitstreamError, match=fault):
         decode_locations(data)
+
+
+def test_stored_locations_of_an_octree_are_those_there_are():
+    coords = np.array([[0, 0, 0], [16, 0, 100_000]])
+    assert locations.stored_locations(coords)[1] == (1.0, 1.0, 100_000 / 65534)
+    stored, strides = locations.stored_locations(coords, locations.OCTREE)
+    assert np.array_equal(stored, coords)
+    assert strides == (1.0, 1.0, 1.0)
+    assert np.array_equal(decode_locations(encode_locations(stored, locations.OCTREE)), coords)
 
 
 def test_raster_order_is_z_then_y_then_x():

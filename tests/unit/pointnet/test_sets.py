@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hemgs.coding.morton import morton_keys
 from hemgs.pointnet.sets import (
     INTERPOLATION_BITS,
     MAX_COORDINATE,
@@ -15,7 +16,6 @@ from hemgs.pointnet.sets import (
     farthest_points,
     kth_nearest,
     make_blocks,
-    morton_keys,
     normalise,
     three_nearest,
 )

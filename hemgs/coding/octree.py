@@ -1,0 +1,151 @@
+"""Locations as an octree: which children each node has, coded with adaptive contexts.
+
+Owns the bytes of the codec ``octree`` and their limits. Does not own the codec's number (``locations``), its arithmetic
+(``adaptive``) or its contexts (``_adaptive_kernels``).
+
+The bytes are origin and number of anchors, number of levels, then one adaptive stream: from the root down, level by
+level and along the Morton curve, eight flags a node. They are predicted from the flags before them in the node, the 26
+nodes around it, as far as they are coded their children, the parent's flags, the level, and the zero bits that the
+node's coordinates end in: growing puts anchors on lattices of 16 and 4 voxels (Scaffold-GS, arXiv 2312.00109), which is
+why the origin is a multiple of 16. A node that has nothing around it and one child, as most have where anchors are
+sparse, costs a flag and the child's number. Cost is linear in the number of anchors times levels.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemgs.coding import _adaptive_kernels as kernels
+from hemgs.coding.adaptive import DAMAGED, AdaptiveStream
+from hemgs.coding.morton import MORTON_BITS, interleaved, separated
+from hemgs.core.errors import BitstreamError, HemgsError
+
+#: Coordinates of one axis, counted from the multiple of 16 below the least, must stay below this.
+OCTREE_SPAN = 1 << MORTON_BITS
+#: A decoder refuses sections that claim more anchors a byte than this, which bounds its memory; the encoder appends
+#: zeros where there are more, in dense cubes and nowhere else (anchors of scenes take 8 to 20 bits each).
+MAX_ANCHORS_PER_BYTE = 16
+
+_HEAD = struct.Struct("<3qIB")
+_ALIGNMENT = 1 << kernels.LATTICE_LEVELS
+_NAME = "section locations"
+
+Patterns = list[NDArray[np.uint8]]
+
+
+def encode_octree(coords: NDArray[np.int64]) -> bytes:
+    """Codes distinct lattice coordinates in raster order.
+
+    Args:
+        coords: ``[N, 3] int64``, sorted by z, then y, then x.
+
+    Raises:
+        HemgsError: two anchors share a location, or they span too much.
+        ValueError: not in raster order.
+    """
+    num = len(coords)
+    if not num:
+        return _HEAD.pack(0, 0, 0, 0, 0)
+    low = [int(value) // _ALIGNMENT * _ALIGNMENT for value in coords.min(axis=0)]
+    span = max(int(high) - least for high, least in zip(coords.max(axis=0), low, strict=True))
+    if span >= OCTREE_SPAN:
+        raise HemgsError(
+            f"{num} anchor locations span {span + 1} voxels along an axis, an octree holds {OCTREE_SPAN}",
+            "use a larger voxel size",
+        )
+    shifted = coords - np.array(low)
+    _check_order(shifted)
+    levels = span.bit_length()
+    stream = _stream()
+    _walk(stream, levels, num, node_patterns(np.sort(interleaved(shifted)), levels))
+    return _HEAD.pack(*low, num, levels) + stream.finish(_least_bytes(num))
+
+
+def decode_octree(data: bytes) -> NDArray[np.int64]:
+    """The inverse of :func:`encode_octree`, ``[N, 3] int64`` in raster order.
+
+    Raises:
+        BitstreamError: the bytes are damaged.
+    """
+    if len(data) < _HEAD.size:
+        raise BitstreamError(f"{_NAME}: {len(data)} bytes are no octree", DAMAGED)
+    *low, num, levels = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if num > MAX_ANCHORS_PER_BYTE * len(body) or levels > MORTON_BITS:
+        raise BitstreamError(f"{_NAME}: {len(body)} bytes cannot hold {num} anchors on {levels} levels", DAMAGED)
+    if not num:
+        if any(data):
+            raise BitstreamError(f"{_NAME}: an octree without anchors goes on", DAMAGED)
+        return np.zeros((0, 3), np.int64)
+    stream = _stream(body)
+    shifted = separated(_walk(stream, levels, num))
+    stream.close(_least_bytes(num))
+    top = [least + int(most) for least, most in zip(low, shifted.max(axis=0), strict=True)]
+    if max(top) > np.iinfo(np.int64).max:
+        raise BitstreamError(f"{_NAME}: origin {tuple(low)} is beyond the lattice", DAMAGED)
+    keys = _raster_keys(shifted)
+    return shifted[np.argsort(keys)] + np.array(low, np.int64)
+
+
+def _stream(data: bytes | None = None) -> AdaptiveStream:
+    return AdaptiveStream(
+        kernels.OCTREE_ENTRIES, kernels.OCTREE_WEIGHT_SETS * kernels.OCTREE_INPUTS, data, f"{_NAME}: octree"
+    )
+
+
+def _least_bytes(num: int) -> int:
+    return -(-num // MAX_ANCHORS_PER_BYTE)
+
+
+def _raster_keys(shifted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Integers in raster order of ``[N, 3]`` coordinates in 0..OCTREE_SPAN-1."""
+    return (shifted[:, 2] << MORTON_BITS | shifted[:, 1]) << MORTON_BITS | shifted[:, 0]
+
+
+def _check_order(shifted: NDArray[np.int64]) -> None:
+    steps = np.diff(_raster_keys(shifted))
+    if np.any(steps < 0):
+        raise ValueError("an octree holds anchors in raster order alone")
+    if not np.all(steps):
+        raise HemgsError("two anchors share a location", "keep one of them, or encode locations as raw16")
+
+
+def node_patterns(keys: NDArray[np.int64], levels: int) -> Patterns:
+    """Patterns of the nodes of every level from 1 up; ``keys`` are the sorted Morton keys of the anchors."""
+    patterns = []
+    for _ in range(levels):
+        first = np.flatnonzero(np.diff(keys >> 3, prepend=-1))
+        bits = np.left_shift(np.uint8(1), (keys & 7).astype(np.uint8))
+        patterns.append(np.bitwise_or.reduceat(bits, first))
+        keys = keys[first] >> 3
+    return patterns
+
+
+def _walk(stream: AdaptiveStream, levels: int, num: int, given: Patterns | None = None) -> NDArray[np.int64]:
+    """Codes the tree from the root down; ``given`` patterns are written, else they are read.
+
+    Returns:
+        ``[num] int64`` Morton keys of the leaves, in order.
+
+    Raises:
+        BitstreamError: the tree that is read does not have ``num`` leaves.
+    """
+    nodes = np.zeros(1, np.int64), np.zeros(1, np.uint8), np.zeros(1, np.uint8)
+    for level in range(levels, 0, -1):
+        count = len(nodes[0])
+        patterns = given[level - 1] if given is not None else np.zeros(count, np.uint8)
+        bits = int(2 * np.count_nonzero(nodes[1] == 0) + 1).bit_length()
+        index = np.full(1 << bits, -1, np.int64), np.zeros(1 << bits, np.uint8), bits
+        room = stream.room(kernels.NODE_BYTES * count)
+        found = stream.check(kernels.code_level(level, nodes, patterns, index, room, stream.model))
+        if found > num:
+            raise BitstreamError(f"{_NAME}: an octree of {num} anchors has {found} nodes on a level", DAMAGED)
+        children = np.empty(found, np.int64), np.empty(found, np.uint8), np.empty(found, np.uint8)
+        kernels.descend(nodes[0], nodes[1], patterns, children)
+        nodes = children
+    if len(nodes[0]) != num:
+        raise BitstreamError(f"{_NAME}: an octree of {num} anchors has {len(nodes[0])} leaves", DAMAGED)
+    return nodes[0]
