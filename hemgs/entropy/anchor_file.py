@@ -20,8 +20,8 @@ from torch import Tensor
 from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, SymbolDigest, read_container
-from hemgs.coding.locations import decode_locations, encode_locations, raster_order, stored_locations
-from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.locations import RAW16, decode_locations, encode_locations, raster_order, stored_locations
+from hemgs.coding.masks import STATIC, decode_masks, encode_masks
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.entropy.anchor_header import AnchorHeader
@@ -37,6 +37,23 @@ _Decoded = TypeVar("_Decoded")
 
 
 @dataclass(frozen=True)
+class Storage:
+    """How an encoder writes the common sections; a decoder needs no word of it.
+
+    Attributes:
+        locations: codec of locations, of ``hemgs.coding.locations``.
+        masks: codec of masks, of ``hemgs.coding.masks``.
+    """
+
+    locations: str = RAW16
+    masks: str = STATIC
+
+
+#: As HEMGS and HAC are published.
+AS_PUBLISHED = Storage()
+
+
+@dataclass(frozen=True)
 class Places:
     """The N anchors of a file, in raster order.
 
@@ -45,15 +62,17 @@ class Places:
         strides: lattice units per stored unit by axis.
         masks: ``[N, K] bool``, at least one of each row set.
         rows: ``[N] int64``, where they stand in the trained model.
+        storage: how they are written.
     """
 
     stored: NDArray[np.int64]
     strides: tuple[float, float, float]
     masks: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    storage: Storage
 
     @staticmethod
-    def of(anchors: AnchorModel) -> Places:
+    def of(anchors: AnchorModel, storage: Storage = AS_PUBLISHED) -> Places:
         """All anchors with an offset left.
 
         Raises:
@@ -62,14 +81,17 @@ class Places:
         kept = torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1).cpu().numpy()
         if kept.size == 0:
             raise TrainingError("no anchor has an offset left, so there is nothing to encode", "lower mask_weight")
-        stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept])
+        stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept], storage.locations)
         order = raster_order(stored)
         stored, kept = stored[order], kept[order]
-        return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept)
+        return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept, storage)
 
     def sections(self) -> dict[str, bytes]:
         """Locations and masks."""
-        return {"locations": encode_locations(self.stored), "masks": encode_masks(self.masks)}
+        return {
+            "locations": encode_locations(self.stored, self.storage.locations),
+            "masks": encode_masks(self.masks, self.storage.masks),
+        }
 
 
 def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> dict[str, Any]:

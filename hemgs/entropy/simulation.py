@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
+from hemgs.coding.locations import RAW16
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.masks import binary_masks
 from hemgs.entropy.model import AttributeGroup, EntropyModel
@@ -35,12 +36,14 @@ class SimulationSettings(GridPhaseSettings):
         rounding_start: from here on, networks see decoded values rounded instead of noisy.
         table_refresh: iterations after which the neighbours are found anew, because masks have changed.
         lmbdas: the trained values of λ.
+        location_codec: of the files that will be written, which decides where their anchors stand.
     """
 
     continuous_start: int
     rounding_start: int
     table_refresh: int
     lmbdas: tuple[float, ...]
+    location_codec: str = RAW16
 
 
 class HemgsAttributes(PhasedAttributes):
@@ -120,7 +123,9 @@ class HemgsAttributes(PhasedAttributes):
         if self._kept is None:
             self._kept = kept_rows(anchors)
         if self._surroundings is None:
-            self._surroundings = Surroundings.of(anchors.coords, self._kept, self.entropy.settings)
+            self._surroundings = Surroundings.of(
+                anchors.coords, self._kept, self.entropy.settings, self.settings.location_codec
+            )
         return self._surroundings
 
     def _draw_lmbda(self, iteration: int) -> float:
