@@ -19,11 +19,14 @@ from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
 from hemgs.anchors.settings import AnchorParams
 from hemgs.bench.protocol import Model, Renderable
+from hemgs.coding.locations import OCTREE, RAW16
+from hemgs.coding.masks import ADAPTIVE, STATIC
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, PhaseSettings
 from hemgs.entropy.steps import BaseSteps
@@ -51,6 +54,9 @@ class CodecParams(AnchorParams):
         mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
         masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
         lr_networks, lr_networks_end: learning rates of the entropy networks.
+        location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
+            three).
+        mask_codec: ``static`` (one probability for each offset index) or ``adaptive`` (contexts).
     """
 
     noise_from: int = 3_000
@@ -65,12 +71,22 @@ class CodecParams(AnchorParams):
     masks_in_rate: bool = False
     lr_networks: float = 5e-3
     lr_networks_end: float = 1e-5
+    location_codec: str = RAW16
+    mask_codec: str = STATIC
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("step_features", "step_scalings", "step_offsets", "sample_share"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        for name, known in (("location_codec", (RAW16, OCTREE)), ("mask_codec", (STATIC, ADAPTIVE))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"choose from {', '.join(known)}")
+
+    @property
+    def storage(self) -> Storage:
+        """How files are written."""
+        return Storage(self.location_codec, self.mask_codec)
 
     @property
     def base_steps(self) -> BaseSteps:

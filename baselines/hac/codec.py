@@ -26,7 +26,9 @@ from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
+    AS_PUBLISHED,
     Places,
+    Storage,
     check_digest,
     decode_networks,
     decode_places,
@@ -84,7 +86,13 @@ class HacHeader(AnchorHeader):
 
 
 def encode_anchors(
-    path: Path, anchors: AnchorModel, entropy: HacModel, base_steps: BaseSteps, lmbda: float, viewpoints: Tensor
+    path: Path,
+    anchors: AnchorModel,
+    entropy: HacModel,
+    base_steps: BaseSteps,
+    lmbda: float,
+    viewpoints: Tensor,
+    storage: Storage = AS_PUBLISHED,
 ) -> SectionTable:
     """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
 
@@ -94,11 +102,12 @@ def encode_anchors(
         base_steps: that they were trained with.
         lmbda: that they were trained for.
         viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
+        storage: how the common sections are written.
 
     Raises:
         TrainingError: no anchor is left, or an attribute is not finite.
     """
-    places, predictor = Places.of(anchors), FixedPredictor.export(entropy.predictor)
+    places, predictor = Places.of(anchors, storage), FixedPredictor.export(entropy.predictor)
     low, high = stored_bounds(entropy.low, entropy.high, places.strides)
     header = HacHeader(
         lmbda=float(lmbda),

@@ -76,7 +76,14 @@ class Mixtures:
 
     def part(self, symbols: slice) -> Mixtures:
         """Those of some symbols."""
-        return Mixtures(*(array[symbols] for array in self.arrays))
+        return Mixtures(
+            self.levels[symbols],
+            self.offsets[symbols],
+            self.other_levels[symbols],
+            self.other_offsets[symbols],
+            self.distances[symbols],
+            self.weights[symbols],
+        )
 
     @property
     def arrays(self) -> kernels.Mixtures:
