@@ -166,6 +166,10 @@ class CodedAnchors(ABC, Generic[P, E]):
     def blank(self, settings: P) -> E:
         """The entropy model, untrained, from torch's global random state."""
 
+    def for_rate(self, settings: P, rate: Rate) -> P:
+        """Settings of a training for one rate, where that decides any of them."""
+        return settings
+
     @abstractmethod
     def attributes(self, settings: P, entropy: E, rate: Rate) -> PhasedAttributes:
         """What makes a training of anchors a training of this method."""
@@ -191,7 +195,7 @@ class CodedAnchors(ABC, Generic[P, E]):
         seed: int,
         device: torch.device,
     ) -> Model:
-        settings: P = params_of(self.Params, params)
+        settings = self.for_rate(params_of(self.Params, params), rate)
         torch.manual_seed(seed)
         entropy = self.blank(settings)
         identity = {"method": self.spec.id}

@@ -125,11 +125,7 @@ class FixedPredictor:
         told = outputs[:, : 2 * channels + len(ATTRIBUTES)].to(torch.int64).cpu().numpy()
         mean, log2_scale, learned = np.split(told, [channels, 2 * channels], axis=1)
         step_index = np.repeat(step_indices(learned), list(self.widths.values()), axis=1)
-        return FixedPrediction(
-            step_index,
-            shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), self.exponents),
-            log2_scale + (self.exponents << ACTIVATION_BITS),
-        )
+        return fixed_prediction(step_index, mean, log2_scale, self.exponents)
 
     def code(self, stream: SymbolStream, rows: Rows, inputs: Tensor, masks: NDArray[np.bool_]) -> FixedPrediction:
         """Codes all attributes of n anchors.
@@ -160,3 +156,14 @@ class FixedPredictor:
         names = list(self.widths)
         first = sum(self.widths[name] for name in names[: names.index(attribute)])
         return slice(first, first + self.widths[attribute])
+
+
+def fixed_prediction(
+    step_index: Integers, mean: Integers, log2_scale: Integers, exponents: Integers
+) -> FixedPrediction:
+    """A prediction from means and log-scales as a network puts them out, relative to ``2^exponents``."""
+    return FixedPrediction(
+        step_index,
+        shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), exponents),
+        log2_scale + (exponents << ACTIVATION_BITS),
+    )
