@@ -69,13 +69,15 @@ def test_distances_beyond_the_coder_s_are_clipped() -> None:
 
 def test_streams_code_mixtures_by_parts_of_channels() -> None:
     """Where a prediction needs earlier channels, some channels of some rows are coded at a time."""
-    fixed, _ = mixtures()
+    fixed, floats = mixtures()
     parts = [slice(0, 1), slice(1, 4)]
     num, channels = fixed.weight.shape
     shapes = {"features": (num, channels), "scalings": (num, 1), "offsets": (num, 1)}
     steps = dict.fromkeys(shapes, 1.0)
     random = np.random.default_rng(5)
-    writing = WritingStream({name: random.normal(0, 4, shape) for name, shape in shapes.items()}, steps, ("features",))
+    values = {name: random.normal(0, 4, shape) for name, shape in shapes.items()}
+    values["features"] = random.normal(floats.first.mean.numpy(), np.exp2(floats.first.log2_scale.numpy()))
+    writing = WritingStream(values, steps, ("features",))
     index = fixed.first.step_index
     writing.start("features", slice(0, num), index, every(num, channels))
 
