@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from baselines.hac.model import HacModel, HacSettings
+from baselines.shared.grid_codec import GridHeader
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -43,8 +44,6 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_header import (
     MAX_OFFSETS,
     MAX_WIDTH,
-    AnchorHeader,
-    check_bounds,
     check_grid,
     check_integer,
     take_grid,
@@ -58,16 +57,13 @@ METHOD = "hac"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HacHeader(AnchorHeader):
+class HacHeader(GridHeader):
     """Settings of one bitstream.
 
     Attributes:
-        low, high: bounds of the hash grid in stored location units.
         entropy: sizes of the entropy model.
     """
 
-    low: tuple[int, int, int]
-    high: tuple[int, int, int]
     entropy: HacSettings
 
     @classmethod
@@ -78,7 +74,6 @@ class HacHeader(AnchorHeader):
 
     def check(self) -> None:
         super().check()
-        check_bounds(self.low, self.high)
         check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
         check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
         check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
+from baselines.shared.grid_codec import GridHeader
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -47,8 +48,6 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_header import (
     MAX_OFFSETS,
     MAX_WIDTH,
-    AnchorHeader,
-    check_bounds,
     check_grid,
     check_integer,
     take_grid,
@@ -69,16 +68,13 @@ _PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class HacPlusHeader(AnchorHeader):
+class HacPlusHeader(GridHeader):
     """Settings of one bitstream.
 
     Attributes:
-        low, high: bounds of the hash grid in stored location units.
         entropy: sizes of the entropy model.
     """
 
-    low: tuple[int, int, int]
-    high: tuple[int, int, int]
     entropy: HacPlusSettings
 
     @classmethod
@@ -89,7 +85,6 @@ class HacPlusHeader(AnchorHeader):
 
     def check(self) -> None:
         super().check()
-        check_bounds(self.low, self.high)
         check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
         check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
         check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)

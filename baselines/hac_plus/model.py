@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.predictor import AnchorPredictor
+from baselines.shared.grid_codec import GridAttributes, GridModel
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
-from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
-from hemgs.entropy.location_grid import fit_bounds, unit_points
+from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks
 from hemgs.entropy.mixture import MixturePrediction
 from hemgs.entropy.networks import Mlp
-from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, Sample, coded_weights, with_noise
+from hemgs.entropy.phases import GridPhaseSettings, Sample, coded_weights, with_noise
 from hemgs.entropy.prediction import Prediction, start_distribution
 from hemgs.entropy.steps import BaseSteps
 
@@ -54,49 +53,25 @@ class HacPlusSettings:
         return [slice(first, min(first + self.chunk_channels, self.feature_dim)) for first in starts]
 
 
-class HacPlusModel(nn.Module):
-    """Hash grid, the network behind it, and one network for each chunk of the feature.
-
-    Attributes:
-        low, high: ``[3] int64`` lattice bounds of the hash grid.
-    """
-
-    low: Tensor
-    high: Tensor
+class HacPlusModel(GridModel):
+    """Hash grid, the network behind it, and one network for each chunk of the feature."""
 
     def __init__(self, settings: HacPlusSettings) -> None:
-        super().__init__()
-        self.settings = settings
         dim = settings.feature_dim
-        self.grid = BinaryHashGrid(settings.grid)
-        self.predictor = AnchorPredictor(
-            settings.grid.output_dim, settings.hidden, dim, settings.num_offsets, further=dim
-        )
+        super().__init__(settings.grid, settings.hidden, dim, settings.num_offsets, further=dim)
+        self.settings = settings
         self.contexts = nn.ModuleList(
             Mlp(3 * dim + part.start, settings.chunk_hidden, 3 * (part.stop - part.start)) for part in settings.chunks
         )
-        self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
-        self.register_buffer("high", torch.ones(3, dtype=torch.int64))
 
     @torch.no_grad()
     def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Starts bounds and distributions; both Gaussians of a channel start as one, with equal weights.
-
-        Args:
-            coords: ``[n, 3] int64`` lattice coordinates of anchors.
-            values: ``[n, C]`` their attributes in base steps.
-        """
-        fit_bounds(coords, self.low, self.high)
-        self.predictor.calibrate(values)
+        """Starts bounds and distributions; both Gaussians of a channel start as one, with equal weights."""
+        super().calibrate(coords, values)
         for part, network in zip(self.settings.chunks, self.context_networks(), strict=True):
             width = part.stop - part.start
             start_distribution(values[:, part], self.predictor.exponents[part], network.second.bias[: 2 * width])
             network.second.bias[2 * width :] = 0
-
-    def outputs(self, coords: Tensor) -> Tensor:
-        """What the network behind the grid puts out for anchors at ``coords`` (``[n, 3] int64``)."""
-        outputs: Tensor = self.predictor(self.grid(unit_points(coords, self.low, self.high)))
-        return outputs
 
     def mixture(self, outputs: Tensor, prior: Prediction, features: Tensor) -> MixturePrediction:
         """Distribution of n anchors' features.
@@ -130,12 +105,7 @@ class HacPlusModel(nn.Module):
         return [network for network in self.contexts if isinstance(network, Mlp)]
 
     def networks(self) -> list[Mlp]:
-        """See :class:`hemgs.entropy.phases.CodecModel`."""
-        return [self.predictor, *self.context_networks()]
-
-    def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
-        return self.grid.bits()
+        return [*super().networks(), *self.context_networks()]
 
 
 def told_of_features(outputs: Tensor, feature_dim: int, channels: int) -> Tensor:
@@ -150,18 +120,13 @@ def told_of_features(outputs: Tensor, feature_dim: int, channels: int) -> Tensor
     return torch.cat([outputs[:, :feature_dim], scales, outputs[:, -feature_dim:]], dim=1)
 
 
-class HacPlusAttributes(PhasedAttributes):
+class HacPlusAttributes(GridAttributes):
     """The attribute model that makes Scaffold-GS training HAC++ training.
 
     Args:
-        entropy: the model to train.
-        base_steps: steps before prediction.
-        settings: the plan, with ``masks_in_rate``.
-        lmbda: weight of the mean bits per scalar.
+        entropy, base_steps, settings, lmbda: as of :class:`GridAttributes`; the plan has ``masks_in_rate``.
         context_lr: first and last learning rate of the chunks' networks.
     """
-
-    settings: GridPhaseSettings
 
     def __init__(
         self,
@@ -171,21 +136,17 @@ class HacPlusAttributes(PhasedAttributes):
         lmbda: float,
         context_lr: tuple[float, float],
     ) -> None:
-        super().__init__(entropy, base_steps, settings)
-        self.lmbda, self._context_lr = lmbda, context_lr
+        super().__init__(entropy, base_steps, settings, lmbda)
+        self._context_lr = context_lr
 
     def parameter_groups(self) -> list[ParameterGroup]:
         contexts = [parameter for network in self.entropy.context_networks() for parameter in network.parameters()]
+        grid, _ = super().parameter_groups()
         return [
-            ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr),
+            grid,
             ParameterGroup("entropy_networks", list(self.entropy.predictor.parameters()), *self.settings.network_lr),
             ParameterGroup("context_networks", contexts, *self._context_lr),
         ]
-
-    @torch.no_grad()
-    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        values = torch.cat(self.base_steps.divide(anchors.attributes(kept)), dim=1)
-        self.entropy.calibrate(anchors.coords[kept], values)
 
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
