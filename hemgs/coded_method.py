@@ -19,11 +19,14 @@ from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
 from hemgs.anchors.settings import AnchorParams
 from hemgs.bench.protocol import Model, Renderable
+from hemgs.coding.locations import OCTREE, RAW16
+from hemgs.coding.masks import ADAPTIVE, STATIC
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, PhaseSettings
 from hemgs.entropy.steps import BaseSteps
@@ -47,9 +50,13 @@ class CodecParams(AnchorParams):
         entropy_from: the entropy model takes part from here on.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
         step_features, step_scalings, step_offsets: quantisation steps before prediction.
-        sample_share: share of the visible anchors that are priced in a step.
-        mask_weight: weight of the mean mask probability in the loss.
+        sample_share: share of the visible anchors that are priced in a step; of all with ``masks_in_rate``.
+        mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
+        masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
         lr_networks, lr_networks_end: learning rates of the entropy networks.
+        location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
+            three).
+        mask_codec: ``static`` (one probability for each offset index) or ``adaptive`` (contexts).
     """
 
     noise_from: int = 3_000
@@ -61,14 +68,25 @@ class CodecParams(AnchorParams):
     step_offsets: float = 0.2
     sample_share: float = 0.05
     mask_weight: float = 5e-4
+    masks_in_rate: bool = False
     lr_networks: float = 5e-3
     lr_networks_end: float = 1e-5
+    location_codec: str = RAW16
+    mask_codec: str = STATIC
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("step_features", "step_scalings", "step_offsets", "sample_share"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        for name, known in (("location_codec", (RAW16, OCTREE)), ("mask_codec", (STATIC, ADAPTIVE))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"choose from {', '.join(known)}")
+
+    @property
+    def storage(self) -> Storage:
+        """How files are written."""
+        return Storage(self.location_codec, self.mask_codec)
 
     @property
     def base_steps(self) -> BaseSteps:
@@ -87,6 +105,7 @@ class CodecParams(AnchorParams):
             sample_share=self.sample_share,
             mask_weight=self.mask_weight,
             network_lr=(self.lr_networks, self.lr_networks_end),
+            masks_in_rate=self.masks_in_rate,
         )
 
 
@@ -147,6 +166,10 @@ class CodedAnchors(ABC, Generic[P, E]):
     def blank(self, settings: P) -> E:
         """The entropy model, untrained, from torch's global random state."""
 
+    def for_rate(self, settings: P, rate: Rate) -> P:
+        """Settings of a training for one rate, where that decides any of them."""
+        return settings
+
     @abstractmethod
     def attributes(self, settings: P, entropy: E, rate: Rate) -> PhasedAttributes:
         """What makes a training of anchors a training of this method."""
@@ -172,7 +195,7 @@ class CodedAnchors(ABC, Generic[P, E]):
         seed: int,
         device: torch.device,
     ) -> Model:
-        settings: P = params_of(self.Params, params)
+        settings = self.for_rate(params_of(self.Params, params), rate)
         torch.manual_seed(seed)
         entropy = self.blank(settings)
         identity = {"method": self.spec.id}

@@ -115,6 +115,7 @@ class HemgsParams(HashGridParams):
         phases = self.phases
         return SimulationSettings(
             **vars(phases),
+            location_codec=self.location_codec,
             continuous_start=(phases.entropy_start + self.iterations) // 2,
             rounding_start=scaled(self.rounding_from, self.iterations) + 1,
             table_refresh=max(1, scaled(self.context_refresh, self.iterations)),
@@ -148,7 +149,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         lmbda: float,
         views: torch.Tensor,
     ) -> SectionTable:
-        return encode_anchors(path, self.spec.id, anchors, entropy, settings.base_steps, lmbda, views)
+        return encode_anchors(path, self.spec.id, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
 
     def read(self, path: Path, device: torch.device) -> FixedAnchors:
         return decode_anchors(path, self.spec.id, device)
@@ -165,7 +166,8 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
             own = replace(own, scene_agnostic="")
         entropy = EntropyModel(own).to(device)
         entropy.load_state_dict(weights)
-        return TrainedModel(anchors, entropy, settings.base_steps, params_of(HemgsParams, params).entropy)
+        whole = params_of(HemgsParams, params).entropy
+        return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec)
 
 
 class HemgsSingleRate(Hemgs):

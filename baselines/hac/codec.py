@@ -20,13 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from baselines.hac.model import HacModel, HacSettings
+from baselines.shared.grid_codec import GridHeader
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
+    AS_PUBLISHED,
     Places,
+    Storage,
     check_digest,
     decode_networks,
     decode_places,
@@ -41,8 +44,6 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_header import (
     MAX_OFFSETS,
     MAX_WIDTH,
-    AnchorHeader,
-    check_bounds,
     check_grid,
     check_integer,
     take_grid,
@@ -56,16 +57,13 @@ METHOD = "hac"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HacHeader(AnchorHeader):
+class HacHeader(GridHeader):
     """Settings of one bitstream.
 
     Attributes:
-        low, high: bounds of the hash grid in stored location units.
         entropy: sizes of the entropy model.
     """
 
-    low: tuple[int, int, int]
-    high: tuple[int, int, int]
     entropy: HacSettings
 
     @classmethod
@@ -76,7 +74,6 @@ class HacHeader(AnchorHeader):
 
     def check(self) -> None:
         super().check()
-        check_bounds(self.low, self.high)
         check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
         check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
         check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)
@@ -84,7 +81,13 @@ class HacHeader(AnchorHeader):
 
 
 def encode_anchors(
-    path: Path, anchors: AnchorModel, entropy: HacModel, base_steps: BaseSteps, lmbda: float, viewpoints: Tensor
+    path: Path,
+    anchors: AnchorModel,
+    entropy: HacModel,
+    base_steps: BaseSteps,
+    lmbda: float,
+    viewpoints: Tensor,
+    storage: Storage = AS_PUBLISHED,
 ) -> SectionTable:
     """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
 
@@ -94,11 +97,12 @@ def encode_anchors(
         base_steps: that they were trained with.
         lmbda: that they were trained for.
         viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
+        storage: how the common sections are written.
 
     Raises:
         TrainingError: no anchor is left, or an attribute is not finite.
     """
-    places, predictor = Places.of(anchors), FixedPredictor.export(entropy.predictor)
+    places, predictor = Places.of(anchors, storage), FixedPredictor.export(entropy.predictor)
     low, high = stored_bounds(entropy.low, entropy.high, places.strides)
     header = HacHeader(
         lmbda=float(lmbda),

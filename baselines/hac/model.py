@@ -12,15 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.shared.predictor import AnchorPredictor
-from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
-from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
-from hemgs.entropy.location_grid import fit_bounds, unit_points
-from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, Sample, geometry_present, with_noise
+from baselines.shared.grid_codec import GridAttributes, GridModel
+from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.phases import Sample, geometry_present, with_noise
 from hemgs.entropy.prediction import Prediction
-from hemgs.entropy.steps import BaseSteps
 
 
 @dataclass(frozen=True)
@@ -40,74 +38,20 @@ class HacSettings:
     grid: HashGridSettings = field(default_factory=HashGridSettings)
 
 
-class HacModel(nn.Module):
-    """Hash grid and network.
-
-    Attributes:
-        low, high: ``[3] int64`` lattice bounds of the hash grid.
-    """
-
-    low: Tensor
-    high: Tensor
+class HacModel(GridModel):
+    """Hash grid and network."""
 
     def __init__(self, settings: HacSettings) -> None:
-        super().__init__()
+        super().__init__(settings.grid, settings.hidden, settings.feature_dim, settings.num_offsets)
         self.settings = settings
-        self.grid = BinaryHashGrid(settings.grid)
-        self.predictor = AnchorPredictor(
-            settings.grid.output_dim, settings.hidden, settings.feature_dim, settings.num_offsets
-        )
-        self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
-        self.register_buffer("high", torch.ones(3, dtype=torch.int64))
-
-    @torch.no_grad()
-    def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Starts bounds and distributions.
-
-        Args:
-            coords: ``[n, 3] int64`` lattice coordinates of anchors.
-            values: ``[n, C]`` their attributes in base steps.
-        """
-        fit_bounds(coords, self.low, self.high)
-        self.predictor.calibrate(values)
 
     def predict(self, coords: Tensor) -> Prediction:
         """Steps, means and scales of anchors at ``coords`` (``[n, 3] int64``)."""
-        return self.predictor.predict(self.grid(unit_points(coords, self.low, self.high)))
-
-    def networks(self) -> list[AnchorPredictor]:
-        """See :class:`hemgs.entropy.phases.CodecModel`."""
-        return [self.predictor]
-
-    def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
-        return self.grid.bits()
+        return self.predictor.interpret(self.outputs(coords))
 
 
-class HacAttributes(PhasedAttributes):
-    """The attribute model that makes Scaffold-GS training HAC training.
-
-    Args:
-        entropy: the model to train.
-        base_steps: steps before prediction.
-        settings: the plan.
-        lmbda: weight of the mean bits per scalar.
-    """
-
-    settings: GridPhaseSettings
-
-    def __init__(self, entropy: HacModel, base_steps: BaseSteps, settings: GridPhaseSettings, lmbda: float) -> None:
-        super().__init__(entropy, base_steps, settings)
-        self.lmbda = lmbda
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
-        return [grid, *super().parameter_groups()]
-
-    @torch.no_grad()
-    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        values = torch.cat(self.base_steps.divide(anchors.attributes(kept)), dim=1)
-        self.entropy.calibrate(anchors.coords[kept], values)
+class HacAttributes(GridAttributes):
+    """The attribute model that makes Scaffold-GS training HAC training; see :class:`GridAttributes`."""
 
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor

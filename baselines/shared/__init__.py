@@ -1,5 +1,6 @@
 """What several baselines need and HEMGS does not.
 
 ``raw_floats``: the sections of methods that do not compress. ``predictor`` and ``tanh_steps``: the network of HAC and
-its successors, and the steps that it chooses. Knows none of the baselines.
+its successors, and the steps that it chooses. ``grid_codec``: that network behind a hash grid, as HAC and HAC++ have
+it. Knows none of the baselines.
 """

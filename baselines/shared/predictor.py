@@ -40,14 +40,15 @@ class AnchorPredictor(Mlp):
     Args:
         inputs, hidden: widths.
         feature_dim, num_offsets: D and K; C is D + 6 + 3K.
+        further: outputs after those, which a codec reads itself.
     """
 
     exponents: Tensor
 
-    def __init__(self, inputs: int, hidden: int, feature_dim: int, num_offsets: int) -> None:
+    def __init__(self, inputs: int, hidden: int, feature_dim: int, num_offsets: int, further: int = 0) -> None:
         widths = attribute_widths(feature_dim, num_offsets)
         channels = sum(widths.values())
-        super().__init__(inputs, hidden, 2 * channels + len(ATTRIBUTES))
+        super().__init__(inputs, hidden, 2 * channels + len(ATTRIBUTES) + further)
         self.widths, self.channels = widths, channels
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
 
@@ -59,7 +60,12 @@ class AnchorPredictor(Mlp):
 
     def predict(self, inputs: Tensor) -> Prediction:
         """Steps, means and scales of n anchors, from ``inputs`` ``[n, inputs]``."""
-        mean, log2_scale, learned = self(inputs).split([self.channels, self.channels, len(ATTRIBUTES)], dim=1)
+        return self.interpret(self(inputs))
+
+    def interpret(self, outputs: Tensor) -> Prediction:
+        """What the network's ``outputs`` ``[n, outputs]`` say."""
+        mean, log2_scale = outputs[:, : self.channels], outputs[:, self.channels : 2 * self.channels]
+        learned = outputs[:, 2 * self.channels :][:, : len(ATTRIBUTES)]
         steps = log2_factors(learned).split(1, dim=1)
         log2_step = torch.cat(
             [step.expand(-1, width) for step, width in zip(steps, self.widths.values(), strict=True)], dim=1
@@ -111,14 +117,15 @@ class FixedPredictor:
 
     def predict(self, inputs: Tensor) -> FixedPrediction:
         """What the network says of n anchors, from ``[n, inputs] float64`` integers."""
-        output = self.network(inputs).to(torch.int64).cpu().numpy()
-        mean, log2_scale, learned = np.split(output, [len(self.exponents), 2 * len(self.exponents)], axis=1)
+        return self.interpret(self.network(inputs))
+
+    def interpret(self, outputs: Tensor) -> FixedPrediction:
+        """What the network's ``outputs`` ``[n, outputs] float64`` say."""
+        channels = len(self.exponents)
+        told = outputs[:, : 2 * channels + len(ATTRIBUTES)].to(torch.int64).cpu().numpy()
+        mean, log2_scale, learned = np.split(told, [channels, 2 * channels], axis=1)
         step_index = np.repeat(step_indices(learned), list(self.widths.values()), axis=1)
-        return FixedPrediction(
-            step_index,
-            shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), self.exponents),
-            log2_scale + (self.exponents << ACTIVATION_BITS),
-        )
+        return fixed_prediction(step_index, mean, log2_scale, self.exponents)
 
     def code(self, stream: SymbolStream, rows: Rows, inputs: Tensor, masks: NDArray[np.bool_]) -> FixedPrediction:
         """Codes all attributes of n anchors.
@@ -129,11 +136,34 @@ class FixedPredictor:
             inputs: of :meth:`predict`.
             masks: ``[n, K] bool``; masked offsets are not coded.
         """
-        prediction, first = self.predict(inputs), 0
-        for attribute, width in self.widths.items():
-            part = prediction.columns(slice(first, first := first + width))
-            select = masks.repeat(3, axis=1) if attribute == "offsets" else every(len(masks), width)
-            stream.start(attribute, rows, part.step_index, select)
-            stream.code(attribute, rows, part, select)
-            stream.end(attribute, rows, part.step_index)
+        prediction = self.predict(inputs)
+        for attribute in self.widths:
+            self.code_attribute(stream, rows, attribute, prediction, masks)
         return prediction
+
+    def code_attribute(
+        self, stream: SymbolStream, rows: Rows, attribute: str, prediction: FixedPrediction, masks: NDArray[np.bool_]
+    ) -> None:
+        """Codes one attribute of n anchors by their ``prediction`` of all; other arguments as of :meth:`code`."""
+        part = prediction.columns(self.columns(attribute))
+        select = masks.repeat(3, axis=1) if attribute == "offsets" else every(len(masks), self.widths[attribute])
+        stream.start(attribute, rows, part.step_index, select)
+        stream.code(attribute, rows, part, select)
+        stream.end(attribute, rows, part.step_index)
+
+    def columns(self, attribute: str) -> slice:
+        """Where an attribute's channels stand among all."""
+        names = list(self.widths)
+        first = sum(self.widths[name] for name in names[: names.index(attribute)])
+        return slice(first, first + self.widths[attribute])
+
+
+def fixed_prediction(
+    step_index: Integers, mean: Integers, log2_scale: Integers, exponents: Integers
+) -> FixedPrediction:
+    """A prediction from means and log-scales as a network puts them out, relative to ``2^exponents``."""
+    return FixedPrediction(
+        step_index,
+        shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), exponents),
+        log2_scale + (exponents << ACTIVATION_BITS),
+    )

@@ -7,7 +7,7 @@ how the common ones are written and read. Does not own any codec's header, netwo
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,8 @@ from torch import Tensor
 from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, SymbolDigest, read_container
-from hemgs.coding.locations import decode_locations, encode_locations, raster_order, stored_locations
-from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.locations import RAW16, decode_locations, encode_locations, raster_order, stored_locations
+from hemgs.coding.masks import STATIC, decode_masks, encode_masks
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.entropy.anchor_header import AnchorHeader
@@ -37,6 +37,23 @@ _Decoded = TypeVar("_Decoded")
 
 
 @dataclass(frozen=True)
+class Storage:
+    """How an encoder writes the common sections; a decoder needs no word of it.
+
+    Attributes:
+        locations: codec of locations, of ``hemgs.coding.locations``.
+        masks: codec of masks, of ``hemgs.coding.masks``.
+    """
+
+    locations: str = RAW16
+    masks: str = STATIC
+
+
+#: As HEMGS and HAC are published.
+AS_PUBLISHED = Storage()
+
+
+@dataclass(frozen=True)
 class Places:
     """The N anchors of a file, in raster order.
 
@@ -45,15 +62,17 @@ class Places:
         strides: lattice units per stored unit by axis.
         masks: ``[N, K] bool``, at least one of each row set.
         rows: ``[N] int64``, where they stand in the trained model.
+        storage: how they are written.
     """
 
     stored: NDArray[np.int64]
     strides: tuple[float, float, float]
     masks: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    storage: Storage
 
     @staticmethod
-    def of(anchors: AnchorModel) -> Places:
+    def of(anchors: AnchorModel, storage: Storage = AS_PUBLISHED) -> Places:
         """All anchors with an offset left.
 
         Raises:
@@ -62,14 +81,17 @@ class Places:
         kept = torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1).cpu().numpy()
         if kept.size == 0:
             raise TrainingError("no anchor has an offset left, so there is nothing to encode", "lower mask_weight")
-        stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept])
+        stored, strides = stored_locations(anchors.coords.cpu().numpy()[kept], storage.locations)
         order = raster_order(stored)
         stored, kept = stored[order], kept[order]
-        return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept)
+        return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept, storage)
 
     def sections(self) -> dict[str, bytes]:
         """Locations and masks."""
-        return {"locations": encode_locations(self.stored), "masks": encode_masks(self.masks)}
+        return {
+            "locations": encode_locations(self.stored, self.storage.locations),
+            "masks": encode_masks(self.masks, self.storage.masks),
+        }
 
 
 def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> dict[str, Any]:
@@ -86,8 +108,10 @@ def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> d
     }
 
 
-def writing_stream(anchors: AnchorModel, places: Places, header: AnchorHeader) -> WritingStream:
-    """The encoder's end of the entropy coder, with the attributes to code.
+def writing_stream(
+    anchors: AnchorModel, places: Places, header: AnchorHeader, mixed: Collection[str] = ()
+) -> WritingStream:
+    """The encoder's end of the entropy coder, with the attributes to code; ``mixed`` ones are coded as mixtures.
 
     Raises:
         TrainingError: an attribute is not finite.
@@ -98,17 +122,23 @@ def writing_stream(anchors: AnchorModel, places: Places, header: AnchorHeader) -
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise TrainingError(f"anchor {name} are not finite", "train again with lower learning rates")
-    return WritingStream(values, header.base_steps.of_attributes())
+    return WritingStream(values, header.base_steps.of_attributes(), mixed)
 
 
 def reading_stream(
-    sections: Mapping[str, bytes], header: AnchorHeader, num: int, feature_dim: int, num_offsets: int
+    sections: Mapping[str, bytes],
+    header: AnchorHeader,
+    num: int,
+    feature_dim: int,
+    num_offsets: int,
+    mixed: Collection[str] = (),
 ) -> ReadingStream:
-    """The decoder's end of the entropy coder, for ``num`` anchors."""
+    """The decoder's end of the entropy coder, for ``num`` anchors; ``mixed`` attributes are coded as mixtures."""
     return ReadingStream(
         {name: sections[name] for name in ATTRIBUTES},
         {name: (num, width) for name, width in attribute_widths(feature_dim, num_offsets).items()},
         header.base_steps.of_attributes(),
+        mixed,
     )
 
 

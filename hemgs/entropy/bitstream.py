@@ -20,7 +20,9 @@ from hemgs.coding.container import Container, write_container
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
+    AS_PUBLISHED,
     Places,
+    Storage,
     check_digest,
     decode_networks,
     decode_places,
@@ -52,6 +54,7 @@ def encode_anchors(
     base_steps: BaseSteps,
     lmbda: float,
     viewpoints: Tensor,
+    storage: Storage = AS_PUBLISHED,
 ) -> SectionTable:
     """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
 
@@ -62,12 +65,13 @@ def encode_anchors(
         base_steps: that they were trained with.
         lmbda: the rate.
         viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
+        storage: how the common sections are written.
 
     Raises:
         ConfigError: λ outside the trained interval.
         TrainingError: no anchor is left, or an attribute is not finite.
     """
-    places = Places.of(anchors)
+    places = Places.of(anchors, storage)
     header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
     model = FixedModel(
         header, entropy.grid.signs(), FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)

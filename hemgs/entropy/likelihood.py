@@ -1,4 +1,4 @@
-"""Price of a value under a Gaussian that is quantised with a step: the training-time form of the coder's tables."""
+"""Price of a value under quantised Gaussians, or mixtures of two: the training-time form of the coder's tables."""
 
 from __future__ import annotations
 
@@ -23,9 +23,29 @@ def gaussian_bits(values: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
     Returns:
         bits, same shape, at most ``-log2(MIN_PROBABILITY)``.
     """
+    return _bits(_probabilities(values, mean, log2_scale))
+
+
+def mixture_bits(values: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
+    """Bits of values under mixtures of two Gaussians; see :func:`gaussian_bits`.
+
+    Args:
+        values: in steps, any shape.
+        first, second: mean and log2_scale of either Gaussian.
+        weight: of the first, 0 to 1.
+    """
+    return _bits(torch.lerp(_probabilities(values, *second), _probabilities(values, *first), weight))
+
+
+def _bits(probabilities: Tensor) -> Tensor:
+    return -torch.log2(probabilities.clamp_min(MIN_PROBABILITY))
+
+
+def _probabilities(values: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
+    """Of values one step wide."""
     inverse = torch.exp2(-log2_scale.clamp(MIN_LOG2_SCALE, MAX_LOG2_SCALE)) * math.sqrt(0.5)
     distance = (values - mean).abs()
     # With the distance made positive both terms are small in the tail, so their difference keeps its digits.
     upper = torch.erfc((distance - 0.5) * inverse)
     lower = torch.erfc((distance + 0.5) * inverse)
-    return -torch.log2((0.5 * (upper - lower)).clamp_min(MIN_PROBABILITY))
+    return 0.5 * (upper - lower)

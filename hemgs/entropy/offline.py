@@ -25,7 +25,7 @@ from torch import Tensor
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.coding.locations import raster_order, stored_locations
+from hemgs.coding.locations import RAW16, raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
 from hemgs.coding.rans import GaussianEncoder
 from hemgs.coding.signs import encode_signs
@@ -62,12 +62,14 @@ class TrainedModel:
         entropy: trained with them.
         base_steps: that they were trained with.
         whole: settings of a model with both networks that variants switch off, one by one.
+        location_codec: of the model's files.
     """
 
     anchors: AnchorModel
     entropy: EntropyModel
     base_steps: BaseSteps
     whole: EntropySettings
+    location_codec: str = RAW16
 
     def variant(self, name: str) -> EntropySettings:
         """Settings of a variant.
@@ -155,7 +157,7 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
     kept = torch.nonzero(masks.any(dim=1)).squeeze(1)
     if not len(kept):
         raise TrainingError("no anchor has an offset left, so there is nothing to code", "lower mask_weight")
-    stored, strides = stored_locations(anchors.coords[kept].cpu().numpy())
+    stored, strides = stored_locations(anchors.coords[kept].cpu().numpy(), model.location_codec)
     order = raster_order(stored)
     stored, kept = stored[order], kept[torch.from_numpy(order).to(kept.device)]
     low = torch.tensor([int(np.floor(low / by)) for low, by in zip(entropy.low.tolist(), strides, strict=True)])

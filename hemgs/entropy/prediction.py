@@ -106,11 +106,15 @@ class FixedPrediction:
 
     def bits(self, symbols: Integers) -> NDArray[np.float64]:
         """The model's own estimate of the code length of symbols, ``[n, C]``: no tables, no coder."""
-        log2_step = self.step_index / quantize.STEP_FRACTION
-        mean = self.mean / (1 << MEAN_BITS) * np.exp2(-log2_step)
-        log2_scale = self.log2_scale / (1 << ACTIVATION_BITS) - log2_step
+        mean, log2_scale = self.in_steps()
         bits = gaussian_bits(torch.from_numpy(symbols).double(), torch.from_numpy(mean), torch.from_numpy(log2_scale))
         return bits.numpy()
+
+    def in_steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and log2 of the standard deviation in steps, for estimates."""
+        log2_step = self.step_index / quantize.STEP_FRACTION
+        mean = self.mean / (1 << MEAN_BITS) * np.exp2(-log2_step)
+        return mean, self.log2_scale / (1 << ACTIVATION_BITS) - log2_step
 
 
 def checked_exponents(values: Integers) -> Integers:

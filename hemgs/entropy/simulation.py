@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
+from hemgs.coding.locations import RAW16
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.masks import binary_masks
 from hemgs.entropy.model import AttributeGroup, EntropyModel
@@ -32,12 +33,14 @@ class SimulationSettings(GridPhaseSettings):
         rounding_start: from here on, networks see decoded values rounded instead of noisy.
         table_refresh: iterations after which the neighbours are found anew, because masks have changed.
         lmbdas: the trained values of λ.
+        location_codec: of the files that will be written, which decides where their anchors stand.
     """
 
     continuous_start: int
     rounding_start: int
     table_refresh: int
     lmbdas: tuple[float, ...]
+    location_codec: str = RAW16
 
 
 class HemgsAttributes(RefreshedAttributes[Surroundings]):
@@ -106,7 +109,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
         """Neighbours and scene-agnostic features."""
-        return Surroundings.of(anchors.coords, kept, self.entropy.settings)
+        return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.location_codec)
 
     def _draw_lmbda(self, iteration: int) -> float:
         """One of the trained λ; later, half of the time, any between them."""

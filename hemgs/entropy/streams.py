@@ -8,22 +8,26 @@ Owns both streams. Does not own any order of coding or prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.coding.mixture import MixtureDecoder, MixtureEncoder
 from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.mixture import FixedMixture
 from hemgs.entropy.prediction import FixedPrediction, Integers
 from hemgs.entropy.steps import ATTRIBUTES
 
 #: Anchors worked on at once; bounds memory, changes no bit.
 CHUNK = 16384
-#: Some anchors, as numpy indexes them.
-Rows = slice | Integers
+#: Some anchors, or some of their channels, as numpy indexes them.
+Rows = slice | Integers | tuple[slice, slice]
+#: What decides the tables of symbols: a mixture, for attributes that are coded as such.
+CodedPrediction = FixedPrediction | FixedMixture
 
 
 class SymbolStream(Protocol):
@@ -38,7 +42,7 @@ class SymbolStream(Protocol):
         """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
         ...
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
         """Codes the symbols of some rows of an attribute and gives them, ``[n, C]``."""
         ...
 
@@ -53,13 +57,16 @@ class WritingStream:
     Args:
         values: ``[N, C] float64`` by attribute.
         base_steps: by attribute.
+        mixed: attributes whose predictions are mixtures.
     """
 
     complete = True
 
-    def __init__(self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float]) -> None:
+    def __init__(
+        self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float], mixed: Collection[str] = ()
+    ) -> None:
         self._values, self._base_steps = values, base_steps
-        self._encoders = {name: GaussianEncoder() for name in ATTRIBUTES}
+        self._encoders = {name: MixtureEncoder() if name in mixed else GaussianEncoder() for name in ATTRIBUTES}
         self.symbols = {name: np.zeros(values[name].shape, dtype=np.int64) for name in ATTRIBUTES}
         self.estimated_bits = dict.fromkeys(ATTRIBUTES, 0.0)
 
@@ -67,11 +74,11 @@ class WritingStream:
         symbols = quantize(self._values[attribute][rows], self._base_steps[attribute], step_index)
         self.symbols[attribute][rows] = np.where(select, symbols, 0)
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
         symbols = self.symbols[attribute][rows]
-        centre, level, offset = prediction.table_rows()
+        centre, *tables = prediction.table_rows()
         residual = symbols - centre
-        self._encoders[attribute].push(residual[select].astype(np.int32), level[select], offset[select])
+        self._encoders[attribute].push(residual[select].astype(np.int32), *(part[select] for part in tables))
         self.estimated_bits[attribute] += float(prediction.bits(symbols)[select].sum())
         return symbols
 
@@ -90,26 +97,34 @@ class ReadingStream:
         streams: coded streams by attribute.
         shapes: ``(N, C)`` by attribute.
         base_steps: by attribute.
+        mixed: attributes whose predictions are mixtures.
     """
 
     complete = False
 
     def __init__(
-        self, streams: dict[str, bytes], shapes: dict[str, tuple[int, int]], base_steps: dict[str, float]
+        self,
+        streams: dict[str, bytes],
+        shapes: dict[str, tuple[int, int]],
+        base_steps: dict[str, float],
+        mixed: Collection[str] = (),
     ) -> None:
         self._base_steps = base_steps
-        self._decoders = {name: GaussianDecoder(streams[name]) for name in ATTRIBUTES}
+        self._decoders = {
+            name: MixtureDecoder(streams[name]) if name in mixed else GaussianDecoder(streams[name])
+            for name in ATTRIBUTES
+        }
         self.symbols = {name: np.zeros(shapes[name], dtype=np.int64) for name in ATTRIBUTES}
         self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
 
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
         """Nothing is known before the first symbol."""
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        centre, level, offset = prediction.table_rows()
+    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
+        centre, *tables = prediction.table_rows()
         symbols = np.zeros(centre.shape, dtype=np.int64)
         try:
-            symbols[select] = self._decoders[attribute].pull(level[select], offset[select]) + centre[select]
+            symbols[select] = self._decoders[attribute].pull(*(part[select] for part in tables)) + centre[select]
         except BitstreamError as fault:
             raise BitstreamError(f"section {attribute}: {fault.message}", fault.fix) from fault
         self.symbols[attribute][rows] = symbols

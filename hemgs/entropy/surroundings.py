@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hemgs.coding.locations import raster_order, stored_locations
+from hemgs.coding.locations import RAW16, raster_order, stored_locations
 from hemgs.entropy.anchor_set import AnchorSet, anchor_set
 from hemgs.entropy.context import Pairs
 from hemgs.entropy.model import EntropySettings
@@ -32,18 +32,19 @@ class Surroundings:
     anchors: AnchorSet | None
 
     @staticmethod
-    def of(coords: Tensor, kept: Tensor, settings: EntropySettings) -> Surroundings:
+    def of(coords: Tensor, kept: Tensor, settings: EntropySettings, location_codec: str = RAW16) -> Surroundings:
         """The kept rows as they would be coded now.
 
         Args:
             coords: ``[num_anchors, 3] int64`` lattice coordinates.
             kept: ``[N] int64`` rows that a file would hold.
             settings: of the entropy model.
+            location_codec: of the file.
         """
         position = torch.full((len(coords),), -1, dtype=torch.int64, device=coords.device)
         anchors, rows = None, kept
         if (settings.has_context or settings.scene_agnostic) and len(kept):
-            stored, _ = stored_locations(coords[kept].cpu().numpy())
+            stored, _ = stored_locations(coords[kept].cpu().numpy(), location_codec)
             order = raster_order(stored)
             rows = kept[torch.from_numpy(order).to(kept.device)]
             anchors = anchor_set(stored[order], settings, coords.device)

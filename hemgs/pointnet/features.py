@@ -29,7 +29,7 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.device import one_torch_thread
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
-from hemgs.pointnet.sets import Integers, kth_nearest, make_blocks, normalise
+from hemgs.pointnet.sets import MAX_COORDINATE, Integers, kth_nearest, make_blocks, normalise
 
 #: Features are cut off here: they are scaled to unit variance.
 FEATURE_LIMIT = 8 << ACTIVATION_BITS
@@ -187,8 +187,11 @@ def lattice_inputs(coords: Integers, points: Integers) -> list[Integers]:
     """Level at which an anchor was born, distances to near anchors, size of the block; lengths as log2 of voxels."""
     shifted = coords - coords.min(axis=0)
     born = [np.where((coords % cell == 0).all(axis=1), ONE, 0) for cell in GROWTH_CELLS]
+    # Sparse blocks of scenes wider than 16 bits can be wider than the search holds: it is then told fewer bits.
+    surplus = max(0, int(shifted.max()).bit_length() - (MAX_COORDINATE - 1).bit_length())
+    squares = kth_nearest(shifted >> surplus, BUNDLED_RANKS) << (2 * surplus)
     # Squares: half of log2. A quarter of that keeps the channels around one.
-    near = [log2(column) // 8 for column in np.maximum(kth_nearest(shifted, BUNDLED_RANKS), 1).T]
+    near = [log2(column) // 8 for column in np.maximum(squares, 1).T]
     size = log2(np.maximum(shifted.max(), 1).reshape(1)) // 8
     return [*born, *near, np.repeat(size, len(points))]
 

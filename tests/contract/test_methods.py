@@ -30,6 +30,17 @@ PARAMS: dict[str, dict[str, object]] = {
         "hidden": 16,
         "sample_share": 1.0,
     },
+    "hac_plus": {
+        "feature_dim": 16,
+        "grid_resolutions_3d": "8 16",
+        "grid_resolutions_2d": "16",
+        "grid_log2_entries_3d": 8,
+        "grid_log2_entries_2d": 8,
+        "hidden": 16,
+        "chunk_channels": 5,
+        "chunk_hidden": 8,
+        "sample_share": 1.0,
+    },
     "hemgs": {
         "feature_dim": 16,
         "grid_resolutions_3d": "8 16",

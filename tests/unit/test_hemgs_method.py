@@ -23,6 +23,8 @@ from hemgs.entropy.simulation import HemgsAttributes
         ({"context_multiplier": 0}, "at least 1"),
         ({"context_neighbours": -1}, "context_neighbours: -1"),
         ({"scene_agnostic": "pointnet3"}, "pointnet3"),
+        ({"location_codec": "octtree"}, "choose from raw16, octree"),
+        ({"mask_codec": "octree"}, "choose from static, adaptive"),
         ({"lmbdas": "0.02"}, "outside the trained interval"),
     ],
 )

@@ -15,9 +15,11 @@ from toy_anchors import VIEWPOINTS, encode_toy, toy_anchors, toy_entropy
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
-from hemgs.coding.locations import RAW16_SPAN
+from hemgs.coding.locations import OCTREE, RAW16_SPAN
+from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
 from hemgs.entropy import bitstream, symbols
+from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.steps import BaseSteps
@@ -119,6 +121,24 @@ def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(
     nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
     stride = 200_000 / (RAW16_SPAN - 2) * anchors.voxel_size
     assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
+
+
+def test_octree_and_adaptive_masks_change_two_sections_and_no_symbol(file: Path, tmp_path: Path) -> None:
+    storage = Storage(OCTREE, ADAPTIVE)
+    encode_toy(tmp_path / "a.gsc", storage=storage)
+    assert same(decode_anchors(tmp_path / "a.gsc", "hemgs"), decode_anchors(file, "hemgs"))
+    own, other = (read_container(path) for path in (tmp_path / "a.gsc", file))
+    assert {name for name, data in own.sections.items() if data != other.sections[name]} == {"locations", "masks"}
+    assert own.symbols_digest == other.symbols_digest
+    assert len(own.sections["locations"]) < len(other.sections["locations"]) / 1.5
+
+
+def test_an_octree_keeps_locations_that_sixteen_bits_move(tmp_path: Path) -> None:
+    anchors = toy_anchors(extent=100_000)
+    encode_toy(tmp_path / "wide.gsc", anchors=anchors, storage=Storage(OCTREE))
+    decoded = decode_anchors(tmp_path / "wide.gsc", "hemgs")
+    exact = anchors.positions[keep_mask(anchors.mask_logits).any(dim=1)]
+    assert torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1).max() == 0
 
 
 def test_another_method_s_file_is_refused(file: Path) -> None:

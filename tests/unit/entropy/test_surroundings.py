@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_anchors import SETTINGS, WHOLE
 
-from hemgs.coding.locations import raster_order
+from hemgs.coding.locations import OCTREE, RAW16, raster_order
 from hemgs.entropy.model import EntropySettings
 from hemgs.entropy.surroundings import Surroundings
 from hemgs.pointnet.features import scene_agnostic_features
@@ -32,6 +32,16 @@ def test_rows_are_in_raster_order(found: tuple[torch.Tensor, torch.Tensor, Surro
     assert (raster_order(coords[around.rows].numpy()) == range(len(kept))).all()
     assert around.known(kept).all()
     assert around.known(torch.arange(len(coords))).sum() == len(kept)
+
+
+def test_anchors_stand_where_the_file_will_put_them() -> None:
+    """Where 16 bits move anchors, those of an octree stay where they are."""
+    torch.manual_seed(0)
+    coords = torch.cat([torch.randint(0, 12, (40, 3)), torch.tensor([[1 << 19] * 3])])
+    stored = Surroundings.of(coords, torch.arange(len(coords)), WHOLE, OCTREE).anchors
+    assert stored is not None and stored.coords.max() == 1 << 19
+    moved = Surroundings.of(coords, torch.arange(len(coords)), WHOLE, RAW16).anchors
+    assert moved is not None and moved.coords.max() < 1 << 16
 
 
 def test_pairs_name_rows(found: tuple[torch.Tensor, torch.Tensor, Surroundings]) -> None:

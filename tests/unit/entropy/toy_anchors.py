@@ -9,6 +9,7 @@ import torch
 
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.core.types import SectionTable
+from hemgs.entropy.anchor_file import AS_PUBLISHED, Storage
 from hemgs.entropy.bitstream import encode_anchors
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
@@ -69,9 +70,13 @@ def toy_entropy(anchors: AnchorModel, seed: int = 0, settings: EntropySettings =
 
 
 def encode_toy(
-    path: Path, lmbda: float = 0.002, anchors: AnchorModel | None = None, settings: EntropySettings = WHOLE
+    path: Path,
+    lmbda: float = 0.002,
+    anchors: AnchorModel | None = None,
+    settings: EntropySettings = WHOLE,
+    storage: Storage = AS_PUBLISHED,
 ) -> SectionTable:
     """Writes a bitstream of the toy model."""
     anchors = anchors or toy_anchors()
     entropy = toy_entropy(anchors, settings=settings)
-    return encode_anchors(path, "hemgs", anchors, entropy, BaseSteps(), lmbda, VIEWPOINTS)
+    return encode_anchors(path, "hemgs", anchors, entropy, BaseSteps(), lmbda, VIEWPOINTS, storage)

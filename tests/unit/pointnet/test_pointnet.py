@@ -221,6 +221,16 @@ def test_bundled_inputs_by_hand() -> None:
     assert columns[5].tolist() == [(2 * ONE + ONE // 4) // 8] * 3
 
 
+def test_blocks_wider_than_the_search_are_told_their_distances_alike() -> None:
+    """An octree holds scenes whose sparse blocks span more than the 18 bits that squares of distances have room for."""
+    coords = np.array([[0, 0, 0], [64, 0, 0], [0, 4096, 0], [0, 0, (1 << 18) - 1]])
+    wide = np.where(coords == (1 << 18) - 1, (1 << 21) - 1, coords)
+    near, far = (pointnet.lattice_inputs(each, each) for each in (coords, wide))
+    assert near[2][:2].tolist() == far[2][:2].tolist()
+    assert (near[-1] < far[-1]).all()
+    assert torch.isfinite(pointnet.scene_agnostic_features(wide, pointnet.BUNDLED)).all()
+
+
 def test_log2_is_exact_at_powers_of_two_and_monotone() -> None:
     powers = np.array([1 << bit for bit in range(39)], np.int64)
     assert (pointnet.log2(powers) == np.arange(39) * ONE).all()

@@ -1,0 +1,110 @@
+"""HAC++ as a method of the benchmark: glue between anchor training, its entropy model and its codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from baselines.hac_plus.codec import METHOD, decode_anchors, encode_anchors
+from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
+from hemgs.anchors import AnchorModel
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coded_method import CodedAnchors, HashGridParams
+from hemgs.coding.locations import OCTREE
+from hemgs.coding.masks import ADAPTIVE
+from hemgs.core.errors import ConfigError
+from hemgs.core.types import MethodSpec, Rate, SectionTable
+
+
+@dataclass(frozen=True)
+class HacPlusParams(HashGridParams):
+    """Settings of HAC++ beside those that all codecs with a hash grid share. The last learning rate of the masks
+    follows from λ: ``lr_masks_end`` is without effect.
+
+    Attributes:
+        hidden: width of the hidden layer of the network behind the hash grid.
+        chunk_channels: channels of a feature that are decoded at once.
+        chunk_hidden: width of the hidden layers of the chunks' networks.
+        lr_contexts, lr_contexts_end: learning rates of the chunks' networks.
+        lr_masks_end_per_lmbda: last learning rate of the masks over λ. Published: 0.5 Mip-NeRF360, 0.1 Tanks and
+            Temples and BungeeNeRF, 0.08 Deep Blending and Synthetic-NeRF.
+        lr_masks_end_most: that rate is no more than this.
+    """
+
+    masks_in_rate: bool = True
+    location_codec: str = OCTREE
+    mask_codec: str = ADAPTIVE
+    hidden: int = 100
+    chunk_channels: int = 10
+    chunk_hidden: int = 40
+    lr_contexts: float = 5e-3
+    lr_contexts_end: float = 5e-4
+    lr_masks_end_per_lmbda: float = 0.5
+    lr_masks_end_most: float = 1.5e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("hidden", "chunk_channels", "chunk_hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        if not self.masks_in_rate:
+            raise ConfigError("masks_in_rate: False", "leave it out: HAC++ is defined by it; train hac instead")
+
+    @property
+    def entropy(self) -> HacPlusSettings:
+        """Sizes of the entropy model."""
+        chunk_channels = min(self.chunk_channels, self.feature_dim)
+        return HacPlusSettings(
+            self.feature_dim, self.num_offsets, self.hidden, chunk_channels, self.chunk_hidden, self.grid
+        )
+
+
+class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
+    """HAC++; see ``README.md`` beside this file for source, licence and deviations."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        id=METHOD,
+        label="HAC++",
+        kind="per_rate",
+        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
+    )
+    Params: ClassVar[type] = HacPlusParams
+
+    def blank(self, settings: HacPlusParams) -> HacPlusModel:
+        return HacPlusModel(settings.entropy)
+
+    def for_rate(self, settings: HacPlusParams, rate: Rate) -> HacPlusParams:
+        last = min(settings.lr_masks_end_per_lmbda * _lmbda_of(rate), settings.lr_masks_end_most)
+        return replace(settings, lr_masks_end=last)
+
+    def attributes(self, settings: HacPlusParams, entropy: HacPlusModel, rate: Rate) -> HacPlusAttributes:
+        context_lr = settings.lr_contexts, settings.lr_contexts_end
+        return HacPlusAttributes(entropy, settings.base_steps, settings.phases, _lmbda_of(rate), context_lr)
+
+    def write(
+        self,
+        path: Path,
+        anchors: AnchorModel,
+        entropy: HacPlusModel,
+        settings: HacPlusParams,
+        lmbda: float,
+        views: torch.Tensor,
+    ) -> SectionTable:
+        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
+
+    def read(self, path: Path, device: torch.device) -> FixedAnchors:
+        return decode_anchors(path, device)
+
+
+def _lmbda_of(rate: Rate) -> float:
+    """λ of a training's rate.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if rate.lmbda is None:
+        raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+    return rate.lmbda

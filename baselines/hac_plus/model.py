@@ -1,0 +1,175 @@
+"""HAC++'s entropy model in float, and its part in training (arXiv 2501.12255, section 4).
+
+Given a location, the hash grid and one network tell steps, means and scales of all of an anchor's scalars, as in HAC.
+Features are decoded chunk by chunk; from what that network says of them and from the chunks before, a network for each
+chunk tells a second Gaussian, and both networks how to mix the two.
+
+Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``) or
+the integer form that codes (``codec``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from baselines.shared.grid_codec import GridAttributes, GridModel
+from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.masks import binary_masks
+from hemgs.entropy.mixture import MixturePrediction
+from hemgs.entropy.networks import Mlp
+from hemgs.entropy.phases import GridPhaseSettings, Sample, coded_weights, with_noise
+from hemgs.entropy.prediction import Prediction, start_distribution
+from hemgs.entropy.steps import BaseSteps
+
+
+@dataclass(frozen=True)
+class HacPlusSettings:
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        feature_dim: D, channels of the anchor feature.
+        num_offsets: K.
+        hidden: width of the hidden layer of the network behind the hash grid.
+        chunk_channels: channels of a feature that are decoded at once.
+        chunk_hidden: width of the hidden layers of the chunks' networks.
+        grid: the hash grid.
+    """
+
+    feature_dim: int = 50
+    num_offsets: int = 10
+    hidden: int = 100
+    chunk_channels: int = 10
+    chunk_hidden: int = 40
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
+
+    @property
+    def chunks(self) -> list[slice]:
+        """The feature's channels in coding order."""
+        starts = range(0, self.feature_dim, self.chunk_channels)
+        return [slice(first, min(first + self.chunk_channels, self.feature_dim)) for first in starts]
+
+
+class HacPlusModel(GridModel):
+    """Hash grid, the network behind it, and one network for each chunk of the feature."""
+
+    def __init__(self, settings: HacPlusSettings) -> None:
+        dim = settings.feature_dim
+        super().__init__(settings.grid, settings.hidden, dim, settings.num_offsets, further=dim)
+        self.settings = settings
+        self.contexts = nn.ModuleList(
+            Mlp(3 * dim + part.start, settings.chunk_hidden, 3 * (part.stop - part.start)) for part in settings.chunks
+        )
+
+    @torch.no_grad()
+    def calibrate(self, coords: Tensor, values: Tensor) -> None:
+        """Starts bounds and distributions; both Gaussians of a channel start as one, with equal weights."""
+        super().calibrate(coords, values)
+        for part, network in zip(self.settings.chunks, self.context_networks(), strict=True):
+            width = part.stop - part.start
+            start_distribution(values[:, part], self.predictor.exponents[part], network.second.bias[: 2 * width])
+            network.second.bias[2 * width :] = 0
+
+    def mixture(self, outputs: Tensor, prior: Prediction, features: Tensor) -> MixturePrediction:
+        """Distribution of n anchors' features.
+
+        Args:
+            outputs: of :meth:`outputs`.
+            prior: of all C channels, what ``outputs`` say.
+            features: ``[n, D]`` in base steps; channels are told by those of the chunks before alone.
+        """
+        dim = self.settings.feature_dim
+        unit = torch.exp2(self.predictor.exponents[:dim].to(features.dtype))
+        told, scaled = told_of_features(outputs, dim, self.predictor.channels), features / unit
+        parts = [
+            network(torch.cat([told, scaled[:, : part.start]], dim=1)).chunk(3, dim=1)
+            for part, network in zip(self.settings.chunks, self.context_networks(), strict=True)
+        ]
+        mean, log2_scale, logit = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+        first = Prediction(prior.log2_step[:, :dim], prior.mean[:, :dim], prior.log2_scale[:, :dim])
+        second = Prediction(first.log2_step, mean * unit, log2_scale + torch.log2(unit))
+        return MixturePrediction(first, second, outputs[:, -dim:] - logit)
+
+    def bits(self, outputs: Tensor, prior: Prediction, values: Tensor) -> Tensor:
+        """Code length of all scalars of n anchors, ``[n, C]``; ``values`` are in base steps, others as above."""
+        dim = self.settings.feature_dim
+        features = self.mixture(outputs, prior, values[:, :dim]).bits(values[:, :dim])
+        geometry = Prediction(prior.log2_step[:, dim:], prior.mean[:, dim:], prior.log2_scale[:, dim:])
+        return torch.cat([features, geometry.bits(values[:, dim:])], dim=1)
+
+    def context_networks(self) -> list[Mlp]:
+        """The chunks' networks."""
+        return [network for network in self.contexts if isinstance(network, Mlp)]
+
+    def networks(self) -> list[Mlp]:
+        return [*super().networks(), *self.context_networks()]
+
+
+def told_of_features(outputs: Tensor, feature_dim: int, channels: int) -> Tensor:
+    """What the network behind the grid says of features, ``[n, 3 D]``, of floats or of fixed-point integers alike.
+
+    Args:
+        outputs: of the network: C means, C log-scales, three steps, D logits.
+        feature_dim: D.
+        channels: C.
+    """
+    scales = outputs[:, channels : channels + feature_dim]
+    return torch.cat([outputs[:, :feature_dim], scales, outputs[:, -feature_dim:]], dim=1)
+
+
+class HacPlusAttributes(GridAttributes):
+    """The attribute model that makes Scaffold-GS training HAC++ training.
+
+    Args:
+        entropy, base_steps, settings, lmbda: as of :class:`GridAttributes`; the plan has ``masks_in_rate``.
+        context_lr: first and last learning rate of the chunks' networks.
+    """
+
+    def __init__(
+        self,
+        entropy: HacPlusModel,
+        base_steps: BaseSteps,
+        settings: GridPhaseSettings,
+        lmbda: float,
+        context_lr: tuple[float, float],
+    ) -> None:
+        super().__init__(entropy, base_steps, settings, lmbda)
+        self._context_lr = context_lr
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        contexts = [parameter for network in self.entropy.context_networks() for parameter in network.parameters()]
+        grid, _ = super().parameter_groups()
+        return [
+            grid,
+            ParameterGroup("entropy_networks", list(self.entropy.predictor.parameters()), *self.settings.network_lr),
+            ParameterGroup("context_networks", contexts, *self._context_lr),
+        ]
+
+    def priced(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
+    ) -> Sample:
+        _, _, noisy = self._noisy_values(anchors, visible, exact)
+        features, geometry = noisy.split([anchors.feature_dim, noisy.shape[1] - anchors.feature_dim], dim=1)
+        loss, figures = self._rate(iteration, anchors)
+        return self.base_steps.multiply(features, geometry, masks), loss, figures
+
+    def _rate(self, iteration: int, anchors: AnchorModel) -> tuple[Tensor, dict[str, float]]:
+        """The price of a sample of all anchors, with noise of its own."""
+        rows = self.sampled_rows(anchors)
+        masks = binary_masks(anchors.mask_logits.index_select(0, rows))
+        outputs, prediction, noisy = self._noisy_values(anchors, rows, anchors.attributes(rows))
+        bits = self.entropy.bits(outputs, prediction, noisy)
+        total = (bits * coded_weights(masks, anchors.feature_dim)).sum()
+        kept = masks.detach().amax(dim=1) > 0
+        return self.rate_loss(iteration, self.lmbda, total, len(rows), kept, anchors)
+
+    def _noisy_values(
+        self, anchors: AnchorModel, rows: Tensor, exact: AnchorAttributes
+    ) -> tuple[Tensor, Prediction, Tensor]:
+        """Of some anchors: the network's outputs, what they say, and values in base steps with noise, ``[n, C]``."""
+        outputs = self.entropy.outputs(anchors.coords.index_select(0, rows))
+        prediction = self.entropy.predictor.interpret(outputs)
+        return outputs, prediction, with_noise(torch.cat(self.base_steps.divide(exact), dim=1), prediction.step)

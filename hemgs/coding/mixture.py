@@ -1,0 +1,187 @@
+"""The entropy coder's streams of residuals under mixtures of two Gaussians.
+
+Owns what a mixture is in integers. Does not own framing (``framing``, as of all streams of ``rans``), the tables
+(``tables``) or the inner loops (``_mixture_kernels``). Integers only: equal input gives equal bytes on every machine.
+
+A mixture is two rows of the Gaussian tables, each with a centre of its own, and the weight of the first in 1/256. Its
+masses are the exact weighted sums of the rows', in ``2^-30``; values that neither row has are escaped with the mass of
+both escapes. A residual is the distance from the first centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemgs.coding import _mixture_kernels as kernels
+from hemgs.coding.framing import StreamReader, StreamWriter, chunks_backwards, integers, same_shape
+from hemgs.coding.tables import NUM_LEVELS, NUM_MEAN_OFFSETS, gaussian_tables
+
+#: A weight of this leaves nothing for the second row.
+WHOLE_WEIGHT = kernels.WHOLE_WEIGHT
+#: Centres may lie this far apart: further than two means within 32 bits.
+MAX_DISTANCE = 1 << 40
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Distributions of n symbols, flat.
+
+    Attributes:
+        levels, offsets: ``[n] uint8`` of the first row.
+        other_levels, other_offsets: ``[n] uint8`` of the second.
+        distances: ``[n] int64``, second centre minus first.
+        weights: ``[n] uint16`` of the first row, 0 to WHOLE_WEIGHT.
+    """
+
+    levels: NDArray[np.uint8]
+    offsets: NDArray[np.uint8]
+    other_levels: NDArray[np.uint8]
+    other_offsets: NDArray[np.uint8]
+    distances: NDArray[np.int64]
+    weights: NDArray[np.uint16]
+
+    @staticmethod
+    def checked(
+        levels: ArrayLike,
+        offsets: ArrayLike,
+        other_levels: ArrayLike,
+        other_offsets: ArrayLike,
+        distances: ArrayLike,
+        weights: ArrayLike,
+    ) -> Mixtures:
+        """Copies integers of one common shape in C order.
+
+        Raises:
+            ValueError: shapes differ, or a value is out of range.
+        """
+        same_shape(
+            levels=levels,
+            offsets=offsets,
+            other_levels=other_levels,
+            other_offsets=other_offsets,
+            distances=distances,
+            weights=weights,
+        )
+        return Mixtures(
+            integers(levels, np.uint8, "levels", NUM_LEVELS - 1),
+            integers(offsets, np.uint8, "offsets", NUM_MEAN_OFFSETS - 1),
+            integers(other_levels, np.uint8, "other levels", NUM_LEVELS - 1),
+            integers(other_offsets, np.uint8, "other offsets", NUM_MEAN_OFFSETS - 1),
+            integers(distances, np.int64, "distances", MAX_DISTANCE, -MAX_DISTANCE),
+            integers(weights, np.uint16, "weights", WHOLE_WEIGHT),
+        )
+
+    def part(self, symbols: slice) -> Mixtures:
+        """Those of some symbols."""
+        return Mixtures(
+            self.levels[symbols],
+            self.offsets[symbols],
+            self.other_levels[symbols],
+            self.other_offsets[symbols],
+            self.distances[symbols],
+            self.weights[symbols],
+        )
+
+    @property
+    def arrays(self) -> kernels.Mixtures:
+        """In the kernels' order."""
+        return (
+            self.levels,
+            self.offsets,
+            self.other_levels,
+            self.other_offsets,
+            self.distances,
+            self.weights,
+        )
+
+
+class MixtureEncoder:
+    """Collects residuals and codes them into one stream."""
+
+    def __init__(self) -> None:
+        self._tables = _tables()
+        self._batches: list[tuple[NDArray[np.int32], kernels.Mixtures]] = []
+
+    def push(self, residuals: ArrayLike, *mixtures: ArrayLike) -> None:
+        """Appends symbols; arrays of one common shape are taken in C order and copied.
+
+        Args:
+            residuals: int32 distances from the first centre, in steps; any value can be coded.
+            mixtures: of :meth:`Mixtures.checked`.
+
+        Raises:
+            ValueError: shapes differ, or a value is out of range.
+        """
+        same_shape(residuals=residuals, levels=mixtures[0])
+        batch = integers(residuals, np.int32, "residuals"), Mixtures.checked(*mixtures).arrays
+        if batch[0].size:
+            self._batches.append(batch)
+
+    @property
+    def num_symbols(self) -> int:
+        """Symbols pushed so far."""
+        return sum(len(residuals) for residuals, _ in self._batches)
+
+    def table_bits(self) -> float:
+        """Code length of everything pushed so far under the integer tables, bits."""
+        return sum(float(kernels.mixture_table_bits(*batch, self._tables)) for batch in self._batches)
+
+    def finish(self) -> bytes:
+        """The stream of everything pushed."""
+        if not self._batches:
+            return b""
+        residuals = np.concatenate([batch for batch, _ in self._batches])
+        mixtures = Mixtures(*map(np.concatenate, zip(*(arrays for _, arrays in self._batches), strict=True)))
+        writer = StreamWriter(kernels.MAX_WORDS_PER_SYMBOL)
+        for part in chunks_backwards(len(residuals)):
+            chosen = mixtures.part(part).arrays
+            writer.add(kernels.encode_mixture(residuals[part], chosen, self._tables, writer.state, writer.scratch))
+        return writer.stream()
+
+
+class MixtureDecoder:
+    """Decodes a stream of :class:`MixtureEncoder` in batches.
+
+    Args:
+        data: the whole stream.
+        name: how errors call it.
+
+    Raises:
+        BitstreamError: the stream cannot be one.
+    """
+
+    def __init__(self, data: bytes, name: str = "stream") -> None:
+        self._tables = _tables()
+        self._reader = StreamReader(data, name)
+
+    def pull(self, *mixtures: ArrayLike) -> NDArray[np.int32]:
+        """The next residuals, in the shape of the mixtures (:meth:`Mixtures.checked`, as pushed).
+
+        Raises:
+            BitstreamError: the stream ends too early or holds impossible values.
+            ValueError: shapes differ, or a value is out of range.
+        """
+        chosen = Mixtures.checked(*mixtures)
+        residuals = np.empty(np.shape(mixtures[0]), np.int32)
+        self._reader.check(
+            kernels.decode_mixture(
+                chosen.arrays, self._tables, self._reader.words, self._reader.state, residuals.ravel()
+            )
+        )
+        return residuals
+
+    def finish(self) -> None:
+        """Checks that the stream ends here.
+
+        Raises:
+            BitstreamError: symbols are left over or the state is not the first one again.
+        """
+        self._reader.finish()
+
+
+def _tables() -> kernels.Tables:
+    tables = gaussian_tables()
+    return tables.cumulative, tables.level_start, tables.half_widths

@@ -1,0 +1,197 @@
+"""HAC++: its part in training, its settings, and what a training is for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.hac_plus.method import HacPlus, HacPlusParams
+from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
+from hemgs import coded_method
+from hemgs.anchors import AnchorModel
+from hemgs.bench.protocol import Method
+from hemgs.bench.rates import rate_of
+from hemgs.core.errors import ConfigError
+from hemgs.core.events import EventLog
+from hemgs.core.types import SINGLE_RATE, Rate
+from hemgs.entropy.phases import GridPhaseSettings
+from hemgs.entropy.steps import BaseSteps
+from tests.unit.baselines.toy_hac_plus import SETTINGS, toy_anchors, toy_model
+
+PLAN = GridPhaseSettings(
+    noise_start=10,
+    growth_pause=5,
+    entropy_start=20,
+    rate_warmup=0,
+    side_free=0,
+    sample_share=1.0,
+    mask_weight=5e-4,
+    network_lr=(5e-3, 1e-5),
+    grid_lr=(5e-3, 1e-5),
+    masks_in_rate=True,
+)
+LMBDA = 0.002
+
+
+def attributes(model: AnchorModel, **plan: Any) -> HacPlusAttributes:
+    torch.manual_seed(0)
+    settings = GridPhaseSettings(**{**vars(PLAN), **plan})
+    hook = HacPlusAttributes(HacPlusModel(SETTINGS), BaseSteps(), settings, LMBDA, (5e-3, 5e-4))
+    hook.start(model, 1.0)
+    return hook
+
+
+def everyone(model: AnchorModel) -> torch.Tensor:
+    return torch.arange(model.num_anchors)
+
+
+def test_defaults_are_the_published_settings() -> None:
+    params = HacPlusParams()
+    assert params.entropy == HacPlusSettings(50, 10, 100, 10, 40)
+    model = HacPlusModel(params.entropy)
+    sizes = [sum(parameter.numel() for parameter in network.parameters()) for network in model.networks()]
+    assert (sizes[0], sum(sizes[1:])) == (32_425, 40_350)
+    plan = params.phases
+    assert (plan.noise_start, plan.growth_pause, plan.entropy_start) == (3_001, 1_000, 10_001)
+    assert plan.masks_in_rate and plan.sample_share == 0.05
+    assert (params.location_codec, params.mask_codec) == ("octree", "adaptive")
+    assert (params.lr_contexts, params.lr_contexts_end) == (5e-3, 5e-4)
+
+
+@pytest.mark.parametrize(("lmbda", "last"), [(0.0005, 2.5e-4), (0.001, 5e-4), (0.003, 1.5e-3), (0.004, 1.5e-3)])
+def test_masks_learn_slower_at_the_end_for_smaller_rates(lmbda: float, last: float) -> None:
+    assert HacPlus().for_rate(HacPlusParams(), rate_of(lmbda)).lr_masks_end == pytest.approx(last)
+
+
+def test_chunks_are_told_by_those_before_alone() -> None:
+    """Decoding goes chunk by chunk, so no chunk may see itself or a later one."""
+    anchors = toy_anchors(50)
+    model = toy_model(anchors)
+    features = anchors.features.detach().clone().requires_grad_(True)
+    outputs = model.outputs(anchors.coords)
+    mixture = model.mixture(outputs, model.predictor.interpret(outputs), features)
+    starts = [0, 0, 0, 3, 3, 3, 6, 6]
+    for channel, start in enumerate(starts):
+        told = mixture.second.mean[:, channel].sum() + mixture.second.log2_scale[:, channel].sum()
+        told = told + mixture.logit[:, channel].sum()
+        (gradient,) = torch.autograd.grad(told, features, retain_graph=True, allow_unused=True, materialize_grads=True)
+        seen = gradient.abs().sum(dim=0) > 0
+        assert seen.tolist() == [number < start for number in range(len(starts))]
+
+
+def test_price_is_that_of_the_mixture_by_its_definition() -> None:
+    anchors = toy_anchors(60)
+    model = toy_model(anchors)
+    values = torch.cat(BaseSteps().divide(anchors.attributes()), dim=1).detach()
+    outputs = model.outputs(anchors.coords)
+    prior = model.predictor.interpret(outputs)
+    bits = model.bits(outputs, prior, values)
+    mixture = model.mixture(outputs, prior, values[:, :8])
+    step, weight, mass = prior.step[:, :8], torch.sigmoid(mixture.logit), torch.zeros(len(values), 8)
+    for part, share in ((mixture.first, weight), (mixture.second, 1 - weight)):
+        normal = torch.distributions.Normal(part.mean.double(), torch.exp2(part.log2_scale).double())
+        mass = mass + share * (normal.cdf(values[:, :8] + step / 2) - normal.cdf(values[:, :8] - step / 2))
+    likely = mass > 1e-6
+    assert likely.float().mean() > 0.7
+    torch.testing.assert_close(bits[:, :8][likely].double(), -mass.log2()[likely], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(bits[:, 8:], prior.bits(values)[:, 8:])
+
+
+def test_rate_is_of_all_anchors_and_rendering_of_the_visible_ones() -> None:
+    model = toy_anchors(300)
+    hook = attributes(model)
+    few = torch.arange(5)
+    rendered, loss, figures = hook.sample(30, model, few)
+    assert len(rendered.features) == 5 and rendered.masks_scale
+    loss.backward()
+    kept = torch.sigmoid(model.mask_logits.detach()) > 0.01
+    assert figures["kept"] == pytest.approx(kept.any(dim=1).float().mean().item())
+    # Nothing that is masked has a price, but masking costs: every mask of every anchor is pushed down.
+    assert (model.features.grad[kept.any(dim=1)].abs().sum(dim=1) > 0).all()
+    assert (model.features.grad[~kept.any(dim=1)] == 0).all()
+    assert (model.offsets.grad[~kept] == 0).all()
+    assert (model.mask_logits.grad > 0).all()
+    for group in hook.parameter_groups():
+        assert all(parameter.grad.abs().sum() > 0 for parameter in group.parameters), group.name
+
+
+def test_loss_is_lmbda_times_bits_alone() -> None:
+    model = toy_anchors(200)
+    hook = attributes(model)
+    _, loss, figures = hook.sample(40, model, everyone(model))
+    grid = hook.entropy.grid.bits().item() / (model.num_anchors * 26)
+    assert loss.item() == pytest.approx(LMBDA * (figures["bits_per_scalar"] + grid), rel=1e-5)
+
+
+def test_noise_of_rendering_and_of_the_rate_is_drawn_apart() -> None:
+    model = toy_anchors(100)
+    hook = attributes(model)
+    hook.sample(20, model, everyone(model))
+    seen = []
+    bits = hook.entropy.bits
+    hook.entropy.bits = lambda outputs, prior, values: seen.append(values) or bits(outputs, prior, values)
+    rendered, _, _ = hook.sample(21, model, everyone(model))
+    assert seen[0].shape == (model.num_anchors, 26)
+    assert (seen[0][:, :8] - rendered.features).abs().mean() > 0.1
+
+
+def test_context_networks_learn_at_their_own_rate() -> None:
+    groups = {group.name: group for group in attributes(toy_anchors(50)).parameter_groups()}
+    assert (groups["context_networks"].lr_start, groups["context_networks"].lr_end) == (5e-3, 5e-4)
+    assert (groups["entropy_networks"].lr_start, groups["entropy_networks"].lr_end) == (5e-3, 1e-5)
+    assert len(groups["context_networks"].parameters) == 4 * 3
+
+
+def test_is_a_method_with_a_training_per_rate() -> None:
+    assert isinstance(HacPlus(), Method)
+    assert (HacPlus.spec.id, HacPlus.spec.kind) == ("hac_plus", "per_rate")
+
+
+def test_training_is_for_the_rate_s_lmbda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hook, settings = _trained_for(rate_of(0.003), monkeypatch, tmp_path)
+    assert (hook.lmbda, settings.lr_masks_end) == (0.003, pytest.approx(1.5e-3))
+    assert math.isclose(settings.lr_masks, 0.01)
+
+
+def test_training_without_a_rate_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="once per rate"):
+        _trained_for(SINGLE_RATE, monkeypatch, tmp_path)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    for name in ("hidden", "chunk_channels", "chunk_hidden"):
+        with pytest.raises(ConfigError, match=name):
+            HacPlusParams(**{name: 0})
+    with pytest.raises(ConfigError, match="masks_in_rate"):
+        HacPlusParams(masks_in_rate=False)
+    assert HacPlusParams(feature_dim=4).entropy.chunks == [slice(0, 4)]
+
+
+def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[HacPlusAttributes, HacPlusParams]:
+    """With what anchors would be trained."""
+
+    class StoppedError(Exception):
+        pass
+
+    seen: list[Any] = []
+
+    def train(*arguments: Any) -> None:
+        seen.extend((arguments[2], arguments[1]))
+        raise StoppedError
+
+    monkeypatch.setattr(coded_method, "train_anchors", train)
+    with pytest.raises(StoppedError):
+        HacPlus().train(
+            None,  # type: ignore[arg-type]
+            {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
+            folder,
+            EventLog(),
+            rate=rate,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+    return seen[0], seen[1]

@@ -1,0 +1,42 @@
+"""A small untrained HAC++ model with anchors that vary, for tests that need a bitstream and no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from baselines.hac_plus.codec import encode_anchors
+from baselines.hac_plus.model import HacPlusModel, HacPlusSettings
+from hemgs.anchors import AnchorModel
+from hemgs.coding.locations import OCTREE
+from hemgs.coding.masks import ADAPTIVE
+from hemgs.core.types import SectionTable
+from hemgs.entropy.anchor_file import Storage
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.steps import BaseSteps
+from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
+
+__all__ = ["SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
+
+#: Chunks of 3, 3 and 2 channels.
+SETTINGS = HacPlusSettings(FEATURES, OFFSETS, 24, 3, 10, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2))
+STORAGE = Storage(OCTREE, ADAPTIVE)
+
+
+def toy_model(anchors: AnchorModel, settings: HacPlusSettings = SETTINGS) -> HacPlusModel:
+    """A model that starts from the anchors' statistics and predicts something different everywhere."""
+    torch.manual_seed(0)
+    model = HacPlusModel(settings)
+    torch.nn.init.uniform_(model.grid.table, -1, 1)
+    with torch.no_grad():
+        model.calibrate(anchors.coords, torch.cat(BaseSteps().divide(anchors.attributes()), dim=1))
+    for network in model.networks():
+        torch.nn.init.normal_(network.second.weight, std=0.2)
+    return model
+
+
+def encode_toy(path: Path, anchors: AnchorModel | None = None) -> SectionTable:
+    """Writes a bitstream of the toy model."""
+    anchors = anchors or toy_anchors()
+    return encode_anchors(path, anchors, toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS, STORAGE)
