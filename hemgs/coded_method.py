@@ -50,8 +50,9 @@ class CodecParams(AnchorParams):
         entropy_from: the entropy model takes part from here on.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
         step_features, step_scalings, step_offsets: quantisation steps before prediction.
-        sample_share: share of the visible anchors that are priced in a step.
-        mask_weight: weight of the mean mask probability in the loss.
+        sample_share: share of the visible anchors that are priced in a step; of all with ``masks_in_rate``.
+        mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
+        masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
         lr_networks, lr_networks_end: learning rates of the entropy networks.
         location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
             three).
@@ -67,6 +68,7 @@ class CodecParams(AnchorParams):
     step_offsets: float = 0.2
     sample_share: float = 0.05
     mask_weight: float = 5e-4
+    masks_in_rate: bool = False
     lr_networks: float = 5e-3
     lr_networks_end: float = 1e-5
     location_codec: str = RAW16
@@ -103,6 +105,7 @@ class CodecParams(AnchorParams):
             sample_share=self.sample_share,
             mask_weight=self.mask_weight,
             network_lr=(self.lr_networks, self.lr_networks_end),
+            masks_in_rate=self.masks_in_rate,
         )
 
 

@@ -8,11 +8,11 @@ Owns the columns of ``ablation.csv`` and ``context.csv``, and the rate at which 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from hemgs.analysis.bdrate import bd_rate, curve_of
+from hemgs.analysis.means import SPREAD_COLUMNS
 from hemgs.analysis.plan import Plan, PlannedMethod
 from hemgs.analysis.points import lmbda_of, rows_of
 from hemgs.core.records import CONTEXT_COLUMNS, QUALITY_COLUMNS, Column, Row
@@ -34,10 +34,28 @@ ABLATION_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     Column("bytes_total", "float", "B", "mean length of the files"),
     *(Column(name, "float", "dB" if name == "psnr" else "", f"mean {name}") for name in QUALITY_COLUMNS),
+    *SPREAD_COLUMNS,
     *(Column(f"change_{name}", "float", "%", f"change of {name} against the full method") for name in COMPARED),
     Column("bd_rate", "float", "%", "bytes needed beyond the full method's at equal PSNR; positive: more"),
     Column("bd_rate_hole", "text", "", "why there is no BD-rate; empty where there is"),
+    Column("bd_rate_min", "float", "%", "smallest BD-rate of any seed"),
+    Column("bd_rate_max", "float", "%", "largest BD-rate of any seed"),
+    Column("bd_rate_low", "float", "dB", "PSNR that both curves have, lower end"),
+    Column("bd_rate_high", "float", "dB", "PSNR that both curves have, upper end"),
+    Column("bd_rate_points_base", "int", "", "points of the full method's curve that were used"),
+    Column("bd_rate_points", "int", "", "points of the curve that were used"),
 )
+#: Column of ``bdrate.csv`` → column here.
+_BD_RATE = {
+    "percent": "bd_rate",
+    "hole": "bd_rate_hole",
+    "percent_min": "bd_rate_min",
+    "percent_max": "bd_rate_max",
+    "low": "bd_rate_low",
+    "high": "bd_rate_high",
+    "num_points_anchor": "bd_rate_points_base",
+    "num_points_method": "bd_rate_points",
+}
 #: What stands for a data set: the most of any scene where the most is counted, else the mean over its scenes.
 _OVER_SCENES = {
     c: "most of all scenes" if c.name.startswith("context_max") else "mean over scenes" for c in CONTEXT_COLUMNS
@@ -49,16 +67,23 @@ NEIGHBOUR_COLUMNS: tuple[Column, ...] = (
     Column("num_anchors", "float", "", "mean number of anchors"),
     Column("bytes_total", "float", "B", "mean length of the files"),
     Column("psnr", "float", "dB", "mean PSNR"),
+    *SPREAD_COLUMNS,
 )
 
 
-def ablation_rows(plan: Plan, means: pd.DataFrame) -> list[Row]:
+def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> list[Row]:
     """Rows of ``ablation.csv``: every method that has variants in the plan, and these, in the order of the plan.
 
     Args:
         plan: with the ``base`` of every method.
         means: as ``hemgs.analysis.means.means_of`` gives them.
+        bdrate: rows of ``bdrate.csv``.
     """
+    compared = {
+        (row["anchor"], row["method"], row["dataset"]): row
+        for row in bdrate
+        if (row["scene"], row["metric"], row["interpolation"]) == ("mean", "psnr", "pchip")
+    }
     rows: list[Row] = []
     for dataset in plan.datasets:
         curves = _curves(means, dataset.id)
@@ -69,8 +94,9 @@ def ablation_rows(plan: Plan, means: pd.DataFrame) -> list[Row]:
             for line in lines:
                 for name in COMPARED:
                     line[f"change_{name}"] = _change(line[name], full[name])
-                line["bd_rate"], line["bd_rate_hole"] = _bd_rate(curves, base.id, line["method"])
-            rows += rows_of(pd.DataFrame(lines), ABLATION_COLUMNS)
+                pair = (base.id, str(line["method"]))
+                line |= _bd_rate(curves, pair, compared.get((*pair, dataset.id), {}))
+            rows += rows_of(pd.DataFrame(lines, dtype=object), ABLATION_COLUMNS)
     return rows
 
 
@@ -136,14 +162,11 @@ def _change(value: object, full: object) -> float:
     return 100.0 * (both[0] / both[1] - 1.0) if all(map(math.isfinite, both)) and both[1] else math.nan
 
 
-def _bd_rate(curves: dict[str, pd.DataFrame], base: str, method: object) -> tuple[float, str]:
-    pair = (base, str(method))
-    if base == method:
-        return math.nan, "the full method"
+def _bd_rate(curves: Mapping[str, pd.DataFrame], pair: tuple[str, str], row: Row) -> dict[str, object]:
+    """Columns of the BD-rate from its row in ``bdrate.csv``, or why there is none."""
+    nothing: dict[str, object] = dict.fromkeys(_BD_RATE.values())
+    if pair[0] == pair[1]:
+        return nothing | {"bd_rate_hole": "the full method"}
     if fewer := [name for name in pair if len(curves[name]) < MIN_CURVE_RATES]:
-        return math.nan, f"{fewer[0]}: {len(curves[fewer[0]])} rates are no curve"
-    anchor, test = (curve_of(name, curves[name], "psnr") for name in pair)
-    if isinstance(anchor, str) or isinstance(test, str):
-        return math.nan, "; ".join(dict.fromkeys(curve for curve in (anchor, test) if isinstance(curve, str)))
-    result = bd_rate(anchor, test)
-    return math.nan if result.percent is None else result.percent, result.reason
+        return nothing | {"bd_rate_hole": f"{fewer[0]}: {len(curves[fewer[0]])} rates are no curve"}
+    return {column: row[name] for name, column in _BD_RATE.items()}

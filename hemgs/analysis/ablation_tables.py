@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hemgs.analysis.bdrate_tables import half_range, in_words, overlap, variable_rate_costs
+from hemgs.analysis.lines import dataset_names
 from hemgs.analysis.plan import Style
-from hemgs.analysis.sheet import QUALITY_HEADINGS, Better, Entry, Heading, Sheet, number, size_mib, text
+from hemgs.analysis.sheet import (
+    MIB,
+    QUALITY_HEADINGS,
+    Better,
+    Entry,
+    Heading,
+    Sheet,
+    number,
+    signed,
+    size_mib,
+    text,
+    with_spread,
+)
 from hemgs.core.records import Row
 
 _NO_CONTEXT = "no autoregressive network"
 
 
-def ablation_sheet(rows: Sequence[Row], style: Style) -> Sheet:
+def ablation_sheet(rows: Sequence[Row], style: Style, bdrate: Sequence[Row] = ()) -> Sheet:
     """Table 3: the full method and its variants at the largest λ, and what each part is worth.
 
     Args:
         rows: of ``ablation.csv``.
         style: labels and order.
+        bdrate: rows of ``bdrate.csv``, for what a variable rate costs.
     """
     quality = [name for name in QUALITY_HEADINGS if any(row[name] is not None for row in rows)]
     headings = [Heading("Data set", numeric=False), Heading("Method", numeric=False), Heading("Iterations")]
@@ -28,21 +43,33 @@ def ablation_sheet(rows: Sequence[Row], style: Style) -> Sheet:
     changes: list[tuple[str, str, Better]] = [("bytes_total", "Size", "lower")]
     changes += [(name, QUALITY_HEADINGS[name][0].partition(" [dB]")[0], QUALITY_HEADINGS[name][2]) for name in quality]
     headings += [Heading(title, "Change [%]", better) for _, title, better in changes]
-    headings.append(Heading("BD-rate [%]", better="lower"))
+    headings += [Heading("BD-rate [%]", better="lower"), Heading("Overlap [dB]"), Heading("Points")]
     lines = []
     for row in _ordered(rows, style):
         hole = str(row["hole"])
         cells = [text(_dataset(style, row)), text(style.label_of(str(row["method"]))), number(row["iterations"], 0)]
-        cells.append(size_mib(row["bytes_total"], hole))
-        cells += [number(row[name], QUALITY_HEADINGS[name][1], hole) for name in quality]
+        cells.append(with_spread(size_mib(row["bytes_total"], hole), row["bytes_total_half_range"], 1 / MIB))
+        cells += [
+            with_spread(number(row[name], QUALITY_HEADINGS[name][1], hole), row.get(f"{name}_half_range"))
+            for name in quality
+        ]
         if row["method"] == row["base"]:
-            cells += [Entry("", None)] * (len(changes) + 1)
+            cells += [Entry("", None)] * (len(changes) + 3)
         else:
-            cells += [_signed(row[f"change_{name}"], hole) for name, _, _ in changes]
-            cells.append(_signed(row["bd_rate"], _with_labels(str(row["bd_rate_hole"]), row, style)))
+            cells += [signed(row[f"change_{name}"], 2, hole) for name, _, _ in changes]
+            cells += _bd_rate(row, style)
         lines.append(tuple(cells))
     notes = [f"At {_rates(rows)}; change against {_names(rows, 'base', style)}, negative: less."] if rows else []
-    notes.append("BD-rate: bytes needed beyond the full method's at equal PSNR, over all of their rates.")
+    notes.append(
+        "BD-rate: bytes needed beyond the full method's at equal PSNR, over all of their rates, by PCHIP; PSNR that "
+        "both curves have, points of the variant / of the full method."
+    )
+    for cost in variable_rate_costs(bdrate, style):
+        one, many = (style.label_of(str(cost[name])) for name in ("method", "anchor"))
+        where = dataset_names(style, str(cost["dataset"])).label
+        notes.append(f"One model for all rates, {one} against {many} on {where}: {in_words(cost, style)}.")
+    if any(row["psnr_half_range"] is not None for row in rows):
+        notes.append("Sizes, PSNR and BD-rates are means over seeds ± half of their range.")
     if len({row["iterations"] for row in rows}) > 1:
         notes.append("The rows were trained for different numbers of iterations.")
     if not rows:
@@ -91,8 +118,8 @@ def context_sheet(rows: Sequence[Row], style: Style) -> Sheet:
                 number(row["context_max_in_window"], 0, without),
                 number(row["num_anchors"], 0, hole),
                 number(row["num_wavefronts"], 0, without),
-                size_mib(row["bytes_total"], hole),
-                number(row["psnr"], 2, hole),
+                with_spread(size_mib(row["bytes_total"], hole), row["bytes_total_half_range"], 1 / MIB),
+                with_spread(number(row["psnr"], 2, hole), row["psnr_half_range"]),
             )
         )
     notes = (
@@ -128,13 +155,14 @@ def _dataset(style: Style, row: Row) -> str:
     return dataset.label if only == dataset.label else f"{dataset.label}, {only}"
 
 
-def _signed(value: object, hole: str) -> Entry:
-    """A change with its sign; a plain 0.00 where it rounds to nothing."""
-    entry = number(value, 2, hole)
-    if entry.text is None or entry.value is None:
-        return entry
-    sign = "" if float(entry.text.replace(",", "")) == 0 else "+" if entry.value > 0 else "-"
-    return Entry(sign + entry.text.lstrip("-"), entry.value, entry.note)
+def _bd_rate(row: Row, style: Style) -> list[Entry]:
+    """BD-rate, overlap and points, or a hole with its reason."""
+    entry = signed(row["bd_rate"], 2, style.in_print(str(row["bd_rate_hole"])))
+    if entry.text is None:
+        return [entry, Entry(None), Entry(None)]
+    entry = with_spread(entry, half_range(row, "bd_rate_min", "bd_rate_max"))
+    counts = f"{row['bd_rate_points']}/{row['bd_rate_points_base']}"
+    return [entry, text(overlap(row["bd_rate_low"], row["bd_rate_high"])), text(counts)]
 
 
 def _rates(rows: Iterable[Row]) -> str:
@@ -145,9 +173,3 @@ def _rates(rows: Iterable[Row]) -> str:
 
 def _names(rows: Iterable[Row], column: str, style: Style) -> str:
     return ", ".join(style.label_of(method) for method in dict.fromkeys(str(row[column]) for row in rows))
-
-
-def _with_labels(hole: str, row: Row, style: Style) -> str:
-    for name in (str(row["base"]), str(row["method"])):
-        hole = hole.replace(f"{name}: ", f"{style.label_of(name)}: ")
-    return hole

@@ -7,6 +7,8 @@ Owns Figures 3 and 4 of HEMGS (arXiv 2411.18473) and the list of figure files. D
 from __future__ import annotations
 
 import itertools
+import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hemgs.analysis.bdrate_tables import in_words, variable_rate_costs
 from hemgs.analysis.looks import (
     COLUMN_WIDTH_IN,
     FONT_PT,
@@ -34,9 +37,23 @@ from hemgs.analysis.sheet import MIB
 from hemgs.analysis.tables import Summary
 from hemgs.analysis.visual import visual_figure
 from hemgs.core.files import write_text
-from hemgs.core.records import NOT_AVAILABLE, Row
+from hemgs.core.records import NOT_AVAILABLE, Row, Value
 
 _CSV_COLUMNS = ("method", "rate", "lmbda", "iterations", "bytes_total", "bytes_total_std", "psnr", "psnr_std", "hole")
+#: Characters that fit across a panel of the variable-rate figure in its smallest type.
+_PRICE_CHARACTERS = 56
+#: Columns of ``variable_rate.csv`` with what one model costs → columns of ``bdrate.csv``.
+_COST_COLUMNS = {
+    "bd_rate_against": "anchor",
+    "bd_rate_percent": "percent",
+    "bd_rate_percent_min": "percent_min",
+    "bd_rate_percent_max": "percent_max",
+    "bd_rate_low": "low",
+    "bd_rate_high": "high",
+    "bd_rate_points": "num_points_method",
+    "bd_rate_points_against": "num_points_anchor",
+    "bd_rate_hole": "hole",
+}
 
 
 def figure_files(style: Style, out: Path) -> list[Path]:
@@ -55,9 +72,10 @@ def write_figures(summary: Summary, style: Style, out: Path) -> None:
             save(rd_figure(rows, style, dataset), out / f"rd_{dataset.id}")
             write_text(out / f"rd_{dataset.id}.csv", _csv(rows, _CSV_COLUMNS))
         if style.variable_rate:
-            rows = _variable_rows(summary, style)
-            save(variable_rate_figure(rows, style), out / "variable_rate")
-            write_text(out / "variable_rate.csv", _csv(rows, ("dataset", *_CSV_COLUMNS)))
+            rows, costs = _variable_rows(summary, style), variable_rate_costs(summary.bdrate, style)
+            save(variable_rate_figure(rows, style, costs), out / "variable_rate")
+            priced = [row | _cost_columns(row, costs) for row in map(dict, rows)]
+            write_text(out / "variable_rate.csv", _csv(priced, ("dataset", *_CSV_COLUMNS, *_COST_COLUMNS)))
         for shown in style.visual:
             figure, shown_rows = visual_figure(shown, summary.points, style)
             stem = out / f"visual_{shown.dataset}_{shown.scene}"
@@ -68,28 +86,38 @@ def write_figures(summary: Summary, style: Style, out: Path) -> None:
 
 def rd_figure(rows: Sequence[Row], style: Style, dataset: DatasetNames) -> Figure:
     """Figure 3: PSNR over size for every method on one data set; rows are of ``datasets.csv``."""
-    complete = [row for row in rows if not row["hole"]]
+    complete = _drawable(rows)
+    left_out = _left_out(rows, style)
     if not complete:
-        why = next((str(row["hole"]) for row in rows), "nothing was planned")
-        return empty(f"{dataset.label}: no complete set of scenes\n{_short(why)}")
-    holes = [method for method in _methods(rows, style) if all(row["hole"] for row in _of(rows, method))]
-    figure = new_figure(COLUMN_WIDTH_IN, 2.75 + (0.14 if holes else 0.0))
-    bottom = 0.165 + (0.04 if holes else 0.0)
+        hole = next((str(row["hole"]) for row in rows if row["hole"]), "" if rows else "nothing was planned")
+        why = f"no complete set of scenes\n{_short(hole)}" if hole else left_out
+        return empty(f"{dataset.label}: {why}")
+    figure = new_figure(COLUMN_WIDTH_IN, 2.75 + (0.14 if left_out else 0.0))
+    bottom = 0.165 + (0.04 if left_out else 0.0)
     axes = figure.add_axes((0.145, bottom, 0.81, 0.91 - bottom))
     _draw_curves(figure, axes, complete, style)
     axes.set_title(dataset.label)
-    if holes:
-        names = ", ".join(style.label_of(method) for method in holes)
-        figure.text(0.01, 0.012, f"Not shown, scenes missing: {names}", fontsize=FONT_PT - 2, color="#555555")
+    if left_out:
+        figure.text(0.01, 0.012, f"Not shown, {left_out}", fontsize=FONT_PT - 2, color="#555555")
     return figure
 
 
-def variable_rate_figure(rows: Sequence[Row], style: Style) -> Figure:
-    """Figure 4: the rates of one model, as a rate–distortion curve and as size over λ, per data set."""
-    complete = [row for row in rows if not row["hole"]]
+def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row] = ()) -> Figure:
+    """Figure 4: the rates of one model, as a rate–distortion curve and as size over λ, per data set.
+
+    Args:
+        rows: of ``datasets.csv``.
+        style: labels and colours.
+        costs: rows of ``bdrate.csv``: what one model costs against one per rate.
+    """
+    complete = _drawable(rows)
     datasets = [dataset for dataset in style.datasets if any(row["dataset"] == dataset.id for row in complete)]
     if not datasets:
-        return empty("No model with several rates was measured on a complete set of scenes")
+        left_out = _left_out(rows, style)
+        return empty(
+            "No model with several rates was measured on a complete set of scenes"
+            + (f"\n{_short(left_out)}" if left_out else "")
+        )
     height_in = 2.55
     figure = new_figure(PAGE_WIDTH_IN, height_in * len(datasets))
     grid = figure.add_gridspec(
@@ -118,6 +146,8 @@ def variable_rate_figure(rows: Sequence[Row], style: Style) -> Figure:
         right.set_title(f"{dataset.label}: size set by λ")
         if len(_methods(own, style)) > 1:
             right.legend(frameon=False, fontsize=FONT_PT - 1)
+        prices = [_price(cost, style) for cost in costs if cost["dataset"] == dataset.id]
+        right.text(0.03, 0.04, "\n".join(prices), fontsize=FONT_PT - 1.5, color="#555555", transform=right.transAxes)
     return figure
 
 
@@ -150,6 +180,24 @@ def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, 
     place_labels(figure, axes, labels[::-1], obstacles)
 
 
+def _drawable(rows: Iterable[Row]) -> list[Row]:
+    """Rows with a place in the figure: means over complete sets whose PSNR is finite."""
+    return [row for row in rows if not row["hole"] and math.isfinite(_float(row, "psnr"))]
+
+
+def _left_out(rows: Sequence[Row], style: Style) -> str:
+    """Which methods lack scenes at every rate, and which have an infinite PSNR at some, as equal pictures have."""
+    methods = _methods(rows, style)
+    lacking = [method for method in methods if all(row["hole"] for row in _of(rows, method))]
+    infinite = []
+    for method in methods:
+        own = _of(rows, method)
+        if count := sum(_float(row, "psnr") == math.inf for row in own):
+            infinite.append(style.label_of(method) + (f" ({count} of {len(own)} rates)" if len(own) > 1 else ""))
+    named = (("scenes missing", [style.label_of(method) for method in lacking]), ("PSNR infinite", infinite))
+    return "; ".join(f"{why}: {', '.join(found)}" for why, found in named if found)
+
+
 def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tuple[float, float]]:
     """Points on a polyline, close enough that a label cannot hide a stretch of it unnoticed."""
     corners = list(zip(xs, ys, strict=True))
@@ -164,6 +212,19 @@ def _variable_rows(summary: Summary, style: Style) -> list[Row]:
     shown = set(style.variable_rate)
     shown |= {method.id for method in style.methods if method.base in shown and method.kind == "per_rate"}
     return [row for row in summary.datasets if row["method"] in shown]
+
+
+def _cost_columns(row: Row, costs: Iterable[Row]) -> dict[str, Value]:
+    """Columns of a model that serves all rates: what it costs against its variant that is trained once per rate."""
+    for cost in costs:
+        if (cost["method"], cost["dataset"]) == (row["method"], row["dataset"]):
+            return {column: cost[name] for column, name in _COST_COLUMNS.items()}
+    return {}
+
+
+def _price(cost: Row, style: Style) -> str:
+    one, many = (style.label_of(str(cost[name])) for name in ("method", "anchor"))
+    return textwrap.fill(f"{one} against {many}: {in_words(cost, style)}", _PRICE_CHARACTERS)
 
 
 def _methods(rows: Iterable[Row], style: Style) -> list[str]:

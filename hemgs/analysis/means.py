@@ -13,7 +13,7 @@ import pandas as pd
 
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import FAILURE_COLUMNS, Points, frame_of, rows_of, series_of
-from hemgs.core.records import POINT_COLUMNS, QUALITY_COLUMNS, SECTION_COLUMNS, Column, Row
+from hemgs.core.records import ESTIMATE_COLUMNS, POINT_COLUMNS, QUALITY_COLUMNS, SECTION_COLUMNS, Column, Row
 
 #: What a mean over scenes and seeds belongs to.
 _CELL = ["method", "dataset", "rate"]
@@ -28,6 +28,11 @@ _KEY = (
 _RATE = (
     Column("rate", "text", "", "rate id", required=True),
     Column("lmbda", "float", "", "rate–distortion trade-off"),
+)
+#: Half of the distance between the smallest and the largest mean of any seed; not available with one seed.
+SPREAD_COLUMNS = (
+    Column("bytes_total_half_range", "float", "B", "half of the range over seeds of the mean over scenes"),
+    Column("psnr_half_range", "float", "dB", "half of the range over seeds of the mean over scenes"),
 )
 _HOLE = Column("hole", "text", "", "why there are no means; empty where there are")
 #: Columns of points.csv that are averaged into datasets.csv, besides bytes and quality.
@@ -44,8 +49,10 @@ DATASET_COLUMNS: tuple[Column, ...] = (
     _HOLE,
     Column("bytes_total", "float", "B", "mean length of the files"),
     Column("bytes_total_std", "float", "B", "standard deviation between seeds of the mean over scenes"),
+    SPREAD_COLUMNS[0],
     *(Column(name, "float", "dB" if name == "psnr" else "", f"mean {name}") for name in QUALITY_COLUMNS),
     Column("psnr_std", "float", "dB", "standard deviation between seeds of the mean over scenes"),
+    SPREAD_COLUMNS[1],
     *(
         Column(name, "float", "1/s" if name == "fps" else "s" if name.endswith("_s") else "", f"mean {name}")
         for name in _MEAN_COLUMNS
@@ -60,10 +67,13 @@ STORAGE_COLUMNS: tuple[Column, ...] = (
     *_RATE,
     _HOLE,
     Column("bytes_total", "float", "B", "mean length of the files"),
+    SPREAD_COLUMNS[0],
     *(Column(name, "float", "B", f"mean {name}, sections add up to the total") for name in SECTION_COLUMNS),
     Column("estimated_bits", "float", "bit", "mean ideal code length of the entropy-coded sections"),
     Column("coded_bits", "float", "bit", "mean length of the entropy-coded sections"),
+    *(Column(name, "float", "bit", f"mean {name}") for name in ESTIMATE_COLUMNS),
     Column("psnr", "float", "dB", "mean PSNR"),
+    SPREAD_COLUMNS[1],
     Column("ssim", "float", "", "mean SSIM"),
 )
 
@@ -102,7 +112,8 @@ def _hole(key: tuple[str, str, str], cell: pd.DataFrame, failures: pd.DataFrame)
 def means_of(planned: pd.DataFrame) -> pd.DataFrame:
     """Mean of every figure over seeds per scene, and over scenes and seeds as scene ``mean``; missing in a hole.
 
-    Indexed by method, data set, rate and scene; with λ and iterations where all points have the same, and ``hole``.
+    Indexed by method, data set, rate and scene; with λ and iterations where all points have the same, ``hole``, and
+    half of the range over seeds for the columns of :data:`SPREAD_COLUMNS`.
     """
     absent = (planned["scene"] + " is missing").where(planned["status"].isna(), "")
     both = pd.concat([planned.assign(scene="mean"), planned.assign(hole=absent)])
@@ -111,7 +122,8 @@ def means_of(planned: pd.DataFrame) -> pd.DataFrame:
     means = groups[_AVERAGED].agg(fmean)
     means[_SHARED] = groups[_SHARED].first().where(groups[_SHARED].nunique() == 1)
     means["hole"] = groups["hole"].max()
-    return means
+    by_seed = both.groupby([*_CELL, "scene", "seed"], sort=False)[["bytes_total", "psnr"]].agg(fmean)
+    return means.join(by_seed.groupby([*_CELL, "scene"], sort=False).agg(_half_range).add_suffix("_half_range"))
 
 
 def dataset_rows(planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
@@ -135,5 +147,10 @@ def storage_rows(means: pd.DataFrame) -> list[Row]:
 
 
 def _spread(means: pd.Series) -> float:
-    """Standard deviation between seeds; missing with fewer than two."""
-    return stdev(means) if len(means) > 1 and means.notna().all() else math.nan
+    """Standard deviation between seeds; missing with fewer than two, or where one is infinite."""
+    return stdev(means) if len(means) > 1 and means.map(math.isfinite).all() else math.nan
+
+
+def _half_range(means: pd.Series) -> float:
+    """Half of the range over seeds; missing as :func:`_spread` is."""
+    return (max(means) - min(means)) / 2 if len(means) > 1 and means.map(math.isfinite).all() else math.nan

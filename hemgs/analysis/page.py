@@ -22,18 +22,15 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.analysis.bdrate import ANCHOR
+from hemgs.analysis.lines import SECTION_HEADINGS, end_rates
 from hemgs.analysis.looks import look_of
+from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.sheet import QUALITY_HEADINGS, number, size_mib, to_html
-from hemgs.analysis.tables import (
-    BUILDERS,
-    SECTION_HEADINGS,
-    Summary,
-    end_rates,
-)
+from hemgs.analysis.tables import BUILDERS, Summary
 from hemgs.analysis.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
+from hemgs.core.config import ON_REQUEST_TABLES
 from hemgs.core.records import SECTION_COLUMNS, Row, Value
 
 PAGE_FILE = "index.html"
@@ -70,7 +67,9 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
         tables, figures: folders to link to; links are relative to ``out``.
     """
     showcase = _showcase(summary, style)
-    sheets = [build(summary, style) for name, build in BUILDERS.items()]
+    # A table that needs files of its own is shown where the run asks for it; the others also where they have rows.
+    shown = [name for name in BUILDERS if name in style.tables or name not in ON_REQUEST_TABLES]
+    sheets = [BUILDERS[name](summary, style) for name in shown]
     data = {
         "anchor": ANCHOR,
         "methods": _methods(summary, style),
@@ -258,13 +257,14 @@ def _cards(summary: Summary, style: Style) -> list[dict[str, object]]:
 def _against(row: Row, large: Row, label: str, anchor: str) -> dict[str, str]:
     """How much smaller the anchor's largest file is than a method with one rate, and at what change of PSNR."""
     factor = float(row["bytes_total"] or 0.0) / float(large["bytes_total"] or 1.0)
-    change = float(large["psnr"] or 0.0) - float(row["psnr"] or 0.0)
+    psnrs = float(large["psnr"] or 0.0), float(row["psnr"] or 0.0)
+    quality = f"PSNR {psnrs[0] - psnrs[1]:+.2f} dB" if all(map(math.isfinite, psnrs)) else "PSNR infinite"
     words = f"{factor:.3g}× smaller" if factor >= 1 else f"{1 / factor:.3g}× larger"
     budget = ""
     if row["iterations"] != large["iterations"]:
         ours, theirs = (f"{n:,}" if n else "differing numbers of" for n in (large["iterations"], row["iterations"]))
         budget = f"; trained {ours} against {theirs} iterations"
-    return {"value": words, "text": f"{anchor} at its highest rate against {label}, PSNR {change:+.2f} dB{budget}"}
+    return {"value": words, "text": f"{anchor} at its highest rate against {label}, {quality}{budget}"}
 
 
 def _span(form: Any, small: Row, large: Row, name: str, unit: str) -> str:

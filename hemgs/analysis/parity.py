@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hemgs.analysis.bdrate import ANCHOR
+from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import lmbda_of
 from hemgs.core.errors import ConfigError
@@ -26,7 +26,7 @@ MIB = 2.0**20
 #: Columns of ``workflow/reference/published.csv``.
 PUBLISHED_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method or variant id", required=True),
-    Column("rate", "text", "", "`single`, `low`, `high` or `all`", required=True),
+    Column("rate", "text", "", "`single`, `low`, `high`, `all`, or a rate id", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id or `mean`", required=True),
     Column("metric", "text", "", "what is printed", required=True),
@@ -179,8 +179,13 @@ def _compare(
 
 
 def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
-    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one."""
+    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one.
+
+    A published value that names its rate, ``lmbda_0.0010``, means that one and no other.
+    """
     own = planned[planned["method"] == value["method"]]
+    if str(value["rate"]).startswith("lmbda_"):
+        return own[own["rate"] == value["rate"]]
     rates = sorted(own["rate"].unique(), key=lmbda_of, reverse=value["rate"] in ("low", "all"))
     return own[own["rate"].isin(rates[:1])]
 
@@ -194,7 +199,9 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
         return _our_bdrate(value, bdrate)
     own = cell if scene == "mean" else cell[cell["scene"] == scene]
     measured = own.dropna(subset="status")
-    iterations = next(iter(set(measured["iterations"].to_list())), None)
+    # Where trainings differ in length there is no one number: none is recorded, and nothing is judged by it.
+    lengths = measured["iterations"].unique()
+    iterations = int(lengths[0]) if len(lengths) == 1 else None
     if own.empty or len(measured) < len(own):
         return None, iterations, str(cell["hole"].iloc[0]) or "not measured"
     names = ("train_s",) if metric == "train_h" else _SECTIONS.get(metric, (metric,))
@@ -208,8 +215,8 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
 
 def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
     for row in bdrate:
-        key = (row["method"], row["dataset"], row["scene"], row["metric"], row["interpolation"])
-        if key == (value["method"], value["dataset"], value["scene"], "psnr", "pchip"):
+        key = (row["anchor"], row["method"], row["dataset"], row["scene"], row["metric"], row["interpolation"])
+        if key == (ANCHOR, value["method"], value["dataset"], value["scene"], "psnr", "pchip"):
             percent = row["percent"]
             return (None if percent is None else float(percent)), row["iterations_method"], str(row["hole"])
     return None, None, f"no curve to compare with {ANCHOR}"
@@ -235,4 +242,4 @@ def _protocol_faults(plan: Plan, dataset: str, protocol: Protocol) -> dict[str, 
 
 
 def _count(number: Value) -> str:
-    return f"{int(number):,}" if number not in (None, "") else "an unstated number of"
+    return f"{int(number):,}" if number not in (None, "") else "differing numbers of"

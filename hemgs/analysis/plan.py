@@ -7,6 +7,7 @@ Owns their fields and checks. ``plan.json`` decides numbers (which fits, rates a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,11 @@ class Style:
     def label_of(self, method: str) -> str:
         """Print name of a method id; the id itself where none is known."""
         return next((known.label for known in self.methods if known.id == method), method)
+
+    def in_print(self, reason: str) -> str:
+        """A reason with the ids of methods replaced by their labels where it says something of them."""
+        labels = {known.id: known.label for known in self.methods}
+        return re.sub(r"\b([a-z][a-z0-9_]*)(?=: | has )", lambda found: labels.get(found[1], found[1]), reason)
 
     def order_of(self, method: str) -> int:
         """Rank of a method in tables and legends; unknown ones come last."""

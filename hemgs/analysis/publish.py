@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
-from hemgs.analysis.bdrate import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS, complexity_rows
 from hemgs.analysis.figures import figure_files, write_figures
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points, storage_rows
 from hemgs.analysis.page import PAGE_FILE, page_html
+from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.parity import PARITY_COLUMNS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan, load_style
 from hemgs.analysis.points import FAILURE_COLUMNS, Points, gather, write_parquet
@@ -49,14 +49,14 @@ def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
     points = gather(planned)
     table = planned_points(planned, points)
     means = means_of(table)
-    bdrate = bdrate_rows(planned, means)
+    bdrate = bdrate_rows(planned, table)
     write_points(out / "points.csv", points.rows)
     write_parquet(out / "points.parquet", points.rows)
     write_rows(out / "datasets.csv", dataset_rows(table, means), DATASET_COLUMNS)
     write_rows(out / "storage.csv", storage_rows(means), STORAGE_COLUMNS)
     write_rows(out / "complexity.csv", complexity_rows(table), COMPLEXITY_COLUMNS)
     write_rows(out / "bdrate.csv", bdrate, BDRATE_COLUMNS)
-    write_rows(out / "ablation.csv", ablation_rows(planned, means), ABLATION_COLUMNS)
+    write_rows(out / "ablation.csv", ablation_rows(planned, means, bdrate), ABLATION_COLUMNS)
     write_rows(out / "context.csv", context_rows(planned, table, means), NEIGHBOUR_COLUMNS)
     write_rows(out / "parity.csv", parity_rows(planned, table, bdrate, published), PARITY_COLUMNS)
     write_rows(out / "failures.csv", points.failures, FAILURE_COLUMNS)

@@ -11,7 +11,7 @@ import html
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hemgs.core.records import NOT_AVAILABLE
@@ -20,6 +20,9 @@ MIB = 2.0**20
 HOLE = "—"
 #: More columns than this do not fit a printed column.
 WIDE = 7
+#: Vermilion and blue of Okabe and Ito's palette, which everyone can tell apart, as red, green and blue.
+COST_COLOR, SAVING_COLOR = "213, 94, 0", "0, 114, 178"
+STRONGEST_TINT = 0.55
 Better = Literal["higher", "lower", ""]
 #: Quality columns and how they are headed; the variants of LPIPS are different quantities and never share a column.
 QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
@@ -72,12 +75,16 @@ class Entry:
         value: what sorting and marking go by.
         note: footnote of this cell.
         mark: ``best`` or ``second`` of its column.
+        hint: what the page says of the cell where the pointer rests on it, besides the note.
+        shade: from -1 (a saving) to 1 (a cost): how the page colours the cell; 0 for none.
     """
 
     text: str | None
     value: float | None = None
     note: str = ""
     mark: str = ""
+    hint: str = ""
+    shade: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,32 @@ def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> 
     if not isinstance(value, int | float):
         return Entry(None, note=note)
     scaled = float(value) * scale
-    return Entry(f"{scaled:,.{decimals}f}" if math.isfinite(scaled) else "∞", scaled, note)
+    infinite = "∞" if scaled > 0 else "-∞"
+    return Entry(f"{scaled:,.{decimals}f}" if math.isfinite(scaled) else infinite, scaled, note)
+
+
+def signed(value: object, decimals: int = 2, note: str = "") -> Entry:
+    """A change with its sign; a plain 0.00 where it rounds to nothing."""
+    entry = number(value, decimals, note)
+    if entry.text is None or entry.value is None or not math.isfinite(entry.value):
+        return entry
+    sign = "" if float(entry.text.replace(",", "")) == 0 else "+" if entry.value > 0 else "-"
+    return replace(entry, text=sign + entry.text.lstrip("-"))
+
+
+def with_spread(entry: Entry, half_range: object, scale: float = 1.0) -> Entry:
+    """A mean over seeds with ``± half of the range``; as it is where there was one seed.
+
+    The spread has as many decimals as the mean, or what it takes to show one digit of it.
+    """
+    if entry.text is None or not isinstance(half_range, int | float):
+        return entry
+    decimals = len(entry.text.partition(".")[2])
+    spread = half_range * scale
+    shown = f"{spread:.{decimals}f}"
+    if spread and float(shown) == 0:
+        shown = significant(spread, 1).text or shown
+    return replace(entry, text=f"{entry.text} ± {shown}")
 
 
 def significant(value: object, digits: int = 3, note: str = "", scale: float = 1.0) -> Entry:
@@ -155,7 +187,7 @@ def marked(headings: Sequence[Heading], rows: Sequence[tuple[Entry, ...]]) -> tu
         for row in grid:
             entry = row[index]
             mark = "best" if entry.value == values[0] else "second" if entry.value == values[1] else ""
-            row[index] = Entry(entry.text, entry.value, entry.note, mark)
+            row[index] = replace(entry, mark=mark)
     return tuple(tuple(row) for row in grid)
 
 
@@ -247,10 +279,11 @@ def to_html(sheet: Sheet) -> str:
         for heading, entry in zip(sheet.headings, row, strict=True):
             classes = " ".join(filter(None, ("num" if heading.numeric else "word", entry.mark)))
             value = "" if entry.value is None else f' data-value="{entry.value!r}"'
-            title = f' title="{html.escape(entry.note, quote=True)}"' if entry.note else ""
+            told = entry.note or entry.hint
+            title = f' title="{html.escape(told, quote=True)}"' if told else ""
             letter = f"<sup>{sheet.letter(entry)}</sup>" if entry.note else ""
             content = html.escape(HOLE if entry.text is None else entry.text)
-            parts.append(f'<td class="{classes}"{value}{title}>{content}{letter}</td>')
+            parts.append(f'<td class="{classes}"{value}{title}{_tint(entry.shade)}>{content}{letter}</td>')
         parts.append("</tr>")
     parts.append("</tbody></table>")
     for letter, note in sheet.footnotes():
@@ -262,6 +295,14 @@ def to_html(sheet: Sheet) -> str:
 def tex(content: str) -> str:
     """Text with every character that LaTeX would interpret escaped."""
     return "".join(_TEX_ESCAPES.get(character, character) for character in content)
+
+
+def _tint(shade: float) -> str:
+    """Background of a cell; black text keeps a contrast of 7 to 1 or more on the strongest tint."""
+    if not shade:
+        return ""
+    color = COST_COLOR if shade > 0 else SAVING_COLOR
+    return f' style="background: rgba({color}, {STRONGEST_TINT * min(1.0, abs(shade)):.2f})"'
 
 
 def _letter(index: int) -> str:

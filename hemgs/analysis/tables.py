@@ -1,8 +1,9 @@
 """The paper's tables, from the summary.
 
-Owns what stands in which table: quality (layout of Table 1 of HEMGS, arXiv 2411.18473), bdrate (Table 2), storage
-(Table 5), complexity (Table 6), and parity with published values. Tables 3 and 4 are
-``hemgs.analysis.ablation_tables``'. Does not own rounding and file formats (``hemgs.analysis.sheet``) or arithmetic.
+Owns what stands in which table: quality (layout of Table 1 of HEMGS, arXiv 2411.18473), storage (Table 5), complexity
+(Table 6), and parity with published values. Table 2 is ``hemgs.analysis.bdrate_tables``', Tables 3 and 4 are
+``hemgs.analysis.ablation_tables``', and what coding costs is ``hemgs.analysis.coding_tables``'. Does not own rounding
+and file formats (``hemgs.analysis.sheet``) or arithmetic.
 """
 
 from __future__ import annotations
@@ -13,12 +14,23 @@ from pathlib import Path
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS
 from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
-from hemgs.analysis.bdrate import ANCHOR, BDRATE_COLUMNS
+from hemgs.analysis.bdrate_tables import bdrate_sheet, matrix_sheet
+from hemgs.analysis.coding_tables import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
+from hemgs.analysis.lines import (
+    SECTION_HEADINGS,
+    by_key,
+    dataset_names,
+    iterations_entry,
+    lines_of,
+    row_label,
+    spread_note,
+)
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS
+from hemgs.analysis.pairs import BDRATE_COLUMNS
 from hemgs.analysis.parity import PARITY_COLUMNS
 from hemgs.analysis.plan import DatasetNames, Style
-from hemgs.analysis.points import FAILURE_COLUMNS, lmbda_of
+from hemgs.analysis.points import FAILURE_COLUMNS
 from hemgs.analysis.sheet import (
     MIB,
     QUALITY_HEADINGS,
@@ -30,28 +42,14 @@ from hemgs.analysis.sheet import (
     significant,
     size_mib,
     text,
+    with_spread,
 )
-from hemgs.core.records import Row, read_points, read_rows
+from hemgs.core.records import LOSSLESS_COLUMNS, Row, read_points, read_rows
 
 #: Sections that the storage table prints as one.
 OVERHEAD_SECTIONS = ("bytes_settings", "bytes_container", "bytes_other")
 #: Below this, the storage table takes one more decimal.
 SMALL_FILE_MIB = 0.3
-SECTION_HEADINGS: Mapping[str, str] = {
-    "bytes_locations": "Locations",
-    "bytes_features": "Features",
-    "bytes_scalings": "Scalings",
-    "bytes_offsets": "Offsets",
-    "bytes_colors": "Colours",
-    "bytes_opacities": "Opacities",
-    "bytes_rotations": "Rotations",
-    "bytes_masks": "Masks",
-    "bytes_hash_grid": "Hash grid",
-    "bytes_networks": "Networks",
-    "bytes_settings": "Settings",
-    "bytes_container": "Container",
-    "bytes_other": "Other",
-}
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Summary:
     complexity: tuple[Row, ...]
     parity: tuple[Row, ...]
     failures: tuple[Row, ...]
+    lossless: tuple[Row, ...] = ()
 
 
 def load_summary(folder: Path) -> Summary:
@@ -81,33 +80,15 @@ def load_summary(folder: Path) -> Summary:
         complexity=tuple(read_rows(folder / "complexity.csv", COMPLEXITY_COLUMNS)),
         parity=tuple(read_rows(folder / "parity.csv", PARITY_COLUMNS)),
         failures=tuple(read_rows(folder / "failures.csv", FAILURE_COLUMNS)),
+        lossless=tuple(
+            row for path in sorted(folder.glob("lossless/*/*.csv")) for row in read_rows(path, LOSSLESS_COLUMNS)
+        ),
     )
-
-
-def end_rates(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    """Method → the rates that tables show: the smallest and the largest file, or the only one."""
-    rates: dict[str, set[str]] = {}
-    for row in rows:
-        rates.setdefault(str(row["method"]), set()).add(str(row["rate"]))
-    ends: dict[str, tuple[str, ...]] = {}
-    for method, found in rates.items():
-        ordered = sorted(found, key=lmbda_of, reverse=True)
-        ends[method] = (ordered[0],) if len(ordered) == 1 else (ordered[0], ordered[-1])
-    return ends
-
-
-def row_label(style: Style, method: str, rate: str, ends: Sequence[str]) -> str:
-    """``HEMGS, low rate (λ = 0.0040)`` for a method with several rates, else its label."""
-    label = style.label_of(method)
-    if len(ends) < 2:
-        return label
-    name = "low rate" if rate == ends[0] else "high rate" if rate == ends[-1] else "rate"
-    return f"{label}, {name} (λ = {rate.rpartition('_')[2]})"
 
 
 def quality(summary: Summary, style: Style) -> Sheet:
     """Table 1: methods by data sets; PSNR, SSIM, every LPIPS that was measured, size."""
-    found = _by_key(summary.datasets)
+    found = by_key(summary.datasets)
     columns = [name for name in QUALITY_HEADINGS if _measured(summary, name)]
     headings = [Heading("Method", numeric=False), Heading("Iterations", numeric=True)]
     for dataset in style.datasets:
@@ -115,61 +96,24 @@ def quality(summary: Summary, style: Style) -> Sheet:
             headings.append(Heading(title, dataset.label, better))
         headings.append(Heading("Size [MiB]", dataset.label, "lower"))
     rows = []
-    for method, rate, ends in _lines(summary.datasets, style):
+    for method, rate, ends in lines_of(summary.datasets, style):
         per_dataset = [found.get((method, dataset.id, rate)) for dataset in style.datasets]
-        cells = [text(row_label(style, method, rate, ends)), _iterations(per_dataset)]
+        cells = [text(row_label(style, method, rate, ends)), iterations_entry(per_dataset)]
         for row in per_dataset:
             hole = "not planned" if row is None else str(row["hole"])
             for name in columns:
-                cells.append(number(None if row is None else row[name], QUALITY_HEADINGS[name][1], hole))
-            cells.append(size_mib(None if row is None else row["bytes_total"], hole))
+                mean = number(None if row is None else row[name], QUALITY_HEADINGS[name][1], hole)
+                cells.append(with_spread(mean, row.get(f"{name}_half_range") if row else None))
+            size = size_mib(None if row is None else row["bytes_total"], hole)
+            cells.append(with_spread(size, row["bytes_total_half_range"] if row else None, 1 / MIB))
         rows.append(tuple(cells))
     equal = len({row[1].text for row in rows}) < 2
-    notes = ["Sizes are MiB (2^20 bytes) of the one file that the decoder opens."]
+    notes = ["Sizes are MiB (2^20 bytes) of the one file that the decoder opens.", *spread_note(_num_seeds(summary))]
     if not equal:
         notes.append("Best values are not marked: the rows were trained for different numbers of iterations.")
     notes += _remarks(summary.datasets)
     caption = "Quality on decoded scenes and size of the bitstream, means over the scenes of each data set"
     return Sheet("quality", caption, tuple(headings), marked(headings, rows) if equal else tuple(rows), tuple(notes))
-
-
-def bdrate(summary: Summary, style: Style) -> Sheet:
-    """Table 2: extra bytes at equal PSNR, with overlap and number of points beside each value."""
-    headings = [Heading("Method", numeric=False), Heading("Iterations")]
-    for dataset in style.datasets:
-        headings.append(Heading("BD-rate [%]", dataset.label, "lower"))
-        headings.append(Heading("Overlap [dB]", dataset.label))
-        headings.append(Heading("Points", dataset.label))
-    wanted = [r for r in summary.bdrate if (r["scene"], r["metric"], r["interpolation"]) == ("mean", "psnr", "pchip")]
-    found = {(row["method"], row["dataset"]): row for row in wanted}
-    methods = sorted({str(row["method"]) for row in wanted}, key=style.order_of)
-    rows = []
-    for method in methods:
-        per_dataset = [found.get((method, dataset.id)) for dataset in style.datasets]
-        cells = [text(style.label_of(method)), _iterations(per_dataset, "iterations_method")]
-        for row in per_dataset:
-            hole = "not planned" if row is None else str(row["hole"])
-            for name in (ANCHOR, method):
-                hole = hole.replace(f"{name}: ", f"{style.label_of(name)}: ")
-            cells.append(number(None if row is None else row["percent"], 2, hole))
-            if row is None or row["percent"] is None:
-                cells += [Entry(None), Entry(None)]
-            else:
-                cells.append(text(f"{float(row['low'] or 0):.2f}–{float(row['high'] or 0):.2f}"))
-                cells.append(text(f"{row['num_points_method']}/{row['num_points_anchor']}"))
-        rows.append(tuple(cells))
-    anchor = style.label_of(ANCHOR)
-    trained = _iterations(wanted, "iterations_anchor").text
-    notes = [
-        f"Positive: more bytes than {anchor} at equal PSNR. Log size over PSNR by PCHIP, integrated over the overlap; "
-        f"points of the method / of {anchor} that were used.",
-    ]
-    if trained:
-        notes.append(f"{anchor} was trained for {trained} iterations.")
-    if not rows:
-        notes.append(f"No rows: no method besides {anchor} has several rates.")
-    caption = f"Bjøntegaard delta rate against {anchor}"
-    return Sheet("bdrate", caption, tuple(headings), tuple(rows), tuple(notes))
 
 
 def storage(summary: Summary, style: Style) -> Sheet:
@@ -180,13 +124,13 @@ def storage(summary: Summary, style: Style) -> Sheet:
     headings += [Heading(SECTION_HEADINGS[name], "Size [MiB]") for name in used]
     headings += [Heading("Other", "Size [MiB]"), Heading("Total", "Size [MiB]")]
     headings += [Heading("Overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
-    found = _by_key(summary.storage)
+    found = by_key(summary.storage)
     totals = [float(row["bytes_total"]) for row in summary.storage if row["bytes_total"] is not None]
     # Three decimals as the paper prints them; one more where whole files are small.
     decimals = 4 if totals and min(totals) < SMALL_FILE_MIB * MIB else 3
     rows = []
     for dataset in style.datasets:
-        for method, rate, ends in _lines(summary.storage, style):
+        for method, rate, ends in lines_of(summary.storage, style):
             row = found.get((method, dataset.id, rate))
             if row is None:
                 continue
@@ -199,9 +143,9 @@ def storage(summary: Summary, style: Style) -> Sheet:
                     text(row_label(style, method, rate, ends)),
                     *(size_mib(row[name], hole, decimals) for name in used),
                     size_mib(_sum(row, OVERHEAD_SECTIONS), hole, decimals),
-                    size_mib(row["bytes_total"], hole, decimals),
+                    with_spread(size_mib(row["bytes_total"], hole, decimals), row["bytes_total_half_range"], 1 / MIB),
                     number(overhead, 2, hole or ("" if estimated else "no entropy-coded sections")),
-                    number(row["psnr"], 2, hole),
+                    with_spread(number(row["psnr"], 2, hole), row["psnr_half_range"]),
                     number(row["ssim"], 3, hole),
                 )
             )
@@ -209,6 +153,7 @@ def storage(summary: Summary, style: Style) -> Sheet:
     notes = (
         "MiB (2^20 bytes); sections add up to the file, to the byte, before rounding. Other: header and settings.",
         "Overhead: bits in the file beyond the ideal code length under the model that coded them.",
+        *spread_note(_num_seeds(summary)),
     )
     return Sheet("storage", "Storage by section of the bitstream", tuple(headings), tuple(rows), notes)
 
@@ -273,7 +218,7 @@ def complexity(summary: Summary, style: Style) -> Sheet:
         hole = str(row["hole"])
         rows.append(
             (
-                text(_dataset(style, str(row["dataset"])).label),
+                text(dataset_names(style, str(row["dataset"])).label),
                 text(style.label_of(str(row["method"]))),
                 number(row["iterations"], 0, "" if row["iterations"] else "differs between models"),
                 number(row["num_rates"], 0),
@@ -311,7 +256,7 @@ def parity(summary: Summary, style: Style) -> Sheet:
     )
     rows = []
     for row in summary.parity:
-        dataset = _dataset(style, str(row["dataset"]))
+        dataset = dataset_names(style, str(row["dataset"]))
         scene = str(row["scene"])
         rows.append(
             (
@@ -327,37 +272,28 @@ def parity(summary: Summary, style: Style) -> Sheet:
                 text(" ".join(filter(None, (str(row["source"]), str(row["table"]))))),
             )
         )
-    notes = () if rows else ("No rows: nothing is published for the data sets of this run.",)
+    notes = ("Ours: means over seeds.",) if _num_seeds(summary) > 1 else ()
+    notes = notes if rows else ("No rows: nothing is published for the data sets of this run.",)
     return Sheet("parity", "Our values beside published ones", headings, tuple(rows), notes)
 
 
 BUILDERS: Mapping[str, Callable[[Summary, Style], Sheet]] = {
     "quality": quality,
-    "bdrate": bdrate,
-    "ablation": lambda summary, style: ablation_sheet(summary.ablation, style),
+    "bdrate": lambda summary, style: bdrate_sheet(summary.bdrate, style),
+    "bdrate_matrix": lambda summary, style: matrix_sheet(summary.bdrate, style),
+    "ablation": lambda summary, style: ablation_sheet(summary.ablation, style, summary.bdrate),
     "context": lambda summary, style: context_sheet(summary.context, style),
     "storage": storage,
+    "coder_cost": lambda summary, style: coder_cost_sheet(summary.storage, style),
     "complexity": complexity,
     "parity": parity,
+    "lossless": lambda summary, style: lossless_sheet(summary.lossless, style),
 }
 
 
 def _sum(row: Row, names: Iterable[str]) -> float | None:
     values = [row[name] for name in names]
     return None if any(value is None for value in values) else sum(float(value or 0) for value in values)
-
-
-def _by_key(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
-    return {(str(row["method"]), str(row["dataset"]), str(row["rate"])): row for row in rows}
-
-
-def _lines(rows: Sequence[Row], style: Style) -> list[tuple[str, str, tuple[str, ...]]]:
-    ends = end_rates(rows)
-    return [(m, rate, ends[m]) for m in sorted(ends, key=style.order_of) for rate in ends[m]]
-
-
-def _dataset(style: Style, dataset: str) -> DatasetNames:
-    return next((known for known in style.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
 
 
 def _metric_label(metric: str, unit: str) -> str:
@@ -368,11 +304,8 @@ def _metric_label(metric: str, unit: str) -> str:
     return f"{words} [{unit}]" if unit else words
 
 
-def _iterations(rows: Iterable[Row | None], name: str = "iterations") -> Entry:
-    found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
-    if len(found) == 1:
-        return number(found[0], 0)
-    return text(" / ".join(f"{value:,}" for value in found)) if found else Entry(None)
+def _num_seeds(summary: Summary) -> int:
+    return max((int(row["num_seeds"] or 0) for row in summary.datasets), default=0)
 
 
 def _measured(summary: Summary, name: str) -> bool:

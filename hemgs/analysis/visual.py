@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from hemgs.analysis.looks import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
 from hemgs.analysis.plan import Showcase, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.sheet import size_mib
+from hemgs.analysis.sheet import number, size_mib
 from hemgs.core.records import RecordError, Row, Value, read_views
 
 #: Folder of the photographs in a showcase, beside one folder per rate.
@@ -199,10 +199,10 @@ def _draw(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], boxes: S
         small = _for_print(pixels, column_in)
         axes = show(small, left_in, _EDGE_IN, column_in, picture_in)
         scale = small.shape[1] / pixels.shape[1]
-        for number, (box, color) in enumerate(zip(boxes, BOX_COLORS, strict=False)):
+        for place, (box, color) in enumerate(zip(boxes, BOX_COLORS, strict=False)):
             corner, side = (box.left * scale - 0.5, box.top * scale - 0.5), box.side * scale
             axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=color, linewidth=0.9))
-            crop_left_in = left_in + number * (crop_in + _GAP_IN)
+            crop_left_in = left_in + place * (crop_in + _GAP_IN)
             crop = show(box.cut(pixels), crop_left_in, _EDGE_IN + picture_in + _GAP_IN, crop_in, crop_in)
             crop.spines[:].set(visible=True, edgecolor=color, linewidth=1.2)
         center = (left_in + column_in / 2) / PAGE_WIDTH_IN
@@ -226,7 +226,7 @@ def _title(picture: Picture, pictures: Sequence[Picture], style: Style) -> str:
 
 
 def _figures(picture: Picture) -> str:
-    parts = [f"{picture.psnr:.2f} dB"] if isinstance(picture.psnr, float) else []
+    parts = [f"{number(picture.psnr, 2).text} dB"] if isinstance(picture.psnr, float) else []
     size = size_mib(picture.size_bytes).text
     return " · ".join([*parts, *([f"{size} MiB"] if size else [])])
 

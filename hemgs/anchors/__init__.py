@@ -6,7 +6,7 @@ attributes while training. Does not own optimisers and schedules (``hemgs.traini
 (``hemgs.entropy``).
 """
 
-from hemgs.anchors.attribute_model import AttributeModel, ParameterGroup
+from hemgs.anchors.attribute_model import AttributeModel, LatentRows, ParameterGroup
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
 from hemgs.anchors.model import AnchorModel
@@ -16,6 +16,7 @@ __all__ = [
     "AnchorHeads",
     "AnchorModel",
     "AttributeModel",
+    "LatentRows",
     "ParameterGroup",
     "SpawnedGaussians",
     "spawn_gaussians",

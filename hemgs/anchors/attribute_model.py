@@ -35,12 +35,31 @@ class ParameterGroup:
     lr_end: float
 
 
+@dataclass(frozen=True)
+class LatentRows:
+    """Values that a codec trains for each anchor beside its attributes, from zero on.
+
+    Attributes:
+        dim: how many an anchor has.
+        lr_start, lr_end: learning rates at the first and the last step, log-linear between.
+    """
+
+    dim: int
+    lr_start: float
+    lr_end: float
+
+
 class AttributeModel:
     """Attributes as they are, at no cost: plain Scaffold-GS. Codecs override what they change.
 
     The trainer calls :meth:`start` once, before everything else; then :meth:`sample` in each step, and
     :meth:`anchors_changed` after rows of the anchor model were added or removed.
+
+    Attributes:
+        latents: what anchors get beside their attributes, if anything.
     """
+
+    latents: LatentRows | None = None
 
     def start(self, anchors: AnchorModel, extent: float) -> None:
         """Builds whatever depends on the initial anchors.

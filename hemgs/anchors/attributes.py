@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,12 +22,16 @@ class AnchorAttributes:
         offsets: ``[M, K, 3] float32``, in units of the first three scalings.
         masks: ``[M, K] float32`` of zeros and ones (with straight-through gradients while training), or ``None``
             where no offset is masked.
+        masks_scale: whether masks multiply scales as well as opacities, and only those of Gaussians already chosen by
+            their unmasked opacities (HAC++, arXiv 2501.12255, released code): for training alone, since what is masked
+            is still there, with nothing to show.
     """
 
     features: Tensor
     scalings: Tensor
     offsets: Tensor
     masks: Tensor | None = None
+    masks_scale: bool = False
 
     @property
     def num_anchors(self) -> int:
@@ -36,14 +40,21 @@ class AnchorAttributes:
     def select(self, indices: Tensor) -> AnchorAttributes:
         """The rows ``indices`` (``[P] int64``)."""
         masks = None if self.masks is None else self.masks.index_select(0, indices)
-        return AnchorAttributes(
-            self.features.index_select(0, indices),
-            self.scalings.index_select(0, indices),
-            self.offsets.index_select(0, indices),
-            masks,
+        return replace(
+            self,
+            features=self.features.index_select(0, indices),
+            scalings=self.scalings.index_select(0, indices),
+            offsets=self.offsets.index_select(0, indices),
+            masks=masks,
         )
 
     def to(self, device: torch.device | str) -> AnchorAttributes:
         """The same attributes on another device."""
         masks = None if self.masks is None else self.masks.to(device)
-        return AnchorAttributes(self.features.to(device), self.scalings.to(device), self.offsets.to(device), masks)
+        return replace(
+            self,
+            features=self.features.to(device),
+            scalings=self.scalings.to(device),
+            offsets=self.offsets.to(device),
+            masks=masks,
+        )

@@ -141,7 +141,8 @@ def grow(
     judged = eligible.view_as(statistics.gradient_count)
     statistics.gradient_sum[judged] = 0.0
     statistics.gradient_count[judged] = 0.0
-    rows = initial_rows(torch.cat([part[2] for part in levels]), anchors.feature_dim, anchors.num_offsets)
+    log_scales = torch.cat([part[2] for part in levels])
+    rows = initial_rows(log_scales, anchors.feature_dim, anchors.num_offsets, anchors.latents.shape[1])
     rows["features"] = torch.cat([part[1] for part in levels])
     return NewAnchors(coords[anchors.num_anchors :], rows)
 

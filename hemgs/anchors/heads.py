@@ -94,17 +94,18 @@ def spawn_gaussians(
         heads: the networks.
         positions: ``[M, 3] float32`` anchors, world coordinates.
         attributes: of the same M anchors. Opacities are multiplied by the masks before the test for being positive,
-            so that a masked slot spawns nothing (HAC, arXiv 2403.14530).
+            so that a masked slot spawns nothing (HAC, arXiv 2403.14530); with ``masks_scale`` after it, and scales too.
         camera_center: ``[3] float32`` world coordinates.
     """
     rays = positions - camera_center
     distances = rays.norm(dim=1, keepdim=True).clamp_min(1e-12)
     inputs = torch.cat([attributes.features, rays / distances, distances], dim=1)
-    opacity_all = heads.opacities(inputs)
+    opacity_all = tested = heads.opacities(inputs)
     if attributes.masks is not None:
         opacity_all = opacity_all * attributes.masks
+        tested = tested if attributes.masks_scale else opacity_all
     num_offsets = heads.num_offsets
-    slots = torch.nonzero(opacity_all.detach().flatten() > 0).squeeze(1)
+    slots = torch.nonzero(tested.detach().flatten() > 0).squeeze(1)
     parent = torch.div(slots, num_offsets, rounding_mode="floor")
 
     def chosen(values: Tensor) -> Tensor:
@@ -112,9 +113,12 @@ def spawn_gaussians(
 
     scalings = attributes.scalings.index_select(0, parent)
     shapes = chosen(heads.covariances(inputs))
+    scales = scalings[:, 3:] * torch.sigmoid(shapes[:, :3])
+    if attributes.masks is not None and attributes.masks_scale:
+        scales = scales * chosen(attributes.masks[:, :, None])
     return SpawnedGaussians(
         means=positions.index_select(0, parent) + chosen(attributes.offsets) * scalings[:, :3],
-        scales=scalings[:, 3:] * torch.sigmoid(shapes[:, :3]),
+        scales=scales,
         quats=nn.functional.normalize(shapes[:, 3:], dim=1),
         opacities=opacity_all.flatten().index_select(0, slots),
         colors=chosen(heads.colors(inputs)),

@@ -20,6 +20,8 @@ __all__ = ["ROW_NAMES", "AnchorAttributes", "AnchorModel", "lattice_positions"]
 
 #: The trainable tensors with one row per anchor.
 ROW_NAMES = ("features", "log_scalings", "offsets", "mask_logits")
+#: One more, in models that have it.
+LATENTS = "latents"
 #: Logit of a new offset's mask (HAC, arXiv 2403.14530, released code): on, with room to be switched off.
 INITIAL_MASK_LOGIT = 1.0
 
@@ -36,7 +38,7 @@ class AnchorModel(nn.Module):
         coords: ``[N, 3] int64`` distinct lattice coordinates; anchors never leave the lattice.
         voxel_size: pitch of the lattice, world units.
         heads: the networks; they set D and K.
-        rows: values of :data:`ROW_NAMES`; see the attributes.
+        rows: values of :data:`ROW_NAMES`, and of :data:`LATENTS` if there are any; see the attributes.
 
     The rows are leaf tensors that require gradients, not module parameters: :meth:`parameters` gives the heads alone,
     and whoever optimises the rows owns their Adam state.
@@ -47,6 +49,7 @@ class AnchorModel(nn.Module):
         log_scalings: ``[N, 6] float32``, logarithms of world units.
         offsets: ``[N, K, 3] float32``, in units of the first three scalings.
         mask_logits: ``[N, K] float32``; unused where the attribute model has no masks.
+        latents: ``[N, L] float32`` what a codec stores of an anchor beside its attributes; L is 0 in most.
     """
 
     coords: Tensor
@@ -54,23 +57,28 @@ class AnchorModel(nn.Module):
     log_scalings: Tensor
     offsets: Tensor
     mask_logits: Tensor
+    latents: Tensor
 
     def __init__(self, coords: Tensor, voxel_size: float, heads: AnchorHeads, rows: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.voxel_size = float(voxel_size)
         self.heads = heads
-        for name in ("coords", *ROW_NAMES):
+        for name in ("coords", *ROW_NAMES, LATENTS):
             self.register_buffer(name, torch.empty(0))
         self.set_rows(coords, rows)
 
     @classmethod
-    def initial(cls, coords: Tensor, voxel_size: float, log_scales: Tensor, heads: AnchorHeads) -> AnchorModel:
-        """Untrained anchors: features and offsets zero, all six scalings of an anchor alike.
+    def initial(
+        cls, coords: Tensor, voxel_size: float, log_scales: Tensor, heads: AnchorHeads, latent_dim: int = 0
+    ) -> AnchorModel:
+        """Untrained anchors: features, offsets and latents zero, all six scalings of an anchor alike.
 
         Args:
             log_scales: ``[N] float32``.
+            latent_dim: L.
         """
-        return cls(coords, voxel_size, heads, initial_rows(log_scales, heads.feature_dim, heads.num_offsets))
+        rows = initial_rows(log_scales, heads.feature_dim, heads.num_offsets, latent_dim)
+        return cls(coords, voxel_size, heads, rows)
 
     def set_rows(self, coords: Tensor, rows: Mapping[str, Tensor]) -> None:
         """Replaces the anchors. Leaf tensors that require gradients are taken as they are, others are copied.
@@ -79,17 +87,20 @@ class AnchorModel(nn.Module):
             TrainingError: the rows do not fit each other or the heads.
         """
         num, heads = coords.shape[0], self.heads
+        latents = rows.get(LATENTS, coords.new_zeros(num, 0, dtype=torch.float32))
+        rows = {**rows, LATENTS: latents}
         shapes = {
             "features": (num, heads.feature_dim),
             "log_scalings": (num, 6),
             "offsets": (num, heads.num_offsets, 3),
             "mask_logits": (num, heads.num_offsets),
+            LATENTS: (num, latents.shape[-1]),
         }
         for name, shape in shapes.items():
             if tuple(rows[name].shape) != shape:
                 raise TrainingError(f"anchor {name} have shape {tuple(rows[name].shape)}, not {shape}")
         self.coords = coords
-        for name in ROW_NAMES:
+        for name in shapes:
             value = rows[name]
             trained = value.is_leaf and value.requires_grad
             setattr(self, name, value if trained else value.detach().clone().requires_grad_(True))
@@ -97,6 +108,11 @@ class AnchorModel(nn.Module):
     @property
     def num_anchors(self) -> int:
         return int(self.coords.shape[0])
+
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """The trainable tensors with one row per anchor that this model has."""
+        return (*ROW_NAMES, LATENTS) if self.latents.shape[1] else ROW_NAMES
 
     @property
     def feature_dim(self) -> int:
@@ -122,7 +138,7 @@ class AnchorModel(nn.Module):
 
     def to_bundle(self) -> Bundle:
         """Everything, for :meth:`from_bundle`."""
-        tensors = {"coords": self.coords, **{name: getattr(self, name).detach() for name in ROW_NAMES}}
+        tensors = {"coords": self.coords, **{name: getattr(self, name).detach() for name in self.row_names}}
         tensors |= {f"heads.{name}": tensor.detach() for name, tensor in self.heads.state_dict().items()}
         heads = self.heads
         return Bundle(
@@ -156,7 +172,7 @@ class AnchorModel(nn.Module):
             raise TrainingError(f"not an anchor model ({fault})", "train the scene again") from fault
 
 
-def initial_rows(log_scales: Tensor, feature_dim: int, num_offsets: int) -> dict[str, Tensor]:
+def initial_rows(log_scales: Tensor, feature_dim: int, num_offsets: int, latent_dim: int = 0) -> dict[str, Tensor]:
     """Rows of anchors that know nothing but their size.
 
     Args:
@@ -164,9 +180,11 @@ def initial_rows(log_scales: Tensor, feature_dim: int, num_offsets: int) -> dict
     """
     scales = log_scales.to(torch.float32)
     num = len(scales)
+    latents = {LATENTS: scales.new_zeros(num, latent_dim)} if latent_dim else {}
     return {
         "features": scales.new_zeros(num, feature_dim),
         "log_scalings": scales[:, None].repeat(1, 6),
         "offsets": scales.new_zeros(num, num_offsets, 3),
         "mask_logits": scales.new_full((num, num_offsets), INITIAL_MASK_LOGIT),
+        **latents,
     }

@@ -123,17 +123,17 @@ def make_tiny_scene(folder: Path) -> Path:
     return folder
 
 
-def make_specimen(case: Case) -> Specimen:
-    """Trains and encodes, on the CPU."""
+def make_specimen(case: Case, device: torch.device = CPU) -> Specimen:
+    """Trains and encodes."""
     method = get_method(case.method)
     known = {entry.name for entry in fields(method.Params)}
     params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
     params = resolve_params(method, params, case.texts)
     rate_id = rate_of(LMBDAS[0]).id if method.spec.kind == "per_rate" else None
     request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params)
-    run_train(request, CPU)
+    run_train(request, device)
     rates = [rate_of(lmbda) for lmbda in LMBDAS] if method.spec.kind == "all_rates" else []
-    record = run_encode(request.out, case.folder / "points", rates, CPU)
+    record = run_encode(request.out, case.folder / "points", rates, device)
     return Specimen(case, method, load_scene(case.scene), request, case.folder / "points", record)
 
 

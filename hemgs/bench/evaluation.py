@@ -6,6 +6,7 @@ the file itself, speed after a warm-up. Needs no model. Does not own metrics, co
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from hemgs.core.files import sha256_of
 from hemgs.core.provenance import hardware
 from hemgs.core.records import (
     CONTEXT_COLUMNS,
+    ESTIMATE_COLUMNS,
     POINT_COLUMNS,
     SECTION_COLUMNS,
     VIEW_COLUMNS,
@@ -292,6 +294,23 @@ def section_bytes(sections: dict[str, int]) -> dict[str, Value]:
     return columns | {"bytes_total": sum(sections.values())}
 
 
+def estimated_columns(encoded: EncodedRate) -> dict[str, Value]:
+    """Columns ``estimated_bits*`` and ``coded_bits``: ideal and actual bits of the entropy-coded sections.
+
+    ``None`` for a section that is not entropy-coded, and for ``other`` unless all that is counted there is.
+    """
+    estimated = encoded.estimated_bits
+    columns: dict[str, Value] = dict.fromkeys(ESTIMATE_COLUMNS)
+    others = {name for name in encoded.sections if f"bytes_{name}" not in SECTION_COLUMNS or name == "other"}
+    if others and others <= set(estimated):
+        columns["estimated_bits_other"] = math.fsum(estimated[name] for name in others)
+    own = {f"estimated_bits_{name}": bits for name, bits in estimated.items() if name not in others}
+    columns |= {column: bits for column, bits in own.items() if column in columns}
+    columns["estimated_bits"] = float(sum(estimated.values())) if estimated else None
+    columns["coded_bits"] = 8 * sum(encoded.sections[name] for name in estimated) if estimated else None
+    return columns
+
+
 def context_figures(figures: Mapping[str, float]) -> dict[str, Value]:
     """Columns of :data:`CONTEXT_COLUMNS`; ``None`` for what a method does not count. Other figures have no column."""
     return {
@@ -305,13 +324,11 @@ def context_figures(figures: Mapping[str, float]) -> dict[str, Value]:
 
 
 def _of_encoding(encoded: EncodedRate) -> dict[str, Value]:
-    estimated = encoded.estimated_bits
     return (
         section_bytes(dict(encoded.sections))
+        | estimated_columns(encoded)
         | context_figures(encoded.figures)
         | {
-            "estimated_bits": float(sum(estimated.values())) if estimated else None,
-            "coded_bits": 8 * sum(encoded.sections[name] for name in estimated) if estimated else None,
             "encode_s": encoded.encode_s,
             "encode_peak_mib": encoded.encode_peak_mib,
             "bitstream_sha256": encoded.sha256,

@@ -10,8 +10,6 @@ Owns the fitting and the table. Does not own the symbols, their price or their s
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ from hemgs.bench.runner import load_model, resolve_params
 from hemgs.bench.runs import TrainRecord
 from hemgs.core.errors import ConfigError, TrainingError
 from hemgs.core.events import EventLog
-from hemgs.core.files import write_text
+from hemgs.core.records import LOSSLESS_COLUMNS, write_rows
 from hemgs.core.timing import Stopwatch
 from hemgs.entropy.model import EntropyModel
 from hemgs.entropy.offline import (
@@ -116,7 +114,7 @@ def run_lossless(request: LosslessRequest, device: torch.device, stream: IO[str]
                 fit_entropy(entropy, frozen, request, device, events, number)
             sizes = coded_bytes(entropy, frozen)
             rows.append(_row(record, request, name, request.iterations, watch.seconds, frozen, sizes))
-    write_text(request.out, _as_csv(rows))
+    write_rows(request.out, rows, LOSSLESS_COLUMNS)
     return rows
 
 
@@ -202,11 +200,3 @@ def _row(
         "bits_per_anchor": round(8 * total_bytes / frozen.num_anchors, 3),
     }
     return row | {f"bytes_{name}": sizes[name] for name in SECTIONS}
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -32,7 +32,6 @@ Model = tuple[U32, I32, I64, I64, I64]
 #: Slots of the coder's state, ``[5] int64``: the interval's low end or the decoder's distance from it; its width; bytes
 #: written or read; 1 if decoding; bytes of input.
 LOW, WIDTH, POSITION, DECODING, SIZE = 0, 1, 2, 3, 4
-STATE_SLOTS = 5
 FULL_WIDTH = (1 << 32) - 1
 _LEAST_WIDTH = 1 << 24
 #: Bytes that the decoder reads ahead; it takes as many zeros beyond the end, which the encoder leaves out.
@@ -50,21 +49,19 @@ _LAST_COUNT = 250
 LOGIT_LIMIT, LOGIT_UNITS = 2559, 256
 STRETCH_BITS = 12
 _LEAST, _MOST = 4, 65536 - 4
-_WEIGHT_BITS = 16
-_LEARNING_SHIFT = 16
+_WEIGHT_BITS, _LEARNING_SHIFT = 16, 16
 
 #: Inputs of the octree's mixer, and of the masks'.
 OCTREE_INPUTS, MASK_INPUTS = 6, 5
 FIRST_WEIGHT = (1 << _WEIGHT_BITS) * 3 // 10
 #: Growing puts anchors on lattices of 16, 4 and 1 voxels: below nodes of 2^4 voxels it matters how many low bits of a
-#: node's corner are zero.
+#: node's corner are zero (``_TZ`` cases). ``_CORNERS`` and ``_CLASSES`` count pairs of a level and such a number.
 LATTICE_LEVELS = 4
 MAX_LEVELS = 21
 _TZ = LATTICE_LEVELS + 1
-_CORNERS = MAX_LEVELS * _TZ
-_CLASSES = LATTICE_LEVELS * _TZ + 1
+_CORNERS, _CLASSES = MAX_LEVELS * _TZ, LATTICE_LEVELS * _TZ + 1
 
-#: Starts of the octree's tables within one array of entries.
+#: Starts of the octree's tables within one array of entries, and generations alone that are told apart.
 _PREFIX = 0
 _AROUND = _PREFIX + _CORNERS * 256
 _FACES = _AROUND + _CLASSES * 8 * 128 * 4
@@ -76,7 +73,7 @@ _RUNS = 8
 _CHILD = _SINGLE + _CORNERS * _RUNS
 OCTREE_ENTRIES = _CHILD + _CORNERS * 2 * 8
 OCTREE_WEIGHT_SETS = _CLASSES * 4
-#: Bits cost at most 15 bits each, and a node has nine of them or fewer.
+#: Room for the worst: 15 bits for each decision, of which a node has nine or fewer.
 NODE_BYTES, MASK_BIT_BYTES = 20, 2
 
 #: Starts of the tables of masks.
@@ -400,17 +397,3 @@ def code_masks(masks: U8, first: int, end: int, stream: Stream, model: Model) ->
         if stream[0][DECODING] and stream[0][POSITION] > stream[0][SIZE] + AHEAD:
             return OUT_OF_DATA
     return 0
-
-
-@compiled
-def descend(keys: I64, runs: U8, patterns: U8, children: tuple[I64, U8, U8]) -> None:
-    """Nodes of the next level, in Morton order, from those of one: see ``nodes`` of :func:`code_level`."""
-    child_keys, child_runs, child_parents = children
-    count = 0
-    for i in range(len(keys)):
-        for child in range(8):
-            if patterns[i] >> child & 1:
-                child_keys[count] = keys[i] << 3 | child
-                child_runs[count] = runs[i]
-                child_parents[count] = patterns[i]
-                count += 1

@@ -26,8 +26,8 @@ from hemgs.core.errors import BitstreamError, HemgsError
 #: Coordinates of one axis, counted from the multiple of 16 below the least, must stay below this.
 OCTREE_SPAN = 1 << MORTON_BITS
 #: A decoder refuses sections that claim more anchors a byte than this, which bounds its memory; the encoder appends
-#: zeros where there are more, in dense cubes and nowhere else (anchors of scenes take 8 to 20 bits each).
-MAX_ANCHORS_PER_BYTE = 16
+#: zeros where there are more, as in dense cubes (anchors of scenes take 5 to 20 bits each).
+MAX_ANCHORS_PER_BYTE = 8
 
 _HEAD = struct.Struct("<3qIB")
 _ALIGNMENT = 1 << kernels.LATTICE_LEVELS
@@ -143,9 +143,8 @@ def _walk(stream: AdaptiveStream, levels: int, num: int, given: Patterns | None 
         found = stream.check(kernels.code_level(level, nodes, patterns, index, room, stream.model))
         if found > num:
             raise BitstreamError(f"{_NAME}: an octree of {num} anchors has {found} nodes on a level", DAMAGED)
-        children = np.empty(found, np.int64), np.empty(found, np.uint8), np.empty(found, np.uint8)
-        kernels.descend(nodes[0], nodes[1], patterns, children)
-        nodes = children
+        parent, child = np.nonzero(np.unpackbits(patterns[:, None], axis=1, bitorder="little"))
+        nodes = nodes[0][parent] << 3 | child, nodes[1][parent], patterns[parent]
     if len(nodes[0]) != num:
         raise BitstreamError(f"{_NAME}: an octree of {num} anchors has {len(nodes[0])} leaves", DAMAGED)
     return nodes[0]

@@ -39,10 +39,14 @@ _DAMAGED = "the file is damaged or was made by another version; encode again"
 
 
 class GaussianEncoder:
-    """Collects residuals and codes them into one stream."""
+    """Collects residuals and codes them into one stream.
 
-    def __init__(self) -> None:
-        self._tables = gaussian_tables()
+    Args:
+        tables: others than the package's, of up to ``LAST_TABLE_LEVEL + 1`` levels, all of which have tables.
+    """
+
+    def __init__(self, tables: GaussianTables | None = None) -> None:
+        self._tables = tables or gaussian_tables()
         self._batches: list[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def push(self, residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> None:
@@ -102,13 +106,14 @@ class GaussianDecoder:
     Args:
         data: the whole stream.
         name: how errors call it.
+        tables: as the encoder's.
 
     Raises:
         BitstreamError: the stream cannot be one.
     """
 
-    def __init__(self, data: bytes, name: str = "stream") -> None:
-        tables = gaussian_tables()
+    def __init__(self, data: bytes, name: str = "stream", tables: GaussianTables | None = None) -> None:
+        tables = tables or gaussian_tables()
         self._layout = (tables.cumulative, tables.level_start, tables.half_widths, tables.lookup)
         self._reader = _StreamReader(data, name)
 

@@ -38,8 +38,22 @@ __all__ = [
 
 #: Key of ``method_params`` that applies to every method.
 ALL_METHODS = "all_methods"
-#: Tables that can be published; also the order they are shown in.
-TABLES = ("quality", "bdrate", "ablation", "context", "storage", "complexity", "parity")
+#: Tables that are published where a benchmark does not say which; also the order they are shown in.
+TABLES = (
+    "quality",
+    "bdrate",
+    "bdrate_matrix",
+    "ablation",
+    "context",
+    "storage",
+    "coder_cost",
+    "complexity",
+    "parity",
+)
+#: Tables that need jobs of their own, and are made only where a benchmark names them.
+ON_REQUEST_TABLES = ("lossless",)
+#: The method whose entropy models the table ``lossless`` compares.
+LOSSLESS_METHOD = "hemgs"
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,11 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
     }
     scenes = _select_scenes(run.get("scenes"), [datasets[name] for name in chosen_datasets], source)
     publish = settings.get("publish", {})
+    if "lossless" in publish.get("tables", ()) and LOSSLESS_METHOD not in selected:
+        raise ConfigError(
+            f"{source}: publish.tables names lossless, and run.methods has no {LOSSLESS_METHOD}",
+            f"add {LOSSLESS_METHOD} to run.methods, or leave the table out",
+        )
     return Benchmark(
         title=settings["title"],
         methods=selected,

@@ -22,7 +22,7 @@ from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
 #: Raised by one whenever a column is added, removed or changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: What a cell says when its value could not be computed.
 NOT_AVAILABLE = "not available"
 #: ``ok``: every required figure was measured; ``failed``: ``reason`` says what went wrong; ``skipped``: not attempted.
@@ -92,6 +92,10 @@ _SECTION_TEXTS = {
     "other": "sections with no column of their own",
 }
 SECTION_COLUMNS = tuple(f"bytes_{name}" for name in SECTION_NAMES)
+#: Ideal code length by section, in the order of the sections; the container is never entropy-coded.
+ESTIMATE_COLUMNS = tuple(f"estimated_bits_{name}" for name in SECTION_NAMES if name != "container")
+#: Sections that a lossless comparison of entropy models is about: the others are the same for all of them.
+LOSSLESS_SECTIONS = ("hash_grid", "networks", "features", "scalings", "offsets")
 #: Quality columns; also the columns of ``hemgs.metrics.suite.MetricSuite``.
 QUALITY_COLUMNS = ("psnr", "ssim", "lpips_vgg_unit", "lpips_vgg", "lpips_squeeze")
 
@@ -138,6 +142,10 @@ POINT_COLUMNS: tuple[Column, ...] = (
     *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in SECTION_NAMES),
     Column("estimated_bits", "float", "bit", "ideal code length of the entropy-coded sections under their model"),
     Column("coded_bits", "int", "bit", "bits that the entropy-coded sections take in the file"),
+    *(
+        Column(name, "float", "bit", f"ideal code length of the section {name.removeprefix('estimated_bits_')}")
+        for name in ESTIMATE_COLUMNS
+    ),
     *_QUALITY,
     Column("num_views", "int", "", "test views measured", required=True),
     Column("num_anchors", "int", "", "anchors in the decoded model; not available for methods without anchors"),
@@ -170,6 +178,21 @@ VIEW_COLUMNS: tuple[Column, ...] = (
     Column("height", "int", "px", "height of the view", required=True),
     *_QUALITY,
     Column("render_s", "float", "s", "wall time to render this view"),
+)
+
+#: Columns of a table of ``hemgs ablate``: one row per entropy model fitted to the symbols of one trained model.
+LOSSLESS_COLUMNS: tuple[Column, ...] = (
+    Column("method", "text", "", "method id of the trained model", required=True),
+    Column("method_variant", "text", "", "variant id of the trained model; empty for the method itself"),
+    *(column for column in _FIT if column.name in ("dataset", "scene", "seed")),
+    Column("lmbda", "float", "", "rate–distortion trade-off of the symbols", required=True),
+    Column("variant", "text", "", "which entropy model; `trained` is the trained model's own", required=True),
+    Column("iterations", "int", "", "steps of the fit, or of the training", required=True),
+    Column("num_anchors", "int", "", "anchors that are coded", required=True),
+    Column("fit_s", "float", "s", "wall time of the fit, or of the training"),
+    Column("bytes_total", "int", "B", "length of all streams", required=True),
+    Column("bits_per_anchor", "float", "bit", "8 bytes_total / num_anchors", required=True),
+    *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in LOSSLESS_SECTIONS),
 )
 
 

@@ -1,4 +1,4 @@
-"""Learned binary masks of offsets (HAC, arXiv 2403.14530, section 4.3; Lee et al., arXiv 2311.13681)."""
+"""Learned binary masks of offsets (HAC, arXiv 2403.14530, section 4.3; Lee et al., arXiv 2311.13681) and anchors."""
 
 from __future__ import annotations
 
@@ -21,3 +21,16 @@ def binary_masks(logits: Tensor) -> Tensor:
     """Zeros and ones, with the gradient of the sigmoid passed straight through."""
     soft = torch.sigmoid(logits)
     return keep_mask(logits).to(soft.dtype) + (soft - soft.detach())
+
+
+def anchor_masks(masks: Tensor) -> Tensor:
+    """One where any of an anchor's offsets is kept, else zero, with the gradient of the mean of its masks.
+
+    Args:
+        masks: ``[n, K]``, of :func:`binary_masks`.
+
+    Returns:
+        ``[n, 1]``, of the type of ``masks``.
+    """
+    mean = masks.mean(dim=1, keepdim=True)
+    return masks.detach().amax(dim=1, keepdim=True) + (mean - mean.detach())

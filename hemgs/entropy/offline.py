@@ -30,6 +30,7 @@ from hemgs.coding.rans import GaussianEncoder
 from hemgs.coding.signs import encode_signs
 from hemgs.coding.weights import encode_integers
 from hemgs.core.errors import ConfigError, TrainingError
+from hemgs.core.records import LOSSLESS_SECTIONS
 from hemgs.entropy.anchor_set import AnchorSet, anchor_set
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.fixed import FixedGroup, Integers
@@ -48,7 +49,7 @@ VARIANTS: Mapping[str, tuple[bool, bool]] = {
     "both": (True, True),
 }
 #: What a compared model is charged for.
-SECTIONS = ("hash_grid", "networks", "features", "scalings", "offsets")
+SECTIONS = LOSSLESS_SECTIONS
 
 
 @dataclass(frozen=True)

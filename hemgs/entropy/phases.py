@@ -10,15 +10,15 @@ attributes, nor the anchors, their growth, or the rendering loss.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, ParameterGroup
 from hemgs.anchors.attributes import SCALING_DIM
-from hemgs.entropy.masks import binary_masks, keep_mask
+from hemgs.entropy.masks import anchor_masks, binary_masks, keep_mask
 from hemgs.entropy.steps import BaseSteps
 
 #: What :meth:`AttributeModel.sample` gives.
@@ -30,6 +30,7 @@ _ESTIMATE_MOMENTUM = 0.05
 _LOCATION_BITS = 48
 #: No anchor has been priced yet; finite, because checkpoints must be.
 _UNKNOWN = -1.0
+_KEPT = "kept_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,12 @@ class PhaseSettings:
         side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, costs nothing;
             its price rises over as many more. While the signs of a grid are undecided the likelihood hardly moves
             them, and their price alone would make them all alike.
-        sample_share: share of the visible anchors that are priced in a step.
-        mask_weight: weight of the mean mask probability.
+        sample_share: share of the visible anchors that are priced in a step, or of all with ``masks_in_rate``.
+        mask_weight: weight of the mean mask probability; without effect with ``masks_in_rate``.
         network_lr: first and last learning rate of the networks.
+        masks_in_rate: whether masks are learned from the rate alone, as in HAC++ (arXiv 2501.12255, section 4.4): they
+            weigh the bits (:func:`coded_weights`) of a sample of all anchors (:meth:`PhasedAttributes.sampled_rows`),
+            masked ones included, and multiply scales as well as opacities.
     """
 
     noise_start: int
@@ -57,6 +61,7 @@ class PhaseSettings:
     sample_share: float
     mask_weight: float
     network_lr: tuple[float, float]
+    masks_in_rate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,10 @@ class PhasedAttributes(AttributeModel):
         return not 0 <= iteration - self.settings.noise_start < self.settings.growth_pause
 
     def sample(self, iteration: int, anchors: AnchorModel, visible: Tensor) -> Sample:
+        attributes, loss, figures = self._sample(iteration, anchors, visible)
+        return replace(attributes, masks_scale=self.settings.masks_in_rate), loss, figures
+
+    def _sample(self, iteration: int, anchors: AnchorModel, visible: Tensor) -> Sample:
         exact = anchors.attributes(visible)
         masks = binary_masks(anchors.mask_logits.index_select(0, visible))
         if iteration < self.settings.noise_start or visible.numel() == 0:
@@ -144,17 +153,24 @@ class PhasedAttributes(AttributeModel):
             self._calibrated = True
         return self.priced(iteration, anchors, visible, exact, masks)
 
+    def sampled_rows(self, anchors: AnchorModel) -> Tensor:
+        """With ``masks_in_rate``: the anchors to price in a step, ``[m] int64``, drawn from all of them."""
+        drawn = torch.rand(anchors.num_anchors, device=anchors.coords.device) < self.settings.sample_share
+        return torch.nonzero(drawn).squeeze(1)
+
     def rate_loss(
         self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
     ) -> tuple[Tensor, dict[str, float]]:
         """λ times the mean bits per scalar, and the push on the masks (HAC, arXiv 2403.14530, equation 8).
 
+        With ``masks_in_rate`` the bits themselves push them, so there is no other push.
+
         Args:
             iteration: the step.
             lmbda: weight of the mean bits per scalar.
-            bits: scalar, code length of the anchors that were priced.
-            num_priced: how many they are.
-            kept: ``[M] bool``, which visible anchors have an offset left.
+            bits: scalar, code length of the anchors that were priced; with ``masks_in_rate`` weighed by the masks.
+            num_priced: how many they are; with ``masks_in_rate`` all that were sampled, masked or not.
+            kept: ``[M] bool``, which visible (with ``masks_in_rate``: sampled) anchors have an offset left.
             anchors: all of them.
 
         Returns:
@@ -163,14 +179,18 @@ class PhasedAttributes(AttributeModel):
         since = iteration - self.settings.entropy_start
         weight = lmbda * min(1.0, 0.1 + 0.9 * since / max(self.settings.rate_warmup, 1))
         scalars = anchors.feature_dim + SCALING_DIM + 3 * anchors.num_offsets
-        share_kept = float(kept.float().mean())
-        per_scalar = bits * (share_kept / (max(num_priced, 1) * scalars))
+        share_kept = float(kept.float().mean()) if len(kept) else 0.0
+        # Bits of masked anchors are zero: the mean over all that were sampled has the share of the kept in it.
+        masks_priced = self.settings.masks_in_rate
+        per_scalar = bits * ((1.0 if masks_priced else share_kept) / (max(num_priced, 1) * scalars))
         side_weight = min(max(since / max(self.settings.side_free, 1) - 1, 0.0), 1.0)
         side = side_weight * self.entropy.side_bits() / (anchors.num_anchors * scalars)
-        masks = torch.sigmoid(anchors.mask_logits).mean()
-        loss = weight * (per_scalar + side) + self.settings.mask_weight * masks
-        if num_priced:
-            self._estimate(float(bits.detach()) / num_priced)
+        loss = weight * (per_scalar + side)
+        if not masks_priced:
+            loss = loss + self.settings.mask_weight * torch.sigmoid(anchors.mask_logits).mean()
+        num_coded = num_priced * (share_kept if masks_priced else 1)
+        if num_coded:
+            self._estimate(float(bits.detach()) / num_coded)
         return loss, {"bits_per_scalar": float(per_scalar.detach()), "lmbda": lmbda, "kept": share_kept}
 
     def _noisy(self, exact: AnchorAttributes, masks: Tensor) -> AnchorAttributes:
@@ -212,6 +232,58 @@ class PhasedAttributes(AttributeModel):
             value.copy_(tensors[name])
 
 
+Found = TypeVar("Found")
+
+
+class RefreshedAttributes(PhasedAttributes, Generic[Found]):
+    """Attributes whose prediction looks at other anchors. Codecs add :meth:`find`.
+
+    What is found of the anchors as a whole is found anew when rows change and, because masks do, after a while.
+
+    Args:
+        entropy, base_steps, settings: as of :class:`PhasedAttributes`.
+        refresh: iterations after which it is found anew.
+    """
+
+    def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings, refresh: int) -> None:
+        super().__init__(entropy, base_steps, settings)
+        self._refresh = refresh
+        # Rows that were kept when it was found; a resumed training finds the same from them.
+        self._kept: Tensor | None = None
+        self._found: Found | None = None
+
+    def find(self, anchors: AnchorModel, kept: Tensor) -> Found:
+        """What predictions need to know of all anchors.
+
+        Args:
+            anchors: all of them.
+            kept: ``[M] int64`` those with an offset left.
+        """
+        raise NotImplementedError
+
+    def found(self, iteration: int, anchors: AnchorModel) -> Found:
+        """What :meth:`find` gave, now or before."""
+        if iteration % self._refresh == 0:
+            self.anchors_changed(anchors)
+        if self._kept is None:
+            self._kept = kept_rows(anchors)
+        if self._found is None:
+            self._found = self.find(anchors, self._kept)
+        return self._found
+
+    def anchors_changed(self, anchors: AnchorModel) -> None:
+        self._kept, self._found = None, None
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **({} if self._kept is None else {_KEPT: self._kept})}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        super().restore(tensors)
+        kept = tensors.get(_KEPT)
+        device = next(buffer.device for buffer in self.entropy.buffers())
+        self._kept = None if kept is None else kept.to(device)
+
+
 def kept_rows(anchors: AnchorModel) -> Tensor:
     """Anchors with an offset left, ``[M] int64``."""
     return torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1)
@@ -221,6 +293,20 @@ def geometry_present(masks: Tensor) -> Tensor:
     """Which channels of the geometry are coded, ``[M, 6 + 3K] float32``: all scalings, and offsets by ``masks``."""
     offset_masks = masks.repeat_interleave(3, dim=1)
     return torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
+
+
+def coded_weights(masks: Tensor, feature_dim: int) -> Tensor:
+    """By what each scalar's bits are multiplied with ``masks_in_rate``, ``[n, D + 6 + 3K]``, with gradients.
+
+    Features and scalings count with their anchor's mask, offsets with their own too, so that masking all of an anchor
+    is worth all of its bits (HAC++, arXiv 2501.12255, section 4.4).
+
+    Args:
+        masks: ``[n, K]``, of :func:`hemgs.entropy.masks.binary_masks`.
+        feature_dim: D.
+    """
+    anchor = anchor_masks(masks)
+    return torch.cat([anchor.expand(-1, feature_dim), anchor * geometry_present(masks)], dim=1)
 
 
 def with_noise(values: Tensor, step: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ Owns HEMGS's steps, price and neighbours in training. Does not own the phases, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +18,10 @@ from hemgs.coding.locations import RAW16
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.masks import binary_masks
 from hemgs.entropy.model import AttributeGroup, EntropyModel
-from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, Sample, geometry_present, kept_rows, with_noise
+from hemgs.entropy.phases import GridPhaseSettings, RefreshedAttributes, Sample, geometry_present, with_noise
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
 from hemgs.entropy.surroundings import Surroundings
-
-_KEPT = "kept_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class SimulationSettings(GridPhaseSettings):
     location_codec: str = RAW16
 
 
-class HemgsAttributes(PhasedAttributes):
+class HemgsAttributes(RefreshedAttributes[Surroundings]):
     """The attribute model that makes Scaffold-GS training HEMGS training.
 
     Args:
@@ -58,23 +55,17 @@ class HemgsAttributes(PhasedAttributes):
     settings: SimulationSettings
 
     def __init__(self, entropy: EntropyModel, base_steps: BaseSteps, settings: SimulationSettings) -> None:
-        super().__init__(entropy, base_steps, settings)
-        # Rows that were kept when the surroundings were found; a resumed training finds the same ones from them.
-        self._kept: Tensor | None = None
-        self._surroundings: Surroundings | None = None
+        super().__init__(entropy, base_steps, settings, settings.table_refresh)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
         return [grid, *super().parameter_groups()]
 
-    def anchors_changed(self, anchors: AnchorModel) -> None:
-        self._kept, self._surroundings = None, None
-
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
     ) -> Sample:
         lmbda, num = self._draw_lmbda(iteration), visible.numel()
-        around = self._surroundings_at(iteration, anchors)
+        around = self.found(iteration, anchors)
         kept = masks.detach().amax(dim=1) > 0
         drawn = torch.rand(num, device=kept.device) < self.settings.sample_share
         chosen = torch.nonzero(kept & around.known(visible) & drawn).squeeze(1)
@@ -116,17 +107,9 @@ class HemgsAttributes(PhasedAttributes):
         geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate)
         return features.sum() + (geometry * weights).sum()
 
-    def _surroundings_at(self, iteration: int, anchors: AnchorModel) -> Surroundings:
-        """Neighbours and scene-agnostic features, found anew where anchors or, after a while, masks have changed."""
-        if iteration % self.settings.table_refresh == 0:
-            self.anchors_changed(anchors)
-        if self._kept is None:
-            self._kept = kept_rows(anchors)
-        if self._surroundings is None:
-            self._surroundings = Surroundings.of(
-                anchors.coords, self._kept, self.entropy.settings, self.settings.location_codec
-            )
-        return self._surroundings
+    def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
+        """Neighbours and scene-agnostic features."""
+        return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.location_codec)
 
     def _draw_lmbda(self, iteration: int) -> float:
         """One of the trained λ; later, half of the time, any between them."""
@@ -143,14 +126,6 @@ class HemgsAttributes(PhasedAttributes):
         self.entropy.set_bounds(anchors.coords[kept])
         self.entropy.features.calibrate(features)
         self.entropy.geometry.calibrate(geometry)
-
-    def state(self) -> dict[str, Tensor]:
-        return {**super().state(), **({} if self._kept is None else {_KEPT: self._kept})}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        super().restore(tensors)
-        kept = tensors.get(_KEPT)
-        self._kept = None if kept is None else kept.to(self.entropy.low.device)
 
 
 @dataclass(frozen=True)

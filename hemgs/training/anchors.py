@@ -17,7 +17,7 @@ from torch import Tensor
 from hemgs.anchors.attribute_model import AttributeModel, ParameterGroup
 from hemgs.anchors.growing import GrowthStatistics, grow, prune
 from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
-from hemgs.anchors.model import ROW_NAMES, AnchorModel, lattice_positions
+from hemgs.anchors.model import LATENTS, AnchorModel, lattice_positions
 from hemgs.anchors.rendering import camera_center, visible_anchors
 from hemgs.anchors.settings import AnchorParams
 from hemgs.anchors.voxel import initial_log_scales, median_spacing, voxelize
@@ -65,8 +65,10 @@ class AnchorTrainee:
             "offsets": (params.lr_offsets * extent, params.lr_offsets_end * extent),
             "mask_logits": (params.lr_masks * extent, params.lr_masks_end * extent),
         }
+        if (latents := attribute_model.latents) is not None:
+            self._row_rates[LATENTS] = (latents.lr_start, latents.lr_end)
         self._rows = RowParameters(
-            {name: getattr(anchors, name) for name in ROW_NAMES},
+            {name: getattr(anchors, name) for name in anchors.row_names},
             {name: start for name, (start, _) in self._row_rates.items()},
         )
         self._share_rows(anchors.coords)
@@ -142,7 +144,7 @@ class AnchorTrainee:
 
     def _share_rows(self, coords: Tensor) -> None:
         """Gives the anchor model the optimiser's tensors, which change when rows do."""
-        self.anchors.set_rows(coords, {name: self._rows[name] for name in ROW_NAMES})
+        self.anchors.set_rows(coords, {name: self._rows[name] for name in self._rows.names})
         self._positions = lattice_positions(coords, self.anchors.voxel_size)
 
     def _set_learning_rates(self, iteration: int) -> None:
@@ -208,8 +210,8 @@ def head_groups(heads: AnchorHeads, params: AnchorParams) -> list[ParameterGroup
     ]
 
 
-def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device) -> AnchorModel:
-    """Anchors at the scene's points, heads from torch's global random state.
+def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device, latent_dim: int = 0) -> AnchorModel:
+    """Anchors at the scene's points with ``latent_dim`` latents, heads from torch's global random state.
 
     Raises:
         TrainingError: too few points for the voxel size.
@@ -218,7 +220,7 @@ def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device) ->
     coords = voxelize(scene.points, voxel_size)
     heads = AnchorHeads(params.feature_dim, params.num_offsets, params.head_hidden_dim or None)
     log_scales = initial_log_scales(lattice_positions(coords, voxel_size))
-    return AnchorModel.initial(coords.to(device), voxel_size, log_scales.to(device), heads.to(device))
+    return AnchorModel.initial(coords.to(device), voxel_size, log_scales.to(device), heads.to(device), latent_dim)
 
 
 def train_anchors(
@@ -248,7 +250,8 @@ def train_anchors(
         TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.
     """
     seed_everything(seed)
-    anchors = initial_anchors(scene, params, device)
+    latents = attribute_model.latents
+    anchors = initial_anchors(scene, params, device, 0 if latents is None else latents.dim)
     trainee = AnchorTrainee(anchors, params, attribute_model, scene.extent, seed)
     settings = LoopSettings(
         iterations=params.iterations,

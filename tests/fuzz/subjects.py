@@ -13,14 +13,15 @@ from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.splats.cloud import GaussianCloud
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "hemgs"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 _NUM = 40
 
 
 def write_subjects(folder: Path) -> list[Path]:
     """Writes them into a folder; the same bytes each time."""
-    for path in sorted(GOLDEN.glob("*.gsc")):
-        shutil.copy(path, folder / f"hemgs_{path.name}")
+    for method in ("hac", "hemgs"):
+        for path in sorted((GOLDEN / method).glob("*.gsc")):
+            shutil.copy(path, folder / f"{method}_{path.name}")
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> torch.Tensor:

@@ -36,9 +36,10 @@ def main(verb: str, *arguments: str) -> int:
         return 2
     fail = os.environ.get("STUB_FAIL", "")
     if fail and fail in " ".join((verb, *arguments)):
-        work = out / "work"
-        work.mkdir(parents=True, exist_ok=True)
-        (work / "checkpoint").write_text("half way\n")
+        if verb != "ablate":  # whose --out is a file
+            work = out / "work"
+            work.mkdir(parents=True, exist_ok=True)
+            (work / "checkpoint").write_text("half way\n")
         print("error: the stub was told to fail — tell it not to", file=sys.stderr)
         return 2
     for name, text in outputs(verb, arguments, options).items():
@@ -66,6 +67,8 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
         return {"points.csv": "rate\n" + "\n".join(rates), "views.csv": "view\n", "showcase/view.png": ""}
     if verb == "summarise":
         return dict.fromkeys(SUMMARY_FILES, "") | {"failures.csv": holes(options["--plan"])}
+    if verb == "ablate":
+        return {"": "variant\n"}
     style = json.loads(Path(options["--style"]).read_text())
     if verb == "tables":
         return {f"{table}.{form}": "" for table in style["tables"] for form in ("csv", "md", "tex")}

@@ -17,10 +17,15 @@ import pytest
 import yaml
 from workflow_project import REPOSITORY, Project
 
+from hemgs.analysis.tables import BUILDERS
+from hemgs.core.config import ON_REQUEST_TABLES, TABLES
+
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
-NUM_FITS = 3 * NUM_SCENES
+#: One training per scene of all methods but HAC, which has one per rate.
+HAC_RATES = ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040")
+NUM_FITS = (3 + len(HAC_RATES)) * NUM_SCENES
 PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
 
 
@@ -45,6 +50,19 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert playroom[0] == "lmbda_0.0010"
     assert playroom[5] == "lmbda_0.0020"
     assert playroom[-1] == "lmbda_0.0040"
+
+
+def test_paper_configuration_trains_hac_once_per_rate(paper: Project) -> None:
+    output = paper.snakemake("-n", "--printshellcmds").stdout
+    trainings = r"hemgs train results/data/scenes/(\S+) --method baselines\.hac\.method:Hac --rate (\S+) .*'(\{.*?\})'"
+    found = re.findall(trainings, output)
+    assert len(found) == len(HAC_RATES) * NUM_SCENES
+    assert {rate for scene, rate, _ in found if scene == "deepblending/playroom"} == {
+        f"lmbda_{lmbda}" for lmbda in HAC_RATES
+    }
+    settings = {scene: json.loads(params) for scene, _, params in found}
+    assert settings["synthetic_nerf/lego"] == {"grow_factor": 4, "iterations": 30000, "voxel_size": 0.001}
+    assert settings["tanksandtemples/train"] == {"grow_factor": 16, "iterations": 30000, "voxel_size": 0.01}
 
 
 def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:
@@ -216,6 +234,33 @@ def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp
     assert calls[0][calls[0].index("--dataset") + 1] == str(extra / "datasets/ours.yaml")
     assert calls[1][calls[1].index("--method") + 1] == "my_codec:Codec"
     assert (project.root / "results/points/mine/ours/one/all/s0/bitstreams/lmbda_0.5000.gsc").is_file()
+
+
+def test_entropy_models_are_compared_where_the_table_is_asked_for(paper: Project) -> None:
+    """On every scene, from the models that are trained anyway; tables and page wait for them."""
+    run = "run={datasets: [tanksandtemples], methods: [hemgs]}"
+    asked = ("--config", run, "publish={tables: [quality, lossless]}")
+    assert paper.planned("--config", run)["measure_lossless"] == 0
+    planned = paper.planned(*asked)
+    assert (planned["measure_lossless"], planned["train_model"]) == (2, 2)
+    output = paper.snakemake("-n", *asked).stdout
+    for message in ("make the tables", "make the page"):
+        (reason,) = set(re.findall(rf"^Job \d+: {message}\n(?:.*\n)*?Reason: (.*)$", output, re.MULTILINE))
+        assert "results/summary/lossless/tanksandtemples/truck.csv" in reason
+    without = ("--config", "run={datasets: [tanksandtemples], methods: [gs3d]}", "publish={tables: [lossless]}")
+    done = paper.snakemake("-n", *without, check=False)
+    assert done.returncode != 0
+    assert "run.methods has no hemgs" in done.stdout
+
+
+def test_every_table_has_a_caption_and_a_place_in_the_documentation() -> None:
+    text = (CONFIG / "README.md").read_text()
+    for table in (*TABLES, *ON_REQUEST_TABLES):
+        assert (REPOSITORY / f"workflow/report/table_{table}.rst").is_file()
+        assert f"| `{table}` |" in text
+    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    tables = schema["properties"]["publish"]["properties"]["tables"]["items"]["enum"]
+    assert set(tables) == {*TABLES, *ON_REQUEST_TABLES} == set(BUILDERS)
 
 
 def test_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:

@@ -60,6 +60,24 @@ def test_failed_retraining_hides_the_old_points(finished: Project) -> None:
     assert "two" not in (finished.root / "results/summary/failures.csv").read_text()
 
 
+def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: Project) -> None:
+    method = project.root / "workflow/config/methods/hemgs.yaml"
+    method.write_text((method.with_name("all_rates_stub.yaml")).read_text().replace("all_rates_stub", "hemgs"))
+    tables = "publish={tables: [quality, lossless], visual: []}"
+    arguments = ("--config", "run={methods: [hemgs], datasets: [toy]}", tables)
+    project.environment["STUB_FAIL"] = "ablate results/models/hemgs/toy/two"
+    failed = project.snakemake("--keep-going", *arguments, check=False)
+    assert failed.returncode != 0
+    lossless = project.root / "results/summary/lossless/toy"
+    assert [path.name for path in lossless.iterdir()] == ["one.csv"]
+    assert (project.root / "results/tables/lossless.csv").is_file()
+    assert (project.root / "results/page/index.html").is_file()
+    del project.environment["STUB_FAIL"]
+    project.calls()
+    project.snakemake(*arguments)
+    assert [call[0] for call in project.calls()] == ["ablate", "tables", "page"]
+
+
 def test_failed_encoding_keeps_the_model(project: Project) -> None:
     project.environment["STUB_FAIL"] = "encode results/models/single_stub/toy/two"
     assert project.snakemake(check=False).returncode != 0

@@ -244,6 +244,14 @@ def showcase_folders():
     ]
 
 
+def lossless_files():
+    """Tables of entropy models that the table `lossless` is made of; after a failure those that exist."""
+    if "lossless" not in BENCHMARK.tables:
+        return []
+    paths = [f"results/summary/lossless/{dataset}/{scene}.csv" for dataset, scene in SCENES]
+    return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
+
+
 def reported(path, caption, category, **labels):
     """A file that the Snakemake report shows."""
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)

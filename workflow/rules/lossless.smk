@@ -1,5 +1,6 @@
-# Entropy models compared on the symbols of one trained model: what each network saves at equal pictures. Not part of a
-# complete run; ask for a table by its name: `snakemake --profile profiles/... results/summary/lossless/DATASET/SCENE.csv`.
+# Entropy models compared on the symbols of one trained model: what each network saves at equal pictures. Part of a
+# complete run where publish.tables names `lossless`; otherwise ask for a scene by its name:
+# `snakemake --profile profiles/... results/summary/lossless/DATASET/SCENE.csv`.
 
 
 rule measure_lossless:

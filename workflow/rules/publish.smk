@@ -19,6 +19,7 @@ rule make_tables:
         style="results/summary/style.json",
         points="results/summary/points.csv",
         datasets="results/summary/datasets.csv",
+        lossless=lossless_files(),
     output:
         table_files(),
     log:
@@ -65,6 +66,7 @@ rule make_page:
         points="results/summary/points.csv",
         failures="results/summary/failures.csv",
         environment="results/summary/environment.json",
+        lossless=lossless_files(),
         tables=expand("results/tables/{table}.csv", table=BENCHMARK.tables),
         figures=expand("results/figures/{stem}.svg", stem=[stem for stem, _, _ in figure_items()]),
         showcases=showcase_folders(),

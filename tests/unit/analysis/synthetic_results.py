@@ -89,7 +89,8 @@ class Results:
             "schema_version": 1,
             "title": "Synthetic benchmark",
             "methods": [
-                {"id": m, "base": m, "variant": None, "label": LABELS[m], "color": None, "marker": None}
+                {"id": m, "base": m, "variant": None, "label": LABELS[m], "kind": METHODS[m][0]}
+                | {"color": None, "marker": None}
                 for m in self.methods
             ],
             "datasets": self._datasets(),
@@ -221,6 +222,8 @@ def point(method: str, dataset: str, scene: str, fit: str, seed: int, rate: str,
         "scene_hash": f"hash-{scene}",
     }
     row |= {"bitstream_sha256": "b" * 64, "hardware": "Example CPU (2 cores), 8 GiB", "device": "cpu"}
+    if coded is not None:
+        row |= {f"estimated_bits_{name}": 8 * 0.997 * sections[name] for name in ("features", "scalings", "offsets")}
     return row | {"torch_version": "2.13.0"}
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
+from pathlib import Path
+from typing import Any
 
 import bjontegaard
 import numpy as np
 import pytest
 from synthetic_results import Results
 
-from hemgs.analysis.bdrate import BDRATE_COLUMNS, Curve, bd_rate
-from hemgs.core.records import read_rows
+from hemgs.analysis.bdrate import Curve, bd_rate
+from hemgs.analysis.means import planned_points
+from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
+from hemgs.analysis.plan import load_plan
+from hemgs.analysis.points import gather
+from hemgs.core.records import Row, Value, read_rows
 
 
 def _curve(rng: np.random.Generator, num_points: int) -> Curve:
@@ -100,33 +107,115 @@ def test_rates_that_are_no_sizes_are_the_callers_fault(rates: list[float]) -> No
         Curve(rates, [30, 31])
 
 
-def test_rows_compare_every_method_with_a_curve_to_hemgs(complete: Results) -> None:
+def _pair(rows: list[Row], anchor: str, method: str, **key: str) -> Row:
+    wanted = {"scene": "mean", "metric": "psnr", "interpolation": "pchip", **key, "anchor": anchor, "method": method}
+    (found,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return found
+
+
+def _rows(results: Results) -> list[Row]:
+    plan = load_plan(results.plan)
+    return bdrate_rows(plan, planned_points(plan, gather(plan)))
+
+
+def test_rows_are_every_ordered_pair_per_dataset_scene_metric_and_interpolation(complete: Results) -> None:
     rows = read_rows(complete.summary / "bdrate.csv", BDRATE_COLUMNS)
-    assert {row["method"] for row in rows} == {"hac"}
-    assert {row["anchor"] for row in rows} == {"hemgs"}
-    assert {(row["dataset"], row["scene"]) for row in rows} == {
-        ("court", "mean"),
-        ("court", "knot"),
-        ("court", "tower"),
-        ("chair", "mean"),
-        ("chair", "chair"),
-    }
-    psnr = {row["interpolation"]: row for row in rows if (row["scene"], row["metric"]) == ("chair", "psnr")}
+    methods = ("gs3d", "scaffold_gs", "hac", "hemgs")
+    pairs = {(row["anchor"], row["method"]) for row in rows}
+    assert pairs == {(anchor, method) for anchor in methods for method in methods if anchor != method}
+    scenes = {("court", "mean"), ("court", "knot"), ("court", "tower"), ("chair", "mean"), ("chair", "chair")}
+    assert {(row["dataset"], row["scene"]) for row in rows} == scenes
+    assert len(rows) == len(pairs) * len(scenes) * 5 * 2
+    psnr = [
+        row
+        for row in rows
+        if (row["anchor"], row["method"], row["scene"], row["metric"]) == ("hemgs", "hac", "chair", "psnr")
+    ]
     # HAC's attributes cost 1.3 times as much and lose 0.1 dB; the rest of the file is the same.
-    for row in psnr.values():
+    assert [row["interpolation"] for row in psnr] == ["pchip", "cubic"]
+    for row in psnr:
         assert 15 < float(row["percent"] or 0) < 45
-        assert (row["num_points_anchor"], row["num_points_method"]) == (16, 4)
+        assert (row["num_points_anchor"], row["num_points_method"], row["num_seeds"]) == (16, 4, 1)
         assert (row["iterations_anchor"], row["iterations_method"]) == (30000, 30000)
-    missing = next(row for row in rows if row["metric"] == "lpips_vgg")
+        assert (row["percent_min"], row["percent_max"]) == (None, None)
+    missing = next(row for row in rows if row["metric"] == "lpips_vgg" and row["method"] == "hac")
     assert missing["percent"] is None
-    assert "lpips_vgg is not available" in str(missing["hole"])
+    assert "lpips_vgg is not available" in str(_pair(rows, "hemgs", "hac", dataset="chair", metric="lpips_vgg")["hole"])
+
+
+def test_a_pair_and_its_reverse_cancel(complete: Results) -> None:
+    rows = read_rows(complete.summary / "bdrate.csv", BDRATE_COLUMNS)
+    there, back = _pair(rows, "hemgs", "hac", dataset="court"), _pair(rows, "hac", "hemgs", dataset="court")
+    assert (1 + float(there["percent"] or 0) / 100) * (1 + float(back["percent"] or 0) / 100) == pytest.approx(1.0)
+    assert (back["num_points_anchor"], back["num_points_method"]) == (4, 16)
+    assert (there["low"], there["high"]) == (back["low"], back["high"])
+
+
+def test_a_method_with_one_rate_has_no_curve_and_says_so(complete: Results) -> None:
+    rows = read_rows(complete.summary / "bdrate.csv", BDRATE_COLUMNS)
+    row = _pair(rows, "hemgs", "gs3d", dataset="court")
+    assert (row["percent"], row["low"], row["hole"]) == (None, None, "gs3d: one rate is no curve")
+    both = _pair(rows, "gs3d", "scaffold_gs", dataset="court")
+    assert both["hole"] == "gs3d: one rate is no curve; scaffold_gs: one rate is no curve"
+
+
+def test_the_curve_of_a_method_trained_per_rate_is_made_of_its_trainings(tmp_path: Path) -> None:
+    """One fit per rate, of which one costs a tenth more: no other value of the curve moves."""
+    results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)}).write()
+    assert len({fit.fit for fit in load_plan(results.plan).fits if fit.method == "hac"}) == 4
+    before = _pair(_rows(results), "hemgs", "hac")
+    assert (before["num_points_method"], before["hole"]) == (4, "")
+    results.write(lambda row: row | _larger(row, 1.1) if row["fit"] == "lmbda_0.0020" else row)
+    after = _pair(_rows(results), "hemgs", "hac")
+    assert 0.5 < float(after["percent"] or 0) - float(before["percent"] or 0) < 10
+
+
+def test_three_points_are_enough_for_pchip_and_too_few_for_a_cubic(tmp_path: Path) -> None:
+    """A fit that costs more without being better is no point of the curve."""
+    results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)})
+    results.write(lambda row: row | {"psnr": 20.0} if row["fit"] == "lmbda_0.0005" else row)
+    rows = _rows(results)
+    row, cubic = _pair(rows, "hemgs", "hac"), _pair(rows, "hemgs", "hac", interpolation="cubic")
+    assert (row["num_points_method"], row["hole"]) == (3, "")
+    assert (cubic["percent"], cubic["hole"]) == (None, "hac has 3 usable points, cubic needs 4")
+
+
+def _larger(row: dict[str, Value], factor: float) -> dict[str, Value]:
+    extra = round((factor - 1) * float(row["bytes_total"] or 0))
+    return {"bytes_total": int(row["bytes_total"] or 0) + extra, "bytes_other": int(row["bytes_other"] or 0) + extra}
+
+
+def test_every_seed_has_a_bd_rate_and_the_mean_is_over_them(tmp_path: Path) -> None:
+    """HAC's second seed costs a tenth more; its first and both of HEMGS are as ever."""
+    chair: dict[str, Any] = {"methods": ("hac", "hemgs"), "scenes": {"chair": ("chair",)}}
+    single = [Results(tmp_path / str(seed), seeds=(seed,), **chair) for seed in (0, 1)]
+
+    def second_costs_more(row: dict[str, Value]) -> dict[str, Value]:
+        return row | _larger(row, 1.1) if (row["method"], row["seed"]) == ("hac", 1) else row
+
+    alone = [
+        float(_pair(_rows(results.write(second_costs_more)), "hemgs", "hac")["percent"] or 0) for results in single
+    ]
+    row = _pair(_rows(Results(tmp_path, seeds=(0, 1), **chair).write(second_costs_more)), "hemgs", "hac")
+    assert alone[1] - alone[0] > 10
+    assert (row["percent_min"], row["percent_max"]) == (pytest.approx(alone[0]), pytest.approx(alone[1]))
+    assert row["percent"] == pytest.approx(sum(alone) / 2)
+    assert (row["num_seeds"], row["num_points_anchor"], row["num_points_method"]) == (2, 16, 4)
+    # Every seed adds 0.05 dB.
+    assert float(row["high"] or 0) - float(row["low"] or 0) == pytest.approx(0.5 * math.log(4) + 0.05, abs=0.051)
+
+
+def test_a_seed_without_a_bd_rate_leaves_no_mean(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1))
+    results.write(lambda row: row | {"psnr": math.inf} if (row["fit"], row["seed"]) == ("lmbda_0.0005", 1) else row)
+    row = _pair(_rows(results), "hemgs", "hac")
+    assert (row["percent"], row["percent_min"], row["low"]) == (None, None, None)
+    assert row["hole"] == "seed 1: hac has an infinite quality"
 
 
 def test_a_missing_scene_leaves_no_mean_but_the_other_scenes(with_hole: Results) -> None:
     rows = read_rows(with_hole.summary / "bdrate.csv", BDRATE_COLUMNS)
-    court = {
-        r["scene"]: r for r in rows if (r["dataset"], r["metric"], r["interpolation"]) == ("court", "psnr", "pchip")
-    }
+    court = {scene: _pair(rows, "hemgs", "hac", dataset="court", scene=scene) for scene in ("mean", "knot", "tower")}
     assert court["mean"]["percent"] is None
     assert court["mean"]["hole"] == "hac: 1 of 2 scenes missing: tower (the file is cut <b>)"
     assert court["tower"]["percent"] is None

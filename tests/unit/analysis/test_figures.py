@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from synthetic_results import HEMGS_RATES, REFERENCE, Results
 
+from hemgs.analysis.bdrate_tables import variable_rate_costs
 from hemgs.analysis.figures import rd_figure, variable_rate_figure
 from hemgs.analysis.looks import PALETTE, Label, conventions, look_of, new_figure, place_labels
 from hemgs.analysis.plan import Style, load_style
@@ -87,6 +90,41 @@ def test_a_hole_is_named_and_not_drawn(with_hole: Results) -> None:
     assert PALETTE["scaffold_gs"][0] not in {line.get_color() for line in figure.axes[0].get_lines()}
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    """A rate whose pictures equal the photographs has no place on the axis; all files are made all the same."""
+    results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"court": ("knot", "tower")}, seeds=seeds)
+    best = ("hemgs", "lmbda_0.0010", 0)
+    results.write(
+        lambda row: row | {"psnr": math.inf} if (row["method"], row["rate"], row["seed"]) == best else row,
+        pictures=True,
+    )
+    summarise(results.plan, REFERENCE, results.summary)
+    written = make_figures(results.summary, results.style, tmp_path / "figures")
+    assert all(path.stat().st_size > 0 for path in written)
+    summary, style = load_summary(results.summary), load_style(results.style)
+    with conventions():
+        figure = rd_figure(summary.datasets, style, style.datasets[0])
+        variable = variable_rate_figure([row for row in summary.datasets if row["method"] == "hemgs"], style)
+    assert [text.get_text() for text in figure.texts] == ["Not shown, PSNR infinite: HEMGS (1 of 16 rates)"]
+    drawn = {line.get_color(): len(line.get_xydata()) for line in figure.axes[0].get_lines()}
+    assert (drawn[PALETTE["hemgs"][0]], drawn[PALETTE["gs3d"][0]]) == (15, 1)
+    assert len(variable.axes[0].get_lines()[0].get_xydata()) == 15
+    with (tmp_path / "figures" / "rd_court.csv").open() as file:
+        assert [row["psnr"] for row in csv.DictReader(file) if row["rate"] == "lmbda_0.0010"] == ["inf"]
+
+
+def test_nothing_but_infinite_psnr_still_gives_every_figure(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)})
+    results.write(lambda row: row | {"psnr": math.inf}, pictures=True)
+    summarise(results.plan, REFERENCE, results.summary)
+    assert make_figures(results.summary, results.style, tmp_path / "figures")
+    summary, style = load_summary(results.summary), load_style(results.style)
+    figures = (rd_figure(summary.datasets, style, style.datasets[0]), variable_rate_figure(summary.datasets, style))
+    for figure in figures:
+        assert "PSNR infinite: 3DGS, HEMGS (16 of 16 rates)" in figure.texts[0].get_text()
+
+
 def test_nothing_measured_still_gives_every_file(tmp_path: Path) -> None:
     results = Results(tmp_path, scenes={"court": ("knot",)}).write(lambda _: None, pictures=True)
     summarise(results.plan, REFERENCE, results.summary)
@@ -126,10 +164,18 @@ def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Resu
         drawn = [(row["dataset"], row["method"]) for row in csv.DictReader(file)]
     assert {method for _, method in drawn} == {"hemgs", "hac"}
     assert (drawn.count(("chair", "hemgs")), drawn.count(("chair", "hac"))) == (16, 4)
+    with (tmp_path / "variable_rate.csv").open() as file:
+        told = {(row["method"], row["bd_rate_against"], row["bd_rate_points"]) for row in csv.DictReader(file)}
+    assert told == {("hemgs", "hac", "16"), ("hac", "not available", "not available")}
     summary, style = load_summary(complete.summary), load_style(path)
     rows = [row for row in summary.datasets if row["method"] in ("hemgs", "hac") and row["dataset"] == "chair"]
+    costs = [cost for cost in variable_rate_costs(summary.bdrate, style) if cost["dataset"] == "chair"]
     with conventions():
-        left, right = variable_rate_figure(rows, style).axes
+        left, right = variable_rate_figure(rows, style, costs).axes
+    (said,) = [text.get_text() for text in right.texts]
+    pattern = r"HEMGS against HAC: -2\d\.\d\d % bytes \(BD-rate, overlap 32\.71–33\.40 dB, 16/4 points\)"
+    assert re.fullmatch(pattern, said.replace("\n", " "))
+    assert max(map(len, said.splitlines())) <= 56
     assert sorted(len(line.get_xydata()) for line in left.get_lines()) == [4, 16]
     texts = [text.get_text() for text in left.texts]
     assert {"HEMGS", "HAC"} <= set(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path: Path) -> None
     assert row["psnr_std"] == pytest.approx(0.05)
     assert row["num_seeds"] == 3
     assert row["psnr"] == pytest.approx(28.9 - 0.75 + 0.05)
+
+
+def test_half_of_the_range_over_seeds_stands_beside_the_mean(tmp_path: Path) -> None:
+    """Seeds 0 and 3 are three times 0.05 dB and three per cent of the bytes apart."""
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1, 3)).write()
+    (row,) = _computed(results)
+    assert row["psnr_half_range"] == pytest.approx(0.075)
+    first = [point("gs3d", "court", scene, "single", 0, "single", 1)["bytes_total"] for scene in ("knot", "tower")]
+    mean = statistics.mean(float(size or 0) for size in first)
+    assert row["bytes_total_half_range"] == pytest.approx(0.03 / 2 * mean, rel=1e-4)
+
+
+def test_one_seed_has_no_spread_and_an_infinite_psnr_neither(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}, seeds=(0, 1))
+    results.write(lambda row: row | {"psnr": math.inf} if row["seed"] else row)
+    (row,) = _computed(results)
+    assert (row["psnr"], row["psnr_std"], row["psnr_half_range"]) == (math.inf, None, None)
+    assert row["bytes_total_half_range"] is not None
+    single = Results(tmp_path / "single", methods=("gs3d",), scenes={"chair": ("chair",)}).write()
+    assert _computed(single)[0]["bytes_total_half_range"] is None
 
 
 def test_one_missing_seed_is_a_hole(tmp_path: Path) -> None:

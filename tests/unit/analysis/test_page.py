@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -93,6 +94,36 @@ def test_pictures_are_embedded_for_ends_and_middle_of_the_rates(page: str) -> No
     assert [lmbda for method, lmbda in shown if method == "hemgs"] == [0.004, 0.0024, 0.001]
     assert all(item["src"].startswith("data:image/webp;base64,") for item in scene["items"])
     assert "as decoded, to the bit" in page
+
+
+def test_the_matrix_of_bd_rates_is_coloured(page: str) -> None:
+    table = page[page.index('id="table-bdrate_matrix"') :]
+    table = table[: table.index("</table>")]
+    assert table.count("rgba(213, 94, 0,") == table.count("rgba(0, 114, 178,") == 2 * 3
+    cell = r'title="overlap 27\.96–28\.65, points 4/16" style="background: rgba\(213, 94, 0, 0\.\d\d\)">\+'
+    assert re.search(cell, table)
+
+
+def test_entropy_models_on_equal_symbols_are_shown_on_request(tmp_path: Path) -> None:
+    """Not because somebody asked for a scene's file by its name: the page does not wait for that."""
+    results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)}).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    measured = REFERENCE.parents[1] / "results" / "measured" / "lossless" / "chair.csv"
+    (results.summary / "lossless" / "chair").mkdir(parents=True)
+    shutil.copy(measured, results.summary / "lossless" / "chair")
+    assert "with scene-agnostic network" not in _page(results, tmp_path)
+    style = json.loads(results.style.read_text())
+    results.style.write_text(json.dumps({**style, "tables": ["lossless"]}))
+    assert "with scene-agnostic network" in _page(results, tmp_path)
+
+
+def test_an_infinite_psnr_makes_a_page(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)})
+    results.write(lambda row: row | {"psnr": math.inf}, pictures=True)
+    summarise(results.plan, REFERENCE, results.summary)
+    page = _page(results, tmp_path)
+    assert "HEMGS at its highest rate against 3DGS, PSNR infinite" in page
+    assert "∞" in page
 
 
 def test_holes_are_listed_with_reason_and_log(with_hole: Results, tmp_path: Path) -> None:

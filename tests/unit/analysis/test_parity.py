@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from synthetic_results import METHODS, REFERENCE, Results, point
 
-from hemgs.analysis.bdrate import bdrate_rows
-from hemgs.analysis.means import means_of, planned_points
+from hemgs.analysis.means import planned_points
+from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.parity import MIB, VERDICTS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
+from hemgs.bench.rates import parse_rate
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Row
 
@@ -37,7 +38,7 @@ def _compare(tmp_path: Path, *lines: str, protocols: str = PROTOCOLS, results: R
         results = Results(tmp_path, methods=("gs3d", "hac", "hemgs")).write()
     plan = load_plan(results.plan)
     planned = planned_points(plan, gather(plan))
-    return parity_rows(plan, planned, bdrate_rows(plan, means_of(planned)), load_reference(folder))
+    return parity_rows(plan, planned, bdrate_rows(plan, planned), load_reference(folder))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,19 @@ def test_an_alias_is_compared_by_scene_only(tmp_path: Path) -> None:
     assert [(row["dataset"], row["scene"], row["verdict"]) for row in rows] == [("court", "knot", "reproduced")]
 
 
+def test_a_named_rate_is_that_one_and_no_other(tmp_path: Path) -> None:
+    rows = _compare(
+        tmp_path,
+        *(
+            f"hemgs,{rate},chair,mean,size_mib,1.0,MiB,Table 1,30000,paper,"
+            for rate in ("lmbda_0.0020", "lmbda_0.0500")
+        ),
+    )
+    size = point("hemgs", "chair", "chair", "all", 0, "lmbda_0.0020", 30000)["bytes_total"]
+    assert rows[0]["ours"] == pytest.approx(float(size or 0) / MIB)
+    assert (rows[1]["ours"], rows[1]["reason"]) == (None, "not planned on this data set")
+
+
 def test_low_and_high_are_the_ends_of_the_rates(tmp_path: Path) -> None:
     rows = _compare(
         tmp_path,
@@ -132,6 +146,34 @@ def test_sections_times_and_curves_in_their_published_units(tmp_path: Path) -> N
     assert bd["ours"] == pytest.approx(30.0, abs=5.0)
     assert bd["verdict"] == "reproduced"
     assert (context["verdict"], context["reason"]) == ("missing", "not measured by this project")
+
+
+@pytest.mark.parametrize("odd", ["knot", "tower"])
+def test_trainings_of_different_length_are_not_judged_whichever_comes_first(tmp_path: Path, odd: str) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"paper": ("knot", "tower")})
+    results.write(lambda row: row | {"iterations": 7000} if row["scene"] == odd else row)
+    mean, knot = _compare(
+        tmp_path,
+        "gs3d,single,paper,mean,psnr,28.15,dB,,30000,paper,",
+        "gs3d,single,paper,knot,psnr,28.9,dB,,30000,paper,",
+        results=results,
+    )
+    assert (mean["verdict"], mean["iterations_ours"]) == ("not comparable", None)
+    assert mean["reason"] == "trained for differing numbers of iterations, published for 30,000"
+    assert mean["ours"] is not None
+    assert knot["iterations_ours"] == (7000 if odd == "knot" else 30000)
+
+
+def test_a_bd_rate_is_the_one_against_hemgs(tmp_path: Path) -> None:
+    """Of all pairs, of which several name the method."""
+    (row,) = _compare(tmp_path, "hac,all,chair,mean,bd_rate_percent,30.0,%,Table 2,30000,paper,")
+    plan = load_plan(tmp_path / "summary" / "plan.json")
+    key = {"anchor": "hemgs", "method": "hac", "dataset": "chair", "scene": "mean", "metric": "psnr"}
+    key |= {"interpolation": "pchip"}
+    pairs = bdrate_rows(plan, planned_points(plan, gather(plan)))
+    (own,) = [pair for pair in pairs if all(pair[name] == value for name, value in key.items())]
+    assert row["ours"] == own["percent"]
+    assert row["ours"] is not None
 
 
 def test_a_hole_is_missing_with_its_reason(tmp_path: Path) -> None:
@@ -177,7 +219,7 @@ def test_the_reference_is_complete_and_unambiguous() -> None:
     for row in reference.published:
         scenes = reference.protocols[str(row["dataset"])].scenes
         assert row["scene"] in ("mean", *scenes)
-        assert row["rate"] in ("single", "low", "high", "all")
+        assert row["rate"] in ("single", "low", "high", "all") or parse_rate(str(row["rate"])).lmbda
     five = [row for row in reference.published if row["table"] == "Table 5" and row["method"] == "hemgs"]
     parts = [float(r["value"] or 0) for r in five if str(r["metric"]).endswith("_mib") and r["metric"] != "size_mib"]
     assert sum(parts) == pytest.approx(3.670, abs=1e-9)

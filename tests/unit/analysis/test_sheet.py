@@ -14,6 +14,7 @@ from hemgs.analysis.sheet import (
     Sheet,
     marked,
     number,
+    signed,
     significant,
     size_mib,
     tex,
@@ -22,6 +23,7 @@ from hemgs.analysis.sheet import (
     to_html,
     to_latex,
     to_markdown,
+    with_spread,
 )
 
 
@@ -151,6 +153,48 @@ def test_footnotes_go_on_after_z() -> None:
     rows = tuple((Entry(None, note=f"note {index}"),) for index in range(28))
     notes = Sheet("many", "", (Heading("x"),), rows).footnotes()
     assert [letter for letter, _ in notes[24:]] == ["y", "z", "aa", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (1.234, "+1.23"),
+        (-1.234, "-1.23"),
+        (0.001, "0.00"),
+        (-0.001, "0.00"),
+        (1234.5, "+1,234.50"),
+        (float("inf"), "∞"),
+        (float("-inf"), "-∞"),
+        (None, None),
+    ],
+)
+def test_changes_carry_their_sign(value: float | None, printed: str | None) -> None:
+    assert signed(value).text == printed
+
+
+@pytest.mark.parametrize(
+    ("half_range", "printed"),
+    [
+        (0.04, "27.50 ± 0.04"),
+        (12.0, "27.50 ± 12.00"),
+        (0.0, "27.50 ± 0.00"),
+        (0.0004, "27.50 ± 0.0004"),
+        (None, "27.50"),
+    ],
+)
+def test_a_spread_has_the_decimals_of_its_mean_or_one_digit(half_range: float | None, printed: str) -> None:
+    entry = with_spread(number(27.5, 2, "note"), half_range)
+    assert (entry.text, entry.value, entry.note) == (printed, 27.5, "note")
+    assert with_spread(number(None, 2), half_range).text is None
+    assert with_spread(size_mib(2 * MIB), 0.5 * MIB, 1 / MIB).text == "2.00 ± 0.50"
+
+
+def test_html_shades_costs_and_savings_in_two_colours() -> None:
+    entries = (Entry("+50", 50.0, shade=0.5), Entry("-50", -50.0, shade=-9.0), Entry("·", hint="a < b"))
+    page = to_html(Sheet("demo", "Demo", tuple(Heading(name) for name in "abc"), (entries,)))
+    assert '<td class="num" data-value="50.0" style="background: rgba(213, 94, 0, 0.28)">' in page
+    assert '<td class="num" data-value="-50.0" style="background: rgba(0, 114, 178, 0.55)">' in page
+    assert '<td class="num" title="a &lt; b">·</td>' in page
 
 
 def test_ragged_rows_are_refused() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from synthetic_results import REFERENCE, Results
 
+from hemgs.analysis.lines import end_rates
 from hemgs.analysis.plan import load_style
 from hemgs.analysis.publish import make_tables, summarise
 from hemgs.analysis.sheet import Sheet
-from hemgs.analysis.tables import BUILDERS, end_rates, load_summary
+from hemgs.analysis.tables import BUILDERS, load_summary
 
 
 def _sheet(results: Results, name: str) -> Sheet:
@@ -67,19 +68,85 @@ def test_equal_budgets_mark_the_best(complete: Results) -> None:
     assert (best, smallest) == ({"HAC, high rate (λ = 0.0005)"}, {"HEMGS, low rate (λ = 0.0040)"})
 
 
-def test_bdrate_states_overlap_and_points(complete: Results) -> None:
-    cells = _cells(_sheet(complete, "bdrate"))
-    assert list(cells) == ["HAC"]
-    assert cells["HAC"][2:4] == ["27.96–28.65", "4/16"]
-    assert float(str(cells["HAC"][1])) > 0
+def test_bdrate_states_both_interpolations_with_overlap_and_points(complete: Results) -> None:
+    sheet = _sheet(complete, "bdrate")
+    names = [heading.name for heading in sheet.headings[2:6]]
+    assert names == ["BD-rate [%]", "by cubic [%]", "Overlap [dB]", "Points"]
+    cells = _cells(sheet)
+    assert list(cells) == ["3DGS", "Scaffold-GS", "HAC"]
+    assert cells["HAC"][3:5] == ["27.96–28.65", "4/16"]
+    pchip, cubic = (float(str(cell)) for cell in cells["HAC"][1:3])
+    assert pchip > 0
+    assert cubic == pytest.approx(pchip, abs=0.1)
+    assert cells["3DGS"][1:5] == [None] * 4
+    assert sheet.rows[0][2].note == "3DGS: one rate is no curve"
 
 
-def test_bdrate_without_a_second_curve_says_so(tmp_path: Path) -> None:
-    results = Results(tmp_path, methods=("gs3d", "hemgs")).write()
+def test_a_cubic_without_four_points_says_so_beside_the_pchip(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)})
+    results.write(lambda row: row | {"psnr": 20.0} if row["fit"] == "lmbda_0.0005" else row)
     summarise(results.plan, REFERENCE, results.summary)
-    sheet = _sheet(results, "bdrate")
-    assert sheet.rows == ()
-    assert any(note.startswith("No rows") for _, note in sheet.footnotes())
+    (row,) = _sheet(results, "bdrate").rows
+    assert row[2].text is not None
+    assert (row[3].text, row[3].note) == (None, "HAC has 3 usable points, cubic needs 4")
+    assert row[5].text == "3/16"
+
+
+def test_bdrate_without_hemgs_or_anything_besides_it_says_so(tmp_path: Path) -> None:
+    for methods in (("hemgs",), ("hac", "gs3d")):
+        results = Results(tmp_path / methods[0], methods=methods).write()
+        summarise(results.plan, REFERENCE, results.summary)
+        sheet = _sheet(results, "bdrate")
+        assert sheet.rows == ()
+        assert any(note.startswith("No rows") for _, note in sheet.footnotes())
+
+
+def test_the_matrix_holds_every_pair_of_every_measured_metric(complete: Results) -> None:
+    sheet = _sheet(complete, "bdrate_matrix")
+    labels = ["3DGS", "Scaffold-GS", "HAC", "HEMGS"]
+    assert [heading.name for heading in sheet.headings] == ["Data set", "At equal", "Method", *labels]
+    keys = [tuple(entry.text for entry in row[:3]) for row in sheet.rows]
+    metrics = ("PSNR", "SSIM", "LPIPS-SqueezeNet")
+    assert keys == [(d, metric, label) for d in ("Court", "Chair") for metric in metrics for label in labels]
+    rows = dict(zip(keys, sheet.rows, strict=True))
+    for dataset, metric, label in keys:
+        row = rows[dataset, metric, label]
+        assert row[3 + labels.index(str(label))].text == "·"
+        assert row[3].text in (None, "·")
+        assert row[4].text in (None, "·")
+    dearer, cheaper = rows["Court", "PSNR", "HAC"][6], rows["Court", "PSNR", "HEMGS"][5]
+    assert str(dearer.text).startswith("+")
+    assert dearer.text.lstrip("+") == _cells(_sheet(complete, "bdrate"))["HAC"][1]  # type: ignore[union-attr]
+    assert (dearer.shade > 0, cheaper.shade < 0) == (True, True)
+    assert dearer.shade == pytest.approx(-cheaper.shade)
+    assert dearer.hint == "overlap 27.96–28.65, points 4/16"
+    assert rows["Court", "SSIM", "HAC"][6].hint.startswith("overlap 0.9")
+    assert rows["Court", "PSNR", "3DGS"][6].note == "3DGS: one rate is no curve"
+
+
+def test_seeds_show_as_means_with_half_of_their_range(tmp_path: Path) -> None:
+    """Every seed adds 1 % of the bytes and 0.05 dB."""
+    results = Results(tmp_path, methods=("gs3d", "hac", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1)).write()
+    summarise(results.plan, REFERENCE, results.summary)
+    quality = _sheet(results, "quality")
+    assert _cells(quality)["3DGS"][1] == "32.92 ± 0.02"
+    assert _cells(quality)["3DGS"][4] == "84.42 ± 0.42"
+    storage = _sheet(results, "storage")
+    names = [heading.name for heading in storage.headings]
+    row = next(row for row in storage.rows if row[1].text == "3DGS")
+    assert [row[names.index(name)].text for name in ("Total", "PSNR [dB]")] == ["84.420 ± 0.420", "32.92 ± 0.02"]
+    assert "±" in str(_cells(_sheet(results, "bdrate"))["HAC"][1])
+    matrix = next(row for row in _sheet(results, "bdrate_matrix").rows if row[2].text == "HAC")
+    assert "±" in str(matrix[5].text)
+    for name in ("quality", "storage", "bdrate", "bdrate_matrix"):
+        assert ("", "Means over 2 seeds ± half of their range.") in _sheet(results, name).footnotes()
+
+
+def test_one_seed_shows_no_spread(complete: Results) -> None:
+    for name in ("quality", "storage", "bdrate", "bdrate_matrix"):
+        sheet = _sheet(complete, name)
+        assert not any("±" in str(entry.text) for row in sheet.rows for entry in row)
+        assert not any("±" in note for _, note in sheet.footnotes())
 
 
 def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) -> None:

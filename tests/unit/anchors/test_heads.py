@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,6 +81,28 @@ def test_masked_slots_spawn_nothing_and_masks_get_gradients(heads: AnchorHeads, 
     assert masks.grad is not None
     expected = torch.where(spawned.opacity_all > 0, plain.opacity_all, 0.0)
     torch.testing.assert_close(masks.grad, expected.detach())
+
+
+def test_masks_that_scale_leave_gaussians_with_nothing_to_show(heads: AnchorHeads, positions: torch.Tensor) -> None:
+    """What is masked is still spawned, without opacity and extent, and everything else is as it was."""
+    masks = torch.ones(NUM, OFFSETS)
+    masks[2], masks[4, 1] = 0.0, 0.0
+    masks.requires_grad_(True)
+    scaled = spawn_gaussians(heads, positions, replace(attributes(masks), masks_scale=True), CENTER)
+    plain = spawn_gaussians(heads, positions, attributes(), CENTER)
+    assert torch.equal(scaled.parent, plain.parent) and torch.equal(scaled.slot, plain.slot)
+    kept = masks.detach()[plain.parent, plain.slot]
+    assert 0 < (kept == 0).sum() < len(kept)
+    assert torch.equal(scaled.opacities, plain.opacities * kept)
+    assert torch.equal(scaled.scales, plain.scales * kept[:, None])
+    scaled.scales.sum().backward()
+    assert masks.grad is not None
+    torch.testing.assert_close(masks.grad[plain.parent, plain.slot], plain.scales.sum(dim=1).detach())
+
+
+def test_selections_and_copies_keep_how_masks_act() -> None:
+    scaled = replace(attributes(torch.ones(NUM, OFFSETS)), masks_scale=True)
+    assert scaled.select(torch.tensor([1, 3])).masks_scale and scaled.to("cpu").masks_scale
 
 
 def test_an_anchor_at_the_camera_is_finite(heads: AnchorHeads) -> None:

@@ -106,7 +106,7 @@ def head(num: int, levels: int, low=(0, 0, 0)) -> bytes:
     [
         (b"", "0 bytes are no octree"),
         (bytes(HEAD - 1), "are no octree"),
-        (head(17, 4) + b"\1", "1 bytes cannot hold 17 anchors on 4 levels"),
+        (head(9, 4) + b"\1", "1 bytes cannot hold 9 anchors on 4 levels"),
         (head(2**32 - 1, 21) + bytes(1000), "1000 bytes cannot hold 4294967295 anchors"),
         (head(1, 22) + b"\1", "on 22 levels"),
         (head(0, 3), "without anchors goes on"),

@@ -129,7 +129,7 @@ def test_a_missing_column_is_named() -> None:
         (",3000,", ",many,", "iterations is 'many'"),
         ("psnr", "PSNR", "unknown columns PSNR"),
         ("1000", "999", "add up"),
-        ("2,hemgs", "9,hemgs", "schema version 9"),
+        ("3,hemgs", "9,hemgs", "schema version 9"),
         ("HEMGS", '"HEMGS', "cannot be read"),
     ],
 )

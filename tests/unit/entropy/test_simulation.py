@@ -234,15 +234,15 @@ def test_neighbours_are_found_anew_when_anchors_or_masks_have_changed() -> None:
     model = anchors()
     hook = attribute_model_with_context(model)
     hook.sample(30, model, everyone(model))
-    first = hook._surroundings
+    first = hook._found
     hook.sample(31, model, everyone(model))
-    assert hook._surroundings is first
+    assert hook._found is first
     with torch.no_grad():
         model.mask_logits[0] = -9.0
     hook.sample(5 * SETTINGS.table_refresh, model, everyone(model))
-    assert hook._surroundings is not None and not hook._surroundings.known(torch.tensor([0]))
+    assert hook._found is not None and not hook._found.known(torch.tensor([0]))
     hook.anchors_changed(model)
-    assert hook._surroundings is None and "kept_rows" not in hook.state()
+    assert hook._found is None and "kept_rows" not in hook.state()
 
 
 def test_resumed_training_has_the_neighbours_it_had() -> None:
@@ -257,9 +257,9 @@ def test_resumed_training_has_the_neighbours_it_had() -> None:
     resumed.anchors_changed(model)
     resumed.restore(state)
     resumed.sample(31, model, everyone(model))
-    assert resumed._surroundings is not None and hook._surroundings is not None
-    assert torch.equal(resumed._surroundings.rows, hook._surroundings.rows)
-    assert resumed._surroundings.known(torch.tensor([0]))
+    assert resumed._found is not None and hook._found is not None
+    assert torch.equal(resumed._found.rows, hook._found.rows)
+    assert resumed._found.known(torch.tensor([0]))
 
 
 def test_networks_see_rounded_values_at_the_end() -> None:
@@ -267,7 +267,7 @@ def test_networks_see_rounded_values_at_the_end() -> None:
     hook = attribute_model_with_context(model)
     hook.sample(30, model, everyone(model))
     batch = hook._batch(model, everyone(model), model.attributes(everyone(model)), binary_masks(model.mask_logits))
-    around = hook._surroundings_at(31, model).scene_agnostic(everyone(model))
+    around = hook.found(31, model).scene_agnostic(everyone(model))
     for rounded in (False, True):
         coded = hook._code(batch, around, 0.002, rounded).features
         step = torch.exp2(coded.log2_step)

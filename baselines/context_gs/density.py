@@ -1,0 +1,78 @@
+"""A learned density of one number for each channel: the factorised prior of ContextGS's latents.
+
+The model of Ballé et al., "Variational image compression with a scale hyperprior" (arXiv 1802.01436, appendix 6.1):
+a cumulative distribution that is a small network with positive weights, hence monotone, for each channel.
+
+Owns the density in training and the frequencies that it gives a bitstream. Does not own how latents are coded
+(``hyper``): a decoder knows frequencies alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hemgs.coding.make_tables import integer_frequencies
+from hemgs.entropy.likelihood import MIN_PROBABILITY
+
+#: Widths between the layers (appendix 6.1).
+WIDTHS = (1, 3, 3, 3, 1)
+#: About the spread of the density before training; latents start at zero, with noise of one unit.
+INITIAL_SPREAD = 2.0
+#: A probability of zero would leave nothing to scale frequencies by.
+_LEAST_MASS = 1e-12
+
+
+class FactorizedDensity(nn.Module):
+    """Densities of L channels, independent of each other.
+
+    Args:
+        channels: L.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        shrink = INITIAL_SPREAD ** (1 / (len(WIDTHS) - 1))
+        self.matrices, self.biases = nn.ParameterList(), nn.ParameterList()
+        for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+            start = math.log(math.expm1(1 / shrink / outputs))
+            self.matrices.append(torch.full((channels, outputs, inputs), start))
+            self.biases.append(torch.rand(channels, outputs, 1) - 0.5)
+        self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in WIDTHS[1:-1])
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Code length of values with noise, or of integers, ``[n, L]``."""
+        return -torch.log2(self.probabilities(values).clamp_min(MIN_PROBABILITY))
+
+    def probabilities(self, values: Tensor) -> Tensor:
+        """Mass within half a unit of each value, ``[n, L]``."""
+        columns = values.T.unsqueeze(1)
+        lower, upper = self._logits(columns - 0.5), self._logits(columns + 0.5)
+        # On the side where both sigmoids are small, their difference keeps its digits.
+        side = -torch.sign(lower + upper).detach()
+        return (torch.sigmoid(side * upper) - torch.sigmoid(side * lower)).abs().squeeze(1).T
+
+    def _logits(self, values: Tensor) -> Tensor:
+        """Logits of the cumulative distributions at ``[L, 1, n]``."""
+        for number, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            values = torch.nn.functional.softplus(matrix) @ values + bias
+            if number < len(self.factors):
+                values = values + torch.tanh(self.factors[number]) * torch.tanh(values)
+        return values
+
+    @torch.no_grad()
+    def frequencies(self, channel: int, low: int, high: int) -> NDArray[np.uint16]:
+        """Integer frequencies of ``low..high`` and of all else, ``[high - low + 2]``; they add up to 65536.
+
+        Computed on the CPU, so that where a model was trained does not matter.
+        """
+        values = torch.arange(low, high + 1, dtype=torch.float64)[:, None].expand(-1, self.channels)
+        masses = copy.deepcopy(self).cpu().double().probabilities(values)[:, channel].numpy()
+        outside = max(1.0 - float(masses.sum()), 0.0)
+        return integer_frequencies(np.maximum([*masses, outside], _LEAST_MASS))

@@ -1,0 +1,102 @@
+"""ContextGS as a method of the benchmark: glue between anchor training, its entropy model and its codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from baselines.context_gs.codec import MAX_LATENTS, MAX_LEVELS, METHOD, decode_anchors, encode_anchors
+from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
+from hemgs.anchors import AnchorModel
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coded_method import CodecParams, CodedAnchors
+from hemgs.core.errors import ConfigError
+from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.training.schedule import scaled
+
+#: Channels of the feature for each latent, where the number of latents is not given (released code).
+FEATURES_PER_LATENT = 4
+
+
+@dataclass(frozen=True)
+class ContextGsParams(CodecParams):
+    """Settings of ContextGS beside those that all codecs of anchors share; defaults are those of its released code.
+
+    Attributes:
+        sample_share: share of all anchors that are priced in a step.
+        hidden: width of the hidden layers of the networks.
+        latents: latents of an anchor; 0 is a quarter of ``feature_dim``.
+        num_levels: levels of anchors.
+        level_refresh: iterations after which the levels are found anew, because masks have changed.
+        lr_latents: learning rate of the latents.
+        lr_density, lr_density_end: learning rates of their density.
+    """
+
+    sample_share: float = 0.15
+    hidden: int = 100
+    latents: int = 0
+    num_levels: int = 3
+    level_refresh: int = 1_000
+    lr_latents: float = 0.0075
+    lr_density: float = 5e-3
+    lr_density_end: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden < 1:
+            raise ConfigError(f"hidden: {self.hidden!r}", "give a number above 0")
+        if self.latents > MAX_LATENTS:
+            raise ConfigError(f"latents: {self.latents!r}", f"give at most {MAX_LATENTS}")
+        if not 1 <= self.num_levels <= MAX_LEVELS:
+            raise ConfigError(f"num_levels: {self.num_levels!r}", f"give a number from 1 to {MAX_LEVELS}")
+
+    @property
+    def entropy(self) -> ContextSettings:
+        """Sizes of the entropy model."""
+        latents = self.latents or min(max(1, self.feature_dim // FEATURES_PER_LATENT), MAX_LATENTS)
+        return ContextSettings(self.feature_dim, self.num_offsets, self.hidden, latents, self.num_levels)
+
+
+class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
+    """ContextGS; see ``README.md`` beside this file for source, licence and deviations."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        id=METHOD,
+        label="ContextGS",
+        kind="per_rate",
+        attributes=("locations", "masks", "networks", "hyper", "features", "scalings", "offsets"),
+    )
+    Params: ClassVar[type] = ContextGsParams
+
+    def blank(self, settings: ContextGsParams) -> ContextModel:
+        return ContextModel(settings.entropy)
+
+    def attributes(self, settings: ContextGsParams, entropy: ContextModel, rate: Rate) -> ContextAttributes:
+        if rate.lmbda is None:
+            raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+        return ContextAttributes(
+            entropy,
+            settings.base_steps,
+            settings.phases,
+            max(1, scaled(settings.level_refresh, settings.iterations)),
+            rate.lmbda,
+            (settings.lr_latents, settings.lr_latents),
+            (settings.lr_density, settings.lr_density_end),
+        )
+
+    def write(
+        self,
+        path: Path,
+        anchors: AnchorModel,
+        entropy: ContextModel,
+        settings: ContextGsParams,
+        lmbda: float,
+        views: torch.Tensor,
+    ) -> SectionTable:
+        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views)
+
+    def read(self, path: Path, device: torch.device) -> FixedAnchors:
+        return decode_anchors(path, device)

@@ -1,0 +1,194 @@
+"""HAC: its part in training, its settings, and what a training is for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.hac.method import Hac, HacParams
+from baselines.hac.model import HacAttributes, HacModel, HacSettings
+from hemgs import coded_method
+from hemgs.anchors import AnchorModel
+from hemgs.bench.protocol import Method
+from hemgs.bench.rates import rate_of
+from hemgs.core.errors import ConfigError
+from hemgs.core.events import EventLog
+from hemgs.core.types import SINGLE_RATE, Rate
+from hemgs.entropy.likelihood import gaussian_bits
+from hemgs.entropy.phases import GridPhaseSettings
+from hemgs.entropy.steps import BaseSteps
+from tests.unit.baselines.toy_hac import SETTINGS, toy_anchors
+
+PLAN = GridPhaseSettings(
+    noise_start=10,
+    growth_pause=5,
+    entropy_start=20,
+    rate_warmup=10,
+    side_free=0,
+    sample_share=1.0,
+    mask_weight=5e-4,
+    network_lr=(5e-3, 1e-5),
+    grid_lr=(5e-3, 1e-5),
+)
+LMBDA = 0.002
+
+
+def attributes(model: AnchorModel, lmbda: float = LMBDA, **plan: Any) -> HacAttributes:
+    torch.manual_seed(0)
+    hook = HacAttributes(HacModel(SETTINGS), BaseSteps(), GridPhaseSettings(**{**vars(PLAN), **plan}), lmbda)
+    hook.start(model, 1.0)
+    return hook
+
+
+def everyone(model: AnchorModel) -> torch.Tensor:
+    return torch.arange(model.num_anchors)
+
+
+def test_defaults_are_the_published_settings() -> None:
+    params = HacParams()
+    assert params.entropy == HacSettings(50, 10, 100)
+    assert HacModel(params.entropy).grid.table.numel() == 1_766_272
+    plan = params.phases
+    assert (plan.noise_start, plan.growth_pause, plan.entropy_start) == (3_001, 1_000, 10_001)
+    assert (plan.sample_share, plan.mask_weight) == (0.05, 5e-4)
+    assert (plan.network_lr, plan.grid_lr) == ((5e-3, 1e-5), (5e-3, 1e-5))
+    assert params.base_steps == BaseSteps(1.0, 0.001, 0.2)
+    assert (params.iterations, params.grow_until, params.lr_masks) == (30_000, 15_000, 0.01)
+
+
+def test_phases_are_those_of_the_family() -> None:
+    model = toy_anchors(100)
+    hook = attributes(model)
+    plain, loss, _ = hook.sample(9, model, everyone(model))
+    assert torch.equal(plain.features, model.features) and loss.item() == 0
+    noisy, loss, _ = hook.sample(19, model, everyone(model))
+    assert 0.4 < (noisy.features - model.features).abs().max() <= 0.5 and loss.item() == 0
+    _, loss, figures = hook.sample(20, model, everyone(model))
+    assert loss.item() > 0 and figures["lmbda"] == LMBDA
+    assert [hook.allows_growth(number) for number in (9, 10, 14, 15)] == [True, False, False, True]
+
+
+def test_price_is_that_of_the_values_rendered_under_the_prediction() -> None:
+    model = toy_anchors(200)
+    hook = attributes(model, mask_weight=0.0)
+    rendered, loss, figures = hook.sample(40, model, everyone(model))
+    kept = rendered.masks.amax(dim=1) > 0
+    prediction = hook.entropy.predict(model.coords)
+    exact = torch.cat([rendered.features, rendered.scalings / 0.001, rendered.offsets.flatten(1) / 0.2], dim=1)
+    step = prediction.step
+    bits = gaussian_bits(exact / step, prediction.mean / step, prediction.log2_scale - prediction.log2_step)
+    offsets = rendered.masks.repeat_interleave(3, dim=1)
+    wanted = torch.cat([torch.ones(len(offsets), 14), offsets], dim=1) * kept[:, None]
+    scalars = exact.shape[1]
+    per_scalar = (bits * wanted).sum() / (kept.sum() * scalars) * kept.float().mean()
+    grid = hook.entropy.grid.bits() / (model.num_anchors * scalars)
+    # A scaling below zero is rendered as zero, and priced as it is.
+    assert figures["bits_per_scalar"] == pytest.approx(per_scalar.item(), rel=2e-3)
+    assert loss.item() == pytest.approx(LMBDA * (figures["bits_per_scalar"] + grid.item()), rel=1e-5)
+
+
+def test_noise_is_as_wide_as_the_predicted_step() -> None:
+    model = toy_anchors(200)
+    hook = attributes(model)
+    hook.sample(20, model, everyone(model))
+    with torch.no_grad():
+        hook.entropy.predictor.second.weight.zero_()
+        hook.entropy.predictor.second.bias[-3:] = torch.tensor([-1.0, 0.0, 1.0])
+    rendered, _, _ = hook.sample(21, model, everyone(model))
+    for value, exact, base, learned in (
+        (rendered.features, model.features, 1.0, -1.0),
+        (rendered.scalings, model.log_scalings.exp(), 0.001, 0.0),
+        (rendered.offsets, model.offsets, 0.2, 1.0),
+    ):
+        half = 0.5 * base * (1 + math.tanh(learned))
+        assert 0.97 * half < (value - exact).abs().max().item() <= half * 1.001 + 1e-6
+
+
+def test_price_pushes_values_masks_and_networks() -> None:
+    model = toy_anchors(100)
+    hook = attributes(model)
+    _, loss, _ = hook.sample(30, model, everyone(model))
+    loss.backward()
+    # Masked offsets and anchors that are not coded have no price.
+    kept = torch.sigmoid(model.mask_logits) > 0.01
+    assert (model.features.grad[kept.any(dim=1)].abs().sum(dim=1) > 0).all()
+    assert (model.offsets.grad[~kept] == 0).all()
+    assert (model.mask_logits.grad[kept] > 0).all()
+    for group in hook.parameter_groups():
+        assert all(parameter.grad.abs().sum() > 0 for parameter in group.parameters), group.name
+
+
+def test_share_of_the_anchors_is_priced() -> None:
+    model = toy_anchors(2000)
+    hook = attributes(model, sample_share=0.05)
+    hook.sample(30, model, everyone(model))[1].backward()
+    priced = (model.features.grad.abs().sum(dim=1) > 0).float().mean().item()
+    assert 0.02 < priced < 0.08
+
+
+def test_state_round_trip_continues_alike() -> None:
+    model = toy_anchors(100)
+    first, second = attributes(model), attributes(model)
+    first.sample(20, model, everyone(model))
+    second.entropy.load_state_dict({**second.entropy.state_dict(), **dict(first.entropy.named_parameters())})
+    second.restore(first.state())
+    results = []
+    for hook in (first, second):
+        torch.manual_seed(7)
+        results.append(hook.sample(21, model, everyone(model)))
+    assert torch.equal(results[0][0].features, results[1][0].features)
+    assert torch.equal(results[0][1], results[1][1])
+    assert first.estimated_bytes(model) == second.estimated_bytes(model) > 6 * model.num_anchors
+
+
+def test_is_a_method_with_a_training_per_rate() -> None:
+    assert isinstance(Hac(), Method)
+    assert (Hac.spec.id, Hac.spec.kind) == ("hac", "per_rate")
+
+
+@pytest.mark.parametrize("lmbda", [0.0005, 0.003])
+def test_training_is_for_the_rate_s_lmbda(lmbda: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = _trained_for(rate_of(lmbda), monkeypatch, tmp_path)
+    assert found == (lmbda, {"method": "hac", "rate": rate_of(lmbda).id})
+
+
+def test_training_without_a_rate_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="once per rate"):
+        _trained_for(SINGLE_RATE, monkeypatch, tmp_path)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="hidden"):
+        HacParams(hidden=0)
+    with pytest.raises(ConfigError, match="sample_share"):
+        HacParams(sample_share=0.0)
+
+
+def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[float, dict[str, str]]:
+    """λ and identity with which anchors would be trained."""
+
+    class StoppedError(Exception):
+        pass
+
+    seen: list[Any] = []
+
+    def train(*arguments: Any) -> None:
+        seen.extend((arguments[2].lmbda, arguments[-1]))
+        raise StoppedError
+
+    monkeypatch.setattr(coded_method, "train_anchors", train)
+    with pytest.raises(StoppedError):
+        Hac().train(
+            None,  # type: ignore[arg-type]
+            {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
+            folder,
+            EventLog(),
+            rate=rate,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+    return seen[0], seen[1]
