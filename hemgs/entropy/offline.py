@@ -195,6 +195,7 @@ def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: Frozen
     entropy = EntropyModel(settings)
     entropy.low.copy_(trained.low)
     entropy.high.copy_(trained.high)
+    entropy.choose_window(frozen.stored)
     groups = (
         (entropy.features, trained.features, frozen.features),
         (entropy.geometry, trained.geometry, frozen.geometry),
