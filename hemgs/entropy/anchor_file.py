@@ -26,7 +26,7 @@ from hemgs.entropy.anchor_header import AnchorHeader
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
 from hemgs.entropy.stored_networks import HALF
-from hemgs.entropy.streams import ReadingStream, SymbolStream, WritingStream
+from hemgs.entropy.streams import ONE_CHUNK, ReadingStream, SymbolStream, WritingStream
 
 DAMAGED = "get the file again from its source, or encode again with this version"
 COMMON_SECTIONS = ("settings", "locations", "masks", "networks", *ATTRIBUTES)
@@ -109,7 +109,9 @@ def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> d
     }
 
 
-def writing_stream(anchors: AnchorModel, places: Places, header: AnchorHeader) -> WritingStream:
+def writing_stream(
+    anchors: AnchorModel, places: Places, header: AnchorHeader, chunks: Mapping[str, int] = ONE_CHUNK
+) -> WritingStream:
     """The encoder's end of the entropy coder, with the attributes to code.
 
     Raises:
@@ -121,17 +123,23 @@ def writing_stream(anchors: AnchorModel, places: Places, header: AnchorHeader) -
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise TrainingError(f"anchor {name} are not finite", "train again with lower learning rates")
-    return WritingStream(values, header.base_steps.of_attributes())
+    return WritingStream(values, header.base_steps.of_attributes(), chunks)
 
 
 def reading_stream(
-    sections: Mapping[str, bytes], header: AnchorHeader, num: int, feature_dim: int, num_offsets: int
+    sections: Mapping[str, bytes],
+    header: AnchorHeader,
+    num: int,
+    feature_dim: int,
+    num_offsets: int,
+    chunks: Mapping[str, int] = ONE_CHUNK,
 ) -> ReadingStream:
     """The decoder's end of the entropy coder, for ``num`` anchors."""
     return ReadingStream(
         {name: sections[name] for name in ATTRIBUTES},
         {name: (num, width) for name, width in attribute_widths(feature_dim, num_offsets).items()},
         header.base_steps.of_attributes(),
+        chunks,
     )
 
 

@@ -8,7 +8,9 @@ Owns both streams. Does not own any order of coding or prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,11 +19,16 @@ from numpy.typing import NDArray
 from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.channels import chunk_columns
 from hemgs.entropy.prediction import FixedPrediction, Integers
 from hemgs.entropy.steps import ATTRIBUTES
 
 #: Anchors worked on at once; bounds memory, changes no bit.
 CHUNK = 16384
+#: No attribute's channels are coded in chunks.
+ONE_CHUNK: Mapping[str, int] = {}
+_LENGTH = struct.Struct("<I")
+_CUT = "get the file again from its source"
 #: Some anchors, as numpy indexes them.
 Rows = slice | Integers
 
@@ -38,8 +45,10 @@ class SymbolStream(Protocol):
         """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
         ...
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        """Codes the symbols of some rows of an attribute and gives them, ``[n, C]``."""
+    def code(
+        self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
+        """Codes the symbols of some rows of a chunk of an attribute's channels and gives them, ``[n, c]``."""
         ...
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
@@ -53,13 +62,20 @@ class WritingStream:
     Args:
         values: ``[N, C] float64`` by attribute.
         base_steps: by attribute.
+        chunks: in which an attribute's channels are coded, each in a stream of its own; 1 where it is not named.
     """
 
     complete = True
 
-    def __init__(self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float]) -> None:
+    def __init__(
+        self,
+        values: dict[str, NDArray[np.float64]],
+        base_steps: dict[str, float],
+        chunks: Mapping[str, int] = ONE_CHUNK,
+    ) -> None:
         self._values, self._base_steps = values, base_steps
-        self._encoders = {name: GaussianEncoder() for name in ATTRIBUTES}
+        self._columns = _columns({name: part.shape[1] for name, part in values.items()}, chunks)
+        self._encoders = {name: [GaussianEncoder() for _ in parts] for name, parts in self._columns.items()}
         self.symbols = {name: np.zeros(values[name].shape, dtype=np.int64) for name in ATTRIBUTES}
         self.estimated_bits = dict.fromkeys(ATTRIBUTES, 0.0)
 
@@ -67,11 +83,13 @@ class WritingStream:
         symbols = quantize(self._values[attribute][rows], self._base_steps[attribute], step_index)
         self.symbols[attribute][rows] = np.where(select, symbols, 0)
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
-        symbols = self.symbols[attribute][rows]
+    def code(
+        self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
+        symbols = self.symbols[attribute][rows, self._columns[attribute][chunk]]
         centre, level, offset = prediction.table_rows()
         residual = symbols - centre
-        self._encoders[attribute].push(residual[select].astype(np.int32), level[select], offset[select])
+        self._encoders[attribute][chunk].push(residual[select].astype(np.int32), level[select], offset[select])
         self.estimated_bits[attribute] += float(prediction.bits(symbols)[select].sum())
         return symbols
 
@@ -80,7 +98,7 @@ class WritingStream:
 
     def finish(self) -> dict[str, bytes]:
         """The coded streams by attribute."""
-        return {name: encoder.finish() for name, encoder in self._encoders.items()}
+        return {name: joined([each.finish() for each in encoders]) for name, encoders in self._encoders.items()}
 
 
 class ReadingStream:
@@ -90,29 +108,43 @@ class ReadingStream:
         streams: coded streams by attribute.
         shapes: ``(N, C)`` by attribute.
         base_steps: by attribute.
+        chunks: as of :class:`WritingStream`.
+
+    Raises:
+        BitstreamError: streams that are cut.
     """
 
     complete = False
 
     def __init__(
-        self, streams: dict[str, bytes], shapes: dict[str, tuple[int, int]], base_steps: dict[str, float]
+        self,
+        streams: dict[str, bytes],
+        shapes: dict[str, tuple[int, int]],
+        base_steps: dict[str, float],
+        chunks: Mapping[str, int] = ONE_CHUNK,
     ) -> None:
         self._base_steps = base_steps
-        self._decoders = {name: GaussianDecoder(streams[name]) for name in ATTRIBUTES}
+        self._columns = _columns({name: width for name, (_, width) in shapes.items()}, chunks)
+        self._decoders = {
+            name: [GaussianDecoder(part) for part in _separated(name, streams[name], len(columns))]
+            for name, columns in self._columns.items()
+        }
         self.symbols = {name: np.zeros(shapes[name], dtype=np.int64) for name in ATTRIBUTES}
         self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
 
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
         """Nothing is known before the first symbol."""
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(
+        self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
         centre, level, offset = prediction.table_rows()
         symbols = np.zeros(centre.shape, dtype=np.int64)
         try:
-            symbols[select] = self._decoders[attribute].pull(level[select], offset[select]) + centre[select]
+            symbols[select] = self._decoders[attribute][chunk].pull(level[select], offset[select]) + centre[select]
         except BitstreamError as fault:
             raise BitstreamError(f"section {attribute}: {fault.message}", fault.fix) from fault
-        self.symbols[attribute][rows] = symbols
+        self.symbols[attribute][rows, self._columns[attribute][chunk]] = symbols
         return symbols
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
@@ -121,11 +153,31 @@ class ReadingStream:
 
     def finish(self) -> None:
         """Checks that every stream was used up."""
-        for name, decoder in self._decoders.items():
+        for name, decoder in ((name, each) for name, decoders in self._decoders.items() for each in decoders):
             try:
                 decoder.finish()
             except BitstreamError as fault:
                 raise BitstreamError(f"section {name}: {fault.message}", fault.fix) from fault
+
+
+def joined(streams: Sequence[bytes]) -> bytes:
+    """Streams of an attribute's chunks in one: four bytes of length for each but the last, then the streams."""
+    return b"".join([*(_LENGTH.pack(len(stream)) for stream in streams[:-1]), *streams])
+
+
+def _separated(name: str, data: bytes, num: int) -> list[bytes]:
+    """The inverse of :func:`joined` for ``num`` streams."""
+    end = _LENGTH.size * (num - 1)
+    sizes = [size for (size,) in _LENGTH.iter_unpack(data[:end])] if len(data) >= end else []
+    if len(sizes) < num - 1 or end + sum(sizes) > len(data):
+        raise BitstreamError(f"section {name}: {len(data)} bytes do not hold {num} streams", _CUT)
+    ends = [end, *itertools.accumulate(sizes, initial=end)][1:]
+    return [data[first:last] for first, last in itertools.pairwise([*ends, len(data)])]
+
+
+def _columns(widths: Mapping[str, int], chunks: Mapping[str, int]) -> dict[str, list[slice]]:
+    """Columns of each attribute's chunks."""
+    return {name: chunk_columns(widths[name], chunks.get(name, 1)) for name in ATTRIBUTES}
 
 
 def every(num: int, channels: int) -> NDArray[np.bool_]:
