@@ -19,7 +19,7 @@ from hemgs.core.params import params_of
 from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
 from hemgs.entropy.bitstream import decode_anchors, encode_anchors
 from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.neighbours import ORDERS, RASTER, ContextWindow
 from hemgs.entropy.offline import TrainedModel
 from hemgs.entropy.rate_predictor import MAX_OCTAVES, rate_input
 from hemgs.entropy.simulation import HemgsAttributes, SimulationSettings
@@ -43,10 +43,14 @@ class HemgsParams(HashGridParams):
         feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
         context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
         context_neighbours: the nearest of them that are used; 0 for all.
-        context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses the least with which the
-            window holds six earlier anchors on average, when pricing begins.
+        context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses, when pricing
+            begins, the least with which the window holds six earlier anchors on average.
         context_refresh: iterations after which neighbours are found anew.
         rounding_from: from here on, networks see rounded values instead of noisy ones.
+        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once,
+            as in the paper.
+        order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
+            anchors are decoded at once.
     """
 
     lmbdas: str = "0.001 0.002 0.003 0.004"
@@ -65,6 +69,8 @@ class HemgsParams(HashGridParams):
     context_multiplier: int = 1
     context_refresh: int = 1_000
     rounding_from: int = 29_000
+    feature_chunks: int = 1
+    order: str = RASTER
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +78,11 @@ class HemgsParams(HashGridParams):
             rate_input(lmbda)
         if self.scene_agnostic:
             scene_agnostic_dim(self.scene_agnostic)
+        if self.order not in ORDERS:
+            raise ConfigError(f"order: {self.order!r}", f"choose from {', '.join(ORDERS)}")
         _ = self.window
+        if not 1 <= self.feature_chunks <= self.feature_dim:
+            raise ConfigError(f"feature_chunks: {self.feature_chunks!r}", f"give 1 to feature_dim, {self.feature_dim}")
         if not 0 < self.rate_octaves <= MAX_OCTAVES:
             raise ConfigError(f"rate_octaves: {self.rate_octaves!r}", f"give a number above 0, at most {MAX_OCTAVES:g}")
 
@@ -84,7 +94,7 @@ class HemgsParams(HashGridParams):
             ConfigError: there is no such window.
         """
         try:
-            return ContextWindow(self.context_window, self.context_neighbours, self.context_multiplier)
+            return ContextWindow(self.context_window, self.context_neighbours, self.context_multiplier, self.order)
         except ValueError as fault:
             raise ConfigError(
                 f"context_window, context_neighbours, context_multiplier: {fault}", "see `hemgs describe`"
@@ -108,6 +118,7 @@ class HemgsParams(HashGridParams):
             self.feature_context,
             self.geometry_context,
             self.window,
+            self.feature_chunks,
         )
 
     @property

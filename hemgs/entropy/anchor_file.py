@@ -26,7 +26,7 @@ from hemgs.entropy.anchor_header import AnchorHeader
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
 from hemgs.entropy.stored_networks import HALF
-from hemgs.entropy.streams import ReadingStream, SymbolStream, WritingStream
+from hemgs.entropy.streams import ONE_CHUNK, ReadingStream, SymbolStream, WritingStream
 
 DAMAGED = "get the file again from its source, or encode again with this version"
 COMMON_SECTIONS = ("settings", "locations", "masks", "networks", *ATTRIBUTES)
@@ -110,7 +110,11 @@ def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> d
 
 
 def writing_stream(
-    anchors: AnchorModel, places: Places, header: AnchorHeader, mixed: Collection[str] = ()
+    anchors: AnchorModel,
+    places: Places,
+    header: AnchorHeader,
+    mixed: Collection[str] = (),
+    chunks: Mapping[str, int] = ONE_CHUNK,
 ) -> WritingStream:
     """The encoder's end of the entropy coder, with the attributes to code; ``mixed`` ones are coded as mixtures.
 
@@ -123,7 +127,7 @@ def writing_stream(
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise TrainingError(f"anchor {name} are not finite", "train again with lower learning rates")
-    return WritingStream(values, header.base_steps.of_attributes(), mixed)
+    return WritingStream(values, header.base_steps.of_attributes(), mixed, chunks)
 
 
 def reading_stream(
@@ -133,6 +137,7 @@ def reading_stream(
     feature_dim: int,
     num_offsets: int,
     mixed: Collection[str] = (),
+    chunks: Mapping[str, int] = ONE_CHUNK,
 ) -> ReadingStream:
     """The decoder's end of the entropy coder, for ``num`` anchors; ``mixed`` attributes are coded as mixtures."""
     return ReadingStream(
@@ -140,6 +145,7 @@ def reading_stream(
         {name: (num, width) for name, width in attribute_widths(feature_dim, num_offsets).items()},
         header.base_steps.of_attributes(),
         mixed,
+        chunks,
     )
 
 

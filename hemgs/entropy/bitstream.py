@@ -77,7 +77,7 @@ def encode_anchors(
         header, entropy.grid.signs(), FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
     )
     known = anchor_set(places.stored, header.entropy, anchors.coords.device)
-    stream = writing_stream(anchors, places, header)
+    stream = writing_stream(anchors, places, header, chunks=header.entropy.chunks)
     traverse(model, known, places.masks, stream)
 
     signs = model.signs.cpu().numpy()
@@ -119,7 +119,7 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     # Waves are some dozens of anchors each: a GPU would spend its time on being told what to do.
     processor = torch.device("cpu") if settings.has_context else device
     model = _fixed_model(header, signs, integers, len(shapes[0]), processor)
-    stream = reading_stream(sections, header, len(stored), *dims)
+    stream = reading_stream(sections, header, len(stored), *dims, chunks=settings.chunks)
     traverse(model, anchor_set(stored, settings, processor), masks, stream)
     stream.finish()
     check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
@@ -144,10 +144,9 @@ def _fixed_model(
     device: torch.device | str,
 ) -> FixedModel:
     """The model of a file; the first ``num_features`` arrays are those of the features, the others of the geometry."""
-    octaves = header.entropy.rate_octaves
-    features, geometry = (
-        FixedGroup.from_integers(part, octaves, device) for part in (integers[:num_features], integers[num_features:])
-    )
+    settings = header.entropy
+    features = FixedGroup.from_integers(integers[:num_features], settings.rate_octaves, device, settings.feature_chunks)
+    geometry = FixedGroup.from_integers(integers[num_features:], settings.rate_octaves, device)
     return FixedModel(header, torch.from_numpy(signs), features, geometry)
 
 

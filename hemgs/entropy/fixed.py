@@ -6,7 +6,7 @@ size or order of summation: networks are :class:`~hemgs.coding.fixed_point.Fixed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.channels import FixedChannels
 from hemgs.entropy.context import FixedContext, Memory, Pairs
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.model import FULL_CONTEXT, AttributeGroup
@@ -29,6 +30,7 @@ class FixedGroup:
         autoregressive: network; ``None`` where the group has none.
         exponents: ``[C] int64``.
         octaves: of the rate predictor.
+        channels: networks of the chunks of channels.
     """
 
     def __init__(
@@ -39,15 +41,18 @@ class FixedGroup:
         distribution: FixedMlp,
         exponents: Integers,
         octaves: float,
+        channels: FixedChannels,
     ) -> None:
         self.hyperprior, self.rate_predictor, self.distribution = hyperprior, rate_predictor, distribution
         self.autoregressive = autoregressive
         self.exponents = exponents
         self.octaves = octaves
+        self.channels = channels
 
     @staticmethod
     def export(group: AttributeGroup) -> FixedGroup:
         """Rounds a trained group."""
+        chunks = [] if group.channel_context is None else group.channel_context.mlps()
         return FixedGroup(
             group.hyperprior.fixed(),
             group.rate_predictor.fixed(),
@@ -55,11 +60,13 @@ class FixedGroup:
             group.distribution.fixed(),
             group.exponents.cpu().numpy(),
             group.rate_predictor.octaves,
+            FixedChannels([network.fixed() for network in chunks], group.channels),
         )
 
     def integers(self) -> list[Integers]:
         """Everything that a bitstream stores of this group, in :meth:`from_integers` order."""
-        networks = (self.hyperprior, self.rate_predictor, self.autoregressive, self.distribution)
+        networks = [self.hyperprior, self.rate_predictor, self.autoregressive, self.distribution]
+        networks += self.channels.networks
         parts = [part for network in networks if network is not None for part in network.integers()]
         return [part.cpu().numpy() for part in parts] + [self.exponents]
 
@@ -69,15 +76,19 @@ class FixedGroup:
         return [shape for network in group.networks() for shape in network.shapes()] + [(group.channels,)]
 
     @staticmethod
-    def from_integers(parts: Sequence[Integers], octaves: float, device: torch.device | str) -> FixedGroup:
-        """Rebuilds a group from a bitstream.
+    def from_integers(
+        parts: Sequence[Integers], octaves: float, device: torch.device | str, chunks: int = 1
+    ) -> FixedGroup:
+        """Rebuilds a group from a bitstream; ``chunks`` as of :class:`~hemgs.entropy.model.AttributeGroup`.
 
         Raises:
             BitstreamError: values that no encoder writes.
         """
         exponents = checked_exponents(parts[-1])
         tensors = [torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts[:-1]]
-        first, second, context, last = tensors[:4], tensors[4:8], tensors[8:-4], tensors[-4:]
+        end = len(tensors) - 4 * (chunks - 1)
+        first, second, context, last = tensors[:4], tensors[4:8], tensors[8 : end - 4], tensors[end - 4 : end]
+        later = [tensors[place : place + 4] for place in range(end, len(tensors), 4)]
         try:
             return FixedGroup(
                 FixedMlp.from_integers(first, device),
@@ -86,6 +97,7 @@ class FixedGroup:
                 FixedMlp.from_integers(last, device),
                 exponents,
                 octaves,
+                FixedChannels([FixedMlp.from_integers(part, device) for part in later], len(exponents)),
             )
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
@@ -136,6 +148,43 @@ class FixedGroup:
         mean = shift_left(mean, self.exponents)
         log2_scale = output[:, channels:] + (self.exponents << ACTIVATION_BITS)
         return FixedPrediction(step_index, mean, log2_scale)
+
+    def pieces(
+        self, base: FixedPrediction, symbols: Integers, parts: Mapping[str, slice]
+    ) -> Iterator[tuple[str, int, slice, FixedPrediction]]:
+        """What is coded of n anchors at once, in order: attribute, number of the chunk, columns, prediction.
+
+        Args:
+            base: of :meth:`predict`.
+            symbols: ``[n, C]``; by the time that a piece is asked for, those of the pieces before stand in it.
+            parts: columns by attribute; one attribute where channels are coded in chunks.
+        """
+        if not self.channels.networks:
+            for attribute, columns in parts.items():
+                yield attribute, 0, columns, base.columns(columns)
+            return
+        (attribute,) = parts
+        for chunk, columns in enumerate(self.channels.columns):
+            yield (
+                attribute,
+                chunk,
+                columns,
+                self._corrected(base, chunk, columns, symbols) if chunk else base.columns(columns),
+            )
+
+    def _corrected(self, base: FixedPrediction, chunk: int, columns: slice, symbols: Integers) -> FixedPrediction:
+        """The prediction of a chunk, given the symbols of all channels before it."""
+        device = self.distribution.layers[0].weight.device
+        before, surplus = slice(columns.start), MEAN_BITS - ACTIVATION_BITS
+        values = scaled_symbols(symbols[:, before], base.step_index[:, before], self.exponents[before], device)
+        means = (shift_left(base.mean[:, before], -self.exponents[before]) + (1 << (surplus - 1))) >> surplus
+        mean, log2_scale = (
+            part.to(torch.int64).cpu().numpy()
+            for part in self.channels.correction(chunk, values - torch.from_numpy(means).double().to(device))
+        )
+        own = base.columns(columns)
+        mean = own.mean + shift_left(mean << surplus, self.exponents[columns])
+        return FixedPrediction(own.step_index, mean, own.log2_scale + log2_scale)
 
     def scaled(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
         """Decoded symbols as networks take them, ``[n, C] float64`` integers around one."""

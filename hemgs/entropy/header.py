@@ -18,7 +18,7 @@ from hemgs.entropy.anchor_header import (
     take_grid,
 )
 from hemgs.entropy.model import EntropySettings
-from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.neighbours import ORDERS, ContextWindow
 from hemgs.entropy.rate_predictor import MAX_OCTAVES
 from hemgs.pointnet.features import scene_agnostic_digest
 
@@ -62,6 +62,8 @@ class Header(AnchorHeader):
         for name, value in sizes.items():
             lowest = 0 if name.endswith("_context") else 1
             check_integer(name, value, lowest, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
+        if self.entropy.feature_chunks > self.entropy.feature_dim:
+            raise ValueError(f"{self.entropy.feature_dim} channels in {self.entropy.feature_chunks} chunks")
         check_grid(self.entropy.grid)
         _check_window(self.entropy.window)
         if type(self.entropy.scene_agnostic) is not str or type(self.scene_agnostic_sha256) is not str:
@@ -82,6 +84,8 @@ class Header(AnchorHeader):
 
 
 def _check_window(window: ContextWindow) -> None:
+    if window.order not in ORDERS:
+        raise ValueError(f"window.order is {window.order!r}, not one of {ORDERS}")
     check_integer("window.size", window.size, 3, MAX_WINDOW)
     check_integer("window.max_neighbours", window.max_neighbours, 0, MAX_WIDTH)
     check_integer("window.multiplier", window.multiplier, 1, MAX_MULTIPLIER)

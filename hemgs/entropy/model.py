@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.entropy.anchor_header import LATER
+from hemgs.entropy.channels import ChannelContext
 from hemgs.entropy.context import ContextNetwork, Seen
 from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
 from hemgs.entropy.hyperprior import Hyperprior
@@ -47,6 +49,7 @@ class EntropySettings:
         scene_agnostic: asset of the frozen network over locations; empty for none.
         feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
         window: which anchors are neighbours.
+        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
     """
 
     feature_dim: int = 50
@@ -63,6 +66,7 @@ class EntropySettings:
     feature_context: int = 0
     geometry_context: int = 0
     window: ContextWindow = field(default_factory=ContextWindow)
+    feature_chunks: int = field(default=1, metadata=LATER)
 
     @property
     def geometry_dim(self) -> int:
@@ -73,6 +77,11 @@ class EntropySettings:
     def location_dim(self) -> int:
         """Width of what locations alone tell: the scene-specific and the scene-agnostic feature."""
         return self.grid.output_dim + (scene_agnostic_dim(self.scene_agnostic) if self.scene_agnostic else 0)
+
+    @property
+    def chunks(self) -> dict[str, int]:
+        """Chunks in which channels are coded, by attribute."""
+        return {"features": self.feature_chunks}
 
     @property
     def has_context(self) -> bool:
@@ -94,6 +103,7 @@ class AttributeGroup(nn.Module):
         hidden, step_hidden: hidden widths of the distribution network and the rate predictor.
         context_dim: width of the context feature; 0 for no autoregressive network.
         octaves: of the rate predictor.
+        chunks: in which the channels are coded.
     """
 
     exponents: Tensor
@@ -108,6 +118,7 @@ class AttributeGroup(nn.Module):
         step_hidden: int,
         context_dim: int,
         octaves: float,
+        chunks: int = 1,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -116,12 +127,14 @@ class AttributeGroup(nn.Module):
         self.autoregressive = ContextNetwork(channels, context_dim) if context_dim else None
         context_outputs = self.autoregressive.outputs if self.autoregressive is not None else 0
         self.distribution = Mlp(prior_dim + 1 + context_outputs, hidden, 2 * channels)
+        self.channel_context = ChannelContext(channels, chunks) if chunks > 1 else None
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
 
     def networks(self) -> list[Mlp]:
         """All networks, in the order in which a bitstream stores them."""
         context = [] if self.autoregressive is None else [self.autoregressive]
-        return [self.hyperprior, self.rate_predictor, *context, self.distribution]
+        chunks = [] if self.channel_context is None else self.channel_context.mlps()
+        return [self.hyperprior, self.rate_predictor, *context, self.distribution, *chunks]
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
@@ -147,6 +160,7 @@ class AttributeGroup(nn.Module):
         rate: Tensor,
         log2_step: Tensor,
         seen: Seen | None = None,
+        own: Tensor | None = None,
     ) -> Prediction:
         """Distribution of n anchors, given their steps and their neighbours.
 
@@ -155,6 +169,8 @@ class AttributeGroup(nn.Module):
             rate: ``[n, 1]`` in [0, 1].
             log2_step: ``[n, C]``, from the rate predictor.
             seen: neighbours, with values in base steps; only with an autoregressive network.
+            own: ``[n, C]`` the anchors' own values in base steps, of which each chunk of channels sees those of the
+                chunks before; only where channels are coded in chunks.
         """
         inputs, expected = [prior, rate], prior.new_zeros(())
         if self.autoregressive is not None:
@@ -164,6 +180,10 @@ class AttributeGroup(nn.Module):
             inputs.append(context)
         mean, log2_scale = self.distribution(torch.cat(inputs, dim=1)).split(self.channels, dim=1)
         mean = mean + expected
+        if self.channel_context is not None:
+            assert own is not None
+            mean_change, scale_change = self.channel_context.corrections(self.scaled(own) - mean)
+            mean, log2_scale = mean + mean_change, log2_scale + scale_change
         exponents = self.exponents.to(mean.dtype)
         return Prediction(log2_step, mean * torch.exp2(exponents), log2_scale + exponents)
 
@@ -195,6 +215,7 @@ class EntropyModel(nn.Module):
             settings.feature_step_hidden,
             settings.feature_context,
             settings.rate_octaves,
+            settings.feature_chunks,
         )
         self.geometry = AttributeGroup(
             settings.geometry_dim,

@@ -13,21 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.entropy.anchor_header import LATER
 from hemgs.entropy.neighbours_kernels import Lattice, count_in_window, fill_nearest, fill_waves, sort_by_wave
 
 #: Anchors that a thread takes at once.
 CHUNK = 4096
 #: Windows end here, voxels: squared distances and indices must share 63 bits.
 MAX_RADIUS = 1 << 14
+#: Increment and factors of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+_SPLITMIX = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 #: Coordinates of one axis must span less than this, so that no difference overflows.
 MAX_SPAN = 1 << 62
+#: Orders of coding: raster order, z slowest; and that of a hash of the location.
+RASTER, HASHED = "raster", "hashed"
+ORDERS = (RASTER, HASHED)
 #: A multiplier that is yet to be chosen (:func:`chosen_multiplier`), the largest that is chosen, and how many earlier
 #: anchors the window must then hold on average: as many as the published window does on playroom (6.15; arXiv
 #: 2411.18473, Table 4).
@@ -42,11 +48,13 @@ class ContextWindow:
         size: voxels along each edge of the window, odd.
         max_neighbours: the nearest that are kept; 0 keeps all.
         multiplier: lattice voxels per voxel of the window; :data:`AUTOMATIC` until it is chosen.
+        order: of coding, one of :data:`ORDERS`: it decides which anchors are earlier.
     """
 
     size: int = 25
     max_neighbours: int = 20
     multiplier: int = 1
+    order: str = field(default=RASTER, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.size % 2 == 0:
@@ -79,11 +87,13 @@ class Neighbours:
         starts: ``[N + 1] int64``; the neighbours of anchor ``i`` are ``indices[starts[i]:starts[i + 1]]``.
         indices: ``[P] int32``, anchors; of one anchor by squared distance, then by index.
         num_in_window: ``[N] int32``, earlier anchors in the window before the nearest were chosen.
+        order: ``[N] int64``, anchors in order of coding; ``None`` for the order they are in.
     """
 
     starts: NDArray[np.int64]
     indices: NDArray[np.int32]
     num_in_window: NDArray[np.int32]
+    order: NDArray[np.int64] | None = None
 
     @property
     def num_anchors(self) -> int:
@@ -129,7 +139,12 @@ def find_neighbours(
     Raises:
         ValueError: not ``[N, 3] int64``, not in raster order, or wider than ``MAX_SPAN``.
     """
-    lattice = _lattice(coords)
+    lattice, order = _lattice(coords), None
+    if window.order == HASHED:
+        order = hashed_order(coords)
+        ranks = np.empty_like(order)
+        ranks[order] = np.arange(len(order))
+        lattice = lattice._replace(ranks=ranks)
     num_anchors = len(lattice.x)
     chunks = _chunks(num_anchors)
     counts = _counts(lattice, window, progress)
@@ -138,7 +153,24 @@ def find_neighbours(
     np.cumsum(kept, out=starts[1:])
     indices = np.empty(starts[-1], np.int32)
     _run(partial(fill_nearest, lattice), chunks, (window.radius, counts, starts, indices), progress, len(chunks))
-    return Neighbours(starts, indices, counts)
+    return Neighbours(starts, indices, counts, order)
+
+
+def hashed_order(coords: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Anchors by a hash of their location, ``[N] int64``; equal hashes in the order they are in.
+
+    An order without any regard to place has short chains of neighbours, and neighbours on all sides.
+
+    Args:
+        coords: ``[N, 3] int64``.
+    """
+    mixed = np.zeros(len(coords), np.uint64)
+    for axis in coords.view(np.uint64).T:
+        mixed = mixed + axis + _SPLITMIX[0]
+        for shift, factor in ((30, _SPLITMIX[1]), (27, _SPLITMIX[2])):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * factor
+        mixed ^= mixed >> np.uint64(31)
+    return np.argsort(mixed, kind="stable").astype(np.int64)
 
 
 def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
@@ -169,7 +201,9 @@ def wavefronts(neighbours: Neighbours) -> Waves:
     wave by wave gives what decoding anchor by anchor gives.
     """
     waves = np.empty(neighbours.num_anchors, np.int32)
-    starts = np.empty(fill_waves(neighbours.starts, neighbours.indices, waves) + 1, np.int64)
+    known = neighbours.order
+    sequence = np.arange(len(waves)) if known is None else known
+    starts = np.empty(fill_waves(neighbours.starts, neighbours.indices, sequence, waves) + 1, np.int64)
     order = np.empty(neighbours.num_anchors, np.int64)
     sort_by_wave(waves, starts, order)
     return Waves(order, starts)
@@ -214,6 +248,7 @@ def _lattice(coords: NDArray[np.int64]) -> Lattice:
         row_starts=np.append(row_firsts, len(x)).astype(np.int64),
         slice_z=slice_z,
         slice_starts=np.append(slice_firsts, len(row_z)).astype(np.int64),
+        ranks=np.empty(0, np.int64),
     )
 
 

@@ -3,8 +3,9 @@
 Owns the walk over rows and the choice of the nearest. Does not own threads, checks of the input or what a window is
 (``neighbours``).
 
-Anchors come in raster order, so those of one row (equal z and y) stand side by side with x ascending, rows of one slice
-(equal z) stand side by side with y ascending, and slices follow each other with z ascending.
+Anchors come in raster order, whatever the order of coding is, so those of one row (equal z and y) stand side by side
+with x ascending, rows of one slice (equal z) stand side by side with y ascending, and slices follow each other with z
+ascending.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Lattice(NamedTuple):
         row_starts: ``[R + 1]``, anchors of row ``r`` are ``row_starts[r]`` to ``row_starts[r + 1]``.
         slice_z: ``[S]`` of the slices.
         slice_starts: ``[S + 1]``, rows of a slice.
+        ranks: ``[N]`` places of the anchors in the order of coding; empty where that is raster order.
     """
 
     x: I64
@@ -37,13 +39,14 @@ class Lattice(NamedTuple):
     row_starts: I64
     slice_z: I64
     slice_starts: I64
+    ranks: I64
 
 
 #: Columns of a table whose lines are windows that move along a slice or a row: the rows or anchors that a window holds
 #: (from, to) and the end of the slice or row.
 _FROM, _TO, _END = 0, 1, 2
-#: And, along a row: its squared distance in y and z.
-_SQUARE = 3
+#: And, along a slice: which it is; along a row: its squared distance in y and z.
+_SLICE = _SQUARE = 3
 #: A candidate is one integer, its squared distance above its index, so that candidates compare by both in turn.
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
@@ -77,12 +80,17 @@ def _move(values: I64, windows: I64, k: Any, value: Any, radius: Any) -> None:
 
 @compiled
 def _slices_near(lattice: Lattice, row: Any, radius: Any) -> I64:
-    """Slices of the window around ``row``, its own first, then backwards: a table of windows on their rows."""
+    """Slices of the window around ``row``, a table of windows on their rows: its own first, then backwards, then, if
+    earlier anchors can lie there, forwards."""
     own = lattice.row_slice[row]
-    count = own + 1 - _first_at_least(lattice.slice_z, 0, own, lattice.slice_z[own] - radius)
-    slices = np.empty((count, 3), np.int64)
-    for s in range(count):
-        start, stop = lattice.slice_starts[own - s], lattice.slice_starts[own - s + 1]
+    lowest = _first_at_least(lattice.slice_z, 0, own, lattice.slice_z[own] - radius)
+    end = own + 1
+    if len(lattice.ranks):
+        end = _first_at_least(lattice.slice_z, own, len(lattice.slice_z), lattice.slice_z[own] + radius + 1)
+    slices = np.empty((end - lowest, 4), np.int64)
+    for s in range(end - lowest):
+        slices[s, _SLICE] = own - s if s <= own - lowest else lowest + s
+        start, stop = lattice.slice_starts[slices[s, _SLICE]], lattice.slice_starts[slices[s, _SLICE] + 1]
         slices[s, _FROM] = _first_at_least(lattice.row_y, start, stop, lattice.row_y[row] - radius)
         slices[s, _TO] = slices[s, _FROM]
         slices[s, _END] = stop
@@ -91,17 +99,19 @@ def _slices_near(lattice: Lattice, row: Any, radius: Any) -> I64:
 
 @compiled
 def _rows_near(lattice: Lattice, slices: I64, row: Any, first_x: Any, radius: Any) -> I64:
-    """Moves ``slices`` on to ``row``; their rows up to ``row`` itself, a table of windows that start at ``first_x``."""
+    """Moves ``slices`` on to ``row``; their rows, a table of windows that start at ``first_x``. In raster order they
+    end with ``row`` itself."""
     own, y = lattice.row_slice[row], lattice.row_y[row]
+    last = len(lattice.row_y) if len(lattice.ranks) else row + 1
     count = 0
     for s in range(len(slices)):
         _move(lattice.row_y, slices, s, y, radius)
-        count += min(slices[s, _TO], row + 1) - slices[s, _FROM]
+        count += min(slices[s, _TO], last) - slices[s, _FROM]
     rows = np.empty((count, 4), np.int64)
     k = 0
     for s in range(len(slices)):
-        dz = lattice.slice_z[own] - lattice.slice_z[own - s]
-        for other in range(slices[s, _FROM], min(slices[s, _TO], row + 1)):
+        dz = lattice.slice_z[own] - lattice.slice_z[slices[s, _SLICE]]
+        for other in range(slices[s, _FROM], min(slices[s, _TO], last)):
             dy = lattice.row_y[other] - y
             start, stop = lattice.row_starts[other], lattice.row_starts[other + 1]
             rows[k, _FROM] = _first_at_least(lattice.x, start, stop, first_x - radius)
@@ -140,7 +150,11 @@ def count_in_window(lattice: Lattice, first: int, last: int, radius: int, counts
             count = 0
             for k in range(len(rows)):
                 _move(lattice.x, rows, k, lattice.x[i], radius)
-                count += min(rows[k, _TO], i) - rows[k, _FROM]
+                if len(lattice.ranks):
+                    for j in range(rows[k, _FROM], rows[k, _TO]):
+                        count += 1 if lattice.ranks[j] < lattice.ranks[i] else 0
+                else:
+                    count += min(rows[k, _TO], i) - rows[k, _FROM]
             counts[i] = count
             i += 1
 
@@ -154,7 +168,10 @@ def _collect_nearest(lattice: Lattice, rows: I64, i: Any, radius: Any, keep: Any
         if rows[k, _SQUARE] << _INDEX_BITS > worst:
             continue
         _move(lattice.x, rows, k, lattice.x[i], radius)
-        for j in range(rows[k, _FROM], min(rows[k, _TO], i)):
+        ranked = len(lattice.ranks) > 0
+        for j in range(rows[k, _FROM], rows[k, _TO] if ranked else min(rows[k, _TO], i)):
+            if ranked and lattice.ranks[j] >= lattice.ranks[i]:
+                continue
             dx = lattice.x[j] - lattice.x[i]
             candidate = ((dx * dx + rows[k, _SQUARE]) << _INDEX_BITS) + j
             if candidate > worst:
@@ -201,15 +218,16 @@ def fill_nearest(lattice: Lattice, first: int, last: int, radius: int, counts: I
 
 
 @compiled
-def fill_waves(starts: I64, indices: I32, waves: I32) -> int:
+def fill_waves(starts: I64, indices: I32, sequence: I64, waves: I32) -> int:
     """Gives each anchor the wave after the last of its neighbours' waves; the number of waves.
 
     Args:
         starts, indices: see ``neighbours.Neighbours``.
+        sequence: ``[N] int64``, anchors in order of coding.
         waves: ``[N] int32``, filled.
     """
     count = 0
-    for i in range(len(waves)):
+    for i in sequence:
         wave = 0
         for entry in range(starts[i], starts[i + 1]):
             wave = max(wave, waves[indices[entry]] + 1)

@@ -40,7 +40,7 @@ from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.model import AttributeGroup, EntropyModel, EntropySettings
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
-from hemgs.entropy.streams import CHUNK
+from hemgs.entropy.streams import CHUNK, joined
 
 #: Variants by name: whether the frozen network and the autoregressive networks take part.
 VARIANTS: Mapping[str, tuple[bool, bool]] = {
@@ -258,7 +258,7 @@ class OfflinePrice:
         if pairs is not None and group.autoregressive is not None:
             seen = Seen(pairs, values[pairs.neighbour], self._coded[which][pairs.neighbour].to(values.dtype))
         rates = prior.new_full((len(rows), 1), self._rate)
-        prediction = group.predict(prior, rates, self._log2_steps[which][rows], seen)
+        prediction = group.predict(prior, rates, self._log2_steps[which][rows], seen, values[rows])
         return (prediction.bits(values[rows]) * self._coded[which][rows]).sum()
 
 
@@ -295,7 +295,7 @@ def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
 
 def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: AnchorSet, rate: int) -> dict[str, bytes]:
     """Coded streams of a group's attributes, in the order in which a file holds the symbols."""
-    encoders = {name: GaussianEncoder() for name in frozen.parts}
+    encoders = {name: [GaussianEncoder() for _ in group.channels.columns] for name in frozen.parts}
     network, memory = group.autoregressive, None
     known_sums = torch.cat([group.known(part, rate) for part in prior.split(CHUNK)])
     if network is not None:
@@ -305,12 +305,12 @@ def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: Ancho
         rows = torch.from_numpy(order)
         pairs = known.table.pairs(rows) if network is not None and known.table is not None else None
         prediction = group.predict(known_sums[rows], frozen.step_index[order], memory, pairs)
-        for name, columns in frozen.parts.items():
-            centre, level, offset = prediction.columns(columns).table_rows()
+        for name, chunk, columns, piece in group.pieces(prediction, frozen.symbols[order], frozen.parts):
+            centre, level, offset = piece.table_rows()
             coded = frozen.coded[order, columns]
             residual = frozen.symbols[order, columns] - centre
-            encoders[name].push(residual[coded].astype(np.int32), level[coded], offset[coded])
-    return {name: encoder.finish() for name, encoder in encoders.items()}
+            encoders[name][chunk].push(residual[coded].astype(np.int32), level[coded], offset[coded])
+    return {name: joined([each.finish() for each in parts]) for name, parts in encoders.items()}
 
 
 def _batches(known: AnchorSet) -> Iterator[NDArray[np.int64]]:

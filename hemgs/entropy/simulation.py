@@ -200,7 +200,8 @@ class _CodedGroup:
             seen = Seen(pairs, values if there is None else values * there, there)
         prior = self.prior.index_select(0, chosen)
         rates = prior.new_full((len(chosen), 1), rate)
-        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), seen)
+        own = self.seen.index_select(0, chosen)
+        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), seen, own)
         return prediction.bits(self.noisy.index_select(0, chosen))
 
 

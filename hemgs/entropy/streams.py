@@ -8,7 +8,9 @@ Owns both streams. Does not own any order of coding or prediction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import itertools
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +20,17 @@ from hemgs.coding.mixture import MixtureDecoder, MixtureEncoder
 from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
+from hemgs.entropy.channels import chunk_columns
 from hemgs.entropy.mixture import FixedMixture
 from hemgs.entropy.prediction import FixedPrediction, Integers
 from hemgs.entropy.steps import ATTRIBUTES
 
 #: Anchors worked on at once; bounds memory, changes no bit.
 CHUNK = 16384
+#: No attribute's channels are coded in chunks.
+ONE_CHUNK: Mapping[str, int] = {}
+_LENGTH = struct.Struct("<I")
+_CUT = "get the file again from its source"
 #: Some anchors, or some of their channels, as numpy indexes them.
 Rows = slice | Integers | tuple[slice, slice]
 #: What decides the tables of symbols: a mixture, for attributes that are coded as such.
@@ -42,8 +49,10 @@ class SymbolStream(Protocol):
         """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
         ...
 
-    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
-        """Codes the symbols of some rows of an attribute and gives them, ``[n, C]``."""
+    def code(
+        self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
+        """Codes the symbols of some rows of a chunk of an attribute's channels and gives them, ``[n, c]``."""
         ...
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
@@ -58,15 +67,24 @@ class WritingStream:
         values: ``[N, C] float64`` by attribute.
         base_steps: by attribute.
         mixed: attributes whose predictions are mixtures.
+        chunks: in which an attribute's channels are coded, each in a stream of its own; 1 where it is not named.
     """
 
     complete = True
 
     def __init__(
-        self, values: dict[str, NDArray[np.float64]], base_steps: dict[str, float], mixed: Collection[str] = ()
+        self,
+        values: dict[str, NDArray[np.float64]],
+        base_steps: dict[str, float],
+        mixed: Collection[str] = (),
+        chunks: Mapping[str, int] = ONE_CHUNK,
     ) -> None:
         self._values, self._base_steps = values, base_steps
-        self._encoders = {name: MixtureEncoder() if name in mixed else GaussianEncoder() for name in ATTRIBUTES}
+        self._columns = _columns({name: part.shape[1] for name, part in values.items()}, chunks)
+        self._encoders = {
+            name: [MixtureEncoder() if name in mixed else GaussianEncoder() for _ in parts]
+            for name, parts in self._columns.items()
+        }
         self.symbols = {name: np.zeros(values[name].shape, dtype=np.int64) for name in ATTRIBUTES}
         self.estimated_bits = dict.fromkeys(ATTRIBUTES, 0.0)
 
@@ -74,11 +92,14 @@ class WritingStream:
         symbols = quantize(self._values[attribute][rows], self._base_steps[attribute], step_index)
         self.symbols[attribute][rows] = np.where(select, symbols, 0)
 
-    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
-        symbols = self.symbols[attribute][rows]
+    def code(
+        self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
+        symbols = self.symbols[attribute][_place(rows, self._columns[attribute][chunk])]
         centre, *tables = prediction.table_rows()
         residual = symbols - centre
-        self._encoders[attribute].push(residual[select].astype(np.int32), *(part[select] for part in tables))
+        encoder = self._encoders[attribute][chunk]
+        encoder.push(residual[select].astype(np.int32), *(part[select] for part in tables))
         self.estimated_bits[attribute] += float(prediction.bits(symbols)[select].sum())
         return symbols
 
@@ -87,7 +108,7 @@ class WritingStream:
 
     def finish(self) -> dict[str, bytes]:
         """The coded streams by attribute."""
-        return {name: encoder.finish() for name, encoder in self._encoders.items()}
+        return {name: joined([each.finish() for each in encoders]) for name, encoders in self._encoders.items()}
 
 
 class ReadingStream:
@@ -98,6 +119,10 @@ class ReadingStream:
         shapes: ``(N, C)`` by attribute.
         base_steps: by attribute.
         mixed: attributes whose predictions are mixtures.
+        chunks: as of :class:`WritingStream`.
+
+    Raises:
+        BitstreamError: streams that are cut.
     """
 
     complete = False
@@ -108,11 +133,16 @@ class ReadingStream:
         shapes: dict[str, tuple[int, int]],
         base_steps: dict[str, float],
         mixed: Collection[str] = (),
+        chunks: Mapping[str, int] = ONE_CHUNK,
     ) -> None:
         self._base_steps = base_steps
+        self._columns = _columns({name: width for name, (_, width) in shapes.items()}, chunks)
         self._decoders = {
-            name: MixtureDecoder(streams[name]) if name in mixed else GaussianDecoder(streams[name])
-            for name in ATTRIBUTES
+            name: [
+                MixtureDecoder(part) if name in mixed else GaussianDecoder(part)
+                for part in _separated(name, streams[name], len(columns))
+            ]
+            for name, columns in self._columns.items()
         }
         self.symbols = {name: np.zeros(shapes[name], dtype=np.int64) for name in ATTRIBUTES}
         self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
@@ -120,14 +150,17 @@ class ReadingStream:
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
         """Nothing is known before the first symbol."""
 
-    def code(self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(
+        self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
         centre, *tables = prediction.table_rows()
         symbols = np.zeros(centre.shape, dtype=np.int64)
+        decoder = self._decoders[attribute][chunk]
         try:
-            symbols[select] = self._decoders[attribute].pull(*(part[select] for part in tables)) + centre[select]
+            symbols[select] = decoder.pull(*(part[select] for part in tables)) + centre[select]
         except BitstreamError as fault:
             raise BitstreamError(f"section {attribute}: {fault.message}", fault.fix) from fault
-        self.symbols[attribute][rows] = symbols
+        self.symbols[attribute][_place(rows, self._columns[attribute][chunk])] = symbols
         return symbols
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
@@ -136,11 +169,36 @@ class ReadingStream:
 
     def finish(self) -> None:
         """Checks that every stream was used up."""
-        for name, decoder in self._decoders.items():
+        for name, decoder in ((name, each) for name, decoders in self._decoders.items() for each in decoders):
             try:
                 decoder.finish()
             except BitstreamError as fault:
                 raise BitstreamError(f"section {name}: {fault.message}", fault.fix) from fault
+
+
+def _place(rows: Rows, columns: slice) -> tuple[slice | Integers, slice]:
+    """Rows and columns; rows that name their own columns keep them."""
+    return rows if isinstance(rows, tuple) else (rows, columns)
+
+
+def joined(streams: Sequence[bytes]) -> bytes:
+    """Streams of an attribute's chunks in one: four bytes of length for each but the last, then the streams."""
+    return b"".join([*(_LENGTH.pack(len(stream)) for stream in streams[:-1]), *streams])
+
+
+def _separated(name: str, data: bytes, num: int) -> list[bytes]:
+    """The inverse of :func:`joined` for ``num`` streams."""
+    end = _LENGTH.size * (num - 1)
+    sizes = [size for (size,) in _LENGTH.iter_unpack(data[:end])] if len(data) >= end else []
+    if len(sizes) < num - 1 or end + sum(sizes) > len(data):
+        raise BitstreamError(f"section {name}: {len(data)} bytes do not hold {num} streams", _CUT)
+    ends = [end, *itertools.accumulate(sizes, initial=end)][1:]
+    return [data[first:last] for first, last in itertools.pairwise([*ends, len(data)])]
+
+
+def _columns(widths: Mapping[str, int], chunks: Mapping[str, int]) -> dict[str, list[slice]]:
+    """Columns of each attribute's chunks."""
+    return {name: chunk_columns(widths[name], chunks.get(name, 1)) for name in ATTRIBUTES}
 
 
 def every(num: int, channels: int) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ class _GroupPass:
         stream: SymbolStream,
     ) -> None:
         self._model, self._group, self._anchors, self._stream = model, group, anchors, stream
-        self._selects, self._hashed = selects, hashed
+        self._select, self._hashed = np.concatenate(list(selects.values()), axis=1), hashed
         #: Whether an anchor's prediction waits for the symbols of others.
         self._waits = group.autoregressive is not None and not stream.complete
         ends = np.cumsum([select.shape[1] for select in selects.values()]).tolist()
@@ -123,7 +123,7 @@ class _GroupPass:
         steps = self._group.step_index(prior, self._model.header.rate)
         self._steps[rows] = steps
         for attribute, columns in self._columns.items():
-            self._stream.start(attribute, rows, steps[:, columns], self._selects[attribute][rows])
+            self._stream.start(attribute, rows, steps[:, columns], self._select[rows, columns])
         return prior.float()
 
     def _memory(self) -> Memory | None:
@@ -131,8 +131,7 @@ class _GroupPass:
         network = self._group.autoregressive
         if network is None:
             return None
-        selects = np.concatenate(list(self._selects.values()), axis=1)
-        present = None if selects.all() else torch.from_numpy(selects).to(self._device)
+        present = None if self._select.all() else torch.from_numpy(self._select).to(self._device)
         memory = network.memory(len(self._steps), present)
         if self._stream.complete:
             for rows in chunks(len(self._steps), CHUNK):
@@ -157,15 +156,14 @@ class _GroupPass:
         known = self._group.known(prior[index].double(), self._model.header.rate).split(sizes)
         pairs = [None] * len(sizes) if network is None or table is None else table.pairs(index).split(sizes)
         steps = self._steps[rows].astype(np.int64)
-        selects = {attribute: select[rows] for attribute, select in self._selects.items()}
+        select = self._select[rows]
         end = 0
         for number, size in enumerate(sizes):
             part = slice(end, end := end + size)
             prediction = self._group.predict(known[number], steps[part], memory, pairs[number])
-            symbols = [
-                self._stream.code(attribute, rows[part], prediction.columns(columns), selects[attribute][part])
-                for attribute, columns in self._columns.items()
-            ]
+            symbols = np.zeros(prediction.mean.shape, dtype=np.int64)
+            for attribute, chunk, columns, piece in self._group.pieces(prediction, symbols, self._columns):
+                symbols[:, columns] = self._stream.code(attribute, rows[part], piece, select[part, columns], chunk)
             if self._waits and network is not None and memory is not None:
-                values = self._group.scaled(np.concatenate(symbols, axis=1), steps[part], self._device)
+                values = self._group.scaled(symbols, steps[part], self._device)
                 network.remember(memory, index[part], values)

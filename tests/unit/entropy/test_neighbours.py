@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -20,11 +21,14 @@ from hemgs.entropy import neighbours as module
 from hemgs.entropy.neighbours import (
     AUTOMATIC,
     ENOUGH,
+    HASHED,
     MAX_AUTOMATIC,
+    RASTER,
     ContextWindow,
     Neighbours,
     chosen_multiplier,
     find_neighbours,
+    hashed_order,
     wavefronts,
 )
 from tests.speed.neighbours import measure, surface_anchors
@@ -309,3 +313,43 @@ def test_chosen_multiplier_is_the_least_with_enough_neighbours() -> None:
     assert means[0] < ENOUGH <= means[1] and 1 < chosen < MAX_AUTOMATIC
     assert chosen_multiplier(coords[:2] * np.array([1, 1, 10_000]), ContextWindow(5, 3, AUTOMATIC)) == MAX_AUTOMATIC
     assert chosen_multiplier(coords, ContextWindow(101, 3, AUTOMATIC)) == 1
+
+
+@pytest.mark.parametrize("max_neighbours", [0, 4])
+def test_hashed_order_finds_what_a_search_through_all_pairs_finds(max_neighbours: int) -> None:
+    coords = in_raster_order(np.random.default_rng(2).integers(-20, 20, (600, 3)))
+    window = ContextWindow(13, max_neighbours, 1, HASHED)
+    found, order = find_neighbours(coords, window), hashed_order(coords)
+    assert sorted(order.tolist()) == list(range(len(coords)))
+    ranks = np.argsort(order)
+    both_sides = 0
+    for anchor, place in enumerate(coords):
+        delta = coords - place
+        earlier = np.flatnonzero((np.abs(delta).max(axis=1) <= window.radius) & (ranks < ranks[anchor]))
+        assert found.num_in_window[anchor] == len(earlier)
+        nearest = sorted(earlier.tolist(), key=lambda other: ((delta[other] ** 2).sum(), other))
+        own = found.indices[found.starts[anchor] : found.starts[anchor + 1]].tolist()
+        assert own == (nearest[:max_neighbours] if max_neighbours else nearest)
+        both_sides += min(own, default=anchor) < anchor < max(own, default=anchor)
+    assert both_sides > len(coords) / 3
+
+
+def test_waves_of_a_hashed_order_are_few_and_hold_no_neighbours() -> None:
+    coords = in_raster_order(np.random.default_rng(3).integers(0, 30, (3000, 3)))
+    waves, found = {}, {}
+    for order in (RASTER, HASHED):
+        found[order] = find_neighbours(coords, ContextWindow(9, 6, 1, order))
+        waves[order] = wavefronts(found[order])
+    assert len(waves[HASHED].starts) < len(waves[RASTER].starts) / 2
+    wave_of = np.empty(len(coords), np.int64)
+    for wave, (first, end) in enumerate(itertools.pairwise(waves[HASHED].starts)):
+        wave_of[waves[HASHED].order[first:end]] = wave
+    for anchor in range(len(coords)):
+        own = found[HASHED].indices[found[HASHED].starts[anchor] : found[HASHED].starts[anchor + 1]]
+        assert (wave_of[own] < wave_of[anchor]).all()
+
+
+def test_hashes_stay_what_they_are() -> None:
+    """Files rest on them."""
+    coords = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1], [1 << 40, -5, 7]])
+    assert hashed_order(coords).tolist() == [0, 5, 4, 3, 1, 2]

@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from toy_anchors import WHOLE, encode_toy, toy_anchors
+from toy_anchors import PLUS, WHOLE, encode_toy, toy_anchors
 
 from hemgs.coding.fixed_point import ACTIVATION_LIMIT, FixedLayer, FixedMlp
 from hemgs.entropy import anchor_set, bitstream, symbols
 from hemgs.entropy.anchor_set import AnchorSet
 from hemgs.entropy.bitstream import decode_anchors
+from hemgs.entropy.channels import chunk_columns
 from hemgs.entropy.context import ContextTable, Pairs
-from hemgs.entropy.neighbours import Neighbours, Waves
+from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.neighbours import HASHED, Neighbours, Waves, hashed_order
 from hemgs.entropy.prediction import FixedPrediction, Integers
 from hemgs.entropy.streams import Rows
 
-SETTINGS = replace(WHOLE, scene_agnostic="")
+SETTINGS = {"paper": replace(WHOLE, scene_agnostic=""), "plus": replace(PLUS, scene_agnostic="")}
 #: Dense enough for long chains of neighbours.
 EXTENT = 11
 
@@ -37,12 +39,19 @@ class Workload:
     masks: NDArray[np.bool_]
     symbols: dict[str, Integers]
     file: Path
+    settings: EntropySettings
+
+    def order(self) -> Integers:
+        """Anchors in order of coding."""
+        hashed = self.settings.window.order == HASHED
+        return hashed_order(self.anchors.coords.numpy()) if hashed else np.arange(len(self.masks))
 
 
 class KnownStream:
     """Gives symbols that it knows, one batch after the other as a decoder does, and keeps what predicts them."""
 
-    def __init__(self, known: dict[str, Integers], *, complete: bool) -> None:
+    def __init__(self, known: dict[str, Integers], chunks: dict[str, int], *, complete: bool) -> None:
+        self.chunks = chunks
         self.known, self.complete = known, complete
         self.symbols = known if complete else {name: np.full_like(part, 10**6) for name, part in known.items()}
         self.rows = {name: np.full((3, *part.shape), -(10**9)) for name, part in known.items()}
@@ -51,11 +60,15 @@ class KnownStream:
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
         """Nothing."""
 
-    def code(self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_]) -> Integers:
+    def code(
+        self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_], chunk: int = 0
+    ) -> Integers:
+        columns = chunk_columns(self.known[attribute].shape[1], self.chunks.get(attribute, 1))[chunk]
         self.batches.append(len(rows))
-        self.rows[attribute][:, rows] = prediction.table_rows()
-        self.symbols[attribute][rows] = self.known[attribute][rows]
-        return self.known[attribute][rows]
+        for own, part in zip(self.rows[attribute], prediction.table_rows(), strict=True):
+            own[rows, columns] = part
+        self.symbols[attribute][rows, columns] = self.known[attribute][rows, columns]
+        return self.known[attribute][rows, columns]
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
         """Nothing."""
@@ -68,8 +81,8 @@ def _fresh_anchor_sets() -> Iterator[None]:
     anchor_set._anchor_set.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+@pytest.fixture(scope="module", params=list(SETTINGS))
+def workload(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Workload:
     file, seen = tmp_path_factory.mktemp("toy") / "toy.gsc", []
 
     def spy(*arguments: Any) -> None:
@@ -78,18 +91,18 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bitstream, "traverse", spy)
-        encode_toy(file, anchors=toy_anchors(extent=EXTENT), settings=SETTINGS)
+        encode_toy(file, anchors=toy_anchors(extent=EXTENT), settings=SETTINGS[request.param])
     model, anchors, masks, stream = seen
-    return Workload(model, anchors, masks, stream.symbols, file)
+    return Workload(model, anchors, masks, stream.symbols, file, SETTINGS[request.param])
 
 
-def one_by_one(num: int) -> Waves:
-    """Raster order, an anchor at a time."""
-    return Waves(np.arange(num), np.arange(num + 1))
+def one_by_one(num: int, order: Integers | None) -> Waves:
+    """The order of coding, an anchor at a time."""
+    return Waves(np.arange(num) if order is None else order, np.arange(num + 1))
 
 
 def predictions(load: Workload, waves: Waves | None = None, *, complete: bool = False) -> KnownStream:
-    stream = KnownStream(load.symbols, complete=complete)
+    stream = KnownStream(load.symbols, load.model.header.entropy.chunks, complete=complete)
     anchors = load.anchors if waves is None else replace(load.anchors, waves=waves)
     symbols.traverse(load.model, anchors, load.masks, stream)
     return stream
@@ -101,14 +114,14 @@ def same(left: dict[str, Integers], right: dict[str, Integers]) -> bool:
 
 def test_workload_has_waves_and_its_predictions_read_neighbours(workload: Workload) -> None:
     """Otherwise the other tests would say nothing."""
-    assert 20 < workload.anchors.figures["num_wavefronts"] < len(workload.masks) / 2
+    assert 15 < workload.anchors.figures["num_wavefronts"] < len(workload.masks) / 2
     assert workload.anchors.figures["context_mean"] > 3
     wrong = replace(workload, symbols={name: part + 3 for name, part in workload.symbols.items()})
     assert not same(predictions(wrong).rows, predictions(workload).rows)
 
 
-def test_decoding_one_by_one_in_raster_order_predicts_what_waves_predict(workload: Workload) -> None:
-    waves, single = predictions(workload), predictions(workload, one_by_one(len(workload.masks)))
+def test_decoding_one_by_one_in_order_predicts_what_waves_predict(workload: Workload) -> None:
+    waves, single = predictions(workload), predictions(workload, one_by_one(len(workload.masks), workload.order()))
     assert max(single.batches) == 1 < max(waves.batches)
     assert same(single.rows, waves.rows)
 
@@ -156,19 +169,19 @@ def test_file_decodes_alike_in_other_blocks_and_threads(
     assert all(torch.equal(decoded[name], tensor) for name, tensor in expected.items())
 
 
-def test_files_in_raster_order_and_in_waves_decode_to_the_same(
+def test_files_one_by_one_and_in_waves_decode_to_the_same(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     expected = decode_anchors(workload.file, "hemgs").to_bundle().tensors
 
-    def raster(neighbours: Neighbours) -> Waves:
-        return one_by_one(neighbours.num_anchors)
+    def single(neighbours: Neighbours) -> Waves:
+        return one_by_one(neighbours.num_anchors, neighbours.order)
 
     anchor_set._anchor_set.cache_clear()
-    monkeypatch.setattr(anchor_set, "wavefronts", raster)
-    encode_toy(tmp_path / "raster.gsc", anchors=toy_anchors(extent=EXTENT), settings=SETTINGS)
-    assert (tmp_path / "raster.gsc").read_bytes() != workload.file.read_bytes()
-    decoded = decode_anchors(tmp_path / "raster.gsc", "hemgs").to_bundle().tensors
+    monkeypatch.setattr(anchor_set, "wavefronts", single)
+    encode_toy(tmp_path / "single.gsc", anchors=toy_anchors(extent=EXTENT), settings=workload.settings)
+    assert (tmp_path / "single.gsc").read_bytes() != workload.file.read_bytes()
+    decoded = decode_anchors(tmp_path / "single.gsc", "hemgs").to_bundle().tensors
     assert all(torch.equal(decoded[name], tensor) for name, tensor in expected.items())
 
 
@@ -185,7 +198,7 @@ def test_pairs_held_at_once_are_bounded(workload: Workload, monkeypatch: pytest.
     monkeypatch.setattr(ContextTable, "pairs", spy)
     monkeypatch.setattr(symbols, "CHUNK", 50)
     predictions(workload, complete=complete)
-    assert 50 < max(held) <= 50 + SETTINGS.window.max_neighbours
+    assert 50 < max(held) <= 50 + workload.settings.window.max_neighbours
     assert np.mean(held) > 40, "blocks are filled"
 
 

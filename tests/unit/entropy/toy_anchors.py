@@ -19,7 +19,7 @@ from hemgs.entropy.steps import BaseSteps
 FEATURES, OFFSETS = 8, 4
 #: Without networks that look beyond an anchor, as the first golden file.
 SETTINGS = EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 16, 12, 16, 12, 8, 8)
-#: The whole method.
+#: The whole method, and with all that HEMGS+ adds to its entropy model.
 WHOLE = replace(
     SETTINGS,
     scene_agnostic="pointnet2_bundled",
@@ -28,6 +28,7 @@ WHOLE = replace(
     window=ContextWindow(25, 6, 4),
 )
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
+PLUS = replace(WHOLE, feature_chunks=3, window=ContextWindow(25, 6, 4, "hashed"))
 
 
 def toy_anchors(num: int = 400, seed: int = 0, extent: int = 200) -> AnchorModel:
@@ -69,6 +70,15 @@ def toy_entropy(anchors: AnchorModel, seed: int = 0, settings: EntropySettings =
     return entropy
 
 
+def shaken(entropy: EntropyModel) -> EntropyModel:
+    """The same model with networks between chunks of channels that correct what they see."""
+    torch.manual_seed(3)
+    for group in (entropy.features, entropy.geometry):
+        for network in [] if group.channel_context is None else group.channel_context.mlps():
+            torch.nn.init.normal_(network.second.weight, std=0.3)
+    return entropy
+
+
 def encode_toy(
     path: Path,
     lmbda: float = 0.002,
@@ -78,5 +88,5 @@ def encode_toy(
 ) -> SectionTable:
     """Writes a bitstream of the toy model."""
     anchors = anchors or toy_anchors()
-    entropy = toy_entropy(anchors, settings=settings)
+    entropy = shaken(toy_entropy(anchors, settings=settings))
     return encode_anchors(path, "hemgs", anchors, entropy, BaseSteps(), lmbda, VIEWPOINTS, storage)
