@@ -30,6 +30,7 @@ from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, PhaseSettings
 from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.stored_networks import HALF, HEAD_BITS
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.anchors import train_anchors
 from hemgs.training.schedule import scaled
@@ -57,6 +58,7 @@ class CodecParams(AnchorParams):
         location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
             three).
         mask_codec: ``static`` (one probability for each offset index) or ``adaptive`` (contexts).
+        head_bits: of the rendering networks' weights in files: 16 (float16) or 8 (integers with a scale per output).
     """
 
     noise_from: int = 3_000
@@ -73,6 +75,7 @@ class CodecParams(AnchorParams):
     lr_networks_end: float = 1e-5
     location_codec: str = RAW16
     mask_codec: str = STATIC
+    head_bits: int = HALF
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,10 +86,13 @@ class CodecParams(AnchorParams):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", f"choose from {', '.join(known)}")
 
+        if self.head_bits not in HEAD_BITS:
+            raise ConfigError(f"head_bits: {self.head_bits!r}", f"choose from {', '.join(map(str, HEAD_BITS))}")
+
     @property
     def storage(self) -> Storage:
         """How files are written."""
-        return Storage(self.location_codec, self.mask_codec)
+        return Storage(self.location_codec, self.mask_codec, self.head_bits)
 
     @property
     def base_steps(self) -> BaseSteps:

@@ -43,7 +43,8 @@ class HemgsParams(HashGridParams):
         feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
         context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
         context_neighbours: the nearest of them that are used; 0 for all.
-        context_multiplier: lattice voxels per voxel of the window; 1 in the paper.
+        context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses the least with which the
+            window holds six earlier anchors on average, when pricing begins.
         context_refresh: iterations after which neighbours are found anew.
         rounding_from: from here on, networks see rounded values instead of noisy ones.
     """

@@ -1,8 +1,8 @@
 """ContextGS's bitstream: one file that decodes from itself alone.
 
-Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and latents
-stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within. Everything that
-decides a level, a step or a probability is integer arithmetic.
+Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and
+latents stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within.
+Everything that decides a level, a step or a probability is integer arithmetic.
 
 Owns the settings section and the order of coding. Does not own what all anchor codecs' files hold alike
 (``hemgs.entropy.anchor_file``).
@@ -31,12 +31,12 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
+    AS_PUBLISHED,
     DAMAGED,
     Places,
+    Storage,
     check_digest,
-    decode_networks,
     decode_places,
-    encode_networks,
     finished_anchors,
     header_fields,
     read_anchor_file,
@@ -47,6 +47,7 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH, AnchorHeader, check_integer, three
 from hemgs.entropy.prediction import Integers, scaled_symbols
 from hemgs.entropy.steps import ATTRIBUTES, BaseSteps, attribute_widths
+from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
 from hemgs.entropy.streams import SymbolStream, chunks
 
 METHOD = "context_gs"
@@ -102,7 +103,13 @@ class ContextHeader(AnchorHeader):
 
 
 def encode_anchors(
-    path: Path, anchors: AnchorModel, entropy: ContextModel, base_steps: BaseSteps, lmbda: float, viewpoints: Tensor
+    path: Path,
+    anchors: AnchorModel,
+    entropy: ContextModel,
+    base_steps: BaseSteps,
+    lmbda: float,
+    viewpoints: Tensor,
+    storage: Storage = AS_PUBLISHED,
 ) -> SectionTable:
     """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
 
@@ -112,14 +119,16 @@ def encode_anchors(
         base_steps: that they were trained with.
         lmbda: that they were trained for.
         viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
+        storage: how the common sections are written.
 
     Raises:
         TrainingError: no anchor is left, or an attribute or a latent is not finite.
     """
-    places = Places.of(anchors)
+    places = Places.of(anchors, storage)
     header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
     predictors = [FixedPredictor.export(predictor) for predictor in entropy.networks()]
     latents = _latent_symbols(anchors, places)
+    heads = StoredHeads.of(anchors.heads, storage.head_bits)
     stream = writing_stream(anchors, places, header)
     walk = _Walk(header, predictors, places.stored, latents, anchors.coords.device)
     walk.code(places.masks, stream)
@@ -128,11 +137,11 @@ def encode_anchors(
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
-        "networks": encode_networks(anchors.heads, integers),
+        "networks": encode_networks(heads, integers),
         "hyper": hyper,
         **stream.finish(),
     }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(integers, latents), stream)
+    digest = symbol_digest(places.stored, places.masks, _own_integers([*heads.integers, *integers], latents), stream)
     sizes = write_container(path, METHOD, sections, digest)
     return SectionTable(sizes, {"hyper": hyper_bits, **stream.estimated_bits}, walk.figures())
 
@@ -151,13 +160,14 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     header = ContextHeader.from_bytes(sections["settings"])
     settings = header.entropy
     dims = settings.feature_dim, settings.num_offsets
+    head_dims = (*dims, header.head_hidden)
     stored, masks = decode_places(sections, settings.num_offsets)
     if np.abs(stored).max(initial=0) >= MAX_COORDINATE:
         raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
     with torch.device("meta"):
         shapes = [FixedPredictor.shapes(predictor) for predictor in ContextModel(settings).networks()]
     every_shape = [shape for part in shapes for shape in part]
-    heads, integers = decode_networks(sections["networks"], (*dims, header.head_hidden), every_shape)
+    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
     size = len(shapes[0])
     parts = [integers[first : first + size] for first in range(0, len(integers), size)]
     predictors = [FixedPredictor.from_integers(part, attribute_widths(*dims), device) for part in parts]
@@ -165,8 +175,8 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     stream = reading_stream(sections, header, len(stored), *dims)
     _Walk(header, predictors, stored, latents, device).code(masks, stream)
     stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(integers, latents), stream))
-    return finished_anchors(header, stored, masks, heads, stream, device)
+    check_digest(container, symbol_digest(stored, masks, _own_integers([*heads.integers, *integers], latents), stream))
+    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
 
 class _Walk:
@@ -200,9 +210,7 @@ class _Walk:
 
     def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
         """Codes all attributes; ``masks`` are ``[N, K]``."""
-        for level, (predictor, members) in enumerate(
-            zip(self._predictors, self._levels.coarse_to_fine(), strict=True)
-        ):
+        for level, (predictor, members) in enumerate(zip(self._predictors, self._levels.coarse_to_fine(), strict=True)):
             for part in chunks(len(members)):
                 rows = members[part]
                 context = self._context(predictor, rows, stream) if level else None

@@ -10,6 +10,7 @@ Owns the density in training and the frequencies that it gives a bitstream. Does
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.coding.make_tables import integer_frequencies
-from hemgs.entropy.likelihood import MIN_PROBABILITY
 
 #: Widths between the layers (appendix 6.1).
 WIDTHS = (1, 3, 3, 3, 1)
-#: About the spread of the density before training; latents start at zero, with noise of one unit.
-INITIAL_SPREAD = 2.0
+#: About the spread of the density before training. Latents are zero then, and noise is within half a unit: a wider
+#: start costs bits until the density has become narrow, which a short training does not live to see.
+INITIAL_SPREAD = 0.2
+#: Probabilities below this are priced as this: nearly nothing, so that no latent is beyond the reach of a gradient.
+MIN_PROBABILITY = 1e-30
 #: A probability of zero would leave nothing to scale frequencies by.
 _LEAST_MASS = 1e-12
 
@@ -40,7 +43,7 @@ class FactorizedDensity(nn.Module):
         self.channels = channels
         shrink = INITIAL_SPREAD ** (1 / (len(WIDTHS) - 1))
         self.matrices, self.biases = nn.ParameterList(), nn.ParameterList()
-        for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(WIDTHS):
             start = math.log(math.expm1(1 / shrink / outputs))
             self.matrices.append(torch.full((channels, outputs, inputs), start))
             self.biases.append(torch.rand(channels, outputs, 1) - 0.5)

@@ -1,8 +1,8 @@
 """The section ``hyper``: latents of anchors, coded with one stored table of frequencies for each channel.
 
 For each channel stand its centre (i32), the half width h of its table (u8) and 2h + 1 frequencies (u16) of the values
-around the centre, at least 1 each; what they lack of 65536 is that of all other values, which are escaped. Then comes one
-stream with all latents of the first anchor, the second, and so on. All numbers are little-endian.
+around the centre, at least 1 each; what they lack of 65536 is that of all other values, which are escaped. Then comes
+one stream with all latents of the first anchor, the second, and so on. All numbers are little-endian.
 
 Owns the section's framing and the choice of tables. Does not own the coder (``hemgs.coding.rans``) or the density that
 frequencies come from.

@@ -1,8 +1,8 @@
 """Levels of anchors, coarse to fine, from their locations alone (ContextGS, arXiv 2405.20721, section 4.1).
 
-Level 0 is all anchors. Level k + 1 is, of every cell that anchors of level k occupy, the first one; cells of level k + 1
-are ``scale_k`` lattice units wide. An anchor belongs to the coarsest level that it is part of, and is coded with it; its
-context is the anchor of the next coarser level in its cell.
+Level 0 is all anchors. Level k + 1 is, of every cell that anchors of level k occupy, the first one; cells of level
+k + 1 are ``scale_k`` lattice units wide. An anchor belongs to the coarsest level that it is part of, and is coded with
+it; its context is the anchor of the next coarser level in its cell.
 
 Owns which anchor belongs where. All of it is integer arithmetic, so that a decoder finds the same levels.
 """

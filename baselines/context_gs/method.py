@@ -96,7 +96,7 @@ class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
         lmbda: float,
         views: torch.Tensor,
     ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views)
+        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
 
     def read(self, path: Path, device: torch.device) -> FixedAnchors:
         return decode_anchors(path, device)

@@ -3,13 +3,14 @@
 Every level of anchors has a network. At the coarsest level it sees an anchor's location and latents; at finer ones also
 the decoded features and scalings of the anchor of the next coarser level in its cell. Latents have a factorised prior.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``), which
-anchor belongs to which level (``levels``), or the integer form that codes (``codec``).
+Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``),
+which anchor belongs to which level (``levels``), or the integer form that codes (``codec``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class ContextModel(nn.Module):
         self.scales.copy_(torch.tensor(chosen, dtype=torch.int64))
         self.centre.copy_(coords.median(dim=0).values)
         self.unit.copy_((coords - self.centre).abs().double().mean().clamp_min(1))
-        for predictor in self.predictors:
+        for predictor in self.networks():
             predictor.calibrate(values)
 
     def locations(self, coords: Tensor) -> Tensor:
@@ -101,11 +102,11 @@ class ContextModel(nn.Module):
 
     def networks(self) -> list[AnchorPredictor]:
         """See :class:`hemgs.entropy.phases.CodecModel`; the density is not stored, but frequencies that it gives."""
-        return list(self.predictors)
+        return [cast(AnchorPredictor, predictor) for predictor in self.predictors]
 
     def side_bits(self) -> Tensor:
         """See :class:`hemgs.entropy.phases.CodecModel`; latents are priced with their anchors."""
-        return self.unit.new_zeros(())
+        return torch.zeros((), device=self.unit.device)
 
 
 def inputs_of(locations: Tensor, context: Tensor | None, latents: Tensor) -> Tensor:
@@ -182,9 +183,7 @@ class ContextAttributes(RefreshedAttributes[Order]):
     def find(self, anchors: AnchorModel, kept: Tensor) -> Order:
         is_kept = torch.zeros(anchors.num_anchors, dtype=torch.bool, device=kept.device)
         is_kept[kept] = True
-        levels = levels_in_training(
-            anchors.coords.cpu().numpy(), is_kept.cpu().numpy(), self.entropy.scales.tolist()
-        )
+        levels = levels_in_training(anchors.coords.cpu().numpy(), is_kept.cpu().numpy(), self.entropy.scales.tolist())
         return Order.of(levels, anchors.coords.device)
 
     def priced(
@@ -216,7 +215,7 @@ class ContextAttributes(RefreshedAttributes[Order]):
         locations = self.entropy.locations(anchors.coords)
         predictions: list[Prediction] = []
         noisy: list[Tensor] = []
-        for predictor, rows, parents in zip(self.entropy.predictors, order.rows, [None, *order.parents], strict=True):
+        for predictor, rows, parents in zip(self.entropy.networks(), order.rows, [None, *order.parents], strict=True):
             context = None
             if parents is not None:
                 known = self.entropy.settings.context_dim

@@ -31,9 +31,7 @@ from hemgs.entropy.anchor_file import (
     Places,
     Storage,
     check_digest,
-    decode_networks,
     decode_places,
-    encode_networks,
     finished_anchors,
     header_fields,
     read_anchor_file,
@@ -51,6 +49,7 @@ from hemgs.entropy.anchor_header import (
 from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup, stored_bounds
 from hemgs.entropy.prediction import Integers
 from hemgs.entropy.steps import BaseSteps, attribute_widths
+from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
 from hemgs.entropy.streams import SymbolStream, chunks
 
 METHOD = "hac"
@@ -113,16 +112,17 @@ def encode_anchors(
         **header_fields(anchors, places, viewpoints),
     )
     signs, integers = entropy.grid.signs().cpu().numpy(), predictor.integers()
+    heads = StoredHeads.of(anchors.heads, storage.head_bits)
     stream = writing_stream(anchors, places, header)
     _code(header, signs, predictor, places.stored, places.masks, stream, anchors.coords.device)
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
         "hash_grid": encode_grid(signs, header.entropy.grid),
-        "networks": encode_networks(anchors.heads, integers),
+        "networks": encode_networks(heads, integers),
         **stream.finish(),
     }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, integers), stream)
+    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *integers]), stream)
     sizes = write_container(path, METHOD, sections, digest)
     return SectionTable(sizes, stream.estimated_bits, {"num_anchors": len(places.stored)})
 
@@ -141,17 +141,18 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     header = HacHeader.from_bytes(sections["settings"])
     settings = header.entropy
     dims = settings.feature_dim, settings.num_offsets
+    head_dims = (*dims, header.head_hidden)
     stored, masks = decode_places(sections, settings.num_offsets)
     signs = decode_grid(sections["hash_grid"], settings.grid)
     with torch.device("meta"):
         shapes = FixedPredictor.shapes(HacModel(settings).predictor)
-    heads, integers = decode_networks(sections["networks"], (*dims, header.head_hidden), shapes)
+    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
     predictor = FixedPredictor.from_integers(integers, attribute_widths(*dims), device)
     stream = reading_stream(sections, header, len(stored), *dims)
     _code(header, signs, predictor, stored, masks, stream, device)
     stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, integers), stream))
-    return finished_anchors(header, stored, masks, heads, stream, device)
+    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
+    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
 
 def _code(

@@ -35,9 +35,7 @@ from hemgs.entropy.anchor_file import (
     Places,
     Storage,
     check_digest,
-    decode_networks,
     decode_places,
-    encode_networks,
     finished_anchors,
     header_fields,
     read_anchor_file,
@@ -56,6 +54,7 @@ from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup, 
 from hemgs.entropy.mixture import FixedMixture, weights_of
 from hemgs.entropy.prediction import FixedPrediction, Integers, scaled_symbols
 from hemgs.entropy.steps import BaseSteps, attribute_widths
+from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
 from hemgs.entropy.streams import SymbolStream, chunks, every
 
 METHOD = "hac_plus"
@@ -204,16 +203,17 @@ def encode_anchors(
         **header_fields(anchors, places, viewpoints),
     )
     signs, integers = entropy.grid.signs().cpu().numpy(), model.integers()
+    heads = StoredHeads.of(anchors.heads, storage.head_bits)
     stream = writing_stream(anchors, places, header, MIXED)
     _code(header, signs, model, places.stored, places.masks, stream, anchors.coords.device)
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
         "hash_grid": encode_grid(signs, header.entropy.grid),
-        "networks": encode_networks(anchors.heads, integers),
+        "networks": encode_networks(heads, integers),
         **stream.finish(),
     }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, integers), stream)
+    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *integers]), stream)
     sizes = write_container(path, METHOD, sections, digest)
     return SectionTable(sizes, stream.estimated_bits, {"num_anchors": len(places.stored)})
 
@@ -232,17 +232,18 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     header = HacPlusHeader.from_bytes(sections["settings"])
     settings = header.entropy
     dims = settings.feature_dim, settings.num_offsets
+    head_dims = (*dims, header.head_hidden)
     stored, masks = decode_places(sections, settings.num_offsets)
     signs = decode_grid(sections["hash_grid"], settings.grid)
     with torch.device("meta"):
         shapes = FixedModel.shapes(HacPlusModel(settings))
-    heads, integers = decode_networks(sections["networks"], (*dims, header.head_hidden), shapes)
+    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
     model = FixedModel.from_integers(integers, settings, device)
     stream = reading_stream(sections, header, len(stored), *dims, MIXED)
     _code(header, signs, model, stored, masks, stream, device)
     stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, integers), stream))
-    return finished_anchors(header, stored, masks, heads, stream, device)
+    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
+    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
 
 def _code(

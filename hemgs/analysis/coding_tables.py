@@ -101,6 +101,7 @@ def lossless_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         Heading("Change [%]", better="lower"),
         *(Heading(SECTION_HEADINGS[f"bytes_{name}"], "Bits per anchor", "lower") for name in LOSSLESS_SECTIONS),
         Heading("all", "Bits per anchor", "lower"),
+        Heading("attributes in float", "Bits per anchor", "lower"),
     )
     lines: list[tuple[Entry, ...]] = []
     shown: list[Row] = []
@@ -119,6 +120,7 @@ def lossless_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         "sizes alone compare. Real streams; locations, masks and rendering networks are the same and left out.",
         f"Change: against {MODEL_LABELS[BASE_MODEL]}. As trained: the entropy model that the symbols were trained "
         "with; the others are fitted to the finished symbols. Mean: bytes and anchors are averaged, then divided.",
+        "In float: features, scalings and offsets by the same networks in floating point and an ideal coder.",
     ]
     if missing:
         notes.append(f"Not measured: {'; '.join(missing)}.")
@@ -140,7 +142,7 @@ def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> 
     for own in scenes.values():
         for row in own:
             by_model.setdefault(str(row["variant"]), []).append(row)
-    names = ("bytes_total", "num_anchors", *(f"bytes_{name}" for name in LOSSLESS_SECTIONS))
+    names = ("bytes_total", "num_anchors", *(f"bytes_{name}" for name in (*LOSSLESS_SECTIONS, "float")))
     return [
         {"variant": model, "iterations": own[0]["iterations"] if len({row["iterations"] for row in own}) == 1 else None}
         | {name: fmean(float(row[name] or 0) for row in own) for name in names}
@@ -154,7 +156,7 @@ def _models(rows: Sequence[Row]) -> Iterator[tuple[Entry, ...]]:
     base = next((row["bytes_total"] for row in rows if row["variant"] == BASE_MODEL), None)
     for row in rows:
         model, num_anchors = str(row["variant"]), float(row["num_anchors"] or 0)
-        per_anchor = [row[f"bytes_{name}"] for name in (*LOSSLESS_SECTIONS, "total")]
+        per_anchor = [row[f"bytes_{name}"] for name in (*LOSSLESS_SECTIONS, "total", "float")]
         change = 100 * (float(row["bytes_total"] or 0) / float(base) - 1) if base else None
         yield (
             text(MODEL_LABELS.get(model, model)),

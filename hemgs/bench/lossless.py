@@ -34,6 +34,7 @@ from hemgs.entropy.offline import (
     OfflinePrice,
     TrainedModel,
     coded_bytes,
+    float_bytes,
     freeze,
     fresh_model,
 )
@@ -103,17 +104,14 @@ def run_lossless(request: LosslessRequest, device: torch.device, stream: IO[str]
     trained = method.trained(model, params, device)
     settings = {name: trained.variant(name) for name in request.variants}
     frozen = freeze(trained, request.lmbda)
-    rows = [
-        _row(record, request, TRAINED, record.iterations, record.train_s, frozen, coded_bytes(trained.entropy, frozen))
-    ]
+    rows = [_row(record, request, TRAINED, record.iterations, record.train_s, frozen, trained.entropy, device)]
     models = {name: fresh_model(each, trained.entropy, frozen, request.seed) for name, each in settings.items()}
     with EventLog(None, f"fitting {record.scene}", stream) as events:
         for number, (name, entropy) in enumerate(models.items()):
             events.title = f"fitting {record.scene} {name}"
             with Stopwatch() as watch, _without_denormals():
                 fit_entropy(entropy, frozen, request, device, events, number)
-            sizes = coded_bytes(entropy, frozen)
-            rows.append(_row(record, request, name, request.iterations, watch.seconds, frozen, sizes))
+            rows.append(_row(record, request, name, request.iterations, watch.seconds, frozen, entropy, device))
     write_rows(request.out, rows, LOSSLESS_COLUMNS)
     return rows
 
@@ -182,8 +180,10 @@ def _row(
     iterations: int,
     fit_s: float,
     frozen: FrozenSymbols,
-    sizes: Mapping[str, int],
+    entropy: EntropyModel,
+    device: torch.device,
 ) -> Row:
+    in_float, sizes = float_bytes(entropy, frozen, device), coded_bytes(entropy, frozen)
     total_bytes = sum(sizes.values())
     row: Row = {
         "method": record.method,
@@ -199,4 +199,4 @@ def _row(
         "bytes_total": total_bytes,
         "bits_per_anchor": round(8 * total_bytes / frozen.num_anchors, 3),
     }
-    return row | {f"bytes_{name}": sizes[name] for name in SECTIONS}
+    return row | {f"bytes_{name}": sizes[name] for name in SECTIONS} | {"bytes_float": in_float}

@@ -6,6 +6,8 @@ Owns everything that differs between CPU and CUDA outside the renderer. Does not
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -78,6 +80,20 @@ def peak_memory_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / BYTES_PER_MIB
     return process_peak_mib()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[int]:
+    """While it lasts, torch's operations on the CPU take one thread each; gives how many they took before.
+
+    For work that is shared out otherwise, or too small to be shared out at all.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_label(device: torch.device) -> str:

@@ -193,6 +193,7 @@ LOSSLESS_COLUMNS: tuple[Column, ...] = (
     Column("bytes_total", "int", "B", "length of all streams", required=True),
     Column("bits_per_anchor", "float", "bit", "8 bytes_total / num_anchors", required=True),
     *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in LOSSLESS_SECTIONS),
+    Column("bytes_float", "int", "B", "features, scalings and offsets by networks in float and an ideal coder"),
 )
 
 

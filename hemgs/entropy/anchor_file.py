@@ -6,8 +6,7 @@ how the common ones are written and read. Does not own any codec's header, netwo
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,12 +21,11 @@ from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, SymbolDigest, read_container
 from hemgs.coding.locations import RAW16, decode_locations, encode_locations, raster_order, stored_locations
 from hemgs.coding.masks import STATIC, decode_masks, encode_masks
-from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.entropy.anchor_header import AnchorHeader
 from hemgs.entropy.masks import keep_mask
-from hemgs.entropy.prediction import Integers
 from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
+from hemgs.entropy.stored_networks import HALF
 from hemgs.entropy.streams import ReadingStream, SymbolStream, WritingStream
 
 DAMAGED = "get the file again from its source, or encode again with this version"
@@ -38,15 +36,17 @@ _Decoded = TypeVar("_Decoded")
 
 @dataclass(frozen=True)
 class Storage:
-    """How an encoder writes the common sections; a decoder needs no word of it.
+    """How an encoder writes the common sections. Sections and header say it; a decoder needs to be told nothing.
 
     Attributes:
         locations: codec of locations, of ``hemgs.coding.locations``.
         masks: codec of masks, of ``hemgs.coding.masks``.
+        head_bits: of a weight of the rendering networks, of ``hemgs.entropy.stored_networks``.
     """
 
     locations: str = RAW16
     masks: str = STATIC
+    head_bits: int = HALF
 
 
 #: As HEMGS and HAC are published.
@@ -104,6 +104,7 @@ def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> d
         "voxel_size": anchors.voxel_size,
         "strides": places.strides,
         "head_hidden": anchors.heads.hidden_dim,
+        "head_bits": places.storage.head_bits,
         "viewpoints": tuple(float(f"{value:.4g}") for value in viewpoints.flatten().tolist()),
     }
 
@@ -140,44 +141,6 @@ def reading_stream(
         header.base_steps.of_attributes(),
         mixed,
     )
-
-
-def encode_networks(heads: AnchorHeads, integers: Sequence[ArrayLike]) -> bytes:
-    """Rendering networks as float16, then the integers of the entropy networks."""
-    half = encode_half([value.detach().cpu().numpy() for value in heads.state_dict().values()])
-    return struct.pack("<I", len(half)) + half + encode_integers(integers)
-
-
-def decode_networks(
-    section: bytes, dims: tuple[int, int, int], shapes: Sequence[tuple[int, ...]]
-) -> tuple[AnchorHeads, list[Integers]]:
-    """The inverse of :func:`encode_networks`, onto the CPU.
-
-    Args:
-        section: of the file.
-        dims: of the heads: D, K and hidden width.
-        shapes: of the integers.
-
-    Raises:
-        BitstreamError: the section is damaged or holds other networks.
-    """
-    if len(section) < 4 or struct.unpack("<I", section[:4])[0] > len(section) - 4:
-        raise BitstreamError("section networks is cut", DAMAGED)
-    end = 4 + struct.unpack("<I", section[:4])[0]
-    return _decode_heads(section[4:end], dims), decode_integers(section[end:], shapes)
-
-
-def _decode_heads(half: bytes, dims: tuple[int, int, int]) -> AnchorHeads:
-    with torch.device("meta"):
-        shapes = {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}
-    names, arrays = shapes.keys(), decode_half(half, list(shapes.values()))
-    heads = AnchorHeads(*dims)
-    heads.load_state_dict(
-        {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in zip(names, arrays, strict=True)}
-    )
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in heads.parameters()):
-        raise BitstreamError("section networks: weights are not finite", DAMAGED)
-    return heads.requires_grad_(False)
 
 
 def decode_places(sections: Mapping[str, bytes], num_offsets: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

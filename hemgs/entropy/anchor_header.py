@@ -10,12 +10,13 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
 from hemgs.core.errors import BitstreamError
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.stored_networks import HALF, HEAD_BITS
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
@@ -24,6 +25,9 @@ MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64,
 #: Eighteen times what the paper's setting has; few bytes may stand for many equal signs, and memory must not follow.
 MAX_SIGNS = 1 << 24
 FIX = "get the file again from its source"
+#: Metadata of a field that files did not have at first: it is written where it differs from its default, so that
+#: other files are, to the byte, what they were.
+LATER = {"later": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class AnchorHeader:
         voxel_size: world units per lattice unit.
         strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
         head_hidden: hidden width of the rendering heads.
+        head_bits: of their weights, of ``hemgs.entropy.stored_networks``.
         viewpoints: camera centres for exports to plain Gaussians, x y z after each other, world units.
         base_steps: quantisation steps before prediction.
     """
@@ -45,10 +50,11 @@ class AnchorHeader:
     head_hidden: int
     viewpoints: tuple[float, ...]
     base_steps: BaseSteps
+    head_bits: int = field(default=HALF, metadata=LATER)
 
     def to_bytes(self) -> bytes:
         """The section."""
-        return zlib.compress(json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode(), 9)
+        return zlib.compress(json.dumps(_written(self), separators=(",", ":"), sort_keys=True).encode(), 9)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -84,10 +90,21 @@ class AnchorHeader:
             if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
                 raise ValueError(f"{name} is {value!r}, not a positive number")
         check_integer("head_hidden", self.head_hidden, 1, MAX_WIDTH)
+        if self.head_bits not in HEAD_BITS:
+            raise ValueError(f"head_bits is {self.head_bits!r}, not one of {HEAD_BITS}")
         if not isinstance(self.viewpoints, tuple) or len(self.viewpoints) % 3 or len(self.viewpoints) > MAX_WIDTH:
             raise ValueError("viewpoints are not a list of points")
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in self.viewpoints):
             raise ValueError("viewpoints are not finite numbers")
+
+
+def _written(part: Any) -> dict[str, Any]:
+    """Fields of a dataclass and of those in it, without the :data:`LATER` ones that have their default."""
+    return {
+        entry.name: _written(value) if is_dataclass(value) else value
+        for entry in fields(part)
+        if (value := getattr(part, entry.name)) != entry.default or "later" not in entry.metadata
+    }
 
 
 def check_bounds(low: Any, high: Any) -> None:

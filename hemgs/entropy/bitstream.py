@@ -24,9 +24,7 @@ from hemgs.entropy.anchor_file import (
     Places,
     Storage,
     check_digest,
-    decode_networks,
     decode_places,
-    encode_networks,
     finished_anchors,
     header_fields,
     read_anchor_file,
@@ -42,6 +40,7 @@ from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.prediction import Integers
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
 from hemgs.entropy.symbols import FixedModel, traverse
 from hemgs.pointnet.features import scene_agnostic_digest
 
@@ -72,6 +71,7 @@ def encode_anchors(
         TrainingError: no anchor is left, or an attribute is not finite.
     """
     places = Places.of(anchors, storage)
+    entropy.choose_window(places.stored)  # a training that ended before its last phase has not
     header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
     model = FixedModel(
         header, entropy.grid.signs(), FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
@@ -81,15 +81,16 @@ def encode_anchors(
     traverse(model, known, places.masks, stream)
 
     signs = model.signs.cpu().numpy()
+    heads = StoredHeads.of(anchors.heads, storage.head_bits)
     integers = model.features.integers() + model.geometry.integers()
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
         "hash_grid": encode_grid(signs, header.entropy.grid),
-        "networks": encode_networks(anchors.heads, integers),
+        "networks": encode_networks(heads, integers),
         **stream.finish(),
     }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, integers), stream)
+    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *integers]), stream)
     sizes = write_container(path, method, sections, digest)
     return SectionTable(sizes, stream.estimated_bits, known.figures)
 
@@ -111,15 +112,18 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     stored, masks = decode_places(sections, settings.num_offsets)
     signs = decode_grid(sections["hash_grid"], settings.grid)
     dims = settings.feature_dim, settings.num_offsets
+    head_dims = (*dims, header.head_hidden)
     shapes = _integer_shapes(settings)
     every_shape = [shape for group in shapes for shape in group]
-    heads, integers = decode_networks(sections["networks"], (*dims, header.head_hidden), every_shape)
-    model = _fixed_model(header, signs, integers, len(shapes[0]), device)
+    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
+    # Waves are some dozens of anchors each: a GPU would spend its time on being told what to do.
+    processor = torch.device("cpu") if settings.has_context else device
+    model = _fixed_model(header, signs, integers, len(shapes[0]), processor)
     stream = reading_stream(sections, header, len(stored), *dims)
-    traverse(model, anchor_set(stored, settings, device), masks, stream)
+    traverse(model, anchor_set(stored, settings, processor), masks, stream)
     stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, integers), stream))
-    return finished_anchors(header, stored, masks, heads, stream, device)
+    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
+    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
 
 def _integer_shapes(settings: EntropySettings) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

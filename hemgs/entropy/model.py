@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchors.attributes import SCALING_DIM
@@ -20,7 +22,7 @@ from hemgs.entropy.context import ContextNetwork, Seen
 from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.location_grid import fit_bounds, unit_points
-from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.neighbours import AUTOMATIC, ContextWindow, chosen_multiplier
 from hemgs.entropy.networks import Mlp
 from hemgs.entropy.prediction import Prediction, start_distribution
 from hemgs.entropy.rate_predictor import RatePredictor
@@ -173,14 +175,16 @@ class EntropyModel(nn.Module):
         features: group of the D feature channels.
         geometry: group of the 6 scalings and 3K offsets.
         low, high: ``[3] int64`` lattice bounds of the hash grid.
+        multiplier: of the window of neighbours, scalar ``int64``; only where settings leave its choice to the model.
     """
 
     low: Tensor
     high: Tensor
+    multiplier: Tensor
 
     def __init__(self, settings: EntropySettings) -> None:
         super().__init__()
-        self.settings = settings
+        self._settings = settings
         self.grid = BinaryHashGrid(settings.grid)
         self.features = AttributeGroup(
             settings.feature_dim,
@@ -204,6 +208,20 @@ class EntropyModel(nn.Module):
         )
         self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
         self.register_buffer("high", torch.ones(3, dtype=torch.int64))
+        if settings.has_context and settings.window.multiplier == AUTOMATIC:
+            self.register_buffer("multiplier", torch.tensor(AUTOMATIC))
+
+    @property
+    def settings(self) -> EntropySettings:
+        """Sizes, with the window that was chosen once there is one."""
+        if "multiplier" not in self._buffers:
+            return self._settings
+        return replace(self._settings, window=replace(self._settings.window, multiplier=int(self.multiplier)))
+
+    def choose_window(self, coords: NDArray[np.int64]) -> None:
+        """Chooses the window of neighbours for stored locations ``[N, 3]`` in raster order, if that is still to do."""
+        if self.settings.has_context and self.settings.window.multiplier == AUTOMATIC:
+            self.multiplier.fill_(chosen_multiplier(coords, self.settings.window))
 
     def set_bounds(self, coords: Tensor) -> None:
         """Fits the hash grid's cube to lattice coordinates ``[N, 3] int64``."""

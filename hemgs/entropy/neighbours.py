@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numba
@@ -28,6 +28,10 @@ CHUNK = 4096
 MAX_RADIUS = 1 << 14
 #: Coordinates of one axis must span less than this, so that no difference overflows.
 MAX_SPAN = 1 << 62
+#: A multiplier that is yet to be chosen (:func:`chosen_multiplier`), the largest that is chosen, and how many earlier
+#: anchors the window must then hold on average: as many as the published window does on playroom (6.15; arXiv
+#: 2411.18473, Table 4).
+AUTOMATIC, MAX_AUTOMATIC, ENOUGH = 0, 16, 6.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ContextWindow:
     Attributes:
         size: voxels along each edge of the window, odd.
         max_neighbours: the nearest that are kept; 0 keeps all.
-        multiplier: lattice voxels per voxel of the window.
+        multiplier: lattice voxels per voxel of the window; :data:`AUTOMATIC` until it is chosen.
     """
 
     size: int = 25
@@ -49,15 +53,21 @@ class ContextWindow:
             raise ValueError(f"a context window has an odd number of voxels along an edge, not {self.size}")
         if self.max_neighbours < 0:
             raise ValueError(f"the number of neighbours must be 0 (all) or more, not {self.max_neighbours}")
-        if self.multiplier < 1 or self.radius > MAX_RADIUS:
+        if self.multiplier < 0 or self.size // 2 * self.multiplier > MAX_RADIUS:
             raise ValueError(
-                f"a window of {self.size} voxels times {self.multiplier}: the factor must be at least 1, and the "
+                f"a window of {self.size} voxels times {self.multiplier}: the factor must be at least 0, and the "
                 f"window must reach {MAX_RADIUS} lattice voxels or less"
             )
 
     @property
     def radius(self) -> int:
-        """Lattice voxels that the window reaches from its anchor, along each axis."""
+        """Lattice voxels that the window reaches from its anchor, along each axis.
+
+        Raises:
+            ValueError: the multiplier is yet to be chosen.
+        """
+        if self.multiplier == AUTOMATIC:
+            raise ValueError("the multiplier of a context window has not been chosen")
         return self.size // 2 * self.multiplier
 
 
@@ -121,15 +131,35 @@ def find_neighbours(
     """
     lattice = _lattice(coords)
     num_anchors = len(lattice.x)
-    chunks = [(first, min(first + CHUNK, num_anchors)) for first in range(0, num_anchors, CHUNK)]
-    counts = np.empty(num_anchors, np.int32)
-    _run(partial(count_in_window, lattice), chunks, (window.radius, counts), progress, 0)
+    chunks = _chunks(num_anchors)
+    counts = _counts(lattice, window, progress)
     kept = np.minimum(counts, window.max_neighbours) if window.max_neighbours else counts
     starts = np.zeros(num_anchors + 1, np.int64)
     np.cumsum(kept, out=starts[1:])
     indices = np.empty(starts[-1], np.int32)
     _run(partial(fill_nearest, lattice), chunks, (window.radius, counts, starts, indices), progress, len(chunks))
     return Neighbours(starts, indices, counts)
+
+
+def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
+    """The least multiplier with which the window holds :data:`ENOUGH` earlier anchors on average.
+
+    Args:
+        coords: ``[N, 3] int64`` in raster order.
+        window: whose size counts.
+
+    Returns:
+        1 to :data:`MAX_AUTOMATIC`, the last where even that is not enough.
+
+    Raises:
+        ValueError: as of :func:`find_neighbours`.
+    """
+    lattice = _lattice(coords)
+    for multiplier in range(1, MAX_AUTOMATIC):
+        counts = _counts(lattice, replace(window, multiplier=multiplier), None)
+        if counts.sum() >= ENOUGH * len(counts):
+            return multiplier
+    return MAX_AUTOMATIC
 
 
 def wavefronts(neighbours: Neighbours) -> Waves:
@@ -143,6 +173,17 @@ def wavefronts(neighbours: Neighbours) -> Waves:
     order = np.empty(neighbours.num_anchors, np.int64)
     sort_by_wave(waves, starts, order)
     return Waves(order, starts)
+
+
+def _chunks(num_anchors: int) -> list[tuple[int, int]]:
+    return [(first, min(first + CHUNK, num_anchors)) for first in range(0, num_anchors, CHUNK)]
+
+
+def _counts(lattice: Lattice, window: ContextWindow, progress: Callable[[int, int], None] | None) -> NDArray[np.int32]:
+    """Earlier anchors in the window of each, ``[N]``."""
+    counts = np.empty(len(lattice.x), np.int32)
+    _run(partial(count_in_window, lattice), _chunks(len(counts)), (window.radius, counts), progress, 0)
+    return counts
 
 
 def _lattice(coords: NDArray[np.int64]) -> Lattice:

@@ -13,6 +13,7 @@ Owns the frozen symbols, their price while a model is fitted, and the size of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -194,6 +195,7 @@ def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: Frozen
     entropy = EntropyModel(settings)
     entropy.low.copy_(trained.low)
     entropy.high.copy_(trained.high)
+    entropy.choose_window(frozen.stored)
     groups = (
         (entropy.features, trained.features, frozen.features),
         (entropy.geometry, trained.geometry, frozen.geometry),
@@ -258,6 +260,18 @@ class OfflinePrice:
         rates = prior.new_full((len(rows), 1), self._rate)
         prediction = group.predict(prior, rates, self._log2_steps[which][rows], seen)
         return (prediction.bits(values[rows]) * self._coded[which][rows]).sum()
+
+
+@torch.no_grad()
+def float_bytes(entropy: EntropyModel, frozen: FrozenSymbols, device: torch.device | str) -> int:
+    """Bytes of features, scalings and offsets by the same networks in floating point and an ideal coder.
+
+    What integers, tables and coder cost is what :func:`coded_bytes` is more. Such a file would be decoded by the
+    machine that wrote it, at best. Probabilities are floored as in training, which the coder's escapes undercut.
+    """
+    price = OfflinePrice(entropy, frozen, device)
+    rows = torch.arange(frozen.num_anchors, device=device).split(CHUNK)
+    return math.ceil(sum(float(price.bits(part).double()) for part in rows) / 8)
 
 
 @torch.no_grad()

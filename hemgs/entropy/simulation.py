@@ -14,11 +14,18 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
-from hemgs.coding.locations import RAW16
+from hemgs.coding.locations import RAW16, raster_order, stored_locations
 from hemgs.entropy.context import Pairs, Seen
-from hemgs.entropy.masks import binary_masks
+from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import AttributeGroup, EntropyModel
-from hemgs.entropy.phases import GridPhaseSettings, RefreshedAttributes, Sample, geometry_present, with_noise
+from hemgs.entropy.phases import (
+    GridPhaseSettings,
+    RefreshedAttributes,
+    Sample,
+    coded_weights,
+    geometry_present,
+    with_noise,
+)
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
 from hemgs.entropy.surroundings import Surroundings
@@ -66,16 +73,23 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     ) -> Sample:
         lmbda, num = self._draw_lmbda(iteration), visible.numel()
         around = self.found(iteration, anchors)
-        kept = masks.detach().amax(dim=1) > 0
-        drawn = torch.rand(num, device=kept.device) < self.settings.sample_share
-        chosen = torch.nonzero(kept & around.known(visible) & drawn).squeeze(1)
-        pairs, extra = around.pairs(visible, chosen)
-        rows = torch.cat([visible, extra])
+        if self.settings.masks_in_rate:
+            # Of the sample, those that were masked when neighbours were found have no place in the order of coding.
+            sampled = self.sampled_rows(anchors)
+            kept, num_priced = keep_mask(anchors.mask_logits[sampled]).any(dim=1), sampled.numel()
+            rows, chosen = _joined(visible, sampled[around.known(sampled)], anchors.num_anchors)
+        else:
+            kept = masks.detach().amax(dim=1) > 0
+            drawn = torch.rand(num, device=kept.device) < self.settings.sample_share
+            rows, chosen = visible, torch.nonzero(kept & around.known(visible) & drawn).squeeze(1)
+            num_priced = chosen.numel()
+        pairs, extra = around.pairs(rows, chosen)
+        rows = torch.cat([rows, extra])
         batch = self._batch(anchors, rows, exact, masks)
         coded = self._code(batch, around.scene_agnostic(rows), lmbda, iteration >= self.settings.rounding_start)
         bits = self._bits(batch, coded, chosen, pairs, rate_input(lmbda))
 
-        loss, figures = self.rate_loss(iteration, lmbda, bits, chosen.numel(), kept, anchors)
+        loss, figures = self.rate_loss(iteration, lmbda, bits, num_priced, kept, anchors)
         attributes = self.base_steps.multiply(coded.features.noisy[:num], coded.geometry.noisy[:num], masks)
         return attributes, loss, figures
 
@@ -86,7 +100,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
             masks = binary_masks(anchors.mask_logits.index_select(0, rows))
         features, geometry = self.base_steps.divide(exact)
         coords = anchors.coords.index_select(0, rows)
-        return _Batch(coords, features, geometry, geometry_present(masks))
+        return _Batch(coords, features, geometry, masks, geometry_present(masks))
 
     def _code(self, batch: _Batch, scene_agnostic: Tensor | None, lmbda: float, rounded: bool) -> _Coded:
         """Priors, steps, and values with simulated quantisation."""
@@ -102,10 +116,12 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
     def _bits(self, batch: _Batch, coded: _Coded, chosen: Tensor, pairs: Pairs | None, rate: float) -> Tensor:
         """Code length of the chosen rows."""
-        weights = batch.present.index_select(0, chosen)
         features = coded.features.bits(self.entropy.features, None, chosen, pairs, rate)
         geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate)
-        return features.sum() + (geometry * weights).sum()
+        if not self.settings.masks_in_rate:
+            return features.sum() + (geometry * batch.present.index_select(0, chosen)).sum()
+        weights = coded_weights(batch.masks.index_select(0, chosen), features.shape[1])
+        return (torch.cat([features, geometry], dim=1) * weights).sum()
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
         """Neighbours and scene-agnostic features."""
@@ -121,7 +137,9 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
     @torch.no_grad()
     def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        """Starts grid bounds and distributions."""
+        """Starts grid bounds and distributions, and chooses the window of neighbours if that is left to the model."""
+        stored, _ = stored_locations(anchors.coords[kept].cpu().numpy(), self.settings.location_codec)
+        self.entropy.choose_window(stored[raster_order(stored)])
         features, geometry = self.base_steps.divide(anchors.attributes(kept))
         self.entropy.set_bounds(anchors.coords[kept])
         self.entropy.features.calibrate(features)
@@ -130,11 +148,19 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
 @dataclass(frozen=True)
 class _Batch:
-    """Attributes of n anchors in base steps, ``[n, 3]``, ``[n, D]``, ``[n, 6 + 3K]``; which geometry is not masked."""
+    """Attributes of n anchors in base steps.
+
+    Attributes:
+        coords: ``[n, 3] int64``.
+        features, geometry: ``[n, D]``, ``[n, 6 + 3K]``.
+        masks: ``[n, K]``.
+        present: ``[n, 6 + 3K]``, which geometry is not masked.
+    """
 
     coords: Tensor
     features: Tensor
     geometry: Tensor
+    masks: Tensor
     present: Tensor
 
 
@@ -184,3 +210,16 @@ class _Coded:
 
     features: _CodedGroup
     geometry: _CodedGroup
+
+
+def _joined(rows: Tensor, others: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """``rows`` and after them those of ``others`` that they lack, and where ``others`` stand in that.
+
+    Args:
+        rows, others: ``[n] int64``, ``[m] int64``, each distinct and below ``num``.
+    """
+    place = torch.full((num,), -1, dtype=torch.int64, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    joined = torch.cat([rows, others[place[others] < 0]])
+    place[joined] = torch.arange(len(joined), device=rows.device)
+    return joined, place[others]

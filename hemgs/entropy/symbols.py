@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.core.device import one_torch_thread
 from hemgs.entropy.anchor_set import AnchorSet
 from hemgs.entropy.context import Memory
 from hemgs.entropy.fixed import FixedGroup
@@ -100,7 +101,8 @@ class _GroupPass:
         """Codes the group, given the one decoded before it."""
         prior = torch.cat([self._prior(rows, previous) for rows in chunks(len(self._steps), CHUNK)])
         memory = self._memory()
-        with _one_thread() if self._waits else nullcontext():
+        # Waves are too small to share, and waiting for other threads costs most.
+        with one_torch_thread() if self._waits else nullcontext():
             for rows, sizes in self._blocks():
                 self._code(rows, sizes, prior, memory)
         for attribute, columns in self._columns.items():
@@ -167,14 +169,3 @@ class _GroupPass:
             if self._waits and network is not None and memory is not None:
                 values = self._group.scaled(np.concatenate(symbols, axis=1), steps[part], self._device)
                 network.remember(memory, index[part], values)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """While it lasts, torch works in one thread: waves are too small to share, and waiting for others costs most."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

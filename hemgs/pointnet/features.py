@@ -1,8 +1,8 @@
 """The scene-agnostic branch: what a frozen PointNet++ says of anchor locations (arXiv 2411.18473, section 3.3.2).
 
 Anchors are cut into blocks along a Morton curve (at most 4096 each: cost is linear in their number, and memory is that
-of one block, some 100 MiB), each block is scaled to its network's training size, and the network runs on it in
-integers: encoder and decoder get the same bits on every device, with any number of threads.
+of a block for each thread, some 100 MiB), each block is scaled to its network's training size, and the network runs on
+it in integers: encoder and decoder get the same bits on every device, with any number of threads.
 
 Two networks: ``pointnet2_s3dis_msg``, trained by its authors on S3DIS rooms, which the user fetches, with a projection
 of its 128 features to 32 from this package (``make_projection``); ``pointnet2_bundled``, of this package,
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
+from hemgs.core.device import one_torch_thread
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
 from hemgs.pointnet.sets import MAX_COORDINATE, Integers, kth_nearest, make_blocks, normalise
@@ -33,6 +35,8 @@ from hemgs.pointnet.sets import MAX_COORDINATE, Integers, kth_nearest, make_bloc
 FEATURE_LIMIT = 8 << ACTIVATION_BITS
 #: The epsilon of the S3DIS network's batch norms.
 BATCH_NORM_EPSILON = 1e-5
+#: Blocks in memory at a time, on machines with many processors.
+MAX_BLOCKS_AT_ONCE = 8
 #: Anchors have no colour; the S3DIS network gets middle grey.
 GREY = ONE // 2
 
@@ -110,11 +114,17 @@ def scene_agnostic_features(coords: Integers, asset: str, device: torch.device |
     features = torch.zeros((len(coords), scene_agnostic_dim(asset)), dtype=torch.float64, device=device)
     blocks = make_blocks(coords)
     surplus = 1 << (PRECISION_BITS - ACTIVATION_BITS)
-    for block in range(len(blocks)):
+
+    def evaluate_block(block: int) -> None:
         rows = blocks.points(block)
         points, inputs = block_inputs(network, coords[rows], device)
         values = torch.floor((evaluate(points, inputs) + surplus / 2) / surplus)
         features[torch.from_numpy(rows).to(device)] = values.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+
+    # Blocks do not know each other, and what takes time in them lets other threads run.
+    with one_torch_thread() as threads, ThreadPoolExecutor(min(threads, MAX_BLOCKS_AT_ONCE)) as pool:
+        for _ in pool.map(evaluate_block, range(len(blocks))):
+            pass
     return features
 
 

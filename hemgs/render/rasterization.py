@@ -92,12 +92,22 @@ def rasterization(
     """
     arguments = dict(locals())
     if means.is_cuda:
-        return cuda.rasterization(arguments)
+        return cuda.rasterization(arguments) if len(means) else _nothing(arguments, means.device)
     if means.device.type != "cpu":
         raise DeviceError(f"no renderer for device {means.device.type!r}; allowed: cuda, cpu", "move the tensors")
     refuse_unavailable(arguments)
     names = RasterizationInputs.__dataclass_fields__
     return rasterize_on_cpu(RasterizationInputs(**{name: arguments[name] for name in names}), with_tiles=True)
+
+
+def _nothing(arguments: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """What no Gaussian at all looks like on CUDA: gsplat 1.5.3 divides by their number, and the process ends."""
+
+    def moved(values: dict[str, Any], to: torch.device) -> dict[str, Any]:
+        return {name: value.to(to) if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    image, alphas, meta = rasterization(**moved(arguments, torch.device("cpu")))
+    return image.to(device), alphas.to(device), moved(meta, device)
 
 
 def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Tensor, Tensor, dict[str, Any]]:

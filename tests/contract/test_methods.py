@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 #: Settings that suit a scene of 48 x 36 pixels; the method's defaults are for millions of pixels.
 PARAMS: dict[str, dict[str, object]] = {
+    "context_gs": {"feature_dim": 16, "hidden": 16, "sample_share": 1.0},
     "gs3d": {"opacity_reset_every": 1_000_000},
     "hac": {
         "feature_dim": 16,

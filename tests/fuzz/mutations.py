@@ -235,7 +235,9 @@ def _table(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) ->
         payload = donor.sections.get(pairs[first][0].decode()) or rng.choice(tuple(donor.sections.values()))
         pairs[first] = (pairs[first][0], payload)
     elif change == "method":
-        method = rng.choice((b"", b"x", b"hemgs", b"gs3d", b"scaffold_gs", b"hac", b"A" * 33, b"\xff", b"os:system"))
+        method = rng.choice(
+            (b"", b"x", b"hemgs", b"gs3d", b"scaffold_gs", b"hac", b"context_gs", b"A" * 33, b"\xff", b"os:system")
+        )
     elif change == "add":
         pairs.insert(second, (b"extra_part", rng.randbytes(rng.randint(0, 99))))
     else:

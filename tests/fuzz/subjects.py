@@ -19,7 +19,7 @@ _NUM = 40
 
 def write_subjects(folder: Path) -> list[Path]:
     """Writes them into a folder; the same bytes each time."""
-    for method in ("hac", "hac_plus", "hemgs"):
+    for method in ("context_gs", "hac", "hac_plus", "hemgs"):
         for path in sorted((GOLDEN / method).glob("*.gsc")):
             shutil.copy(path, folder / f"{method}_{path.name}")
     generator = torch.Generator().manual_seed(0)

@@ -29,6 +29,19 @@ def test_cuda_agrees_with_the_reference(name: str, packed: bool) -> None:
     check_against_reference(CASES[name], "cuda", torch.float32, packed=packed, slack=CUDA_SLACK)
 
 
+def test_no_gaussian_shows_the_background() -> None:
+    """As in a training whose opacities have all gone below zero."""
+    inputs = arguments_of(Case(), torch.float32, "cuda")
+    for name in ("means", "quats", "scales", "opacities", "colors"):
+        inputs[name] = inputs[name].detach()[:0].requires_grad_()
+    image, alphas, meta = rasterization(**inputs)
+    assert image.is_cuda and alphas.is_cuda and meta["radii"].is_cuda
+    assert torch.equal(image, inputs["backgrounds"].detach().expand_as(image))
+    assert not alphas.any()
+    image.sum().backward()
+    assert inputs["backgrounds"].grad is not None
+
+
 def test_cuda_meta_has_the_entries_of_the_cpu() -> None:
     metas = [rasterization(**arguments_of(CASES["plain"], torch.float32, device))[2] for device in ("cpu", "cuda")]
     assert set(metas[0]) == set(metas[1])

@@ -49,7 +49,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "locations, masks, weights": tuple(
         (owner, f"{direction}_{part}")
         for direction in ("encode", "decode")
-        for owner, parts in ((anchor_file, ("locations", "masks", "networks")), (bitstream, ("grid",)))
+        for owner, parts in ((anchor_file, ("locations", "masks")), (bitstream, ("networks", "grid")))
         for part in parts
     ),
     "frozen network": ((anchor_set, "scene_agnostic_features"),),

@@ -20,7 +20,8 @@ from hemgs.entropy.simulation import HemgsAttributes
     "fields, words",
     [
         ({"context_window": 24}, "odd number"),
-        ({"context_multiplier": 0}, "at least 1"),
+        ({"context_multiplier": -1}, "context_multiplier: -1"),
+        ({"head_bits": 4}, "choose from 16, 8"),
         ({"context_neighbours": -1}, "context_neighbours: -1"),
         ({"scene_agnostic": "pointnet3"}, "pointnet3"),
         ({"location_codec": "octtree"}, "choose from raw16, octree"),

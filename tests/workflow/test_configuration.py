@@ -23,9 +23,12 @@ from hemgs.core.config import ON_REQUEST_TABLES, TABLES
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
-#: One training per scene of all methods but HAC, which has one per rate.
-HAC_RATES = ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040")
-NUM_FITS = (3 + len(HAC_RATES)) * NUM_SCENES
+#: One training per scene of all methods but these, which have one per rate.
+RATES = {
+    "hac.method:Hac": ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040"),
+    "context_gs.method:ContextGs": ("0.0005", "0.0010", "0.0020", "0.0040"),
+}
+NUM_FITS = (3 + sum(len(rates) for rates in RATES.values())) * NUM_SCENES
 PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
 
 
@@ -52,13 +55,16 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert playroom[-1] == "lmbda_0.0040"
 
 
-def test_paper_configuration_trains_hac_once_per_rate(paper: Project) -> None:
+@pytest.mark.parametrize(("entry", "lmbdas"), RATES.items())
+def test_paper_configuration_trains_some_methods_once_per_rate(
+    paper: Project, entry: str, lmbdas: tuple[str, ...]
+) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
-    trainings = r"hemgs train results/data/scenes/(\S+) --method baselines\.hac\.method:Hac --rate (\S+) .*'(\{.*?\})'"
-    found = re.findall(trainings, output)
-    assert len(found) == len(HAC_RATES) * NUM_SCENES
+    method = rf"baselines\.{re.escape(entry)}"
+    found = re.findall(rf"hemgs train results/data/scenes/(\S+) --method {method} --rate (\S+) .*'(\{{.*?\}})'", output)
+    assert len(found) == len(lmbdas) * NUM_SCENES
     assert {rate for scene, rate, _ in found if scene == "deepblending/playroom"} == {
-        f"lmbda_{lmbda}" for lmbda in HAC_RATES
+        f"lmbda_{lmbda}" for lmbda in lmbdas
     }
     settings = {scene: json.loads(params) for scene, _, params in found}
     assert settings["synthetic_nerf/lego"] == {"grow_factor": 4, "iterations": 30000, "voxel_size": 0.001}
@@ -83,14 +89,13 @@ def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits:
     assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
 
 
-@pytest.mark.parametrize(("name", "variants", "others", "scenes"), [("ablations", 7, 0, 1), ("ladder", 6, 1, 2)])
-def test_ablations_train_every_variant_alike(
-    paper: Project, name: str, variants: int, others: int, scenes: int
-) -> None:
-    """One training each, four without the variable rate; all with the full method's settings but for their own."""
+@pytest.mark.parametrize("name", ["ablations", "ladder_bonsai", "ladder_chair", "ladder_seeds"])
+def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
+    """A training each, four where each rate is one; all with the full method's settings but for their own."""
     config = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
-    assert len(config["run"]["methods"]) == 1 + variants + others
-    fits = scenes * (1 + (variants - 1) + 4 + others)
+    methods, scenes = config["run"]["methods"], len(config["run"]["scenes"])
+    per_rate = {"hac", "context_gs", "hac_plus", "hemgs_without_variable_rate"}
+    fits = sum(4 if method in per_rate else 1 for method in methods) * scenes * len(config["run"]["seeds"])
     arguments = ("--configfile", f"workflow/config/{name}.yaml")
     assert paper.planned(*arguments) == {
         "prepare_scene": scenes,
@@ -110,7 +115,14 @@ def test_ablations_train_every_variant_alike(
         "hemgs_without_acs": {"context_neighbours": 0},
         "hemgs_small_field": {"context_window": 5, "context_neighbours": 0},
         "hemgs_wide_field": {"context_multiplier": 4},
+        "hemgs_s3dis": {"scene_agnostic": "pointnet2_s3dis_msg"},
     }
+    beyond = {
+        "hemgs_plus_3_window": {"context_multiplier": 0},
+        "hemgs_plus_4_masks": {"context_multiplier": 0, "masks_in_rate": True, "mask_weight": 0.0},
+    }
+    stored = {"location_codec": "octree", "mask_codec": "adaptive", "head_bits": 8}
+    own |= {variant: stored | changes for variant, changes in beyond.items()}
     found = re.findall(trainings, output)
     full = {scene: json.loads(params) for scene, _, variant, _, params in found if not variant}
     assert len(full) == scenes
@@ -120,9 +132,10 @@ def test_ablations_train_every_variant_alike(
         assert entry == ("hemgs.method:HemgsSingleRate" if single else "hemgs.method:Hemgs")
         assert bool(rate) == single
         assert json.loads(params) == full[scene] | own.get(variant, {})
-    assert {rate for *_, rate, _ in found if rate} == {f"lmbda_0.00{step}0" for step in (1, 2, 3, 4)}
+    single_rates = {f"lmbda_0.00{step}0" for step in (1, 2, 3, 4)}
+    assert {rate for *_, rate, _ in found if rate} == (single_rates if per_rate & set(methods) else set())
     rates = dict(re.findall(r"hemgs encode results/models/(\S+?)/\S+ --rates (\S+)", output))
-    assert len({rates[method] for method in config["run"]["methods"][:-1] if method.startswith("hemgs")}) == 1
+    assert len({rates[method] for method in methods if method not in per_rate and method.startswith("hemgs")}) == 1
 
 
 @pytest.mark.parametrize("profile", ["demo", "local-gpu", "slurm", "slurm-gres"])

@@ -82,7 +82,8 @@ def _models(dataset: str, scene: str, scale: int = 1, models: dict[str, Any] = S
         names = ("hash_grid", "networks", "features", "scalings", "offsets")
         row |= {f"bytes_{name}": size * scale for name, size in zip(names, sizes, strict=True)}
         total = sum(sizes) * scale
-        rows.append(row | {"bytes_total": total, "bits_per_anchor": 8 * total / (100 * scale)})
+        row |= {"bytes_total": total, "bits_per_anchor": 8 * total / (100 * scale)}
+        rows.append(row | {"bytes_float": (sum(sizes[2:]) - 10) * scale})
     return rows
 
 
@@ -96,12 +97,13 @@ def test_models_are_compared_with_the_hash_grid_alone(style: Style) -> None:
     names = [f"{heading.group} {heading.name}".strip() for heading in sheet.headings]
     assert names[3:6] == ["Steps", "Size [B]", "Change [%]"]
     assert names[6:] == [
-        f"Bits per anchor {n}" for n in ("Hash grid", "Networks", "Features", "Scalings", "Offsets", "all")
+        f"Bits per anchor {n}"
+        for n in ("Hash grid", "Networks", "Features", "Scalings", "Offsets", "all", "attributes in float")
     ]
     assert _line(sheet, "Chair", "Chair", "hash grid only")[1:3] == ["1,000", "0.00"]
     assert _line(sheet, "Chair", "Chair", "as trained")[2] == "+10.00"
     both = _line(sheet, "Chair", "Chair", "with both")
-    assert both == ["1,500", "900", "-10.00", "8.00", "9.60", "24.00", "14.40", "16.00", "72.00"]
+    assert both == ["1,500", "900", "-10.00", "8.00", "9.60", "24.00", "14.40", "16.00", "72.00", "53.60"]
     assert {row[1].text for row in sheet.rows} == {"Chair"}
     assert "Not measured: Court, Knot; Court, Tower." in sheet.notes
 
@@ -110,7 +112,7 @@ def test_a_mean_is_over_all_scenes_or_there_is_none(style: Style) -> None:
     small, large = _models("court", "knot"), _models("court", "tower", 3)
     sheet = lossless_sheet([*small, *large], style)
     assert _line(sheet, "Court", "mean", "with both")[1:3] == ["1,800", "-10.00"]
-    assert _line(sheet, "Court", "mean", "with both")[-1] == "72.00"
+    assert _line(sheet, "Court", "mean", "with both")[-2:] == ["72.00", "53.60"]
     without = lossless_sheet([*small, *(row for row in large if row["variant"] != "both")], style)
     assert {row[2].text for row in without.rows if row[1].text == "mean"} == {"as trained", "hash grid only"}
     assert all(row[1].text != "mean" for row in lossless_sheet(small, style).rows)

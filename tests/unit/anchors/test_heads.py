@@ -127,6 +127,20 @@ def test_model_survives_its_bundle_and_new_rows_are_shared() -> None:
     torch.testing.assert_close(model.attributes(torch.tensor([1])).scalings, torch.full((1, 6), -2.0).exp())
 
 
+def test_latents_are_rows_where_there_are_any() -> None:
+    coords, scales = torch.arange(6).view(2, 3), torch.tensor([-1.0, -2.0])
+    plain = AnchorModel.initial(coords, 0.25, scales, AnchorHeads(4, 2))
+    assert plain.latents.shape == (2, 0)
+    assert "latents" not in plain.to_bundle().tensors and "latents" not in plain.row_names
+    model = AnchorModel.initial(coords, 0.25, scales, AnchorHeads(4, 2), latent_dim=3)
+    assert torch.equal(model.latents.detach(), torch.zeros(2, 3)) and model.latents.requires_grad
+    with torch.no_grad():
+        model.latents += 1.5
+    assert torch.equal(AnchorModel.from_bundle(model.to_bundle()).latents, model.latents)
+    with pytest.raises(TrainingError, match="latents have shape"):
+        model.set_rows(coords, {**model.to_bundle().tensors, "latents": torch.zeros(3, 3)})
+
+
 def test_rows_of_the_wrong_shape_and_foreign_bundles_are_errors() -> None:
     model = AnchorModel.initial(torch.zeros(2, 3, dtype=torch.int64), 1.0, torch.zeros(2), AnchorHeads(4, 2))
     bundle = model.to_bundle()

@@ -74,6 +74,8 @@ def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> 
     for row in rows:
         assert row["bytes_total"] == sum(int(row[f"bytes_{name}"]) for name in SECTIONS)
         assert row["bits_per_anchor"] == pytest.approx(8 * int(row["bytes_total"]) / int(row["num_anchors"]), abs=1e-3)
+        coded = sum(int(row[f"bytes_{name}"]) for name in ("features", "scalings", "offsets"))
+        assert coded == pytest.approx(int(row["bytes_float"]), rel=0.02)
     assert len({row["num_anchors"] for row in rows}) == 1
     networks = [int(row["bytes_networks"]) for row in rows[1:]]
     assert networks[0] < networks[1] < networks[3] and networks[0] < networks[2] < networks[3]

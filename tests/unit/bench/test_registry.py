@@ -13,7 +13,7 @@ from tests.unit.bench.conftest import TOY
 def test_installed_methods_are_listed_by_id() -> None:
     found = list_methods()
     assert list(found) == sorted(found)
-    assert {"gs3d", "hac", "scaffold_gs", "hemgs"} <= set(found)
+    assert {"context_gs", "gs3d", "hac", "scaffold_gs", "hemgs"} <= set(found)
     assert found["hemgs"] == "hemgs.method:Hemgs"
 
 
@@ -22,7 +22,8 @@ def test_method_by_entry() -> None:
 
 
 def test_unknown_id_names_the_nearest_and_all() -> None:
-    with pytest.raises(ConfigError, match=r"'hemsg'.*did you mean 'hemgs'.*gs3d, hac, .*hemgs, scaffold_gs"):
+    known = "context_gs, gs3d, hac, hac_plus, hemgs, scaffold_gs"
+    with pytest.raises(ConfigError, match=rf"'hemsg'.*did you mean 'hemgs'.*{known}"):
         get_method("hemsg")
 
 

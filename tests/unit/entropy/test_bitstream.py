@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from toy_anchors import VIEWPOINTS, encode_toy, toy_anchors, toy_entropy
+from toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
@@ -21,8 +23,11 @@ from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
 from hemgs.entropy import bitstream, symbols
 from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.bitstream import decode_anchors
+from hemgs.entropy.header import Header
 from hemgs.entropy.masks import keep_mask
+from hemgs.entropy.neighbours import AUTOMATIC, ContextWindow
 from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.stored_networks import BYTE, StoredHeads
 
 LMBDAS = [round(0.001 + 0.0002 * i, 4) for i in range(16)]
 
@@ -68,6 +73,45 @@ def test_heads_are_stored_at_half_precision(file: Path) -> None:
     decoded = decode_anchors(file, "hemgs")
     for name, value in toy_anchors().heads.state_dict().items():
         assert torch.equal(decoded.heads.state_dict()[name], value.half().float())
+
+
+def test_heads_of_eight_bits_are_products_and_a_third_of_the_bytes(file: Path, tmp_path: Path) -> None:
+    encode_toy(tmp_path / "a.gsc", storage=Storage(head_bits=BYTE))
+    decoded, exact = decode_anchors(tmp_path / "a.gsc", "hemgs").heads.state_dict(), toy_anchors().heads.state_dict()
+    for name, value in exact.items():
+        if value.ndim == 1:
+            assert torch.equal(decoded[name], value.half().float())
+            continue
+        scale = value.abs().amax(dim=1, keepdim=True) / 127
+        assert 0 < (decoded[name] - value).abs().div(scale).max() < 0.6
+        stored = (value.abs().amax(dim=1) / 127).half().double().unsqueeze(1)
+        assert torch.equal((decoded[name].double() / stored).round() * stored, decoded[name].double())
+    own, other = (read_container(path) for path in (tmp_path / "a.gsc", file))
+    assert len(own.sections["networks"]) < len(other.sections["networks"])
+    assert own.symbols_digest != other.symbols_digest, "weights are symbols"
+    assert b"head_bits" not in zlib.decompress(other.sections["settings"]), "other files are what they were"
+
+
+def test_eight_bits_refuse_weights_that_they_cannot_hold(tmp_path: Path) -> None:
+    anchors = toy_anchors()
+    with torch.no_grad():
+        anchors.heads.color[0].weight[0, 0] = math.nan
+    with pytest.raises(TrainingError, match="float16"):
+        encode_toy(tmp_path / "a.gsc", anchors=anchors, storage=Storage(head_bits=BYTE))
+    stored = StoredHeads.of(toy_anchors().heads, BYTE)
+    stored.integers[0][0, 0] = 128
+    with pytest.raises(BitstreamError, match="exceeds 8 bits"):
+        stored.restored((FEATURES, OFFSETS, FEATURES))
+
+
+def test_window_that_is_left_to_the_model_is_in_the_file(tmp_path: Path) -> None:
+    settings = replace(WHOLE, window=ContextWindow(25, 6, AUTOMATIC))
+    anchors = toy_anchors()
+    entropy = toy_entropy(anchors, settings=settings)
+    bitstream.encode_anchors(tmp_path / "a.gsc", "hemgs", anchors, entropy, BaseSteps(), 0.002, VIEWPOINTS)
+    header = Header.from_bytes(read_container(tmp_path / "a.gsc").sections["settings"])
+    assert header.entropy.window.multiplier == int(entropy.multiplier) == entropy.settings.window.multiplier > 1
+    decode_anchors(tmp_path / "a.gsc", "hemgs")
 
 
 def test_sections_add_up_and_estimates_are_honest(tmp_path: Path) -> None:

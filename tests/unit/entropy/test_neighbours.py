@@ -17,7 +17,16 @@ from scipy.spatial import cKDTree
 
 from hemgs.coding.locations import raster_order
 from hemgs.entropy import neighbours as module
-from hemgs.entropy.neighbours import ContextWindow, Neighbours, find_neighbours, wavefronts
+from hemgs.entropy.neighbours import (
+    AUTOMATIC,
+    ENOUGH,
+    MAX_AUTOMATIC,
+    ContextWindow,
+    Neighbours,
+    chosen_multiplier,
+    find_neighbours,
+    wavefronts,
+)
 from tests.speed.neighbours import measure, surface_anchors
 
 Coords = NDArray[np.int64]
@@ -272,7 +281,7 @@ def test_other_arrays(coords: Coords) -> None:
         ({"size": 24}, "odd"),
         ({"size": -1}, "odd"),
         ({"max_neighbours": -1}, "0 \\(all\\) or more"),
-        ({"multiplier": 0}, "at least 1"),
+        ({"multiplier": -1}, "at least 0"),
         ({"size": 2 * module.MAX_RADIUS + 3}, "16384 lattice voxels or less"),
     ],
 )
@@ -290,3 +299,13 @@ def test_the_speed_table_has_figures() -> None:
     row = measure(surface_anchors(500), rounds=1)
     assert row["anchors"] > 300 and row["search_s"] > 0 and row["waves"] > 1
     assert row["kept"] <= row["in_window"] <= row["most"]
+
+
+def test_chosen_multiplier_is_the_least_with_enough_neighbours() -> None:
+    coords = np.random.default_rng(0).integers(0, 60, (400, 3))
+    coords = coords[np.lexsort(coords.T)]
+    chosen = chosen_multiplier(coords, ContextWindow(5, 3, AUTOMATIC))
+    means = [find_neighbours(coords, ContextWindow(5, 3, k)).num_in_window.mean() for k in (chosen - 1, chosen)]
+    assert means[0] < ENOUGH <= means[1] and 1 < chosen < MAX_AUTOMATIC
+    assert chosen_multiplier(coords[:2] * np.array([1, 1, 10_000]), ContextWindow(5, 3, AUTOMATIC)) == MAX_AUTOMATIC
+    assert chosen_multiplier(coords, ContextWindow(101, 3, AUTOMATIC)) == 1

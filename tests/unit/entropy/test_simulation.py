@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.neighbours import ContextWindow
+from hemgs.entropy.neighbours import AUTOMATIC, MAX_AUTOMATIC, ContextWindow
 from hemgs.entropy.simulation import HemgsAttributes, SimulationSettings
 from hemgs.entropy.steps import BaseSteps
 
@@ -289,3 +290,45 @@ def test_masked_offsets_are_not_there_for_neighbours() -> None:
             torch.manual_seed(4)
             losses.append(hook.sample(95, model, everyone(model))[1].item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_window_is_chosen_when_pricing_begins_and_kept_when_training_resumes() -> None:
+    model = anchors()
+    grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
+    window = ContextWindow(5, 5, AUTOMATIC)
+    settings = EntropySettings(FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "", 6, 6, window)
+    hook, resumed = (HemgsAttributes(EntropyModel(settings), BaseSteps(), SETTINGS) for _ in range(2))
+    with pytest.raises(ValueError, match="not been chosen"):
+        _ = hook.entropy.settings.window.radius
+    hook.sample(20, model, everyone(model))
+    chosen = hook.entropy.settings.window.multiplier
+    assert 1 < chosen < MAX_AUTOMATIC
+    resumed.restore(hook.state())
+    assert resumed.entropy.settings == hook.entropy.settings
+    with torch.no_grad():
+        model.mask_logits[::2] = -9.0
+    hook.calibrate(model, everyone(model)[1::2])
+    assert hook.entropy.settings.window.multiplier == chosen
+
+
+def test_masks_in_the_rate_are_pushed_by_the_bits_that_they_save() -> None:
+    """All sampled anchors are priced, seen or not; what is masked costs nothing; the mean mask is not in the loss."""
+    model = anchors()
+    hook = attribute_model_with_context(model)
+    hook.settings = replace(SETTINGS, masks_in_rate=True, mask_weight=1e3)
+    visible = torch.arange(0, model.num_anchors, 3)
+    hook.sample(30, model, visible)
+    with torch.no_grad():
+        model.mask_logits[:10] = -9.0
+    attributes, loss, figures = hook.sample(31, model, visible)
+    assert len(attributes.features) == len(visible) and attributes.masks_scale
+    assert figures["kept"] == pytest.approx(1 - 10 / model.num_anchors)
+    loss.backward()
+    push = model.mask_logits.grad
+    assert (push[10:].sum(dim=1) > 0).all(), "unseen anchors are priced, too"
+    assert loss.item() < 10
+    assert (push[:10].abs() < push[10:].abs().mean()).all(), "a closed mask has a small slope"
+    full = hook.sample(31, model, visible)[1].item()
+    with torch.no_grad():
+        model.mask_logits.fill_(-9.0)
+    assert hook.sample(32, model, visible)[1].item() < 0.01 * full

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hemgs.anchors import AnchorAttributes, AnchorModel, spawn_gaussians
+from hemgs.anchors import AnchorAttributes, AnchorModel, LatentRows, spawn_gaussians
 from hemgs.anchors.growing import NewAnchors, grow
 from hemgs.anchors.rendering import FixedAnchors, render_anchors, viewpoints
 from hemgs.anchors.settings import AnchorParams
@@ -92,7 +92,8 @@ class NoisyModel(AttributeModel):
 def trainee(model: AttributeModel, params: AnchorParams = PARAMS) -> AnchorTrainee:
     seed_everything(0)
     scene = ball_scene()
-    return AnchorTrainee(initial_anchors(scene, params, CPU), params, model, scene.extent, seed=0)
+    latent_dim = model.latents.dim if model.latents else 0
+    return AnchorTrainee(initial_anchors(scene, params, CPU, latent_dim), params, model, scene.extent, seed=0)
 
 
 def run(trained: AnchorTrainee, first: int, last: int) -> list[dict[str, float]]:
@@ -143,6 +144,42 @@ def test_rows_statistics_and_lattice_stay_in_step(min_opacity: float) -> None:
         assert getattr(anchors, name).data_ptr() == tensors[f"rows/{name}"].data_ptr()
     assert len(tensors["statistics/visits"]) == anchors.num_anchors
     assert model.calls.count("changed") == model.calls[1:].count("changed") == 4  # after 10, 20, 30 and 40
+
+
+class LatentModel(AttributeModel):
+    """Latents that are pulled towards one."""
+
+    latents = LatentRows(3, 0.01, 0.001)
+
+    def sample(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor
+    ) -> tuple[AnchorAttributes, Tensor, dict[str, float]]:
+        return anchors.attributes(visible), (anchors.latents - 1).square().sum(), {}
+
+
+def test_latents_grow_and_are_pruned_with_their_anchors_and_have_a_learning_rate() -> None:
+    trained = trainee(LatentModel(), replace(PARAMS, min_opacity=0.06))
+    initial = {tuple(coords) for coords in trained.anchors.coords.tolist()}
+    run(trained, 1, 60)
+    anchors, tensors = trained.anchors, trained.state().tensors
+    final = [tuple(coords) for coords in anchors.coords.tolist()]
+    assert set(final) - initial and initial - set(final)
+    assert len(tensors["rows/latents.exp_avg"]) == len(anchors.latents) == anchors.num_anchors
+    assert anchors.latents.data_ptr() == tensors["rows/latents"].data_ptr()
+    assert tensors["rows/latents.lr"].item() == pytest.approx(0.001)
+    old = torch.tensor([coords in initial for coords in final])
+    # Those that came later have moved less far from zero.
+    assert 0 < anchors.latents[~old].max() < anchors.latents[old].min()
+
+
+def test_latents_are_resumed() -> None:
+    whole, halves = trainee(LatentModel()), trainee(LatentModel())
+    run(whole, 1, 30)
+    run(halves, 1, 15)
+    resumed = trainee(LatentModel())
+    resumed.restore(halves.state())
+    run(resumed, 16, 30)
+    assert torch.equal(resumed.anchors.latents, whole.anchors.latents)
 
 
 def test_growth_only_where_the_attribute_model_and_the_schedule_allow_it() -> None:
