@@ -1,8 +1,9 @@
 """HEMGS bitstreams written once must decode for ever, to the same numbers.
 
 ``toy.gsc`` was written by the first release's encoder from 400 synthetic anchors, before there were networks that look
-beyond an anchor; ``whole.gsc`` from as many by the whole method; ``plus.gsc`` with all that HEMGS+ adds. The JSON files hold the SHA-256 of every decoded
-tensor. None may change while the format version stays: a failure here means that files in the world no longer decode.
+beyond an anchor; ``whole.gsc`` from as many by the whole method; ``plus.gsc`` with all that HEMGS+ adds. The JSON files
+hold the SHA-256 of every decoded tensor. None may change while the format version stays: a failure here means that
+files in the world no longer decode.
 After a deliberate change of format (and a new version number), write new pairs beside the old ones:
 
     HEMGS_WRITE_GOLDEN=whole pytest tests/golden/hemgs
