@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.coding.locations import OCTREE
+from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import AS_PUBLISHED, Storage
 from hemgs.entropy.bitstream import encode_anchors
@@ -15,6 +17,7 @@ from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.steps import BaseSteps
+from hemgs.entropy.stored_networks import BYTE
 
 FEATURES, OFFSETS = 8, 4
 #: Without networks that look beyond an anchor, as the first golden file.
@@ -29,6 +32,7 @@ WHOLE = replace(
 )
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
 PLUS = replace(WHOLE, feature_chunks=3, window=ContextWindow(25, 6, 4, "hashed"))
+PLUS_STORAGE = Storage(OCTREE, ADAPTIVE, BYTE)
 
 
 def toy_anchors(num: int = 400, seed: int = 0, extent: int = 200) -> AnchorModel:
