@@ -40,6 +40,8 @@ from hemgs.core.files import write_text
 from hemgs.core.records import NOT_AVAILABLE, Row, Value
 
 _CSV_COLUMNS = ("method", "rate", "lmbda", "iterations", "bytes_total", "bytes_total_std", "psnr", "psnr_std", "hole")
+#: Curves that are labelled directly; more of them get a legend.
+MOST_LABELS = 7
 #: Characters that fit across a panel of the variable-rate figure in its smallest type.
 _PRICE_CHARACTERS = 56
 #: Columns of ``variable_rate.csv`` with what one model costs → columns of ``bdrate.csv``.
@@ -92,10 +94,13 @@ def rd_figure(rows: Sequence[Row], style: Style, dataset: DatasetNames) -> Figur
         hole = next((str(row["hole"]) for row in rows if row["hole"]), "" if rows else "nothing was planned")
         why = f"no complete set of scenes\n{_short(hole)}" if hole else left_out
         return empty(f"{dataset.label}: {why}")
-    figure = new_figure(COLUMN_WIDTH_IN, 2.75 + (0.14 if left_out else 0.0))
+    crowded = len(_methods(complete, style)) > MOST_LABELS
+    width_in = PAGE_WIDTH_IN if crowded else COLUMN_WIDTH_IN
+    figure = new_figure(width_in, 2.75 + (0.14 if left_out else 0.0) + (0.6 if crowded else 0.0))
     bottom = 0.165 + (0.04 if left_out else 0.0)
-    axes = figure.add_axes((0.145, bottom, 0.81, 0.91 - bottom))
-    _draw_curves(figure, axes, complete, style)
+    width = 0.81 * COLUMN_WIDTH_IN / width_in + (0.2 if crowded else 0.0)
+    axes = figure.add_axes((0.145 * COLUMN_WIDTH_IN / width_in, bottom, width, 0.91 - bottom))
+    _draw_curves(figure, axes, complete, style, with_legend=crowded)
     axes.set_title(dataset.label)
     if left_out:
         figure.text(0.01, 0.012, f"Not shown, {left_out}", fontsize=FONT_PT - 2, color="#555555")
@@ -151,8 +156,19 @@ def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row]
     return figure
 
 
-def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, with_lmbda: bool = False) -> None:
-    """PSNR over size, a line per method with several rates and a lone marker otherwise, labelled directly."""
+def _draw_curves(
+    figure: Figure,
+    axes: Axes,
+    rows: Sequence[Row],
+    style: Style,
+    *,
+    with_lmbda: bool = False,
+    with_legend: bool = False,
+) -> None:
+    """PSNR over size, a line per method with several rates and a lone marker otherwise.
+
+    Labelled directly, or by a legend on the right.
+    """
     axes.set_ylabel("PSNR [dB]")
     labels, obstacles = [], []
     size_axis(axes, [_mib(row) for row in rows])
@@ -161,7 +177,8 @@ def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, 
         color, marker = look_of(style, method)
         points = sorted(_of(rows, method), key=_mib)
         sizes, qualities = [_mib(row) for row in points], [_float(row, "psnr") for row in points]
-        axes.plot(sizes, qualities, color=color, marker=marker, zorder=3 + (method in style.variable_rate))
+        order = 3 + (method in style.variable_rate)
+        axes.plot(sizes, qualities, color=color, marker=marker, zorder=order, label=style.label_of(method))
         if any(row["psnr_std"] is not None for row in points):
             spread = [_float(row, "psnr_std") for row in points]
             across = [_float(row, "bytes_total_std") / MIB for row in points]
@@ -177,7 +194,11 @@ def _draw_curves(figure: Figure, axes: Axes, rows: Sequence[Row], style: Style, 
     values = [_float(row, "psnr") for row in rows]
     margin = 0.12 * (max(values) - min(values) or 1.0)
     axes.set_ylim(min(values) - margin, max(values) + margin)
-    place_labels(figure, axes, labels[::-1], obstacles)
+    if with_legend:
+        lines, names = axes.get_legend_handles_labels()
+        axes.legend(lines[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    else:
+        place_labels(figure, axes, labels[::-1], obstacles)
 
 
 def _drawable(rows: Iterable[Row]) -> list[Row]:

@@ -31,6 +31,8 @@ PALETTE: dict[str, tuple[str, str]] = {
     "hemgs": ("#D55E00", "o"),
     "hac": ("#0072B2", "^"),
     "context_gs": ("#009E73", "v"),
+    "hac_plus": ("#6A3D9A", "4"),
+    "hemgs_plus": ("#D62728", r"$\oplus$"),
     "scaffold_gs": ("#56B4E9", "D"),
     "gs3d": ("#4D4D4D", "s"),
     "eagles": ("#E69F00", "P"),

@@ -34,6 +34,9 @@ def test_golden_files_decode_to_the_same_numbers(name: str) -> None:
 @pytest.mark.parametrize("settings", [WHOLE, PLUS])
 def test_both_devices_write_the_same_file(tmp_path: Path, settings: EntropySettings) -> None:
     anchors = toy_anchors(3000, extent=60)
+    # The devices' exponentials differ in the last bit, which may round a scaling to another symbol: a matter of what is
+    # coded, not of how.
+    anchors.log_scalings.zero_()
     entropy = shaken(toy_entropy(anchors, settings=settings))
     for device in ("cpu", "cuda"):
         encode_anchors(
