@@ -36,7 +36,7 @@ def test_both_devices_write_the_same_file(tmp_path: Path, settings: EntropySetti
     anchors = toy_anchors(3000, extent=60)
     # The devices' exponentials differ in the last bit, which may round a scaling to another symbol: a matter of what is
     # coded, not of how.
-    anchors.log_scalings.zero_()
+    anchors.log_scalings.data.zero_()
     entropy = shaken(toy_entropy(anchors, settings=settings))
     for device in ("cpu", "cuda"):
         encode_anchors(
