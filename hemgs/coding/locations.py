@@ -5,8 +5,11 @@ lattice unit is in the world.
 
 The section is one byte that names the codec, then the codec's own bytes. ``raw16`` stores what the papers store (HEMGS,
 arXiv 2411.18473, and HAC, arXiv 2403.14530: 16 bits a coordinate): the least coordinate of each axis as int64, then one
-plane of uint16 an axis, all little-endian. ``octree`` (see there) takes distinct anchors in raster order and 7 to 20
-bits for all three coordinates; the decoder needs no word of which it was.
+plane of uint16 an axis, all little-endian. ``octree`` (see there) takes distinct anchors in raster order and 5 to 20
+bits for all three coordinates.
+
+A method chooses by name, ``encode_locations(coords, codec)``, with coordinates from ``stored_locations(coords, codec)``
+in ``raster_order``. Its decoder needs no word of the choice.
 """
 
 from __future__ import annotations

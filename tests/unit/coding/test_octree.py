@@ -80,6 +80,13 @@ def test_dense_cubes_keep_to_the_bound():
     assert np.array_equal(decode_octree(data), coords)
 
 
+def test_trees_that_outgrow_their_number_are_left_at_once():
+    side = np.arange(16)
+    data = encode_octree(ordered([(x, y, z) for x in side for y in side for z in side]))
+    with pytest.raises(BitstreamError, match="an octree of 10 anchors has 64 nodes on a level"):
+        decode_octree(data[:24] + struct.pack("<I", 10) + data[28:])
+
+
 def test_few_anchors():
     assert encode_octree(np.zeros((0, 3), np.int64)) == bytes(HEAD)
     assert decode_octree(bytes(HEAD)).shape == (0, 3)
