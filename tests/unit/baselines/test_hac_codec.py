@@ -125,6 +125,13 @@ def test_sections_that_lie_behind_good_checksums_are_refused(file: Path, tmp_pat
             decode_anchors(tmp_path / "f.gsc")
 
 
+def test_symbols_that_are_not_the_encoder_s_are_refused(file: Path, tmp_path: Path) -> None:
+    container = read_container(file)
+    write_container(tmp_path / "f.gsc", "hac", container.sections, b"\0" * len(container.symbols_digest))
+    with pytest.raises(BitstreamError, match="checksum"):
+        decode_anchors(tmp_path / "f.gsc")
+
+
 def test_another_method_s_file_and_a_missing_section_are_refused(file: Path, tmp_path: Path) -> None:
     container = read_container(file)
     write_container(tmp_path / "other.gsc", "hemgs", container.sections, container.symbols_digest)
