@@ -1,32 +1,31 @@
 """HAC++'s bitstream: one file that decodes from itself alone.
 
-Sections in order: settings, locations, masks, hash_grid, networks, features, scalings, offsets. Anchors stand in raster
-order. In the section of features, batches of BATCH_ANCHORS follow each other, and in each batch all anchors' first
-chunks, then all second ones, and so on. Everything that decides a step, a weight or a probability is integer
-arithmetic.
+In the section of features, batches of anchors follow each other, and in each batch all anchors' first chunks, then all
+second ones, and so on.
 
-Owns the settings section, the integer form of the chunks' networks and the order of coding. Does not own what all
-anchor codecs' files hold alike (``hemgs.entropy.anchor_file``).
+Owns the settings section and the integer form of the chunks' networks. Does not own the sections and the walk over
+anchors, which are those of HAC too (``baselines.shared.grid_file``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
 from baselines.shared.grid_codec import GridHeader
+from baselines.shared.grid_file import SECTIONS, GridFormat
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import Container, write_container
+from hemgs.coding.container import Container
 from hemgs.coding.fixed_point import FixedMlp
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
@@ -34,14 +33,8 @@ from hemgs.entropy.anchor_file import (
     DAMAGED,
     Places,
     Storage,
-    check_digest,
-    decode_places,
-    finished_anchors,
     header_fields,
     read_anchor_file,
-    reading_stream,
-    symbol_digest,
-    writing_stream,
 )
 from hemgs.entropy.anchor_header import (
     MAX_OFFSETS,
@@ -50,18 +43,15 @@ from hemgs.entropy.anchor_header import (
     check_integer,
     take_grid,
 )
-from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup, stored_bounds
+from hemgs.entropy.location_grid import stored_bounds
 from hemgs.entropy.mixture import FixedMixture, weights_of
 from hemgs.entropy.prediction import FixedPrediction, Integers, scaled_symbols
 from hemgs.entropy.steps import BaseSteps, attribute_widths
-from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
-from hemgs.entropy.streams import SymbolStream, chunks, every
+from hemgs.entropy.streams import SymbolStream, every
 
 METHOD = "hac_plus"
-#: Attributes whose symbols have mixtures for distributions.
-MIXED = ("features",)
-#: Anchors whose chunks stand together; part of the format.
-BATCH_ANCHORS = 1 << 14
+#: Features have mixtures for distributions; anchors whose chunks stand together are part of the format.
+_FORMAT = GridFormat(METHOD, mixed=("features",), batch=1 << 14)
 #: Arrays of integers of a chunk's network: weights and biases of two layers.
 _PARTS = 4
 
@@ -192,7 +182,7 @@ def encode_anchors(
     Raises:
         TrainingError: no anchor is left, or an attribute is not finite.
     """
-    places, model = Places.of(anchors, storage), FixedModel.export(entropy)
+    places = Places.of(anchors, storage)
     low, high = stored_bounds(entropy.low, entropy.high, places.strides)
     header = HacPlusHeader(
         lmbda=float(lmbda),
@@ -202,20 +192,10 @@ def encode_anchors(
         entropy=entropy.settings,
         **header_fields(anchors, places, viewpoints),
     )
-    signs, integers = entropy.grid.signs().cpu().numpy(), model.integers()
-    heads = StoredHeads.of(anchors.heads, storage.head_bits)
-    stream = writing_stream(anchors, places, header, MIXED)
-    _code(header, signs, model, places.stored, places.masks, stream, anchors.coords.device)
-    sections = {
-        "settings": header.to_bytes(),
-        **places.sections(),
-        "hash_grid": encode_grid(signs, header.entropy.grid),
-        "networks": encode_networks(heads, integers),
-        **stream.finish(),
-    }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *integers]), stream)
-    sizes = write_container(path, METHOD, sections, digest)
-    return SectionTable(sizes, stream.estimated_bits, {"num_anchors": len(places.stored)})
+    model = FixedModel.export(entropy)
+    return _FORMAT.write(
+        path, anchors, places, header, entropy.settings.grid, entropy.grid.signs().cpu().numpy(), model
+    )
 
 
 def decode_anchors(path: Path, device: torch.device | str = "cpu") -> FixedAnchors:
@@ -224,50 +204,21 @@ def decode_anchors(path: Path, device: torch.device | str = "cpu") -> FixedAncho
     Raises:
         BitstreamError: anything about the file that is not as :func:`encode_anchors` wrote it.
     """
-    return read_anchor_file(path, METHOD, ("hash_grid",), lambda container: _decode(container, device))
+    return read_anchor_file(path, METHOD, SECTIONS, lambda container: _decode(container, device))
 
 
 def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
-    sections = container.sections
-    header = HacPlusHeader.from_bytes(sections["settings"])
+    header = HacPlusHeader.from_bytes(container.sections["settings"])
     settings = header.entropy
-    dims = settings.feature_dim, settings.num_offsets
-    head_dims = (*dims, header.head_hidden)
-    stored, masks = decode_places(sections, settings.num_offsets)
-    signs = decode_grid(sections["hash_grid"], settings.grid)
     with torch.device("meta"):
         shapes = FixedModel.shapes(HacPlusModel(settings))
-    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
-    model = FixedModel.from_integers(integers, settings, device)
-    stream = reading_stream(sections, header, len(stored), *dims, MIXED)
-    _code(header, signs, model, stored, masks, stream, device)
-    stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
-    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
+    def model(integers: list[Integers]) -> FixedModel:
+        return FixedModel.from_integers(integers, settings, device)
 
-def _code(
-    header: HacPlusHeader,
-    signs: NDArray[np.int8],
-    model: FixedModel,
-    stored: NDArray[np.int64],
-    masks: NDArray[np.bool_],
-    stream: SymbolStream,
-    device: torch.device | str,
-) -> None:
-    """Walks all anchors in coding order, for encoder and decoder alike."""
-    coords = torch.from_numpy(stored).to(device)
-    hashed = exact_lookup(header.entropy.grid, torch.from_numpy(signs), coords, header.low, header.high)
-    for rows in chunks(len(stored), BATCH_ANCHORS):
-        model.code(stream, rows, hashed[rows].double(), masks[rows])
+    dims = settings.feature_dim, settings.num_offsets
+    return _FORMAT.read(container, header, settings.grid, dims, shapes, model, device)
 
 
 def _integers(values: Tensor) -> Integers:
     return values.to(torch.int64).cpu().numpy()
-
-
-def _own_integers(signs: NDArray[np.int8], integers: Sequence[Integers]) -> Iterator[tuple[str, ArrayLike]]:
-    """What HAC++ decodes besides what all codecs do, by section."""
-    yield "hash_grid", signs.astype(np.int64)
-    for array in integers:
-        yield "networks", array

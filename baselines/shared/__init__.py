@@ -2,5 +2,5 @@
 
 ``raw_floats``: the sections of methods that do not compress. ``predictor`` and ``tanh_steps``: the network of HAC and
 its successors, and the steps that it chooses. ``grid_codec``: that network behind a hash grid, as HAC and HAC++ have
-it. Knows none of the baselines.
+it, and ``grid_file`` their bitstream. Knows none of the baselines.
 """

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.hac import codec
 from baselines.hac.codec import HacHeader, decode_anchors, encode_anchors
+from baselines.shared import grid_file
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
@@ -86,7 +86,7 @@ def test_batches_and_threads_change_no_symbol(
     file: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
 ) -> None:
     reference, before = decode_anchors(file), torch.get_num_threads()
-    monkeypatch.setattr(codec, "chunks", lambda num: chunks(num, chunk))
+    monkeypatch.setattr(grid_file, "chunks", lambda num, _: chunks(num, chunk))
     try:
         torch.set_num_threads(threads)
         assert same(decode_anchors(file), reference)

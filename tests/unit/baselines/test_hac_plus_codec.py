@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ def test_files_of_many_batches_decode_to_the_same_anchors(monkeypatch: pytest.Mo
     """The size of a batch is part of the format: it decides the order of symbols, and none of their values."""
     encode_toy(tmp_path / "one.gsc")
     reference = decode_anchors(tmp_path / "one.gsc")
-    monkeypatch.setattr(codec, "BATCH_ANCHORS", 100)
+    monkeypatch.setattr(codec, "_FORMAT", replace(codec._FORMAT, batch=100))
     encode_toy(tmp_path / "many.gsc")
     assert same(decode_anchors(tmp_path / "many.gsc"), reference)
     with pytest.raises(BitstreamError):
