@@ -117,12 +117,16 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
         "hemgs_wide_field": {"context_multiplier": 4},
         "hemgs_s3dis": {"scene_agnostic": "pointnet2_s3dis_msg"},
     }
-    beyond = {
-        "hemgs_plus_3_window": {"context_multiplier": 0},
-        "hemgs_plus_4_masks": {"context_multiplier": 0, "masks_in_rate": True, "mask_weight": 0.0},
+    own["hemgs_plus"] = {
+        "location_codec": "octree",
+        "mask_codec": "adaptive",
+        "head_bits": 8,
+        "context_multiplier": 0,
+        "masks_in_rate": True,
+        "mask_weight": 0.0,
+        "feature_chunks": 5,
+        "order": "hashed",
     }
-    stored = {"location_codec": "octree", "mask_codec": "adaptive", "head_bits": 8}
-    own |= {variant: stored | changes for variant, changes in beyond.items()}
     found = re.findall(trainings, output)
     full = {scene: json.loads(params) for scene, _, variant, _, params in found if not variant}
     assert len(full) == scenes
