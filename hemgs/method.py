@@ -51,6 +51,9 @@ class HemgsParams(HashGridParams):
             as in the paper.
         order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
             anchors are decoded at once.
+        float_networks: networks code in floating point, with weights in float16, as in codecs of research: to measure
+            what exact integers cost. Such a file decodes where sums are rounded as where it was written; elsewhere it
+            may be refused.
     """
 
     lmbdas: str = "0.001 0.002 0.003 0.004"
@@ -71,6 +74,7 @@ class HemgsParams(HashGridParams):
     rounding_from: int = 29_000
     feature_chunks: int = 1
     order: str = RASTER
+    float_networks: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,6 +123,7 @@ class HemgsParams(HashGridParams):
             self.geometry_context,
             self.window,
             self.feature_chunks,
+            self.float_networks,
         )
 
     @property
@@ -171,14 +176,15 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         existed have none, whatever today's defaults are."""
         anchors, weights = stored_model(model, device)
         settings = params_of(HemgsParams, model.meta["params"])
-        own = settings.entropy
+        # Compared as they would be in integers: sizes of floats would compare weights with weights.
+        own = replace(settings.entropy, float_networks=False)
         if not any("autoregressive" in name for name in weights):
             own = replace(own, feature_context=0, geometry_context=0)
         if weights["features.hyperprior.first.weight"].shape[1] == own.grid.output_dim:
             own = replace(own, scene_agnostic="")
         entropy = EntropyModel(own).to(device)
         entropy.load_state_dict(weights)
-        whole = params_of(HemgsParams, params).entropy
+        whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
         return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec)
 
 

@@ -47,7 +47,7 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH, AnchorHeader, check_integer, three
 from hemgs.entropy.prediction import Integers, scaled_symbols
 from hemgs.entropy.steps import ATTRIBUTES, BaseSteps, attribute_widths
-from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
+from hemgs.entropy.stored_networks import StoredHeads, StoredShape, decode_networks, encode_networks
 from hemgs.entropy.streams import SymbolStream, chunks
 
 METHOD = "context_gs"
@@ -166,7 +166,7 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
         raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
     with torch.device("meta"):
         shapes = [FixedPredictor.shapes(predictor) for predictor in ContextModel(settings).networks()]
-    every_shape = [shape for part in shapes for shape in part]
+    every_shape = [StoredShape(shape) for part in shapes for shape in part]
     heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
     size = len(shapes[0])
     parts = [integers[first : first + size] for first in range(0, len(integers), size)]

@@ -102,7 +102,7 @@ class FixedModel:
 
     def integers(self) -> list[Integers]:
         """Everything that a bitstream stores, in :meth:`from_integers` order."""
-        contexts = [part.cpu().numpy() for network in self._contexts for part in network.integers()]
+        contexts = [part.cpu().numpy() for network in self._contexts for part in network.stored()]
         return [*contexts, *self._predictor.integers()]
 
     @staticmethod
@@ -124,7 +124,7 @@ class FixedModel:
         tensors = [torch.from_numpy(part) for part in parts[:end]]
         try:
             contexts = [
-                FixedMlp.from_integers(tensors[first : first + _PARTS], device) for first in range(0, end, _PARTS)
+                FixedMlp.from_stored(tensors[first : first + _PARTS], device) for first in range(0, end, _PARTS)
             ]
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", DAMAGED) from fault

@@ -37,7 +37,7 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup
 from hemgs.entropy.prediction import Integers
-from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
+from hemgs.entropy.stored_networks import StoredHeads, StoredShape, decode_networks, encode_networks
 from hemgs.entropy.streams import CHUNK, SymbolStream, chunks
 
 #: The sections beside those that all anchor codecs' files have.
@@ -135,7 +135,9 @@ class GridFormat:
         sections, head_dims = container.sections, (*dims, header.head_hidden)
         stored, masks = decode_places(sections, dims[1])
         signs = decode_grid(sections["hash_grid"], grid)
-        heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
+        heads, integers = decode_networks(
+            sections["networks"], head_dims, header.head_bits, [StoredShape(shape) for shape in shapes]
+        )
         stream = reading_stream(sections, header, len(stored), *dims, self.mixed)
         self._walk(header, grid, signs, coder_of(integers), stored, masks, stream, device)
         stream.finish()

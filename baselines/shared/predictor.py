@@ -93,7 +93,7 @@ class FixedPredictor:
 
     def integers(self) -> list[Integers]:
         """Everything that a bitstream stores, in :meth:`from_integers` order."""
-        return [part.cpu().numpy() for part in self.network.integers()] + [self.exponents]
+        return [part.cpu().numpy() for part in self.network.stored()] + [self.exponents]
 
     @staticmethod
     def shapes(predictor: AnchorPredictor) -> list[tuple[int, ...]]:
@@ -110,7 +110,7 @@ class FixedPredictor:
             BitstreamError: values that no encoder writes.
         """
         try:
-            network = FixedMlp.from_integers([torch.from_numpy(part) for part in parts[:-1]], device)
+            network = FixedMlp.from_stored([torch.from_numpy(part) for part in parts[:-1]], device)
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
         return FixedPredictor(network, checked_exponents(parts[-1]), widths)

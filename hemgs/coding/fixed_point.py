@@ -5,11 +5,15 @@ on any device, with any BLAS. A layer is an integer matrix product, a bias, a ro
 is allowed between decoded bits and a probability (Balle, Johnston, Minnen, "Integer Networks for Data Compression
 with Latent-Variable Models", ICLR 2019).
 
+The same networks can be had in floating point, as codecs of research have them: what exactness costs is measured with
+these. Nothing is rounded in them then, and what they give depends on the order of summation.
+
 Owns the number format and the layers. Does not know what the networks predict.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,14 +63,16 @@ class FixedMlp:
     Args:
         layers: first to last; at least one.
         relu_last: whether a ReLU follows the last layer too.
+        exact: whether layers round what they give; without it, weights and values need not be integers.
 
     Raises:
         ValueError: a partial sum could exceed 2^53, so that results would depend on the order of summation.
     """
 
-    def __init__(self, layers: Sequence[FixedLayer], *, relu_last: bool = False) -> None:
+    def __init__(self, layers: Sequence[FixedLayer], *, relu_last: bool = False, exact: bool = True) -> None:
         self.layers = tuple(layers)
         self.relu_last = relu_last
+        self.exact = exact
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """``[n, in] float64`` integers to ``[n, out] float64`` integers.
@@ -97,27 +103,53 @@ class FixedMlp:
         """What layer ``number`` makes of its sums."""
         unit = 1 << self.layers[number].weight_bits
         lowest = 0 if self.relu_last or number < len(self.layers) - 1 else -ACTIVATION_LIMIT
-        return sums.add(unit / 2).div_(unit).floor_().clamp_(lowest, ACTIVATION_LIMIT)
+        values = sums.add(unit / 2).div_(unit).floor_() if self.exact else sums.div(unit)
+        return values.clamp_(lowest, ACTIVATION_LIMIT)
 
-    def integers(self) -> list[Tensor]:
-        """Weights and biases in order, ``int64``: what a bitstream stores."""
-        return [part.to(torch.int64) for layer in self.layers for part in (layer.weight, layer.bias)]
+    def stored(self) -> list[Tensor]:
+        """Weights and biases in order, as a bitstream stores them: :func:`stored_values`."""
+        parts = [part for layer in self.layers for part in (layer.weight, layer.bias)]
+        return [
+            stored_values(part, bits, self.exact)
+            for part, bits in zip(parts, itertools.cycle((WEIGHT_BITS, ACTIVATION_BITS)))
+        ]
 
     @staticmethod
-    def from_integers(parts: Sequence[Tensor], device: torch.device | str = "cpu") -> FixedMlp:
-        """The inverse of :meth:`integers`."""
+    def from_stored(parts: Sequence[Tensor], device: torch.device | str = "cpu") -> FixedMlp:
+        """The inverse of :meth:`stored`; exact if the parts are integers."""
         pairs = zip(parts[0::2], parts[1::2], strict=True)
-        return FixedMlp([FixedLayer(weight.double().to(device), bias.double().to(device)) for weight, bias in pairs])
+        layers = [
+            FixedLayer(restored_values(weight, WEIGHT_BITS, device), restored_values(bias, ACTIVATION_BITS, device))
+            for weight, bias in pairs
+        ]
+        return FixedMlp(layers, exact=not parts[0].is_floating_point())
 
     @staticmethod
-    def from_linear(layers: Sequence[torch.nn.Linear]) -> FixedMlp:
-        """Rounds trained layers to integers."""
+    def from_linear(layers: Sequence[torch.nn.Linear], *, exact: bool = True) -> FixedMlp:
+        """Rounds trained layers: :func:`rounded_values`."""
         return FixedMlp(
             [
                 FixedLayer(
-                    torch.round(layer.weight.detach().double() * (1 << WEIGHT_BITS)),
-                    torch.round(layer.bias.detach().double() * (1 << ACTIVATION_BITS)),
+                    rounded_values(layer.weight, WEIGHT_BITS, exact), rounded_values(layer.bias, ACTIVATION_BITS, exact)
                 )
                 for layer in layers
-            ]
+            ],
+            exact=exact,
         )
+
+
+def rounded_values(trained: Tensor, bits: int, exact: bool) -> Tensor:
+    """Trained values in units of ``2^-bits``, ``float64``: whole ones if exact, else what float16 holds of them."""
+    if exact:
+        return torch.round(trained.detach().double() * (1 << bits))
+    return trained.detach().half().double() * (1 << bits)
+
+
+def stored_values(values: Tensor, bits: int, exact: bool) -> Tensor:
+    """:func:`rounded_values` as a bitstream stores them: the ``int64`` that they are if exact, else ``float16``."""
+    return values.to(torch.int64) if exact else (values / (1 << bits)).half()
+
+
+def restored_values(stored: Tensor, bits: int, device: torch.device | str) -> Tensor:
+    """The inverse of :func:`stored_values`, ``float64``; the type says whether values are exact."""
+    return stored.double().to(device) * ((1 << bits) if stored.is_floating_point() else 1)

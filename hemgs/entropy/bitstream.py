@@ -1,7 +1,8 @@
 """A HEMGS bitstream: anchors in, one file out, and back.
 
 Sections in order: settings, locations, masks, hash_grid, networks, features, scalings, offsets. Nothing but the file,
-the package's integer tables and the frozen network that the settings name is needed to decode.
+the package's integer tables and the frozen network that the settings name is needed to decode. Files with networks in
+floating point also need sums to be rounded as where they were written, which their checksum tells.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
 from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
     AS_PUBLISHED,
@@ -37,12 +39,13 @@ from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
 from hemgs.entropy.location_grid import decode_grid, encode_grid, stored_bounds
 from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.prediction import Integers
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
-from hemgs.entropy.stored_networks import StoredHeads, decode_networks, encode_networks
+from hemgs.entropy.stored_networks import Stored, StoredHeads, StoredShape, decode_networks, encode_networks
 from hemgs.entropy.symbols import FixedModel, traverse
 from hemgs.pointnet.features import scene_agnostic_digest
+
+_FLOAT_FIX = "decode it where it was written: its networks are in floating point; or encode it without float_networks"
 
 
 def encode_anchors(
@@ -73,24 +76,25 @@ def encode_anchors(
     places = Places.of(anchors, storage)
     entropy.choose_window(places.stored)  # a training that ended before its last phase has not
     header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
-    model = FixedModel(
-        header, entropy.grid.signs(), FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
-    )
-    known = anchor_set(places.stored, header.entropy, anchors.coords.device)
+    signs = entropy.grid.signs().cpu().numpy()
+    features, geometry = (FixedGroup.export(group).stored() for group in (entropy.features, entropy.geometry))
+    # Exact networks may code wherever they are; others where they will decode.
+    device = torch.device("cpu") if header.entropy.float_networks else anchors.coords.device
+    model = _fixed_model(header, signs, features, geometry, device)
+    known = anchor_set(places.stored, header.entropy, device)
     stream = writing_stream(anchors, places, header, chunks=header.entropy.chunks)
     traverse(model, known, places.masks, stream)
 
-    signs = model.signs.cpu().numpy()
     heads = StoredHeads.of(anchors.heads, storage.head_bits)
-    integers = model.features.integers() + model.geometry.integers()
+    networks = [*features, *geometry]
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
         "hash_grid": encode_grid(signs, header.entropy.grid),
-        "networks": encode_networks(heads, integers),
+        "networks": encode_networks(heads, networks),
         **stream.finish(),
     }
-    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *integers]), stream)
+    digest = symbol_digest(places.stored, places.masks, _own_integers(signs, [*heads.integers, *networks]), stream)
     sizes = write_container(path, method, sections, digest)
     return SectionTable(sizes, stream.estimated_bits, known.figures)
 
@@ -113,21 +117,26 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     signs = decode_grid(sections["hash_grid"], settings.grid)
     dims = settings.feature_dim, settings.num_offsets
     head_dims = (*dims, header.head_hidden)
-    shapes = _integer_shapes(settings)
+    shapes = _stored_shapes(settings)
     every_shape = [shape for group in shapes for shape in group]
-    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
+    heads, networks = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
+    features, geometry = networks[: len(shapes[0])], networks[len(shapes[0]) :]
     # Waves are some dozens of anchors each: a GPU would spend its time on being told what to do.
-    processor = torch.device("cpu") if settings.has_context else device
-    model = _fixed_model(header, signs, integers, len(shapes[0]), processor)
+    processor = torch.device("cpu") if settings.has_context or settings.float_networks else device
+    model = _fixed_model(header, signs, features, geometry, processor)
     stream = reading_stream(sections, header, len(stored), *dims, chunks=settings.chunks)
-    traverse(model, anchor_set(stored, settings, processor), masks, stream)
-    stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers(signs, [*heads.integers, *integers]), stream))
+    try:
+        traverse(model, anchor_set(stored, settings, processor), masks, stream)
+        stream.finish()
+        own = _own_integers(signs, [*heads.integers, *networks])
+        check_digest(container, symbol_digest(stored, masks, own, stream))
+    except BitstreamError as fault:
+        raise BitstreamError(fault.message, _FLOAT_FIX if settings.float_networks else fault.fix) from fault
     return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
 
 
-def _integer_shapes(settings: EntropySettings) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Shapes of a file's network integers, of the features and of the geometry.
+def _stored_shapes(settings: EntropySettings) -> tuple[list[StoredShape], list[StoredShape]]:
+    """What a file's networks are stored as, of the features and of the geometry.
 
     An untrained model knows them, and tensors without data cost nothing.
     """
@@ -139,15 +148,18 @@ def _integer_shapes(settings: EntropySettings) -> tuple[list[tuple[int, ...]], l
 def _fixed_model(
     header: Header,
     signs: NDArray[np.int8],
-    integers: list[Integers],
-    num_features: int,
+    features: list[Stored],
+    geometry: list[Stored],
     device: torch.device | str,
 ) -> FixedModel:
-    """The model of a file; the first ``num_features`` arrays are those of the features, the others of the geometry."""
+    """The model of a file from what it stores of both groups."""
     settings = header.entropy
-    features = FixedGroup.from_integers(integers[:num_features], settings.rate_octaves, device, settings.feature_chunks)
-    geometry = FixedGroup.from_integers(integers[num_features:], settings.rate_octaves, device)
-    return FixedModel(header, torch.from_numpy(signs), features, geometry)
+    return FixedModel(
+        header,
+        torch.from_numpy(signs),
+        FixedGroup.from_stored(features, settings.rate_octaves, device, settings.feature_chunks),
+        FixedGroup.from_stored(geometry, settings.rate_octaves, device),
+    )
 
 
 def _header(
@@ -172,8 +184,8 @@ def _header(
     )
 
 
-def _own_integers(signs: NDArray[np.int8], integers: Sequence[Integers]) -> Iterator[tuple[str, ArrayLike]]:
-    """What HEMGS decodes besides what all codecs do, by section."""
+def _own_integers(signs: NDArray[np.int8], networks: Sequence[Stored]) -> Iterator[tuple[str, ArrayLike]]:
+    """What HEMGS decodes besides what all codecs do, by section; of floats their bit patterns."""
     yield "hash_grid", signs.astype(np.int64)
-    for array in integers:
-        yield "networks", array
+    for array in networks:
+        yield "networks", array.view(np.int16) if array.dtype == np.float16 else array

@@ -20,7 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hemgs.coding.fixed_point import ACTIVATION_BITS, ACTIVATION_LIMIT, FixedMlp
+from hemgs.coding.fixed_point import (
+    ACTIVATION_BITS,
+    ACTIVATION_LIMIT,
+    FixedMlp,
+    restored_values,
+    rounded_values,
+    stored_values,
+)
 from hemgs.entropy.neighbours import ContextWindow, Neighbours
 from hemgs.entropy.networks import Mlp
 
@@ -165,13 +172,13 @@ class ContextNetwork(Mlp):
         count = pairs.counts.unsqueeze(1).to(feature.dtype) / most
         return torch.cat([feature, count], dim=1), self.gain * pooled(seen.values) / known
 
-    def fixed(self) -> FixedContext:  # type: ignore[override]
-        """Its exact integer form, as exported to a bitstream."""
-        empty, gain = (torch.round(part.detach().double() * _ONE) for part in (self.empty, self.gain))
-        return FixedContext(super().fixed(), empty, gain.clamp(-_MAX_GAIN, _MAX_GAIN))
+    def fixed(self, exact: bool = True) -> FixedContext:  # type: ignore[override]
+        """Its form in a bitstream, of integers unless ``exact`` is false."""
+        empty, gain = (rounded_values(part, ACTIVATION_BITS, exact) for part in (self.empty, self.gain))
+        return FixedContext(super().fixed(exact), empty, gain.clamp(-_MAX_GAIN, _MAX_GAIN))
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`FixedContext.integers`."""
+        """Shapes of :meth:`FixedContext.stored`."""
         return [*super().shapes(), tuple(self.empty.shape), tuple(self.gain.shape)]
 
 
@@ -179,20 +186,21 @@ class FixedContext:
     """Integer twin of :class:`ContextNetwork`; integers are ``float64`` with ``ACTIVATION_BITS`` fractional bits.
 
     Args:
-        network: both layers.
+        network: both layers; says whether arithmetic is exact.
         empty: ``[H]``, the feature of an anchor without neighbours.
         gain: ``[C]``.
 
     Raises:
-        ValueError: gains too large for exact arithmetic.
+        ValueError: constants too large for exact arithmetic, or not finite.
     """
 
     def __init__(self, network: FixedMlp, empty: Tensor, gain: Tensor) -> None:
-        first, second = network.layers
-        self._inner, self._outer = FixedMlp([first], relu_last=True), FixedMlp([second], relu_last=True)
-        self._empty, self._gain = empty, gain
-        if bool((gain.abs() > _MAX_GAIN).any()):
+        self._inner, self._outer = (FixedMlp([layer], relu_last=True, exact=network.exact) for layer in network.layers)
+        self._empty, self._gain, self._exact = empty, gain, network.exact
+        if not bool((gain.abs() <= _MAX_GAIN).all()):
             raise ValueError(f"a gain of {float(gain.abs().max()) / _ONE:g} is too large for exact arithmetic")
+        if not bool(empty.isfinite().all()):
+            raise ValueError("the feature of an anchor without neighbours is not finite")
 
     @property
     def width(self) -> int:
@@ -204,20 +212,20 @@ class FixedContext:
         """C."""
         return self._gain.numel()
 
-    def integers(self) -> list[Tensor]:
-        """What a bitstream stores, ``int64``."""
-        constants = [self._empty.to(torch.int64), self._gain.to(torch.int64)]
-        return [*self._inner.integers(), *self._outer.integers(), *constants]
+    def stored(self) -> list[Tensor]:
+        """What a bitstream stores; see :meth:`FixedMlp.stored`."""
+        constants = [stored_values(part, ACTIVATION_BITS, self._exact) for part in (self._empty, self._gain)]
+        return [*self._inner.stored(), *self._outer.stored(), *constants]
 
     @staticmethod
-    def from_integers(parts: Sequence[Tensor], device: torch.device | str) -> FixedContext:
-        """The inverse of :meth:`integers`.
+    def from_stored(parts: Sequence[Tensor], device: torch.device | str) -> FixedContext:
+        """The inverse of :meth:`stored`.
 
         Raises:
-            ValueError: weights or gains too large for exact arithmetic.
+            ValueError: as of the class.
         """
-        empty, gain = (part.double().to(device) for part in parts[4:])
-        return FixedContext(FixedMlp.from_integers(parts[:4], device), empty, gain)
+        empty, gain = (restored_values(part, ACTIVATION_BITS, device) for part in parts[4:])
+        return FixedContext(FixedMlp.from_stored(parts[:4], device), empty, gain)
 
     def memory(self, num: int, present: Tensor | None) -> Memory:
         """Room for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""
@@ -250,13 +258,18 @@ class FixedContext:
         # Quotients of integers below 2^53: one that lies below an integer is never rounded up to it.
         total = pooled(torch.ones_like(weights)).clamp_(min=1)
         sums = self._inner.first_sums(pairs.inputs, slice(-PAIR_INPUTS, None), memory.keys[pairs.neighbour])
-        feature = self._outer(pooled(self._inner.finish(sums)).div_(total).floor_())
+        feature = self._outer(self._mean(pooled(self._inner.finish(sums)), total))
         feature = torch.where(pairs.counts.unsqueeze(1) > 0, feature, self._empty)
         count = torch.div(pairs.counts.unsqueeze(1) << ACTIVATION_BITS, most, rounding_mode="floor")
         if memory.present is not None:
             total = pooled(memory.present[pairs.neighbour].double()).clamp_(min=1)
-        expected = pooled(memory.values[pairs.neighbour].double()).div_(total).floor_()
+        expected = self._mean(pooled(memory.values[pairs.neighbour].double()), total)
         return torch.cat([feature, count.double()], dim=1), expected.mul_(self._gain)
+
+    def _mean(self, sums: Tensor, total: Tensor) -> Tensor:
+        """Quotients, rounded down where arithmetic is exact."""
+        means = sums.div_(total)
+        return means.floor_() if self._exact else means
 
 
 @dataclass(frozen=True)

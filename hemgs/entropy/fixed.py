@@ -1,14 +1,14 @@
 """The entropy model in exact integer arithmetic: what encoder and decoder both evaluate, bit for bit.
 
 Mirrors :class:`hemgs.entropy.model.AttributeGroup` step by step. Nothing here depends on device, thread count, batch
-size or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, all after them is ``int64``.
+size or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, all after them is ``int64``. Only
+a group that asks for networks in floating point gets such, and with them a file that other machines may fail to decode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +18,17 @@ from hemgs.entropy.channels import FixedChannels
 from hemgs.entropy.context import FixedContext, Memory, Pairs
 from hemgs.entropy.hyperprior import Hyperprior
 from hemgs.entropy.model import FULL_CONTEXT, AttributeGroup
-from hemgs.entropy.prediction import MEAN_BITS, FixedPrediction, Integers, checked_exponents, scaled_symbols, shift_left
+from hemgs.entropy.prediction import (
+    MEAN_BITS,
+    FixedPrediction,
+    Integers,
+    checked_exponents,
+    scaled_symbols,
+    shift_left,
+    whole,
+)
 from hemgs.entropy.rate_predictor import fixed_step_index
+from hemgs.entropy.stored_networks import Stored, StoredShape
 
 
 class FixedGroup:
@@ -49,55 +58,59 @@ class FixedGroup:
         self.octaves = octaves
         self.channels = channels
 
+    @property
+    def exact(self) -> bool:
+        """Whether predictions are alike wherever and however they are computed."""
+        return self.distribution.exact
+
     @staticmethod
     def export(group: AttributeGroup) -> FixedGroup:
         """Rounds a trained group."""
         chunks = [] if group.channel_context is None else group.channel_context.mlps()
         return FixedGroup(
-            group.hyperprior.fixed(),
-            group.rate_predictor.fixed(),
-            None if group.autoregressive is None else group.autoregressive.fixed(),
-            group.distribution.fixed(),
+            group.hyperprior.fixed(group.exact),
+            group.rate_predictor.fixed(group.exact),
+            None if group.autoregressive is None else group.autoregressive.fixed(group.exact),
+            group.distribution.fixed(group.exact),
             group.exponents.cpu().numpy(),
             group.rate_predictor.octaves,
-            FixedChannels([network.fixed() for network in chunks], group.channels),
+            FixedChannels([network.fixed(group.exact) for network in chunks], group.channels),
         )
 
-    def integers(self) -> list[Integers]:
-        """Everything that a bitstream stores of this group, in :meth:`from_integers` order."""
+    def stored(self) -> list[Stored]:
+        """Everything that a bitstream stores of this group, in :meth:`from_stored` order."""
         networks = [self.hyperprior, self.rate_predictor, self.autoregressive, self.distribution]
         networks += self.channels.networks
-        parts = [part for network in networks if network is not None for part in network.integers()]
+        parts = [part for network in networks if network is not None for part in network.stored()]
         return [part.cpu().numpy() for part in parts] + [self.exponents]
 
     @staticmethod
-    def shapes(group: AttributeGroup) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`integers`."""
-        return [shape for network in group.networks() for shape in network.shapes()] + [(group.channels,)]
+    def shapes(group: AttributeGroup) -> list[StoredShape]:
+        """What a decoder must know of :meth:`stored`."""
+        networks = [shape for network in group.networks() for shape in network.shapes()]
+        return [StoredShape(shape, in_half=not group.exact) for shape in networks] + [StoredShape((group.channels,))]
 
     @staticmethod
-    def from_integers(
-        parts: Sequence[Integers], octaves: float, device: torch.device | str, chunks: int = 1
-    ) -> FixedGroup:
+    def from_stored(parts: Sequence[Stored], octaves: float, device: torch.device | str, chunks: int = 1) -> FixedGroup:
         """Rebuilds a group from a bitstream; ``chunks`` as of :class:`~hemgs.entropy.model.AttributeGroup`.
 
         Raises:
             BitstreamError: values that no encoder writes.
         """
         exponents = checked_exponents(parts[-1])
-        tensors = [torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts[:-1]]
+        tensors = [torch.from_numpy(part) for part in parts[:-1]]
         end = len(tensors) - 4 * (chunks - 1)
         first, second, context, last = tensors[:4], tensors[4:8], tensors[8 : end - 4], tensors[end - 4 : end]
         later = [tensors[place : place + 4] for place in range(end, len(tensors), 4)]
         try:
             return FixedGroup(
-                FixedMlp.from_integers(first, device),
-                FixedMlp.from_integers(second, device),
-                FixedContext.from_integers(context, device) if context else None,
-                FixedMlp.from_integers(last, device),
+                FixedMlp.from_stored(first, device),
+                FixedMlp.from_stored(second, device),
+                FixedContext.from_stored(context, device) if context else None,
+                FixedMlp.from_stored(last, device),
                 exponents,
                 octaves,
-                FixedChannels([FixedMlp.from_integers(part, device) for part in later], len(exponents)),
+                FixedChannels([FixedMlp.from_stored(part, device) for part in later], len(exponents)),
             )
         except ValueError as fault:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
@@ -141,13 +154,12 @@ class FixedGroup:
             assert memory is not None and pairs is not None
             context, expected = self.autoregressive.context(memory, pairs, FULL_CONTEXT)
             known = self.distribution.first_sums(context, slice(-context.shape[1], None), known)
-        output = self.distribution.finish(known).to(torch.int64).cpu().numpy()
-        mean = output[:, :channels] << (MEAN_BITS - ACTIVATION_BITS)
+        means, log2_scales = self.distribution.finish(known).split(channels, dim=1)
+        mean = whole(means, MEAN_BITS - ACTIVATION_BITS)
         if expected is not None:
-            mean = mean + expected.to(torch.int64).cpu().numpy()
-        mean = shift_left(mean, self.exponents)
-        log2_scale = output[:, channels:] + (self.exponents << ACTIVATION_BITS)
-        return FixedPrediction(step_index, mean, log2_scale)
+            mean = mean + whole(expected)
+        log2_scale = whole(log2_scales) + (self.exponents << ACTIVATION_BITS)
+        return FixedPrediction(step_index, shift_left(mean, self.exponents), log2_scale)
 
     def pieces(
         self, base: FixedPrediction, symbols: Integers, parts: Mapping[str, slice]
@@ -178,13 +190,10 @@ class FixedGroup:
         before, surplus = slice(columns.start), MEAN_BITS - ACTIVATION_BITS
         values = scaled_symbols(symbols[:, before], base.step_index[:, before], self.exponents[before], device)
         means = (shift_left(base.mean[:, before], -self.exponents[before]) + (1 << (surplus - 1))) >> surplus
-        mean, log2_scale = (
-            part.to(torch.int64).cpu().numpy()
-            for part in self.channels.correction(chunk, values - torch.from_numpy(means).double().to(device))
-        )
+        change, log2_scale = self.channels.correction(chunk, values - torch.from_numpy(means).double().to(device))
         own = base.columns(columns)
-        mean = own.mean + shift_left(mean << surplus, self.exponents[columns])
-        return FixedPrediction(own.step_index, mean, own.log2_scale + log2_scale)
+        mean = own.mean + shift_left(whole(change, surplus), self.exponents[columns])
+        return FixedPrediction(own.step_index, mean, own.log2_scale + whole(log2_scale))
 
     def scaled(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
         """Decoded symbols as networks take them, ``[n, C] float64`` integers around one."""

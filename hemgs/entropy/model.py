@@ -50,6 +50,7 @@ class EntropySettings:
         feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
         window: which anchors are neighbours.
         feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
+        float_networks: whether networks code in floating point, for comparison with exact ones.
     """
 
     feature_dim: int = 50
@@ -67,6 +68,7 @@ class EntropySettings:
     geometry_context: int = 0
     window: ContextWindow = field(default_factory=ContextWindow)
     feature_chunks: int = field(default=1, metadata=LATER)
+    float_networks: bool = field(default=False, metadata=LATER)
 
     @property
     def geometry_dim(self) -> int:
@@ -104,6 +106,7 @@ class AttributeGroup(nn.Module):
         context_dim: width of the context feature; 0 for no autoregressive network.
         octaves: of the rate predictor.
         chunks: in which the channels are coded.
+        exact: whether the networks code in integers.
     """
 
     exponents: Tensor
@@ -119,9 +122,10 @@ class AttributeGroup(nn.Module):
         context_dim: int,
         octaves: float,
         chunks: int = 1,
+        exact: bool = True,
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.exact = channels, exact
         self.hyperprior = Hyperprior(location_dim, previous_dim, prior_dim)
         self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels, octaves)
         self.autoregressive = ContextNetwork(channels, context_dim) if context_dim else None
@@ -216,6 +220,7 @@ class EntropyModel(nn.Module):
             settings.feature_context,
             settings.rate_octaves,
             settings.feature_chunks,
+            exact=not settings.float_networks,
         )
         self.geometry = AttributeGroup(
             settings.geometry_dim,
@@ -226,6 +231,7 @@ class EntropyModel(nn.Module):
             settings.geometry_step_hidden,
             settings.geometry_context,
             settings.rate_octaves,
+            exact=not settings.float_networks,
         )
         self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
         self.register_buffer("high", torch.ones(3, dtype=torch.int64))

@@ -28,10 +28,10 @@ class Mlp(nn.Module):
         """``[n, inputs]`` to ``[n, outputs]``, float32."""
         return self.second(torch.relu(self.first(inputs)))
 
-    def fixed(self) -> FixedMlp:
-        """Its exact integer form, as exported to a bitstream."""
-        return FixedMlp.from_linear([self.first, self.second])
+    def fixed(self, exact: bool = True) -> FixedMlp:
+        """Its form in a bitstream, of integers unless ``exact`` is false."""
+        return FixedMlp.from_linear([self.first, self.second], exact=exact)
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`FixedMlp.integers`, which a decoder must know."""
+        """Shapes of :meth:`FixedMlp.stored`, which a decoder must know."""
         return [tuple(part.shape) for layer in (self.first, self.second) for part in (layer.weight, layer.bias)]

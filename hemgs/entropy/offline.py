@@ -284,7 +284,7 @@ def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
     signs, grid = entropy.grid.signs().numpy(), entropy.settings.grid
     streams = {
         "hash_grid": encode_signs([signs[level.start : level.start + level.entries].ravel() for level in grid.levels]),
-        "networks": encode_integers(features.integers() + geometry.integers()),
+        "networks": encode_integers(features.stored() + geometry.stored()),
         **_streams(features, frozen.features, features.prior(locations, None), known, frozen.rate),
     }
     previous = features.scaled(frozen.features.symbols, frozen.features.step_index, "cpu")

@@ -137,6 +137,11 @@ def scaled_symbols(symbols: Integers, step_index: Integers, exponents: Integers,
     return torch.from_numpy(shift_left(values, -exponents)).double().to(device)
 
 
+def whole(values: Tensor, bits: int = 0) -> Integers:
+    """``values * 2^bits`` rounded down; what networks give in exact arithmetic is whole already."""
+    return (values * (1 << bits)).floor().to(torch.int64).cpu().numpy()
+
+
 def shift_left(values: Integers, bits: Integers) -> Integers:
     """``values * 2^bits`` by channel, rounded down where bits are negative."""
     return np.where(bits >= 0, values << np.maximum(bits, 0), values >> np.maximum(-bits, 0))

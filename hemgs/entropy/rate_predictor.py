@@ -80,6 +80,6 @@ def fixed_step_index(learned: Tensor, rate: int, octaves: float) -> Tensor:
     # One float64 product, rounded once: alike on every device.
     offset = math.floor((rate - _ONE // 2) * octaves + 0.5)
     limit = int(MAX_LOG2_RATIO * _ONE)
-    log2_step = learned.to(torch.int64).clamp(-limit, limit) + offset
+    log2_step = learned.floor().to(torch.int64).clamp(-limit, limit) + offset
     surplus = _ONE // STEP_FRACTION
     return torch.div(log2_step + surplus // 2, surplus, rounding_mode="floor")

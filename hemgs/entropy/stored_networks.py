@@ -2,7 +2,8 @@
 
 Rendering networks are stored as float16, or as integers of 8 bits with a float16 scale for each output, entropy-coded
 with the integers of the entropy networks; biases stay float16. A decoded weight is then the product of an integer of 8
-bits and a float of 11, which float32 holds exactly: alike on every device.
+bits and a float of 11, which float32 holds exactly: alike on every device. Entropy networks in floating point are
+stored as float16, too.
 
 Owns the section. Does not own any network, nor how floats and integers are coded (``hemgs.coding.weights``).
 """
@@ -12,10 +13,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hemgs.anchors import AnchorHeads
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
@@ -29,6 +31,8 @@ HEAD_BITS = (HALF, BYTE)
 _MOST = (1 << (BYTE - 1)) - 1
 #: The least scale, the least float16 of full precision; only outputs that ignore their inputs get there.
 _LEAST_SCALE = 2.0**-14
+#: An array of the entropy networks: of ``int64``, or of ``float16`` where they are in floating point.
+Stored = NDArray[Any]
 _DAMAGED = "get the file again from its source, or encode again with this version"
 
 
@@ -84,26 +88,35 @@ class StoredHeads:
         return heads.requires_grad_(False)
 
 
-def encode_networks(heads: StoredHeads, integers: Sequence[ArrayLike]) -> bytes:
-    """Rendering networks, then the integers of the entropy networks.
+@dataclass(frozen=True)
+class StoredShape:
+    """Shape of an array of the entropy networks, and whether it holds float16 values instead of integers."""
+
+    shape: tuple[int, ...]
+    in_half: bool = False
+
+
+def encode_networks(heads: StoredHeads, parts: Sequence[Stored]) -> bytes:
+    """Rendering networks, then entropy networks.
 
     Raises:
         TrainingError: a weight is not finite or exceeds float16.
     """
-    half = encode_half(heads.floats)
-    return struct.pack("<I", len(half)) + half + encode_integers([*heads.integers, *integers])
+    half = encode_half([*heads.floats, *(part for part in parts if part.dtype == np.float16)])
+    integers = encode_integers([*heads.integers, *(part for part in parts if part.dtype != np.float16)])
+    return struct.pack("<I", len(half)) + half + integers
 
 
 def decode_networks(
-    section: bytes, dims: tuple[int, int, int], head_bits: int, shapes: Sequence[tuple[int, ...]]
-) -> tuple[StoredHeads, list[Integers]]:
+    section: bytes, dims: tuple[int, int, int], head_bits: int, shapes: Sequence[StoredShape]
+) -> tuple[StoredHeads, list[Stored]]:
     """The inverse of :func:`encode_networks`.
 
     Args:
         section: of the file.
         dims: of the rendering networks: D, K and hidden width.
         head_bits: one of :data:`HEAD_BITS`.
-        shapes: of the integers of the entropy networks.
+        shapes: of the entropy networks.
 
     Raises:
         BitstreamError: the section is damaged or holds other networks.
@@ -113,9 +126,12 @@ def decode_networks(
     end = 4 + struct.unpack("<I", section[:4])[0]
     own = list(_shapes(dims).values())
     matrices = [] if head_bits == HALF else [shape for shape in own if len(shape) == 2]
-    floats = decode_half(section[4:end], own if head_bits == HALF else [shape[:1] for shape in own])
-    integers = decode_integers(section[end:], [*matrices, *shapes])
-    return StoredHeads(floats, integers[: len(matrices)]), integers[len(matrices) :]
+    in_half = [each.shape for each in shapes if each.in_half]
+    floats = decode_half(section[4:end], [*(own if head_bits == HALF else [shape[:1] for shape in own]), *in_half])
+    integers = decode_integers(section[end:], [*matrices, *(each.shape for each in shapes if not each.in_half)])
+    halves, whole = iter(floats[len(own) :]), iter(integers[len(matrices) :])
+    parts: list[Stored] = [next(halves).astype(np.float16) if each.in_half else next(whole) for each in shapes]
+    return StoredHeads(floats[: len(own)], integers[: len(matrices)]), parts
 
 
 def _shapes(dims: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:

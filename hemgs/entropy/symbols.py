@@ -39,7 +39,7 @@ class FixedModel:
     Attributes:
         header: settings.
         signs: ``[num_entries, features] int8`` hash grid.
-        features, geometry: the two groups.
+        features, geometry: the two groups, both exact or both not.
     """
 
     header: Header
@@ -60,10 +60,12 @@ def traverse(model: FixedModel, anchors: AnchorSet, masks: NDArray[np.bool_], st
     num, all_channels = len(masks), len(model.features.exponents)
     header = model.header
     hashed = exact_lookup(header.entropy.grid, model.signs, anchors.coords, header.low, header.high)
-    features = _GroupPass(model, model.features, {"features": every(num, all_channels)}, anchors, hashed, stream)
-    features.run(None)
-    selects = {"scalings": every(num, SCALING_DIM), "offsets": masks.repeat(3, axis=1)}
-    _GroupPass(model, model.geometry, selects, anchors, hashed, stream).run(features)
+    # Sums in floating point depend on how many threads share them.
+    with nullcontext() if model.features.exact else one_torch_thread():
+        features = _GroupPass(model, model.features, {"features": every(num, all_channels)}, anchors, hashed, stream)
+        features.run(None)
+        selects = {"scalings": every(num, SCALING_DIM), "offsets": masks.repeat(3, axis=1)}
+        _GroupPass(model, model.geometry, selects, anchors, hashed, stream).run(features)
 
 
 class _GroupPass:
@@ -89,8 +91,9 @@ class _GroupPass:
     ) -> None:
         self._model, self._group, self._anchors, self._stream = model, group, anchors, stream
         self._select, self._hashed = np.concatenate(list(selects.values()), axis=1), hashed
-        #: Whether an anchor's prediction waits for the symbols of others.
-        self._waits = group.autoregressive is not None and not stream.complete
+        #: Whether anchors are predicted wave by wave: a decoder's wait for the symbols of others, and an encoder whose
+        #: sums depend on their order must sum as the decoder will.
+        self._waits = group.autoregressive is not None and not (stream.complete and group.exact)
         ends = np.cumsum([select.shape[1] for select in selects.values()]).tolist()
         starts = [0, *ends[:-1]]
         self._columns = {name: slice(*ends) for name, *ends in zip(selects, starts, ends, strict=True)}
@@ -133,7 +136,7 @@ class _GroupPass:
             return None
         present = None if self._select.all() else torch.from_numpy(self._select).to(self._device)
         memory = network.memory(len(self._steps), present)
-        if self._stream.complete:
+        if not self._waits:
             for rows in chunks(len(self._steps), CHUNK):
                 network.remember(memory, rows, self.scaled(rows))
         return memory

@@ -36,11 +36,17 @@ def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str)
 
 def test_settings_reach_the_entropy_model() -> None:
     settings = method.HemgsParams(
-        context_window=5, context_neighbours=0, context_multiplier=3, feature_context=7, geometry_context=0
+        context_window=5,
+        context_neighbours=0,
+        context_multiplier=3,
+        feature_context=7,
+        geometry_context=0,
+        float_networks=True,
     ).entropy
     assert (settings.window.size, settings.window.max_neighbours, settings.window.multiplier) == (5, 0, 3)
     assert (settings.feature_context, settings.geometry_context) == (7, 0)
     assert settings.scene_agnostic == "pointnet2_bundled"
+    assert settings.float_networks and not method.HemgsParams().entropy.float_networks
 
 
 @pytest.mark.parametrize(

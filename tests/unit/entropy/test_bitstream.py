@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
+from toy_anchors import FEATURES, OFFSETS, PLUS, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
@@ -25,6 +25,7 @@ from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.header import Header
 from hemgs.entropy.masks import keep_mask
+from hemgs.entropy.model import EntropySettings
 from hemgs.entropy.neighbours import AUTOMATIC, ContextWindow
 from hemgs.entropy.steps import BaseSteps
 from hemgs.entropy.stored_networks import BYTE, StoredHeads
@@ -242,6 +243,48 @@ def test_order_of_summation_changes_no_symbol(file: Path, monkeypatch: pytest.Mo
     reference = decode_anchors(file, "hemgs")
     monkeypatch.setattr(fixed_point.torch, "addmm", _shuffled_addmm)
     assert same(decode_anchors(file, "hemgs"), reference)
+
+
+@pytest.mark.parametrize("settings", [WHOLE, PLUS])
+def test_networks_in_floating_point_code_the_same_values_in_a_file_of_their_own(
+    tmp_path: Path, settings: EntropySettings
+) -> None:
+    anchors, in_float = toy_anchors(1500), replace(settings, float_networks=True)
+    exact = encode_toy(tmp_path / "exact.gsc", anchors=anchors, settings=settings)
+    table = encode_toy(tmp_path / "float.gsc", anchors=anchors, settings=in_float)
+    decoded = decode_anchors(tmp_path / "float.gsc", "hemgs")
+    with_steps = decode_anchors(tmp_path / "exact.gsc", "hemgs")
+    assert torch.equal(decoded.positions, with_steps.positions)
+    # Steps come from a network too, so that a few values are rounded otherwise; no value strays further than steps do.
+    assert (decoded.attributes.features - with_steps.attributes.features).abs().mean() < 0.05
+    for attribute in ("features", "scalings", "offsets"):
+        assert table.sections[attribute] == pytest.approx(exact.sections[attribute], rel=0.02)
+    assert table.sections["networks"] > 1.2 * exact.sections["networks"]
+    header = Header.from_bytes(read_container(tmp_path / "float.gsc").sections["settings"])
+    assert header.entropy.float_networks
+    assert b"float_networks" not in zlib.decompress(read_container(tmp_path / "exact.gsc").sections["settings"])
+
+
+def test_networks_in_floating_point_decode_with_other_threads_and_refuse_other_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "float.gsc"
+    encode_toy(path, settings=replace(WHOLE, float_networks=True))
+    reference = decode_anchors(path, "hemgs")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(before, 2))
+        assert same(decode_anchors(path, "hemgs"), reference)
+    finally:
+        torch.set_num_threads(before)
+
+    def other_machine(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return (bias + left @ right) * (1 + 2**-11)  # products in TF32 differ by as much
+
+    monkeypatch.setattr(fixed_point.torch, "addmm", other_machine)
+    with pytest.raises(BitstreamError, match="section|checksum") as caught:
+        decode_anchors(path, "hemgs")
+    assert "where it was written" in caught.value.fix
 
 
 def test_noise_in_every_float32_operation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,17 +121,17 @@ def test_integers_follow_the_float_network(masked: bool) -> None:
 def test_integers_survive_a_bitstream() -> None:
     coords, fixed = crowd(), network().fixed()
     pairs, values = table(coords).pairs(every(coords)), torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double()
-    again = FixedContext.from_integers(fixed.integers(), "cpu")
-    assert [tuple(part.shape) for part in fixed.integers()] == network().shapes()
+    again = FixedContext.from_stored(fixed.stored(), "cpu")
+    assert [tuple(part.shape) for part in fixed.stored()] == network().shapes()
     left, right = (part.context(memory_of(part, values), pairs, MOST) for part in (again, fixed))
     assert both_equal(left, right)
 
 
 def test_gains_that_would_not_be_exact_are_refused() -> None:
-    parts = network().fixed().integers()
+    parts = network().fixed().stored()
     parts[-1][2] = -(1 << 15) - 1
     with pytest.raises(ValueError, match="gain of 128.004 is too large"):
-        FixedContext.from_integers(parts, "cpu")
+        FixedContext.from_stored(parts, "cpu")
 
 
 def test_an_anchor_s_context_depends_on_its_neighbours_alone() -> None:
