@@ -83,7 +83,7 @@ def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Pr
     assert all('"iterations": 60000' in text for text in settings.values())
 
 
-@pytest.mark.parametrize(("name", "scenes", "fits"), [("demo", 1, 3), ("bonsai", 1, 3), ("chair", 1, 3)])
+@pytest.mark.parametrize(("name", "scenes", "fits"), [("demo", 1, 7), ("bonsai", 1, 3), ("chair", 1, 3)])
 def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
     planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
     assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
@@ -116,6 +116,7 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
         "hemgs_small_field": {"context_window": 5, "context_neighbours": 0},
         "hemgs_wide_field": {"context_multiplier": 4},
         "hemgs_s3dis": {"scene_agnostic": "pointnet2_s3dis_msg"},
+        "hemgs_float": {"float_networks": True},
     }
     own["hemgs_plus"] = {
         "location_codec": "octree",
@@ -147,7 +148,7 @@ def test_profiles_load(paper: Project, profile: str) -> None:
     if profile.startswith("slurm") and importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("snakemake-executor-plugin-slurm is not installed")
     output = paper.snakemake("-n", "--profile", f"profiles/{profile}").stdout
-    expected = 3 if profile == "demo" else NUM_FITS
+    expected = 7 if profile == "demo" else NUM_FITS
     assert re.search(rf"^train_model +{expected}$", output, re.MULTILINE)
 
 
