@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from baselines.context_gs.codec import MAX_LATENTS, MAX_LEVELS, METHOD, decode_anchors, encode_anchors
+from baselines.context_gs.codec import CODEC, MAX_LATENTS, MAX_LEVELS
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -64,7 +64,7 @@ class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
     """ContextGS; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="ContextGS",
         kind="per_rate",
         attributes=("locations", "masks", "networks", "hyper", "features", "scalings", "offsets"),
@@ -76,7 +76,7 @@ class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
 
     def attributes(self, settings: ContextGsParams, entropy: ContextModel, rate: Rate) -> ContextAttributes:
         if rate.lmbda is None:
-            raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+            raise ConfigError(f"{CODEC.method} is trained once per rate", "name one, for example --rate lmbda_0.0020")
         return ContextAttributes(
             entropy,
             settings.base_steps,
@@ -96,7 +96,7 @@ class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
         lmbda: float,
         views: torch.Tensor,
     ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
+        return CODEC.encode(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
 
     def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)
+        return CODEC.decode(path, device)

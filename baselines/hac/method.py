@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from baselines.hac.codec import METHOD, decode_anchors, encode_anchors
+from baselines.hac.codec import CODEC
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -42,7 +42,7 @@ class Hac(CodedAnchors[HacParams, HacModel]):
     """HAC; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="HAC",
         kind="per_rate",
         attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
@@ -54,7 +54,7 @@ class Hac(CodedAnchors[HacParams, HacModel]):
 
     def attributes(self, settings: HacParams, entropy: HacModel, rate: Rate) -> HacAttributes:
         if rate.lmbda is None:
-            raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+            raise ConfigError(f"{CODEC.method} is trained once per rate", "name one, for example --rate lmbda_0.0020")
         return HacAttributes(entropy, settings.base_steps, settings.phases, rate.lmbda)
 
     def write(
@@ -66,7 +66,7 @@ class Hac(CodedAnchors[HacParams, HacModel]):
         lmbda: float,
         views: torch.Tensor,
     ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
+        return CODEC.encode(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
 
     def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)
+        return CODEC.decode(path, device)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from baselines.hac_plus.codec import METHOD, decode_anchors, encode_anchors
+from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -66,7 +66,7 @@ class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
     """HAC++; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="HAC++",
         kind="per_rate",
         attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
@@ -93,10 +93,10 @@ class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
         lmbda: float,
         views: torch.Tensor,
     ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
+        return CODEC.encode(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
 
     def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)
+        return CODEC.decode(path, device)
 
 
 def _lmbda_of(rate: Rate) -> float:
@@ -106,5 +106,5 @@ def _lmbda_of(rate: Rate) -> float:
         ConfigError: it has none.
     """
     if rate.lmbda is None:
-        raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+        raise ConfigError(f"{CODEC.method} is trained once per rate", "name one, for example --rate lmbda_0.0020")
     return rate.lmbda
