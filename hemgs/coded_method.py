@@ -112,6 +112,7 @@ class CodecParams(AnchorParams):
             mask_weight=self.mask_weight,
             network_lr=(self.lr_networks, self.lr_networks_end),
             masks_in_rate=self.masks_in_rate,
+            storage=self.storage,
         )
 
 

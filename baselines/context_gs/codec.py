@@ -1,56 +1,37 @@
 """ContextGS's bitstream: one file that decodes from itself alone.
 
-Sections in order: settings, locations, masks, networks, hyper, features, scalings, offsets. Locations, masks and
-latents stand in raster order; symbols of attributes by level, the coarsest first, and in raster order within.
-Everything that decides a level, a step or a probability is integer arithmetic.
+Latents stand after the networks, in raster order; symbols of attributes by level, the coarsest first, and in raster
+order within. What decides a level is integer arithmetic, too.
 
-Owns the settings section and the order of coding. Does not own what all anchor codecs' files hold alike
-(``hemgs.entropy.anchor_file``).
+Owns the settings section, what latents are coded, and the order of coding. Does not own the file around them
+(``baselines.shared.anchor_codec``) or the section of latents (``hyper``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.context_gs.hyper import decode_latents, encode_latents
 from baselines.context_gs.levels import build_levels
 from baselines.context_gs.model import LOCATION_LIMIT, ContextModel, ContextSettings, inputs_of
+from baselines.shared.anchor_codec import AnchorCodec, CodecHeader
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import Container, write_container
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
-from hemgs.core.types import SectionTable
-from hemgs.entropy.anchor_file import (
-    AS_PUBLISHED,
-    DAMAGED,
-    Places,
-    Storage,
-    check_digest,
-    decode_places,
-    finished_anchors,
-    header_fields,
-    read_anchor_file,
-    reading_stream,
-    symbol_digest,
-    writing_stream,
-)
-from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH, AnchorHeader, check_integer, three
+from hemgs.entropy.anchor_file import DAMAGED, Places
+from hemgs.entropy.anchor_header import check_integer, three
 from hemgs.entropy.prediction import Integers, scaled_symbols
-from hemgs.entropy.steps import ATTRIBUTES, BaseSteps, attribute_widths
-from hemgs.entropy.stored_networks import StoredHeads, StoredShape, decode_networks, encode_networks
+from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
 from hemgs.entropy.streams import SymbolStream, chunks
 
-METHOD = "context_gs"
 #: Limits on what a file may ask for: the coder has a table for at most 81 channels of latents.
 MAX_LATENTS, MAX_LEVELS = 64, 4
 #: Stored locations are less than this in size; so all sums below stay within int64.
@@ -61,30 +42,23 @@ UNIT_BITS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContextHeader(AnchorHeader):
+class ContextHeader(CodecHeader):
     """Settings of one bitstream.
 
     Attributes:
         scales: widths of cells x y z from the finest level up, in ``1 / levels.ONE`` of a stored location unit.
         centre: stored location of the middle of the scene.
         units: by axis, what one stored unit is for the networks, in ``2^-(ACTIVATION_BITS + UNIT_BITS)``.
-        entropy: sizes of the entropy model.
     """
 
+    Settings: ClassVar[type] = ContextSettings
     scales: tuple[int, ...]
     centre: tuple[int, int, int]
     units: tuple[int, int, int]
     entropy: ContextSettings
 
-    @classmethod
-    def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"entropy": ContextSettings(**raw.pop("entropy"))}
-
     def check(self) -> None:
         super().check()
-        check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
-        check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
-        check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)
         check_integer("latent_dim", self.entropy.latent_dim, 1, MAX_LATENTS)
         check_integer("num_levels", self.entropy.num_levels, 1, MAX_LEVELS)
         if not isinstance(self.scales, tuple) or len(self.scales) != 3 * (self.entropy.num_levels - 1):
@@ -102,81 +76,79 @@ class ContextHeader(AnchorHeader):
         return [self.scales[first : first + 3] for first in range(0, len(self.scales), 3)]
 
 
-def encode_anchors(
-    path: Path,
-    anchors: AnchorModel,
-    entropy: ContextModel,
-    base_steps: BaseSteps,
-    lmbda: float,
-    viewpoints: Tensor,
-    storage: Storage = AS_PUBLISHED,
-) -> SectionTable:
-    """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
+@dataclass(frozen=True)
+class FixedLevels:
+    """Integer twins of the networks.
 
-    Args:
-        path: of the file.
-        anchors, entropy: trained, on one device.
-        base_steps: that they were trained with.
-        lmbda: that they were trained for.
-        viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
-        storage: how the common sections are written.
-
-    Raises:
-        TrainingError: no anchor is left, or an attribute or a latent is not finite.
+    Attributes:
+        by_level: the coarsest level's first.
     """
-    places = Places.of(anchors, storage)
-    header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
-    predictors = [FixedPredictor.export(predictor) for predictor in entropy.networks()]
-    latents = _latent_symbols(anchors, places)
-    heads = StoredHeads.of(anchors.heads, storage.head_bits)
-    stream = writing_stream(anchors, places, header)
-    walk = _Walk(header, predictors, places.stored, latents, anchors.coords.device)
-    walk.code(places.masks, stream)
-    hyper, hyper_bits = encode_latents(latents, entropy.density.frequencies)
-    integers = _all_integers(predictors)
-    sections = {
-        "settings": header.to_bytes(),
-        **places.sections(),
-        "networks": encode_networks(heads, integers),
-        "hyper": hyper,
-        **stream.finish(),
-    }
-    digest = symbol_digest(places.stored, places.masks, _own_integers([*heads.integers, *integers], latents), stream)
-    sizes = write_container(path, METHOD, sections, digest)
-    return SectionTable(sizes, {"hyper": hyper_bits, **stream.estimated_bits}, walk.figures())
+
+    by_level: Sequence[FixedPredictor]
+
+    def integers(self) -> list[Integers]:
+        """Everything that a bitstream stores."""
+        return [part for predictor in self.by_level for part in predictor.integers()]
 
 
-def decode_anchors(path: Path, device: torch.device | str = "cpu") -> FixedAnchors:
-    """Reads one bitstream.
+class ContextCodec(AnchorCodec[ContextModel, ContextHeader, FixedLevels]):
+    """See :class:`AnchorCodec`; the side information is the latents, ``[N, L] int64``."""
 
-    Raises:
-        BitstreamError: anything about the file that is not as :func:`encode_anchors` wrote it.
-    """
-    return read_anchor_file(path, METHOD, ("hyper",), lambda container: _decode(container, device))
+    method = "context_gs"
+    Model = ContextModel
+    Header = ContextHeader
+    side_section = "hyper"
+    side_first = False
 
+    def own_fields(self, entropy: ContextModel, strides: tuple[float, float, float]) -> dict[str, Any]:
+        unit, one = float(entropy.unit), 1 << (ACTIVATION_BITS + UNIT_BITS)
+        scales = [max(1, round(scale / stride)) for scale in entropy.scales.tolist() for stride in strides]
+        centre = [round(value / stride) for value, stride in zip(entropy.centre.tolist(), strides, strict=True)]
+        units = [min(max(1, round(one * stride / unit)), MAX_UNIT) for stride in strides]
+        return {"scales": tuple(scales), "centre": tuple(centre), "units": tuple(units)}
 
-def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
-    sections = container.sections
-    header = ContextHeader.from_bytes(sections["settings"])
-    settings = header.entropy
-    dims = settings.feature_dim, settings.num_offsets
-    head_dims = (*dims, header.head_hidden)
-    stored, masks = decode_places(sections, settings.num_offsets)
-    if np.abs(stored).max(initial=0) >= MAX_COORDINATE:
-        raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
-    with torch.device("meta"):
-        shapes = [FixedPredictor.shapes(predictor) for predictor in ContextModel(settings).networks()]
-    every_shape = [StoredShape(shape) for part in shapes for shape in part]
-    heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, every_shape)
-    size = len(shapes[0])
-    parts = [integers[first : first + size] for first in range(0, len(integers), size)]
-    predictors = [FixedPredictor.from_integers(part, attribute_widths(*dims), device) for part in parts]
-    latents = decode_latents(sections["hyper"], len(stored), settings.latent_dim)
-    stream = reading_stream(sections, header, len(stored), *dims)
-    _Walk(header, predictors, stored, latents, device).code(masks, stream)
-    stream.finish()
-    check_digest(container, symbol_digest(stored, masks, _own_integers([*heads.integers, *integers], latents), stream))
-    return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
+    def export(self, entropy: ContextModel) -> FixedLevels:
+        return FixedLevels([FixedPredictor.export(predictor) for predictor in entropy.networks()])
+
+    def shapes(self, blank: ContextModel) -> list[tuple[int, ...]]:
+        return [shape for predictor in blank.networks() for shape in FixedPredictor.shapes(predictor)]
+
+    def restore(self, integers: list[Integers], header: ContextHeader, device: torch.device | str) -> FixedLevels:
+        size = len(integers) // header.entropy.num_levels
+        parts = [integers[first : first + size] for first in range(0, len(integers), size)]
+        widths = attribute_widths(header.entropy.feature_dim, header.entropy.num_offsets)
+        return FixedLevels([FixedPredictor.from_integers(part, widths, device) for part in parts])
+
+    def side(self, anchors: AnchorModel, places: Places, entropy: ContextModel) -> Integers:
+        rows = torch.from_numpy(places.rows).to(anchors.coords.device)
+        values = anchors.latents.detach().index_select(0, rows).double().round().cpu().numpy()
+        # So large only if training went wrong; NaN fails too.
+        if not np.all(np.abs(values) < 2.0**30):
+            raise TrainingError("anchor latents are not finite", "train again with lower learning rates")
+        return values.astype(np.int64)
+
+    def encode_side(self, side: Integers, entropy: ContextModel) -> tuple[bytes, dict[str, float]]:
+        section, bits = encode_latents(side, entropy.density.frequencies)
+        return section, {self.side_section: bits}
+
+    def decode_side(self, section: bytes, header: ContextHeader, stored: Integers) -> Integers:
+        if np.abs(stored).max(initial=0) >= MAX_COORDINATE:
+            raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
+        return decode_latents(section, len(stored), header.entropy.latent_dim)
+
+    def walk(
+        self,
+        header: ContextHeader,
+        coder: FixedLevels,
+        side: Integers,
+        stored: Integers,
+        masks: NDArray[np.bool_],
+        stream: SymbolStream,
+        device: torch.device | str,
+    ) -> dict[str, float]:
+        walk = _Walk(header, coder, stored, side, device)
+        walk.code(masks, stream)
+        return walk.figures()
 
 
 class _Walk:
@@ -184,7 +156,7 @@ class _Walk:
 
     Args:
         header: settings.
-        predictors: the coarsest level's network first.
+        networks: of all levels.
         stored: ``[N, 3]`` locations in raster order.
         latents: ``[N, L]``.
         device: does the arithmetic.
@@ -193,12 +165,12 @@ class _Walk:
     def __init__(
         self,
         header: ContextHeader,
-        predictors: Sequence[FixedPredictor],
+        networks: FixedLevels,
         stored: Integers,
         latents: Integers,
         device: torch.device | str,
     ) -> None:
-        self._header, self._predictors, self._device = header, predictors, device
+        self._header, self._networks, self._device = header, networks, device
         self._stored, self._latents = stored, latents
         self._levels = build_levels(stored, header.scales_by_level)
         self._steps = np.zeros((len(stored), header.entropy.context_dim), np.int16)
@@ -210,7 +182,8 @@ class _Walk:
 
     def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
         """Codes all attributes; ``masks`` are ``[N, K]``."""
-        for level, (predictor, members) in enumerate(zip(self._predictors, self._levels.coarse_to_fine(), strict=True)):
+        parts = zip(self._networks.by_level, self._levels.coarse_to_fine(), strict=True)
+        for level, (predictor, members) in enumerate(parts):
             for part in chunks(len(members)):
                 rows = members[part]
                 context = self._context(predictor, rows, stream) if level else None
@@ -235,50 +208,4 @@ class _Walk:
         return torch.from_numpy(values).double().to(self._device)
 
 
-def _header(
-    anchors: AnchorModel,
-    places: Places,
-    entropy: ContextModel,
-    base_steps: BaseSteps,
-    lmbda: float,
-    viewpoints: Tensor,
-) -> ContextHeader:
-    """Settings in stored location units, of which ``places.strides`` lattice units make one."""
-    strides, unit = places.strides, float(entropy.unit)
-    scales = [max(1, round(scale / stride)) for scale in entropy.scales.tolist() for stride in strides]
-    centre = [round(value / stride) for value, stride in zip(entropy.centre.tolist(), strides, strict=True)]
-    one = 1 << (ACTIVATION_BITS + UNIT_BITS)
-    units = [min(max(1, round(one * stride / unit)), MAX_UNIT) for stride in strides]
-    return ContextHeader(
-        lmbda=float(lmbda),
-        scales=tuple(scales),
-        centre=(centre[0], centre[1], centre[2]),
-        units=(units[0], units[1], units[2]),
-        base_steps=base_steps,
-        entropy=entropy.settings,
-        **header_fields(anchors, places, viewpoints),
-    )
-
-
-def _latent_symbols(anchors: AnchorModel, places: Places) -> Integers:
-    """Latents to code, ``[N, L] int64``.
-
-    Raises:
-        TrainingError: one is not finite, or so large that training must have gone wrong.
-    """
-    rows = torch.from_numpy(places.rows).to(anchors.coords.device)
-    values = anchors.latents.detach().index_select(0, rows).double().round().cpu().numpy()
-    if not np.all(np.abs(values) < 2.0**30):  # NaN fails too
-        raise TrainingError("anchor latents are not finite", "train again with lower learning rates")
-    return values.astype(np.int64)
-
-
-def _all_integers(predictors: Sequence[FixedPredictor]) -> list[Integers]:
-    return [part for predictor in predictors for part in predictor.integers()]
-
-
-def _own_integers(integers: Sequence[Integers], latents: Integers) -> Iterator[tuple[str, ArrayLike]]:
-    """What ContextGS decodes besides what all codecs do, by section."""
-    for array in integers:
-        yield "networks", array
-    yield "hyper", latents
+CODEC = ContextCodec()

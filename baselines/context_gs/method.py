@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
-import torch
-
-from baselines.context_gs.codec import MAX_LATENTS, MAX_LEVELS, METHOD, decode_anchors, encode_anchors
+from baselines.context_gs.codec import CODEC, MAX_LATENTS, MAX_LEVELS
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coded_method import CodecParams, CodedAnchors
+from baselines.shared.rival import Rival
+from hemgs.coded_method import CodecParams
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
 
 #: Channels of the feature for each latent, where the number of latents is not given (released code).
@@ -60,43 +56,28 @@ class ContextGsParams(CodecParams):
         return ContextSettings(self.feature_dim, self.num_offsets, self.hidden, latents, self.num_levels)
 
 
-class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
+class ContextGs(Rival[ContextGsParams, ContextModel]):
     """ContextGS; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="ContextGS",
         kind="per_rate",
         attributes=("locations", "masks", "networks", "hyper", "features", "scalings", "offsets"),
     )
     Params: ClassVar[type] = ContextGsParams
+    codec = CODEC
 
     def blank(self, settings: ContextGsParams) -> ContextModel:
         return ContextModel(settings.entropy)
 
     def attributes(self, settings: ContextGsParams, entropy: ContextModel, rate: Rate) -> ContextAttributes:
-        if rate.lmbda is None:
-            raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
         return ContextAttributes(
             entropy,
             settings.base_steps,
             settings.phases,
             max(1, scaled(settings.level_refresh, settings.iterations)),
-            rate.lmbda,
+            self.lmbda_of(rate),
             (settings.lr_latents, settings.lr_latents),
             (settings.lr_density, settings.lr_density_end),
         )
-
-    def write(
-        self,
-        path: Path,
-        anchors: AnchorModel,
-        entropy: ContextModel,
-        settings: ContextGsParams,
-        lmbda: float,
-        views: torch.Tensor,
-    ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
-
-    def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)

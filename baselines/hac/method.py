@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
-import torch
-
-from baselines.hac.codec import METHOD, decode_anchors, encode_anchors
+from baselines.hac.codec import CODEC
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coded_method import CodedAnchors, HashGridParams
+from baselines.shared.rival import Rival
+from hemgs.coded_method import HashGridParams
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.core.types import MethodSpec, Rate
 
 
 @dataclass(frozen=True)
@@ -38,35 +34,20 @@ class HacParams(HashGridParams):
         return HacSettings(self.feature_dim, self.num_offsets, self.hidden, self.grid)
 
 
-class Hac(CodedAnchors[HacParams, HacModel]):
+class Hac(Rival[HacParams, HacModel]):
     """HAC; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="HAC",
         kind="per_rate",
         attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
     )
     Params: ClassVar[type] = HacParams
+    codec = CODEC
 
     def blank(self, settings: HacParams) -> HacModel:
         return HacModel(settings.entropy)
 
     def attributes(self, settings: HacParams, entropy: HacModel, rate: Rate) -> HacAttributes:
-        if rate.lmbda is None:
-            raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
-        return HacAttributes(entropy, settings.base_steps, settings.phases, rate.lmbda)
-
-    def write(
-        self,
-        path: Path,
-        anchors: AnchorModel,
-        entropy: HacModel,
-        settings: HacParams,
-        lmbda: float,
-        views: torch.Tensor,
-    ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
-
-    def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)
+        return HacAttributes(entropy, settings.base_steps, settings.phases, self.lmbda_of(rate))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from baselines.shared.grid_codec import GridAttributes, GridModel
+from baselines.shared.grid_model import GridAttributes, GridModel
 from hemgs.anchors import AnchorAttributes, AnchorModel
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.phases import Sample, geometry_present, with_noise

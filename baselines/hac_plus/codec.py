@@ -4,15 +4,14 @@ In the section of features, batches of anchors follow each other, and in each ba
 second ones, and so on.
 
 Owns the settings section and the integer form of the chunks' networks. Does not own the sections and the walk over
-anchors, which are those of HAC too (``baselines.shared.grid_file``).
+anchors, which are those of HAC too (``baselines.shared.grid_codec``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,66 +19,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
-from baselines.shared.grid_codec import GridHeader
-from baselines.shared.grid_file import SECTIONS, GridFormat
+from baselines.shared.grid_codec import GridCodec, GridHeader
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import Container
 from hemgs.coding.fixed_point import FixedMlp
 from hemgs.core.errors import BitstreamError
-from hemgs.core.types import SectionTable
-from hemgs.entropy.anchor_file import (
-    DAMAGED,
-    Places,
-    Storage,
-    header_fields,
-    read_anchor_file,
-)
-from hemgs.entropy.anchor_header import (
-    MAX_OFFSETS,
-    MAX_WIDTH,
-    check_grid,
-    check_integer,
-    take_grid,
-)
-from hemgs.entropy.location_grid import stored_bounds
+from hemgs.entropy.anchor_file import DAMAGED
+from hemgs.entropy.anchor_header import MAX_WIDTH, check_integer
 from hemgs.entropy.mixture import FixedMixture, weights_of
 from hemgs.entropy.prediction import FixedPrediction, Integers, scaled_symbols
-from hemgs.entropy.steps import BaseSteps, attribute_widths
+from hemgs.entropy.steps import attribute_widths
 from hemgs.entropy.streams import SymbolStream, every
 
-METHOD = "hac_plus"
-#: Features have mixtures for distributions; anchors whose chunks stand together are part of the format.
-_FORMAT = GridFormat(METHOD, mixed=("features",), batch=1 << 14)
 #: Arrays of integers of a chunk's network: weights and biases of two layers.
 _PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class HacPlusHeader(GridHeader):
-    """Settings of one bitstream.
+    """Settings of one bitstream."""
 
-    Attributes:
-        entropy: sizes of the entropy model.
-    """
-
+    Settings: ClassVar[type] = HacPlusSettings
     entropy: HacPlusSettings
-
-    @classmethod
-    def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        entropy = dict(raw.pop("entropy"))
-        grid = take_grid(entropy)
-        return {"entropy": HacPlusSettings(grid=grid, **entropy)}
 
     def check(self) -> None:
         super().check()
-        check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
-        check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
-        check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)
         check_integer("chunk_channels", self.entropy.chunk_channels, 1, self.entropy.feature_dim)
         check_integer("chunk_hidden", self.entropy.chunk_hidden, 1, MAX_WIDTH)
-        check_grid(self.entropy.grid)
 
 
 class FixedModel:
@@ -160,64 +125,27 @@ class FixedModel:
         stream.end("features", rows, steps)
 
 
-def encode_anchors(
-    path: Path,
-    anchors: AnchorModel,
-    entropy: HacPlusModel,
-    base_steps: BaseSteps,
-    lmbda: float,
-    viewpoints: Tensor,
-    storage: Storage,
-) -> SectionTable:
-    """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
+class HacPlusCodec(GridCodec[HacPlusModel, HacPlusHeader, FixedModel]):
+    """See :class:`baselines.shared.anchor_codec.AnchorCodec`."""
 
-    Args:
-        path: of the file.
-        anchors, entropy: trained, on one device.
-        base_steps: that they were trained with.
-        lmbda: that they were trained for.
-        viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
-        storage: how the common sections are written.
+    method = "hac_plus"
+    Model = HacPlusModel
+    Header = HacPlusHeader
+    mixed = ("features",)
+    #: Anchors whose chunks stand together are part of the format.
+    batch = 1 << 14
 
-    Raises:
-        TrainingError: no anchor is left, or an attribute is not finite.
-    """
-    places = Places.of(anchors, storage)
-    low, high = stored_bounds(entropy.low, entropy.high, places.strides)
-    header = HacPlusHeader(
-        lmbda=float(lmbda),
-        low=low,
-        high=high,
-        base_steps=base_steps,
-        entropy=entropy.settings,
-        **header_fields(anchors, places, viewpoints),
-    )
-    model = FixedModel.export(entropy)
-    return _FORMAT.write(
-        path, anchors, places, header, entropy.settings.grid, entropy.grid.signs().cpu().numpy(), model
-    )
+    def export(self, entropy: HacPlusModel) -> FixedModel:
+        return FixedModel.export(entropy)
+
+    def shapes(self, blank: HacPlusModel) -> list[tuple[int, ...]]:
+        return FixedModel.shapes(blank)
+
+    def restore(self, integers: list[Integers], header: HacPlusHeader, device: torch.device | str) -> FixedModel:
+        return FixedModel.from_integers(integers, header.entropy, device)
 
 
-def decode_anchors(path: Path, device: torch.device | str = "cpu") -> FixedAnchors:
-    """Reads one bitstream.
-
-    Raises:
-        BitstreamError: anything about the file that is not as :func:`encode_anchors` wrote it.
-    """
-    return read_anchor_file(path, METHOD, SECTIONS, lambda container: _decode(container, device))
-
-
-def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
-    header = HacPlusHeader.from_bytes(container.sections["settings"])
-    settings = header.entropy
-    with torch.device("meta"):
-        shapes = FixedModel.shapes(HacPlusModel(settings))
-
-    def model(integers: list[Integers]) -> FixedModel:
-        return FixedModel.from_integers(integers, settings, device)
-
-    dims = settings.feature_dim, settings.num_offsets
-    return _FORMAT.read(container, header, settings.grid, dims, shapes, model, device)
+CODEC = HacPlusCodec()
 
 
 def _integers(values: Tensor) -> Integers:

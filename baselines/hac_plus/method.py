@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
-import torch
-
-from baselines.hac_plus.codec import METHOD, decode_anchors, encode_anchors
+from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coded_method import CodedAnchors, HashGridParams
+from baselines.shared.rival import Rival
+from hemgs.coded_method import HashGridParams
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.core.types import MethodSpec, Rate
 
 
 @dataclass(frozen=True)
@@ -62,49 +58,25 @@ class HacPlusParams(HashGridParams):
         )
 
 
-class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
+class HacPlus(Rival[HacPlusParams, HacPlusModel]):
     """HAC++; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
+        id=CODEC.method,
         label="HAC++",
         kind="per_rate",
         attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
     )
     Params: ClassVar[type] = HacPlusParams
+    codec = CODEC
 
     def blank(self, settings: HacPlusParams) -> HacPlusModel:
         return HacPlusModel(settings.entropy)
 
     def for_rate(self, settings: HacPlusParams, rate: Rate) -> HacPlusParams:
-        last = min(settings.lr_masks_end_per_lmbda * _lmbda_of(rate), settings.lr_masks_end_most)
+        last = min(settings.lr_masks_end_per_lmbda * self.lmbda_of(rate), settings.lr_masks_end_most)
         return replace(settings, lr_masks_end=last)
 
     def attributes(self, settings: HacPlusParams, entropy: HacPlusModel, rate: Rate) -> HacPlusAttributes:
         context_lr = settings.lr_contexts, settings.lr_contexts_end
-        return HacPlusAttributes(entropy, settings.base_steps, settings.phases, _lmbda_of(rate), context_lr)
-
-    def write(
-        self,
-        path: Path,
-        anchors: AnchorModel,
-        entropy: HacPlusModel,
-        settings: HacPlusParams,
-        lmbda: float,
-        views: torch.Tensor,
-    ) -> SectionTable:
-        return encode_anchors(path, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
-
-    def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, device)
-
-
-def _lmbda_of(rate: Rate) -> float:
-    """λ of a training's rate.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    if rate.lmbda is None:
-        raise ConfigError(f"{METHOD} is trained once per rate", "name one, for example --rate lmbda_0.0020")
-    return rate.lmbda
+        return HacPlusAttributes(entropy, settings.base_steps, settings.phases, self.lmbda_of(rate), context_lr)

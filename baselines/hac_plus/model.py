@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from baselines.shared.grid_codec import GridAttributes, GridModel
+from baselines.shared.grid_model import GridAttributes, GridModel
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks

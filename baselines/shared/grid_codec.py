@@ -1,103 +1,34 @@
-"""A hash grid under one network that tells all of an anchor's scalars: what HAC and HAC++ have in common.
+"""The bitstream of a codec with a hash grid under its networks: what the files of HAC and HAC++ have in common.
 
-Owns the grid and the network behind it, how they start and learn, and the fields of a file's settings that name the
-grid's bounds. Does not own how attributes are priced or coded.
+The grid's signs stand before the networks; anchors are coded in raster order.
+
+Owns the settings that say of the grid, its section, and the walk over all anchors. Does not own what is predicted of an
+anchor (:class:`GridCoder`), nor the file around it (``anchor_codec``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from baselines.shared.predictor import AnchorPredictor
-from hemgs.anchors import AnchorModel, ParameterGroup
-from hemgs.entropy.anchor_header import AnchorHeader, check_bounds
-from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
-from hemgs.entropy.location_grid import fit_bounds, unit_points
-from hemgs.entropy.networks import Mlp
-from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes
-from hemgs.entropy.steps import BaseSteps
-
-
-class GridModel(nn.Module):
-    """Hash grid and the network behind it.
-
-    Args:
-        grid: sizes of the grid.
-        hidden, feature_dim, num_offsets, further: of the network (:class:`AnchorPredictor`).
-
-    Attributes:
-        low, high: ``[3] int64`` lattice bounds of the hash grid.
-    """
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(
-        self, grid: HashGridSettings, hidden: int, feature_dim: int, num_offsets: int, further: int = 0
-    ) -> None:
-        super().__init__()
-        self.grid = BinaryHashGrid(grid)
-        self.predictor = AnchorPredictor(grid.output_dim, hidden, feature_dim, num_offsets, further)
-        self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
-        self.register_buffer("high", torch.ones(3, dtype=torch.int64))
-
-    @torch.no_grad()
-    def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Starts bounds and distributions.
-
-        Args:
-            coords: ``[n, 3] int64`` lattice coordinates of anchors.
-            values: ``[n, C]`` their attributes in base steps.
-        """
-        fit_bounds(coords, self.low, self.high)
-        self.predictor.calibrate(values)
-
-    def outputs(self, coords: Tensor) -> Tensor:
-        """What the network puts out for anchors at ``coords`` (``[n, 3] int64``)."""
-        outputs: Tensor = self.predictor(self.grid(unit_points(coords, self.low, self.high)))
-        return outputs
-
-    def networks(self) -> list[Mlp]:
-        """See :class:`hemgs.entropy.phases.CodecModel`."""
-        return [self.predictor]
-
-    def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
-        return self.grid.bits()
-
-
-class GridAttributes(PhasedAttributes):
-    """The part in training of a codec with a :class:`GridModel`.
-
-    Args:
-        entropy: the model to train.
-        base_steps: steps before prediction.
-        settings: the plan.
-        lmbda: weight of the mean bits per scalar.
-    """
-
-    settings: GridPhaseSettings
-
-    def __init__(self, entropy: GridModel, base_steps: BaseSteps, settings: GridPhaseSettings, lmbda: float) -> None:
-        super().__init__(entropy, base_steps, settings)
-        self.lmbda = lmbda
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
-        return [grid, *super().parameter_groups()]
-
-    @torch.no_grad()
-    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        values = torch.cat(self.base_steps.divide(anchors.attributes(kept)), dim=1)
-        self.entropy.calibrate(anchors.coords[kept], values)
+from baselines.shared.anchor_codec import AnchorCodec, CodecHeader, Coder, Side
+from baselines.shared.grid_model import GridModel
+from hemgs.anchors import AnchorModel
+from hemgs.entropy.anchor_file import Places
+from hemgs.entropy.anchor_header import check_bounds, check_grid, take_grid
+from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup, stored_bounds
+from hemgs.entropy.prediction import Integers
+from hemgs.entropy.streams import CHUNK, SymbolStream, chunks
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridHeader(AnchorHeader):
-    """Settings of a bitstream with a hash grid.
+class GridHeader(CodecHeader):
+    """Settings of a bitstream with a hash grid, of which ``entropy.grid`` says the sizes.
 
     Attributes:
         low, high: bounds of the hash grid in stored location units.
@@ -106,6 +37,66 @@ class GridHeader(AnchorHeader):
     low: tuple[int, int, int]
     high: tuple[int, int, int]
 
+    @classmethod
+    def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        entropy = dict(raw.pop("entropy"))
+        return {"entropy": cls.Settings(grid=take_grid(entropy), **entropy)}
+
     def check(self) -> None:
         super().check()
         check_bounds(self.low, self.high)
+        check_grid(self.entropy.grid)
+
+
+class GridCoder(Coder, Protocol):
+    """Networks in integers that code anchors, given what the hash grid says of their locations."""
+
+    def code(self, stream: SymbolStream, rows: slice, inputs: Tensor, masks: NDArray[np.bool_]) -> object:
+        """Codes the anchors ``rows``; ``inputs`` are their hash-grid features, ``[n, F] float64`` integers."""
+        ...
+
+
+E = TypeVar("E", bound=GridModel)
+H = TypeVar("H", bound=GridHeader)
+C = TypeVar("C", bound=GridCoder)
+
+
+class GridCodec(AnchorCodec[E, H, C]):
+    """See :class:`AnchorCodec`.
+
+    Attributes:
+        batch: anchors coded together; part of the format where an anchor's symbols do not stand together.
+    """
+
+    side_section = "hash_grid"
+    side_first = True
+    batch: ClassVar[int] = CHUNK
+
+    def own_fields(self, entropy: E, strides: tuple[float, float, float]) -> dict[str, Any]:
+        low, high = stored_bounds(entropy.low, entropy.high, strides)
+        return {"low": low, "high": high}
+
+    def side(self, anchors: AnchorModel, places: Places, entropy: E) -> Side:
+        return entropy.grid.signs().cpu().numpy()
+
+    def encode_side(self, side: Side, entropy: E) -> tuple[bytes, dict[str, float]]:
+        return encode_grid(side, entropy.grid.settings), {}
+
+    def decode_side(self, section: bytes, header: H, stored: Integers) -> Side:
+        return decode_grid(section, header.entropy.grid)
+
+    def walk(
+        self,
+        header: H,
+        coder: C,
+        side: Side,
+        stored: Integers,
+        masks: NDArray[np.bool_],
+        stream: SymbolStream,
+        device: torch.device | str,
+    ) -> dict[str, float]:
+        coords = torch.from_numpy(stored).to(device)
+        hashed = exact_lookup(header.entropy.grid, torch.from_numpy(side), coords, header.low, header.high)
+        for rows in chunks(len(stored), self.batch):
+            coder.code(stream, rows, hashed[rows].double(), masks[rows])
+        return {"num_anchors": len(stored)}

@@ -31,7 +31,8 @@ CHUNK = 16384
 ONE_CHUNK: Mapping[str, int] = {}
 _LENGTH = struct.Struct("<I")
 _CUT = "get the file again from its source"
-#: Some anchors, or some of their channels, as numpy indexes them.
+#: Some anchors, as numpy indexes them; or some of their channels, which then share the attribute's stream with the
+#: others. That is not what a chunk's number says: each chunk has a stream of its own.
 Rows = slice | Integers | tuple[slice, slice]
 #: What decides the tables of symbols: a mixture, for attributes that are coded as such.
 CodedPrediction = FixedPrediction | FixedMixture

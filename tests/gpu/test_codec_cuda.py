@@ -1,30 +1,34 @@
-"""HEMGS bitstreams on CUDA: the same symbols, and the same bytes, as on the processor."""
+"""Codecs of anchors on CUDA: priced steps of training there, and files with the symbols and bytes of the processor.
+
+What a whole training on CUDA comes to is tested for all methods alike in ``test_methods_cuda``.
+"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "unit" / "entropy"))
-
-from toy_anchors import PLUS, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy  # noqa: E402
-
-from hemgs.entropy.bitstream import decode_anchors, encode_anchors  # noqa: E402
-from hemgs.entropy.model import EntropySettings  # noqa: E402
-from hemgs.entropy.steps import BaseSteps  # noqa: E402
+from hemgs.bench.rates import rate_of
+from hemgs.bench.registry import get_method
+from hemgs.entropy.bitstream import encode_anchors
+from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.steps import BaseSteps
+from tests.unit.baselines.rivals import RIVALS
+from tests.unit.entropy.toy_anchors import PLUS, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
 
 pytestmark = pytest.mark.gpu
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+#: Those of methods, which have their numbers beside them.
+FILES = sorted(file.with_suffix(".gsc").relative_to(GOLDEN) for file in GOLDEN.glob("*/*.json"))
 
 
-@pytest.mark.parametrize("name", ["toy", "whole", "plus"])
-def test_golden_files_decode_to_the_same_numbers(name: str) -> None:
-    file = TESTS / "golden" / "hemgs" / f"{name}.gsc"
-    expected = decode_anchors(file, "hemgs", "cpu").to_bundle().tensors
-    decoded = decode_anchors(file, "hemgs", "cuda").to_bundle().tensors
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_golden_files_decode_to_the_same_numbers(file: Path) -> None:
+    method = get_method(file.parts[0])
+    expected = method.decode(GOLDEN / file, device=torch.device("cpu")).tensors
+    decoded = method.decode(GOLDEN / file, device=torch.device("cuda")).tensors
     assert decoded.keys() == expected.keys()
     for key, tensor in decoded.items():
         assert tensor.device.type == "cuda"
@@ -43,3 +47,28 @@ def test_both_devices_write_the_same_file(tmp_path: Path, settings: EntropySetti
             tmp_path / device, "hemgs", anchors.to(device), entropy.to(device), BaseSteps(), 0.002, VIEWPOINTS
         )
     assert (tmp_path / "cpu").read_bytes() == (tmp_path / "cuda").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
+def test_both_devices_write_the_same_file_of_a_rival(name: str, tmp_path: Path) -> None:
+    toy = RIVALS[name]
+    anchors = toy.toy_anchors(3000, extent=60)
+    model = toy.toy_model(anchors)
+    for device in ("cpu", "cuda"):
+        toy.encode_toy(tmp_path / device, anchors.to(device), model.to(device))
+    assert (tmp_path / "cpu").read_bytes() == (tmp_path / "cuda").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
+def test_a_priced_step_of_a_rival_runs_where_the_anchors_are(name: str) -> None:
+    toy, method = RIVALS[name], get_method(name)
+    anchors = toy.toy_anchors(3000)
+    params = method.Params(iterations=300, sample_share=1.0)
+    hook = method.attributes(params, toy.toy_model(anchors), rate_of(0.002))
+    anchors = anchors.to("cuda")
+    hook.start(anchors, 1.0)
+    visible = torch.arange(0, anchors.num_anchors, 2, device="cuda")
+    attributes, loss, _ = hook.sample(params.phases.entropy_start + 5, anchors, visible)
+    assert attributes.features.device.type == loss.device.type == "cuda"
+    loss.backward()
+    assert all(parameter.grad is not None for group in hook.parameter_groups() for parameter in group.parameters)

@@ -1,4 +1,4 @@
-"""ContextGS: its part in training, its settings, and what a training is for."""
+"""ContextGS: its part in training and its settings; for what all rivals have in common see ``test_rival_training``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ import torch
 from baselines.context_gs.levels import levels_in_training
 from baselines.context_gs.method import ContextGs, ContextGsParams
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings, Order
-from hemgs import coded_method
 from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.bench.protocol import Method
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE, Rate
 from hemgs.entropy.phases import PhaseSettings
 from hemgs.entropy.steps import BaseSteps
 from tests.unit.anchors.ball_scene import ball_scene
+from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_context_gs import LATENTS, SETTINGS, toy_anchors
 
 PLAN = PhaseSettings(
@@ -69,17 +67,6 @@ def test_defaults_are_the_published_settings() -> None:
     assert (plan.sample_share, plan.mask_weight, plan.network_lr) == (0.15, 5e-4, (5e-3, 1e-5))
     assert (params.lr_latents, params.lr_density, params.lr_density_end) == (0.0075, 5e-3, 1e-5)
     assert params.base_steps == BaseSteps(1.0, 0.001, 0.2)
-
-
-def test_phases_are_those_of_the_family() -> None:
-    model = toy_anchors(100)
-    hook = attributes(model)
-    plain, loss, _ = hook.sample(9, model, everyone(model))
-    assert torch.equal(plain.features, model.features) and loss.item() == 0
-    noisy, loss, _ = hook.sample(19, model, everyone(model))
-    assert 0.4 < (noisy.features - model.features).abs().max() <= 0.5 and loss.item() == 0
-    _, loss, figures = hook.sample(20, model, everyone(model))
-    assert loss.item() > 0 and figures["lmbda"] == LMBDA
 
 
 def test_rendered_attributes_are_those_of_the_visible_anchors() -> None:
@@ -202,24 +189,6 @@ def test_levels_are_found_anew_when_anchors_or_masks_have_changed() -> None:
     assert torch.equal(hook.entropy.scales, scales)
 
 
-def test_state_round_trip_continues_alike() -> None:
-    model = toy_anchors(200)
-    first, second = attributes(model), attributes(model)
-    first.sample(20, model, everyone(model))
-    with torch.no_grad():
-        model.mask_logits[:40] = -9.0  # since the levels were found
-    second.entropy.load_state_dict({**second.entropy.state_dict(), **dict(first.entropy.named_parameters())})
-    second.anchors_changed(model)
-    second.restore(first.state())
-    results = []
-    for hook in (first, second):
-        torch.manual_seed(7)
-        results.append(hook.sample(22, model, everyone(model)))
-    assert torch.equal(results[0][0].features, results[1][0].features)
-    assert torch.equal(results[0][1], results[1][1])
-    assert first.estimated_bytes(model) == second.estimated_bytes(model) > 6 * model.num_anchors
-
-
 def test_locations_do_not_depend_on_where_or_how_large_the_scene_is() -> None:
     model = ContextModel(SETTINGS)
     coords = toy_anchors(200).coords
@@ -233,23 +202,11 @@ def test_locations_do_not_depend_on_where_or_how_large_the_scene_is() -> None:
     assert model.locations(coords * 10**6).abs().max() == 32
 
 
-def test_is_a_method_with_a_training_per_rate() -> None:
-    assert isinstance(ContextGs(), Method)
-    assert (ContextGs.spec.id, ContextGs.spec.kind) == ("context_gs", "per_rate")
-
-
-@pytest.mark.parametrize("lmbda", [0.0005, 0.004])
-def test_training_is_for_the_rate_s_lmbda(lmbda: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hook, identity = _trained_for(rate_of(lmbda), monkeypatch, tmp_path)
-    assert hook.lmbda == lmbda
-    assert identity == {"method": "context_gs", "rate": rate_of(lmbda).id}
+def test_training_has_latents_and_refreshes_of_its_length(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    params = {"iterations": 90, "feature_dim": 16}
+    _, hook, _ = trained_for("context_gs", params, rate_of(0.004), monkeypatch, tmp_path)
     assert hook.latents is not None and (hook.latents.dim, hook.latents.lr_start) == (4, 0.0075)
     assert hook._refresh == 1000 * 90 // 30_000
-
-
-def test_training_without_a_rate_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="once per rate"):
-        _trained_for(SINGLE_RATE, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("fields", [{"hidden": 0}, {"latents": 65}, {"num_levels": 0}, {"num_levels": 9}])
@@ -291,29 +248,3 @@ def test_latents_grow_and_are_pruned_with_their_anchors(tmp_path: Path, monkeypa
     decoded = method.decode(tmp_path / "ball.gsc", device=device)
     assert table.figures["num_anchors"] == len(decoded.tensors["positions"])
     assert math.isfinite(float(decoded.tensors["features"].sum()))
-
-
-def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[ContextAttributes, dict[str, str]]:
-    """The attribute model and the identity with which anchors would be trained."""
-
-    class StoppedError(Exception):
-        pass
-
-    seen: list[Any] = []
-
-    def train(*arguments: Any) -> None:
-        seen.extend((arguments[2], arguments[-1]))
-        raise StoppedError
-
-    monkeypatch.setattr(coded_method, "train_anchors", train)
-    with pytest.raises(StoppedError):
-        ContextGs().train(
-            None,  # type: ignore[arg-type]
-            {"iterations": 90, "feature_dim": 16},
-            folder,
-            EventLog(),
-            rate=rate,
-            seed=0,
-            device=torch.device("cpu"),
-        )
-    return seen[0], seen[1]

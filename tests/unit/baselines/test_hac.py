@@ -1,23 +1,17 @@
-"""HAC: its part in training, its settings, and what a training is for."""
+"""HAC: its part in training and its settings; for what all rivals have in common see ``test_rival_training``."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from baselines.hac.method import Hac, HacParams
+from baselines.hac.method import HacParams
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
-from hemgs import coded_method
 from hemgs.anchors import AnchorModel
-from hemgs.bench.protocol import Method
-from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
-from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE, Rate
 from hemgs.entropy.likelihood import gaussian_bits
 from hemgs.entropy.phases import GridPhaseSettings
 from hemgs.entropy.steps import BaseSteps
@@ -58,18 +52,6 @@ def test_defaults_are_the_published_settings() -> None:
     assert (plan.network_lr, plan.grid_lr) == ((5e-3, 1e-5), (5e-3, 1e-5))
     assert params.base_steps == BaseSteps(1.0, 0.001, 0.2)
     assert (params.iterations, params.grow_until, params.lr_masks) == (30_000, 15_000, 0.01)
-
-
-def test_phases_are_those_of_the_family() -> None:
-    model = toy_anchors(100)
-    hook = attributes(model)
-    plain, loss, _ = hook.sample(9, model, everyone(model))
-    assert torch.equal(plain.features, model.features) and loss.item() == 0
-    noisy, loss, _ = hook.sample(19, model, everyone(model))
-    assert 0.4 < (noisy.features - model.features).abs().max() <= 0.5 and loss.item() == 0
-    _, loss, figures = hook.sample(20, model, everyone(model))
-    assert loss.item() > 0 and figures["lmbda"] == LMBDA
-    assert [hook.allows_growth(number) for number in (9, 10, 14, 15)] == [True, False, False, True]
 
 
 def test_price_is_that_of_the_values_rendered_under_the_prediction() -> None:
@@ -130,65 +112,8 @@ def test_share_of_the_anchors_is_priced() -> None:
     assert 0.02 < priced < 0.08
 
 
-def test_state_round_trip_continues_alike() -> None:
-    model = toy_anchors(100)
-    first, second = attributes(model), attributes(model)
-    first.sample(20, model, everyone(model))
-    second.entropy.load_state_dict({**second.entropy.state_dict(), **dict(first.entropy.named_parameters())})
-    second.restore(first.state())
-    results = []
-    for hook in (first, second):
-        torch.manual_seed(7)
-        results.append(hook.sample(21, model, everyone(model)))
-    assert torch.equal(results[0][0].features, results[1][0].features)
-    assert torch.equal(results[0][1], results[1][1])
-    assert first.estimated_bytes(model) == second.estimated_bytes(model) > 6 * model.num_anchors
-
-
-def test_is_a_method_with_a_training_per_rate() -> None:
-    assert isinstance(Hac(), Method)
-    assert (Hac.spec.id, Hac.spec.kind) == ("hac", "per_rate")
-
-
-@pytest.mark.parametrize("lmbda", [0.0005, 0.003])
-def test_training_is_for_the_rate_s_lmbda(lmbda: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = _trained_for(rate_of(lmbda), monkeypatch, tmp_path)
-    assert found == (lmbda, {"method": "hac", "rate": rate_of(lmbda).id})
-
-
-def test_training_without_a_rate_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="once per rate"):
-        _trained_for(SINGLE_RATE, monkeypatch, tmp_path)
-
-
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="hidden"):
         HacParams(hidden=0)
     with pytest.raises(ConfigError, match="sample_share"):
         HacParams(sample_share=0.0)
-
-
-def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[float, dict[str, str]]:
-    """λ and identity with which anchors would be trained."""
-
-    class StoppedError(Exception):
-        pass
-
-    seen: list[Any] = []
-
-    def train(*arguments: Any) -> None:
-        seen.extend((arguments[2].lmbda, arguments[-1]))
-        raise StoppedError
-
-    monkeypatch.setattr(coded_method, "train_anchors", train)
-    with pytest.raises(StoppedError):
-        Hac().train(
-            None,  # type: ignore[arg-type]
-            {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
-            folder,
-            EventLog(),
-            rate=rate,
-            seed=0,
-            device=torch.device("cpu"),
-        )
-    return seen[0], seen[1]

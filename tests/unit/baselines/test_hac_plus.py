@@ -1,4 +1,4 @@
-"""HAC++: its part in training, its settings, and what a training is for."""
+"""HAC++: its part in training and its settings; for what all rivals have in common see ``test_rival_training``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import torch
 
 from baselines.hac_plus.method import HacPlus, HacPlusParams
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
-from hemgs import coded_method
 from hemgs.anchors import AnchorModel
-from hemgs.bench.protocol import Method
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
-from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE, Rate
 from hemgs.entropy.phases import GridPhaseSettings
 from hemgs.entropy.steps import BaseSteps
+from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_hac_plus import SETTINGS, toy_anchors, toy_model
 
 PLAN = GridPhaseSettings(
@@ -65,6 +62,13 @@ def test_defaults_are_the_published_settings() -> None:
 @pytest.mark.parametrize(("lmbda", "last"), [(0.0005, 2.5e-4), (0.001, 5e-4), (0.003, 1.5e-3), (0.004, 1.5e-3)])
 def test_masks_learn_slower_at_the_end_for_smaller_rates(lmbda: float, last: float) -> None:
     assert HacPlus().for_rate(HacPlusParams(), rate_of(lmbda)).lr_masks_end == pytest.approx(last)
+
+
+def test_training_has_the_settings_of_its_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    params = {"grid_resolutions_3d": "8", "grid_resolutions_2d": "8"}
+    settings, _, _ = trained_for("hac_plus", params, rate_of(0.003), monkeypatch, tmp_path)
+    assert settings.lr_masks_end == pytest.approx(1.5e-3)
+    assert math.isclose(settings.lr_masks, 0.01)
 
 
 def test_chunks_are_told_by_those_before_alone() -> None:
@@ -146,22 +150,6 @@ def test_context_networks_learn_at_their_own_rate() -> None:
     assert len(groups["context_networks"].parameters) == 4 * 3
 
 
-def test_is_a_method_with_a_training_per_rate() -> None:
-    assert isinstance(HacPlus(), Method)
-    assert (HacPlus.spec.id, HacPlus.spec.kind) == ("hac_plus", "per_rate")
-
-
-def test_training_is_for_the_rate_s_lmbda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hook, settings = _trained_for(rate_of(0.003), monkeypatch, tmp_path)
-    assert (hook.lmbda, settings.lr_masks_end) == (0.003, pytest.approx(1.5e-3))
-    assert math.isclose(settings.lr_masks, 0.01)
-
-
-def test_training_without_a_rate_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="once per rate"):
-        _trained_for(SINGLE_RATE, monkeypatch, tmp_path)
-
-
 def test_settings_that_cannot_be_are_refused() -> None:
     for name in ("hidden", "chunk_channels", "chunk_hidden"):
         with pytest.raises(ConfigError, match=name):
@@ -169,29 +157,3 @@ def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="masks_in_rate"):
         HacPlusParams(masks_in_rate=False)
     assert HacPlusParams(feature_dim=4).entropy.chunks == [slice(0, 4)]
-
-
-def _trained_for(rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[HacPlusAttributes, HacPlusParams]:
-    """With what anchors would be trained."""
-
-    class StoppedError(Exception):
-        pass
-
-    seen: list[Any] = []
-
-    def train(*arguments: Any) -> None:
-        seen.extend((arguments[2], arguments[1]))
-        raise StoppedError
-
-    monkeypatch.setattr(coded_method, "train_anchors", train)
-    with pytest.raises(StoppedError):
-        HacPlus().train(
-            None,  # type: ignore[arg-type]
-            {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
-            folder,
-            EventLog(),
-            rate=rate,
-            seed=0,
-            device=torch.device("cpu"),
-        )
-    return seen[0], seen[1]

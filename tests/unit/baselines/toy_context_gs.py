@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.context_gs.codec import encode_anchors
+from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextModel, ContextSettings
 from hemgs.anchors import AnchorModel
 from hemgs.core.types import SectionTable
@@ -14,7 +14,7 @@ from hemgs.entropy.steps import BaseSteps
 from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS
 from tests.unit.entropy.toy_anchors import toy_anchors as plain_anchors
 
-__all__ = ["SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
+__all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
 LATENTS = 5
 SETTINGS = ContextSettings(FEATURES, OFFSETS, 24, LATENTS, 3)
@@ -39,7 +39,7 @@ def toy_model(anchors: AnchorModel, settings: ContextSettings = SETTINGS) -> Con
     return model
 
 
-def encode_toy(path: Path, anchors: AnchorModel | None = None) -> SectionTable:
-    """Writes a bitstream of the toy model."""
+def encode_toy(path: Path, anchors: AnchorModel | None = None, model: ContextModel | None = None) -> SectionTable:
+    """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return encode_anchors(path, anchors, toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)

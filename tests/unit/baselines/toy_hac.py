@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.hac.codec import encode_anchors
+from baselines.hac.codec import CODEC
 from baselines.hac.model import HacModel, HacSettings
 from hemgs.anchors import AnchorModel
 from hemgs.core.types import SectionTable
@@ -14,7 +14,7 @@ from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.steps import BaseSteps
 from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
-__all__ = ["SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
+__all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
 SETTINGS = HacSettings(FEATURES, OFFSETS, 24, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2))
 
@@ -30,7 +30,7 @@ def toy_model(anchors: AnchorModel, settings: HacSettings = SETTINGS) -> HacMode
     return model
 
 
-def encode_toy(path: Path, anchors: AnchorModel | None = None) -> SectionTable:
-    """Writes a bitstream of the toy model."""
+def encode_toy(path: Path, anchors: AnchorModel | None = None, model: HacModel | None = None) -> SectionTable:
+    """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return encode_anchors(path, anchors, toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)

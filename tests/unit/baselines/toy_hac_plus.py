@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.hac_plus.codec import encode_anchors
+from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings
 from hemgs.anchors import AnchorModel
 from hemgs.coding.locations import OCTREE
@@ -17,7 +17,7 @@ from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.steps import BaseSteps
 from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
-__all__ = ["SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
+__all__ = ["CODEC", "SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
 #: Chunks of 3, 3 and 2 channels.
 SETTINGS = HacPlusSettings(FEATURES, OFFSETS, 24, 3, 10, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2))
@@ -36,7 +36,7 @@ def toy_model(anchors: AnchorModel, settings: HacPlusSettings = SETTINGS) -> Hac
     return model
 
 
-def encode_toy(path: Path, anchors: AnchorModel | None = None) -> SectionTable:
-    """Writes a bitstream of the toy model."""
+def encode_toy(path: Path, anchors: AnchorModel | None = None, model: HacPlusModel | None = None) -> SectionTable:
+    """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return encode_anchors(path, anchors, toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS, STORAGE)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS, STORAGE)

@@ -1,0 +1,91 @@
+"""A hash grid under one network that tells all of an anchor's scalars: what HAC and HAC++ have in common.
+
+Owns the grid and the network behind it, how they start and learn. Does not own how attributes are priced or coded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from baselines.shared.predictor import AnchorPredictor
+from hemgs.anchors import AnchorModel, ParameterGroup
+from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
+from hemgs.entropy.location_grid import fit_bounds, unit_points
+from hemgs.entropy.networks import Mlp
+from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes
+from hemgs.entropy.steps import BaseSteps
+
+
+class GridModel(nn.Module):
+    """Hash grid and the network behind it.
+
+    Args:
+        grid: sizes of the grid.
+        hidden, feature_dim, num_offsets, further: of the network (:class:`AnchorPredictor`).
+
+    Attributes:
+        low, high: ``[3] int64`` lattice bounds of the hash grid.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, grid: HashGridSettings, hidden: int, feature_dim: int, num_offsets: int, further: int = 0
+    ) -> None:
+        super().__init__()
+        self.grid = BinaryHashGrid(grid)
+        self.predictor = AnchorPredictor(grid.output_dim, hidden, feature_dim, num_offsets, further)
+        self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
+        self.register_buffer("high", torch.ones(3, dtype=torch.int64))
+
+    @torch.no_grad()
+    def calibrate(self, coords: Tensor, values: Tensor) -> None:
+        """Starts bounds and distributions.
+
+        Args:
+            coords: ``[n, 3] int64`` lattice coordinates of anchors.
+            values: ``[n, C]`` their attributes in base steps.
+        """
+        fit_bounds(coords, self.low, self.high)
+        self.predictor.calibrate(values)
+
+    def outputs(self, coords: Tensor) -> Tensor:
+        """What the network puts out for anchors at ``coords`` (``[n, 3] int64``)."""
+        outputs: Tensor = self.predictor(self.grid(unit_points(coords, self.low, self.high)))
+        return outputs
+
+    def networks(self) -> list[Mlp]:
+        """See :class:`hemgs.entropy.phases.CodecModel`."""
+        return [self.predictor]
+
+    def side_bits(self) -> Tensor:
+        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
+        return self.grid.bits()
+
+
+class GridAttributes(PhasedAttributes):
+    """The part in training of a codec with a :class:`GridModel`.
+
+    Args:
+        entropy: the model to train.
+        base_steps: steps before prediction.
+        settings: the plan.
+        lmbda: weight of the mean bits per scalar.
+    """
+
+    settings: GridPhaseSettings
+
+    def __init__(self, entropy: GridModel, base_steps: BaseSteps, settings: GridPhaseSettings, lmbda: float) -> None:
+        super().__init__(entropy, base_steps, settings)
+        self.lmbda = lmbda
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
+        return [grid, *super().parameter_groups()]
+
+    @torch.no_grad()
+    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
+        values = torch.cat(self.base_steps.divide(anchors.attributes(kept)), dim=1)
+        self.entropy.calibrate(anchors.coords[kept], values)

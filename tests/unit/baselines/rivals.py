@@ -1,0 +1,60 @@
+"""Toys of all methods compared with that code anchors, for tests of what their bitstreams have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from hemgs import coded_method
+from hemgs.anchors.rendering import FixedAnchors
+from hemgs.bench.registry import get_method
+from hemgs.core.events import EventLog
+from hemgs.core.types import Rate
+from hemgs.entropy.phases import PhasedAttributes
+from tests.unit.baselines import toy_context_gs, toy_hac, toy_hac_plus
+
+RIVALS: dict[str, ModuleType] = {toy.CODEC.method: toy for toy in (toy_context_gs, toy_hac, toy_hac_plus)}
+#: Sections by method, in the order of the file.
+SECTIONS: dict[str, list[str]] = {
+    "context_gs": ["settings", "locations", "masks", "networks", "hyper", "features", "scalings", "offsets"],
+    "hac": ["settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"],
+    "hac_plus": ["settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"],
+}
+
+
+def same(one: FixedAnchors, two: FixedAnchors) -> bool:
+    """Whether decoded anchors are equal to the bit."""
+    left, right = one.to_bundle().tensors, two.to_bundle().tensors
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def trained_for(
+    method: str, params: dict[str, object], rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> tuple[Any, PhasedAttributes, dict[str, str]]:
+    """Settings, attribute model and identity with which a method would train anchors."""
+
+    class StoppedError(Exception):
+        pass
+
+    seen: list[Any] = []
+
+    def train(*arguments: Any) -> None:
+        seen.extend((arguments[1], arguments[2], arguments[-1]))
+        raise StoppedError
+
+    monkeypatch.setattr(coded_method, "train_anchors", train)
+    with pytest.raises(StoppedError):
+        get_method(method).train(
+            None,  # type: ignore[arg-type]
+            params,
+            folder,
+            EventLog(),
+            rate=rate,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+    return seen[0], seen[1], seen[2]
