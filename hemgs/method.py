@@ -132,7 +132,6 @@ class HemgsParams(HashGridParams):
         phases = self.phases
         return SimulationSettings(
             **vars(phases),
-            location_codec=self.location_codec,
             continuous_start=(phases.entropy_start + self.iterations) // 2,
             rounding_start=scaled(self.rounding_from, self.iterations) + 1,
             table_refresh=max(1, scaled(self.context_refresh, self.iterations)),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
-from hemgs.coding.locations import RAW16, raster_order, stored_locations
+from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import AttributeGroup, EntropyModel
@@ -40,14 +40,12 @@ class SimulationSettings(GridPhaseSettings):
         rounding_start: from here on, networks see decoded values rounded instead of noisy.
         table_refresh: iterations after which the neighbours are found anew, because masks have changed.
         lmbdas: the trained values of λ.
-        location_codec: of the files that will be written, which decides where their anchors stand.
     """
 
     continuous_start: int
     rounding_start: int
     table_refresh: int
     lmbdas: tuple[float, ...]
-    location_codec: str = RAW16
 
 
 class HemgsAttributes(RefreshedAttributes[Surroundings]):
@@ -125,7 +123,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
         """Neighbours and scene-agnostic features."""
-        return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.location_codec)
+        return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.storage.locations)
 
     def _draw_lmbda(self, iteration: int) -> float:
         """One of the trained λ; later, half of the time, any between them."""
@@ -138,7 +136,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     @torch.no_grad()
     def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
         """Starts grid bounds and distributions, and chooses the window of neighbours if that is left to the model."""
-        stored, _ = stored_locations(anchors.coords[kept].cpu().numpy(), self.settings.location_codec)
+        stored, _ = stored_locations(anchors.coords[kept].cpu().numpy(), self.settings.storage.locations)
         self.entropy.choose_window(stored[raster_order(stored)])
         features, geometry = self.base_steps.divide(anchors.attributes(kept))
         self.entropy.set_bounds(anchors.coords[kept])
