@@ -53,6 +53,8 @@ class HemgsParams(HashGridParams):
             as in the paper.
         order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
             anchors are decoded at once.
+        sparse_grid: files hold only those signs of the hash grid that some anchor depends on. A decoder, which
+            knows the locations, knows which.
         float_networks: networks code in floating point, with weights in float16, as in codecs of research: to measure
             what exact integers cost. Such a file decodes where sums are rounded as where it was written; elsewhere it
             may be refused.
@@ -77,6 +79,7 @@ class HemgsParams(HashGridParams):
     rounding_from: int = 29_000
     feature_chunks: int = 1
     order: str = RASTER
+    sparse_grid: bool = False
     float_networks: bool = False
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class HemgsParams(HashGridParams):
             self.window,
             self.feature_chunks,
             self.float_networks,
+            self.sparse_grid,
         )
 
     @property

@@ -37,7 +37,7 @@ from hemgs.entropy.anchor_file import (
 from hemgs.entropy.anchor_set import anchor_set
 from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
-from hemgs.entropy.location_grid import decode_grid, encode_grid, stored_bounds
+from hemgs.entropy.location_grid import UNUSED_SIGN, decode_grid, encode_grid, stored_bounds, used_entries
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.steps import BaseSteps
@@ -76,7 +76,9 @@ def encode_anchors(
     places = Places.of(anchors, storage)
     entropy.choose_window(places.stored)  # a training that ended before its last phase has not
     header = _header(anchors, places, entropy, base_steps, lmbda, viewpoints)
-    signs = entropy.grid.signs().cpu().numpy()
+    signs, used = entropy.grid.signs().cpu().numpy(), _used(header, places.stored)
+    if used is not None:
+        signs[~used] = UNUSED_SIGN
     features, geometry = (FixedGroup.export(group).stored() for group in (entropy.features, entropy.geometry))
     # Exact networks may code wherever they are; others where they will decode.
     device = torch.device("cpu") if header.entropy.float_networks else anchors.coords.device
@@ -90,7 +92,7 @@ def encode_anchors(
     sections = {
         "settings": header.to_bytes(),
         **places.sections(),
-        "hash_grid": encode_grid(signs, header.entropy.grid),
+        "hash_grid": encode_grid(signs, header.entropy.grid, used),
         "networks": encode_networks(heads, networks),
         **stream.finish(),
     }
@@ -114,7 +116,7 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     header.check_assets()
     settings = header.entropy
     stored, masks = decode_places(sections, settings.num_offsets)
-    signs = decode_grid(sections["hash_grid"], settings.grid)
+    signs = decode_grid(sections["hash_grid"], settings.grid, _used(header, stored))
     dims = settings.feature_dim, settings.num_offsets
     head_dims = (*dims, header.head_hidden)
     shapes = _stored_shapes(settings)
@@ -182,6 +184,13 @@ def _header(
         scene_agnostic_sha256=scene_agnostic_digest(asset) if asset else "",
         **header_fields(anchors, places, viewpoints),
     )
+
+
+def _used(header: Header, stored: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Rows of the hash grid that a file holds; ``None`` for all."""
+    if not header.entropy.sparse_grid:
+        return None
+    return used_entries(header.entropy.grid, torch.from_numpy(stored), header.low, header.high)
 
 
 def _own_integers(signs: NDArray[np.int8], networks: Sequence[Stored]) -> Iterator[tuple[str, ArrayLike]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -152,6 +152,9 @@ class BinaryHashGrid(nn.Module):
 
     Args:
         settings: sizes.
+
+    Attributes:
+        used: ``[num_entries] bool``, the rows whose signs a file will hold; ``None`` for all.
     """
 
     def __init__(self, settings: HashGridSettings) -> None:
@@ -159,6 +162,7 @@ class BinaryHashGrid(nn.Module):
         self.settings = settings
         table = torch.empty(settings.num_entries, settings.features).uniform_(-INITIAL_RANGE, INITIAL_RANGE)
         self.table = nn.Parameter(table)
+        self.used: Tensor | None = None
         self._cuda: _TinyCudaBackend | None = None
 
     def forward(self, points: Tensor) -> Tensor:
@@ -176,11 +180,18 @@ class BinaryHashGrid(nn.Module):
 
     def bits(self) -> Tensor:
         """Ideal code length of the signs, one probability per level; differentiable through :class:`Sign`."""
-        parts = Sign.apply(self.table).split([level.entries for level in self.settings.levels])
-        positive = (1 + torch.stack([part.mean() for part in parts])) / 2
+        entries = [level.entries for level in self.settings.levels]
+        signs = Sign.apply(self.table)
+        if self.used is None:
+            sizes = signs.new_tensor(entries)
+        else:
+            signs = signs * self.used.unsqueeze(1)
+            sizes = torch.stack([part.sum() for part in self.used.split(entries)]).to(signs.dtype)
+        sizes = sizes * self.settings.features
+        sums = torch.stack([part.sum() for part in signs.split(entries)])
+        positive = (1 + sums / sizes.clamp_min(1)) / 2
         share = positive.clamp(1e-6, 1 - 1e-6)
         entropy = -(positive * share.log2() + (1 - positive) * (1 - share).log2())
-        sizes = entropy.new_tensor([level.entries * self.settings.features for level in self.settings.levels])
         return (entropy * sizes).sum()
 
 
@@ -254,27 +265,41 @@ def fixed_features(settings: HashGridSettings, signs: Tensor, coords: Tensor, lo
     Returns:
         ``[n, output_dim] float64`` integers with ``ACTIVATION_BITS`` fractional bits.
     """
-    span = (high - low).clamp(min=1)
-    relative = torch.minimum((coords - low).clamp(min=0), span)
     table = signs.to(torch.int64)
-    one = 1 << FRACTION_BITS
     outputs = []
     for level in settings.levels:
-        axes = list(level.axes)
-        scaled = relative[:, axes] * ((level.resolution - 2) * one)
-        position = torch.div(scaled, span[axes], rounding_mode="floor") + one // 2
-        corner = position >> FRACTION_BITS
-        fraction = position & (one - 1)
         total = torch.zeros(coords.shape[0], settings.features, dtype=torch.int64, device=coords.device)
-        for offsets in _corners(len(axes)):
-            row = level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets)))
-            weight = torch.ones_like(fraction[:, 0])
-            for a, offset in enumerate(offsets):
-                weight = weight * (fraction[:, a] if offset else one - fraction[:, a])
+        for row, weight in _fixed_corners(level, coords, low, high):
             total += table[row] * weight.unsqueeze(-1)
-        surplus = FRACTION_BITS * len(axes) - ACTIVATION_BITS
+        surplus = FRACTION_BITS * len(level.axes) - ACTIVATION_BITS
         outputs.append((total + (1 << (surplus - 1))) >> surplus)
     return torch.cat(outputs, dim=1).double()
+
+
+def used_rows(settings: HashGridSettings, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Which rows of the table :func:`fixed_features` looks at, ``[num_entries] bool``; arguments as there."""
+    used = torch.zeros(settings.num_entries, dtype=torch.bool, device=coords.device)
+    for level in settings.levels:
+        for row, _ in _fixed_corners(level, coords, low, high):
+            used[row] = True
+    return used
+
+
+def _fixed_corners(level: Level, coords: Tensor, low: Tensor, high: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each corner of the cells that anchors lie in: rows of the table and integer weights, ``[n] int64`` each."""
+    span = (high - low).clamp(min=1)
+    relative = torch.minimum((coords - low).clamp(min=0), span)
+    one, axes = 1 << FRACTION_BITS, list(level.axes)
+    scaled = relative[:, axes] * ((level.resolution - 2) * one)
+    position = torch.div(scaled, span[axes], rounding_mode="floor") + one // 2
+    corner = position >> FRACTION_BITS
+    fraction = position & (one - 1)
+    for offsets in _corners(len(axes)):
+        row = level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets)))
+        weight = torch.ones_like(fraction[:, 0])
+        for a, offset in enumerate(offsets):
+            weight = weight * (fraction[:, a] if offset else one - fraction[:, a])
+        yield row, weight
 
 
 def tiny_cuda_available() -> bool:

@@ -57,9 +57,10 @@ class Header(AnchorHeader):
         check_bounds(self.low, self.high)
         if type(self.entropy.rate_octaves) is not float or not 0 < self.entropy.rate_octaves <= MAX_OCTAVES:
             raise ValueError(f"rate_octaves is {self.entropy.rate_octaves!r}, not a number up to {MAX_OCTAVES}")
-        if type(self.entropy.float_networks) is not bool:
-            raise ValueError(f"float_networks is {self.entropy.float_networks!r}, not true or false")
-        others = {"grid", "rate_octaves", "scene_agnostic", "window", "float_networks"}
+        for name in ("float_networks", "sparse_grid"):
+            if type(getattr(self.entropy, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(self.entropy, name)!r}, not true or false")
+        others = {"grid", "rate_octaves", "scene_agnostic", "window", "float_networks", "sparse_grid"}
         sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name not in others}
         for name, value in sizes.items():
             lowest = 0 if name.endswith("_context") else 1

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemgs.coding.signs import decode_signs, encode_signs
-from hemgs.entropy.hashgrid import HashGridSettings, fixed_features
+from hemgs.entropy.hashgrid import HashGridSettings, fixed_features, used_rows
 from hemgs.entropy.streams import chunks
 
 Bounds = tuple[int, int, int]
+#: What a decoder takes for signs that no file holds, since no feature depends on them.
+UNUSED_SIGN = 1
 
 
 def fit_bounds(coords: Tensor, low: Tensor, high: Tensor) -> None:
@@ -54,16 +56,30 @@ def exact_lookup(grid: HashGridSettings, signs: Tensor, coords: Tensor, low: Bou
     return torch.cat([part.to(torch.int16) for part in parts])
 
 
-def encode_grid(signs: NDArray[np.int8], grid: HashGridSettings) -> bytes:
-    """The section of a grid's signs, ``[num_entries, features]``."""
-    return encode_signs([signs[level.start : level.start + level.entries].ravel() for level in grid.levels])
+def used_entries(grid: HashGridSettings, coords: Tensor, low: Bounds, high: Bounds) -> NDArray[np.bool_]:
+    """Which rows of the grid's table features depend on, ``[num_entries]``; arguments as of :func:`exact_lookup`."""
+    least, most = (torch.tensor(bound, device=coords.device) for bound in (low, high))
+    used = torch.zeros(grid.num_entries, dtype=torch.bool, device=coords.device)
+    for rows in chunks(len(coords)):
+        used |= used_rows(grid, coords[rows], least, most)
+    return used.cpu().numpy()
 
 
-def decode_grid(section: bytes, grid: HashGridSettings) -> NDArray[np.int8]:
-    """The inverse of :func:`encode_grid`.
+def encode_grid(signs: NDArray[np.int8], grid: HashGridSettings, used: NDArray[np.bool_] | None = None) -> bytes:
+    """The section of a grid's signs, ``[num_entries, features]``, or of the rows in use alone."""
+    stored = np.ones(len(signs), np.bool_) if used is None else used
+    places = [slice(level.start, level.start + level.entries) for level in grid.levels]
+    return encode_signs([signs[place][stored[place]].ravel() for place in places])
+
+
+def decode_grid(section: bytes, grid: HashGridSettings, used: NDArray[np.bool_] | None = None) -> NDArray[np.int8]:
+    """The inverse of :func:`encode_grid`; signs that are not stored are :data:`UNUSED_SIGN`.
 
     Raises:
         BitstreamError: the section is damaged or is not of such a grid.
     """
-    sizes = [level.entries * grid.features for level in grid.levels]
-    return np.concatenate(decode_signs(section, sizes)).reshape(-1, grid.features)
+    stored = np.ones(grid.num_entries, np.bool_) if used is None else used
+    sizes = [int(stored[level.start : level.start + level.entries].sum()) * grid.features for level in grid.levels]
+    signs = np.full((grid.num_entries, grid.features), UNUSED_SIGN, np.int8)
+    signs[stored] = np.concatenate(decode_signs(section, sizes)).reshape(-1, grid.features)
+    return signs

@@ -51,6 +51,7 @@ class EntropySettings:
         window: which anchors are neighbours.
         feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
         float_networks: whether networks code in floating point, for comparison with exact ones.
+        sparse_grid: whether files hold only those signs of the hash grid that some anchor's feature depends on.
     """
 
     feature_dim: int = 50
@@ -69,6 +70,7 @@ class EntropySettings:
     window: ContextWindow = field(default_factory=ContextWindow)
     feature_chunks: int = field(default=1, metadata=LATER)
     float_networks: bool = field(default=False, metadata=LATER)
+    sparse_grid: bool = field(default=False, metadata=LATER)
 
     @property
     def geometry_dim(self) -> int:

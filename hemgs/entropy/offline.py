@@ -28,14 +28,14 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.locations import RAW16, raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
 from hemgs.coding.rans import GaussianEncoder
-from hemgs.coding.signs import encode_signs
 from hemgs.coding.weights import encode_integers
 from hemgs.core.errors import ConfigError, TrainingError
 from hemgs.core.records import LOSSLESS_SECTIONS
 from hemgs.entropy.anchor_set import AnchorSet, anchor_set
 from hemgs.entropy.context import Pairs, Seen
 from hemgs.entropy.fixed import FixedGroup, Integers
-from hemgs.entropy.hashgrid import fixed_features
+from hemgs.entropy.hashgrid import fixed_features, used_rows
+from hemgs.entropy.location_grid import encode_grid
 from hemgs.entropy.masks import keep_mask
 from hemgs.entropy.model import AttributeGroup, EntropyModel, EntropySettings
 from hemgs.entropy.rate_predictor import rate_input
@@ -227,6 +227,8 @@ class OfflinePrice:
         known = anchor_set(frozen.stored, entropy.settings, device)
         self._table, self._scene_agnostic = known.table, known.scene_agnostic_float
         low, high = frozen.low.to(device), frozen.high.to(device)
+        if entropy.settings.sparse_grid:
+            entropy.grid.used = used_rows(entropy.settings.grid, known.coords, low, high)
         self._points = ((known.coords - low).double() / (high - low).double()).clamp(0, 1).float()
         self._rate = frozen.rate / (1 << ACTIVATION_BITS)
         groups = (frozen.features, frozen.geometry)
@@ -281,9 +283,11 @@ def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
     known = anchor_set(frozen.stored, entropy.settings)
     locations = _locations(entropy, known, frozen.low, frozen.high)
     features, geometry = FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
-    signs, grid = entropy.grid.signs().numpy(), entropy.settings.grid
+    grid, used = entropy.settings.grid, None
+    if entropy.settings.sparse_grid:
+        used = used_rows(grid, known.coords, frozen.low, frozen.high).numpy()
     streams = {
-        "hash_grid": encode_signs([signs[level.start : level.start + level.entries].ravel() for level in grid.levels]),
+        "hash_grid": encode_grid(entropy.grid.signs().numpy(), grid, used),
         "networks": encode_integers(features.stored() + geometry.stored()),
         **_streams(features, frozen.features, features.prior(locations, None), known, frozen.rate),
     }

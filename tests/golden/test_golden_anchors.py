@@ -1,9 +1,10 @@
 """Bitstreams of all methods that code anchors, written once, must decode for ever, to the same numbers.
 
 In a method's folder, each file was written from 400 synthetic anchors, ``toy.gsc`` by the first release's encoder. Of
-HEMGS, that was before there were networks that look beyond an anchor; ``whole.gsc`` is by the whole method, and
-``plus.gsc`` has all that HEMGS+ adds. The JSON file beside each holds the SHA-256 of every decoded tensor. None may
-change while the format version stays: a failure here means that files in the world no longer decode.
+HEMGS, that was before there were networks that look beyond an anchor; ``whole.gsc`` is by the whole method,
+``sparse.gsc`` leaves signs out that no anchor needs, and ``plus.gsc`` has all else that HEMGS+ adds. The JSON file
+beside each holds the SHA-256 of every decoded tensor. None may change while the format version stays: a failure here
+means that files in the world no longer decode.
 After a deliberate change of format (and a new version number), write new pairs beside the old ones, by name:
 
     HEMGS_WRITE_GOLDEN=hemgs/whole pytest tests/golden/test_golden_anchors.py
@@ -23,10 +24,15 @@ from hemgs.bench.registry import get_method
 from hemgs.coding.container import read_container
 from hemgs.entropy.anchor_file import AS_PUBLISHED
 from tests.unit.baselines.rivals import RIVALS, SECTIONS
-from tests.unit.entropy.toy_anchors import PLUS, PLUS_STORAGE, SETTINGS, WHOLE, encode_toy, toy_anchors
+from tests.unit.entropy.toy_anchors import PLUS, PLUS_STORAGE, SETTINGS, SPARSE, WHOLE, encode_toy, toy_anchors
 
 HERE = Path(__file__).parent
-HEMGS = {"hemgs/toy": SETTINGS, "hemgs/whole": WHOLE, "hemgs/plus": PLUS}
+HEMGS = {
+    "hemgs/toy": SETTINGS,
+    "hemgs/whole": WHOLE,
+    "hemgs/plus": PLUS,
+    "hemgs/sparse": SPARSE,
+}
 FILES = [*HEMGS, *(f"{method}/toy" for method in RIVALS)]
 
 

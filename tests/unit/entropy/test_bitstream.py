@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_anchors import FEATURES, OFFSETS, PLUS, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
+from toy_anchors import FEATURES, OFFSETS, PLUS, SPARSE, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
@@ -166,6 +166,16 @@ def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(
     nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
     stride = 200_000 / (RAW16_SPAN - 2) * anchors.voxel_size
     assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
+
+
+def test_signs_that_no_anchor_needs_are_left_out_and_change_nothing_else(tmp_path: Path) -> None:
+    for path, settings in ((tmp_path / "all.gsc", replace(SPARSE, sparse_grid=False)), (tmp_path / "a.gsc", SPARSE)):
+        encode_toy(path, settings=settings)
+    assert same(decode_anchors(tmp_path / "a.gsc", "hemgs"), decode_anchors(tmp_path / "all.gsc", "hemgs"))
+    own, other = (read_container(tmp_path / name).sections for name in ("a.gsc", "all.gsc"))
+    assert {name for name, data in own.items() if data != other[name]} == {"settings", "hash_grid"}
+    assert len(own["hash_grid"]) < 0.9 * len(other["hash_grid"])
+    assert b"sparse_grid" not in zlib.decompress(other["settings"])
 
 
 def test_octree_and_adaptive_masks_change_two_sections_and_no_symbol(file: Path, tmp_path: Path) -> None:

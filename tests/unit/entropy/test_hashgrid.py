@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings, Sign, fixed_features, interpolate
+from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings, Sign, fixed_features, interpolate, used_rows
 
 SMALL = HashGridSettings((5, 9, 21), (11, 40), 9, 10, 2)
 
@@ -103,3 +103,38 @@ def test_bits_are_the_entropy_of_each_level() -> None:
     # 32 of 128 signs are negative.
     expected = 128 * -(0.25 * torch.log2(torch.tensor(0.25)) + 0.75 * torch.log2(torch.tensor(0.75)))
     assert grid.bits().item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_features_depend_on_the_used_rows_and_on_all_of_them() -> None:
+    torch.manual_seed(2)
+    signs = torch.randint(0, 2, (SMALL.num_entries, 2), dtype=torch.int8) * 2 - 1
+    coords, low, high = torch.randint(0, 60, (40, 3)), torch.tensor([0, 0, 0]), torch.tensor([255, 199, 99])
+    used = used_rows(SMALL, coords, low, high)
+    assert 0 < int(used.sum()) < SMALL.num_entries
+    features = fixed_features(SMALL, signs, coords, low, high)
+    others = torch.where(used.unsqueeze(1), signs, -signs)
+    assert torch.equal(fixed_features(SMALL, others, coords, low, high), features)
+    # A corner's weight may be zero, if an anchor lies on the border of its cell: few do.
+    without_effect = 0
+    for row in torch.nonzero(used).flatten().tolist():
+        others = signs.clone()
+        others[row] *= -1
+        without_effect += int(torch.equal(fixed_features(SMALL, others, coords, low, high), features))
+    assert without_effect < 0.02 * int(used.sum())
+
+
+def test_bits_are_those_of_the_used_rows() -> None:
+    grid = BinaryHashGrid(HashGridSettings((4,), (9,), 6, 7, 2))
+    first, second = grid.settings.levels[:2]
+    with torch.no_grad():
+        grid.table.fill_(-0.5)
+        grid.table[:8] = 0.5
+    grid.used = torch.zeros(len(grid.table), dtype=torch.bool)
+    grid.used[4:20] = True
+    # Of the first level, 4 rows of 16 have positive signs; of the second, no row is used.
+    expected = 32 * -(0.25 * torch.log2(torch.tensor(0.25)) + 0.75 * torch.log2(torch.tensor(0.75)))
+    assert first.entries == 64 and second.start == 64
+    assert grid.bits().item() == pytest.approx(expected.item(), rel=1e-6)
+    grid.bits().backward()
+    assert grid.table.grad is not None and bool(grid.table.grad[4:20].ne(0).all())
+    assert not grid.table.grad[:4].any() and not grid.table.grad[20:].any()

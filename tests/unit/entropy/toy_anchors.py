@@ -32,6 +32,8 @@ WHOLE = replace(
 )
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
 PLUS = replace(WHOLE, feature_chunks=3, window=ContextWindow(25, 6, 4, "hashed"))
+#: A hash grid of which few anchors need all.
+SPARSE = replace(WHOLE, grid=HashGridSettings((6, 12, 25), (20, 40), 12, 11, 2), sparse_grid=True)
 PLUS_STORAGE = Storage(OCTREE, ADAPTIVE, BYTE)
 
 
