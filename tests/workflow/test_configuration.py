@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -83,7 +84,10 @@ def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Pr
     assert all('"iterations": 60000' in text for text in settings.values())
 
 
-@pytest.mark.parametrize(("name", "scenes", "fits"), [("demo", 1, 7), ("bonsai", 1, 3), ("chair", 1, 3)])
+@pytest.mark.parametrize(
+    ("name", "scenes", "fits"),
+    [("demo", 1, 7), ("bonsai", 1, 3), ("chair", 1, 3), ("plus_chair", 1, 8), ("rivals_chair", 1, 9)],
+)
 def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
     planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
     assert (planned["prepare_scene"], planned["train_model"]) == (scenes, fits)
@@ -121,6 +125,7 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     own["hemgs_plus"] = {
         "location_codec": "octree",
         "mask_codec": "adaptive",
+        "sparse_grid": False,  # came after they were measured
         "head_bits": 8,
         "context_multiplier": 0,
         "masks_in_rate": True,
@@ -141,6 +146,20 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     assert {rate for *_, rate, _ in found if rate} == (single_rates if per_rate & set(methods) else set())
     rates = dict(re.findall(r"hemgs encode results/models/(\S+?)/\S+ --rates (\S+)", output))
     assert len({rates[method] for method in methods if method not in per_rate and method.startswith("hemgs")}) == 1
+
+
+@pytest.mark.parametrize("name", ["plus", "plus_chair"])
+def test_each_step_to_hemgs_plus_changes_some_settings_and_keeps_the_others(paper: Project, name: str) -> None:
+    output = paper.snakemake("-n", "--printshellcmds", "--configfile", f"workflow/config/{name}.yaml").stdout
+    trainings = r"hemgs train \S+ --method hemgs\.\S+?(?: --variant (\S+))? --seed 0 --params-json '(.*?)'"
+    settings = {variant or "hemgs": json.loads(params) for variant, params in re.findall(trainings, output)}
+    whole, changed = settings.pop("hemgs_plus"), []
+    for before, after in itertools.pairwise(params for _, params in sorted(settings.items())):
+        assert before.keys() <= after.keys() and before != after
+        changed.append({key for key in after if before.get(key) != after[key]})
+    # Each step has settings of its own, and the last but for the order is HEMGS+.
+    assert sum(map(len, changed)) == len(set().union(*changed))
+    assert whole == settings["hemgs_plus_6_channels"] | {"order": "hashed"}
 
 
 @pytest.mark.parametrize("profile", ["demo", "local-gpu", "slurm", "slurm-gres"])
