@@ -18,7 +18,7 @@ from hemgs.core.errors import ConfigError
 SCHEMA_VERSION = 1
 T = TypeVar("T")
 #: Steps of a fit in the order of the work; JSON objects have none.
-STEPS = ("prepare_scene", "train_model", "encode_points", "evaluate_points")
+STEPS = ("fetch_archive", "prepare_scene", "train_model", "encode_points", "evaluate_points")
 
 
 @dataclass(frozen=True)

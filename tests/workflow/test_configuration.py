@@ -34,6 +34,7 @@ PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "ma
 
 def test_paper_configuration_plans_every_scene_and_method(paper: Project) -> None:
     assert paper.planned() == {
+        "fetch_archive": 4,
         "prepare_scene": NUM_SCENES,
         "train_model": NUM_FITS,
         "encode_points": NUM_FITS,
