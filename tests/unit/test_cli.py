@@ -26,7 +26,8 @@ from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 VERBS = (
-    "fetch", "hash-archive", "prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export",
+    "estimate", "fetch", "hash-archive",
+    "prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export",
     "summarise", "tables", "figures", "page", "describe", "doctor", "setup", "check",
 )  # fmt: skip
 

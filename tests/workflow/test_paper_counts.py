@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from workflow_project import Project, copy_workflow
+from workflow_project import REPOSITORY, Project, copy_workflow, job_counts
+
+from hemgs.cli import main
 
 NUM_SCENES = {"mipnerf360": 9, "tanksandtemples": 2, "deepblending": 2, "synthetic_nerf": 8}
 #: Trainings of a scene, and bitstreams of them all together.
@@ -73,6 +76,17 @@ def test_archives_are_fetched_once_for_all_scenes_and_data_sets(commands: str) -
     assert len(asked["360_v2.zip"]) == 7
     assert {scene.partition("/")[0] for scene in asked["tandt_db.zip"]} == {"tanksandtemples", "deepblending"}
     assert sum(map(len, asked.values())) == sum(NUM_SCENES.values())
+
+
+def test_the_estimate_counts_the_same_jobs(
+    commands: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["estimate", "--json", "--results", "nowhere"]) == 0
+    jobs = json.loads(capsys.readouterr().out)["jobs"]
+    planned = job_counts(commands)
+    publishing = {name: planned.pop(name) for name in tuple(planned) if name not in jobs}
+    assert jobs == planned | {"publish": sum(publishing.values())}
 
 
 @pytest.mark.parametrize("dataset", NUM_SCENES)

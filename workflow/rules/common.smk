@@ -86,7 +86,7 @@ def any_of(names):
 wildcard_constraints:
     method=any_of(BENCHMARK.methods),
     dataset=any_of(BENCHMARK.scenes),
-    scene=any_of(scene for _, scene in SCENES),
+    scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried anew for every file
     fit=any_of(plan.fit for plan in FITS.values()),
     seed=r"\d+",
     archive=any_of(name for names in ARCHIVES.values() for name in names),
@@ -102,6 +102,8 @@ def dataset_file(wildcards):
 
 def fetch_records(wildcards):
     """What says that the archives of a scene are at hand, or not needed."""
+    if (wildcards.dataset, wildcards.scene) not in ARCHIVES:
+        raise WorkflowError(f"{wildcards.dataset}/{wildcards.scene} is not a scene of this benchmark: see run.scenes")
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
 
 
