@@ -285,6 +285,11 @@ def lossless_files():
     return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
 
 
+def folder_of(files, otherwise):
+    """Where files lie, which is not below results/ where those are kept in a storage of their own."""
+    return str(Path(files[0]).parent) if files else otherwise
+
+
 def reported(path, caption, category, **labels):
     """A file that the Snakemake report shows."""
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)

@@ -85,9 +85,11 @@ rule make_page:
         "../envs/analysis.yaml"
     params:
         summary=subpath(input.points, parent=True),
+        tables=lambda wildcards, input: folder_of(input.tables, "results/tables"),
+        figures=lambda wildcards, input: folder_of(input.figures, "results/figures"),
         folder=subpath(output.page, parent=True),
     message:
         "make the page"
     shell:
-        "hemgs page --summary {params.summary} --style {input.style} --tables results/tables"
-        " --figures results/figures --out {params.folder} > {log} 2>&1"
+        "hemgs page --summary {params.summary} --style {input.style} --tables {params.tables}"
+        " --figures {params.figures} --out {params.folder} > {log} 2>&1"
