@@ -285,6 +285,12 @@ def lossless_files():
     return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
 
 
+def summary_files():
+    """All that tables, figures and page read of the summary."""
+    names = ("datasets", "bdrate", "parity", "complexity", "storage", "ablation", "context", "failures")
+    return [f"results/summary/{name}.csv" for name in names]
+
+
 def folder_of(files, otherwise):
     """Where files lie, which is not below results/ where those are kept in a storage of their own."""
     return str(Path(files[0]).parent) if files else otherwise

@@ -18,7 +18,7 @@ rule make_tables:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        datasets="results/summary/datasets.csv",
+        summary=summary_files(),
         lossless=lossless_files(),
     output:
         table_files(),
@@ -41,7 +41,7 @@ rule make_figures:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        datasets="results/summary/datasets.csv",
+        summary=summary_files(),
         showcases=showcase_folders(),
     output:
         figure_files(),
@@ -64,7 +64,7 @@ rule make_page:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        failures="results/summary/failures.csv",
+        summary=summary_files(),
         environment="results/summary/environment.json",
         lossless=lossless_files(),
         tables=expand("results/tables/{table}.csv", table=BENCHMARK.tables),
