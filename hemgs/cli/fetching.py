@@ -28,7 +28,9 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--scenes", metavar="ID,...", help="of these scenes only, as scene or dataset/scene")
     parser.add_argument("--archive", metavar="NAME", help="this archive only, by its file name")
     parser.add_argument("--asset", action="append", metavar="ID", help="weights, or all of them; repeatable")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write down what was fetched")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.json", help="write down what was fetched, and progress in .jsonl"
+    )
     _add_archives(parser)
     parser.set_defaults(run=_fetch)
 
@@ -83,8 +85,12 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
                 f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
             )
         wanted = {arguments.archive: wanted[arguments.archive]}
-    with terminal_events("fetching, MiB") as events:
+    # A job has no terminal: what it writes down beside its record can be watched.
+    log = arguments.out.with_suffix(".jsonl") if arguments.out else None
+    with terminal_events("fetching, MiB", log) as events:
         records = fetch_archives(wanted, folder, events)
+    if not records:
+        say("nothing to fetch: no archive is declared for these scenes")
     for record in records:
         for scene, place in record["in_place"].items():
             say(f"{scene}: in place at {place}")

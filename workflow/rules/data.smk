@@ -16,7 +16,8 @@ rule fetch_archive:
         datasets=archive_datasets,
         scenes=archive_scenes,
     message:
-        "fetch {wildcards.archive} for {params.scenes}"
+        "fetch {wildcards.archive} for {params.scenes};"
+        " to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
     shell:
         "hemgs fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
         " --out {output.record} > {log} 2>&1"
