@@ -123,7 +123,7 @@ def served(dataset: str, server: Server, answers: dict[str, Answer]) -> Path:
     """A data set's file with its addresses, sizes and checksums exchanged for those of the archives served here."""
     data: dict[str, Any] = yaml.safe_load((DATASETS / f"{dataset}.yaml").read_text())
     for entry in data["source"]["archives"]:
-        name = archive_name(entry["url"]) if dataset != "synthetic_nerf" else "nerf_synthetic.zip"
+        name = archive_name(entry["url"])
         body = answers[name].body
         entry |= {"url": server.add(f"/{name}", answers[name]), "size_bytes": len(body)}
         entry |= {"sha256": hashlib.sha256(body).hexdigest(), "mirrors": []}
