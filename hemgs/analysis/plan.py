@@ -18,7 +18,7 @@ from hemgs.core.errors import ConfigError
 SCHEMA_VERSION = 1
 T = TypeVar("T")
 #: Steps of a fit in the order of the work; JSON objects have none.
-STEPS = ("prepare_scene", "train_model", "encode_points", "evaluate_points")
+STEPS = ("fetch_archive", "prepare_scene", "train_model", "encode_points", "evaluate_points")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def load_style(path: Path) -> Style:
                 reader.text(entry, "dataset"),
                 reader.text(entry, "scene"),
                 {
-                    method: tuple(Path(folder) for folder in reader.typed(folders, list, f"showcases.{method}"))
+                    method: tuple(reader.base / folder for folder in reader.typed(folders, list, f"showcases.{method}"))
                     for method, folders in reader.field(entry, "showcases", dict).items()
                 },
             )
@@ -204,9 +204,17 @@ def _fit(reader: _Reader, entry: Mapping[str, Any]) -> Fit:
         seed=reader.field(entry, "seed", int),
         rates=reader.texts(entry, "rates"),
         finished=reader.field(entry, "finished", bool) if "finished" in entry else True,
-        points=Path(reader.text(entry, "points")),
-        logs={step: Path(reader.typed(logs[step], str, f"logs.{step}")) for step in steps},
+        points=reader.base / reader.text(entry, "points"),
+        logs={step: reader.base / reader.typed(logs[step], str, f"logs.{step}") for step in steps},
     )
+
+
+def _root_of(path: Path) -> Path:
+    """What the paths in a file are relative to: the folder that holds ``results/summary/<file>``, where it lies there.
+
+    That is the working directory, unless results are kept in a storage of their own and this is a local copy of them.
+    """
+    return path.parents[2] if path.parts[-3:-1] == ("results", "summary") else Path()
 
 
 class _Reader:
@@ -214,6 +222,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.base = _root_of(Path(path))
         try:
             root = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as fault:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from hemgs.bench.protocol import Method
+from hemgs.cli.console import size_text
 from hemgs.core.dataset_config import DatasetConfig, SceneConfig, load_dataset
 
 _KINDS = {
@@ -113,7 +114,7 @@ def dataset_text(path: Path) -> str:
     for name, text in (("url", dataset.url), ("licence", dataset.licence), ("citation", dataset.citation)):
         lines += _wrapped(" ".join(text.split()), "              ", f"  {name:<12}") if text else []
     if dataset.archives:
-        lines.append(f"  archives    {len(dataset.archives)} to fetch")
+        lines += [_archive(entry) for entry in dataset.archives]
     lines += _settings_lines(dataset)
     lines += ["", "scenes:"]
     lines += [f"  {scene.id:<16} {_place(scene)}" for scene in dataset.scenes.values()]
@@ -121,6 +122,14 @@ def dataset_text(path: Path) -> str:
         lines += ["", "settings of methods on this data set:"]
         lines += [f"  {name:<16} {_pairs(params)}" for name, params in dataset.method_params.items()]
     return "\n".join(lines)
+
+
+def _archive(entry: Mapping[str, Any]) -> str:
+    size, sha256 = entry.get("size_bytes"), entry.get("sha256")
+    known = (
+        f"{size_text(size) if size else 'size not stated'}, {'pinned' if sha256 else 'not pinned: hemgs hash-archive'}"
+    )
+    return f"  archive     {entry['url']} and {len(entry.get('mirrors', ()))} mirrors ({known})"
 
 
 def _settings_lines(dataset: DatasetConfig) -> list[str]:

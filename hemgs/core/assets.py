@@ -1,7 +1,8 @@
 """Weights that belong to the codec or to a metric: where they are, and whether they are the right ones.
 
 Owns the list in ``hemgs/assets/registry.yaml`` and the verification. Does not own what the weights mean, and never
-downloads: a run that needs the network in the middle of a cluster job is a run that hangs.
+downloads: a run that needs the network in the middle of a cluster job is a run that hangs (``hemgs fetch`` does it
+beforehand).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Asset:
         distribution: ``package`` (shipped in ``hemgs/assets``) or ``fetch`` (the user fetches it).
         used_by: what needs it.
         description: what it holds.
+        urls: addresses of the very file, tried in order; none for what the package ships.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Asset:
     distribution: str
     used_by: str
     description: str
+    urls: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -60,7 +63,10 @@ def list_assets() -> Mapping[str, Asset]:
     """All known assets by id."""
     text = importlib.resources.files("hemgs.assets").joinpath("registry.yaml").read_text(encoding="utf-8")
     entries = yaml.safe_load(text)["assets"]
-    return {asset_id: Asset(id=asset_id, **fields) for asset_id, fields in entries.items()}
+    return {
+        asset_id: Asset(id=asset_id, urls=tuple(fields.pop("urls", ())), **fields)
+        for asset_id, fields in entries.items()
+    }
 
 
 def asset_folders() -> tuple[Path, ...]:
@@ -89,8 +95,8 @@ def find_asset(asset_id: str) -> Path:
     raise MissingAssetError(
         f"asset {asset_id!r} ({asset.file}, {asset.size_bytes:,} bytes) is in none of "
         f"{', '.join(str(folder) for folder in folders)}",
-        f"fetch it from {asset.origin}, put it at {DEFAULT_FOLDER / asset.file}, or set {FOLDERS_VARIABLE} to the "
-        f"folder that holds {asset.file}",
+        f"run `hemgs fetch --asset {asset_id}`, or fetch it by hand from {asset.origin}: put it at "
+        f"{DEFAULT_FOLDER / asset.file}, or set {FOLDERS_VARIABLE} to the folder that holds {asset.file}",
     )
 
 

@@ -6,8 +6,11 @@ variables. Does not own pixels (``hemgs.data``) or the selection of scenes (``he
 
 from __future__ import annotations
 
+import hashlib
 import os
+import posixpath
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ from hemgs.core.errors import ConfigError
 from hemgs.core.schema import closest, load_named
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class DatasetConfig:
     url: str = ""
     licence: str = ""
     citation: str = ""
+
+    def archives_of(self, scene: str) -> tuple[Mapping[str, Any], ...]:
+        """The archives that hold a scene."""
+        return tuple(entry for entry in self.archives if scene in entry.get("scenes", (scene,)))
 
 
 def load_dataset(path: Path) -> DatasetConfig:
@@ -110,6 +118,14 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
             )
         datasets[dataset.id] = dataset
     return datasets
+
+
+def archive_name(url: str) -> str:
+    """File name for an address: its last part where that is an archive's name, else a digest of the address."""
+    last = posixpath.basename(urllib.parse.urlsplit(url).path)
+    if last.lower().endswith(_ARCHIVE_SUFFIXES) and re.fullmatch(r"[\w][\w.+-]*", last):
+        return last
+    return hashlib.sha256(url.encode()).hexdigest()[:16] + ".archive"
 
 
 def expand_path(text: str, origin: str) -> Path:

@@ -7,25 +7,23 @@ the network (``download``) nor what is inside a capture.
 from __future__ import annotations
 
 import errno
-import hashlib
 import lzma
 import posixpath
 import re
 import stat
 import struct
 import tarfile
-import urllib.parse
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.dataset_config import expand_path
+from hemgs.core.dataset_config import archive_name, expand_path
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
-from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.download import RemoteFile, check_room, fetch
 from hemgs.data.folders import staged_folder
 from hemgs.data.settings import SceneSettings
 
@@ -36,7 +34,6 @@ MAX_FILES = 200_000
 #: Archives smaller than this are measured against it, so that a small archive of text is no bomb.
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
-_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 #: What damaged, encrypted or unknown archives raise.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -67,13 +64,8 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
         SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
-    where, path = f"data set '{settings.dataset}': source.local", str(settings.source["path"])
-    if "local" in settings.source:
-        local = expand_path(settings.source["local"], where)
-    elif settings.archives:
-        local = archives / settings.dataset
-    else:
-        raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
+    path = str(settings.source["path"])
+    local = local_copy(settings.dataset, settings.source, archives if settings.archives else None)
     if local.is_file():
         return unpack(local, path, scratch / "unpacked")
     folder = local / path
@@ -88,17 +80,27 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
     for entry in remotes:
         target = archives / archive_name(entry["url"])
         events.write("fetch", file=str(target), url=entry["url"])
-        fetch(_remote_file(entry), target, events)
+        fetch(remote_file(entry), target, events)
         unpack(target, path, folder)
     return folder
 
 
-def archive_name(url: str) -> str:
-    """File name for an address: its last part where that is an archive's name, else a digest of the address."""
-    last = posixpath.basename(urllib.parse.urlsplit(url).path)
-    if last.lower().endswith(_SUFFIXES) and re.fullmatch(r"[\w][\w.+-]*", last):
-        return last
-    return hashlib.sha256(url.encode()).hexdigest()[:16] + ".archive"
+def local_copy(dataset: str, source: Mapping[str, Any], archives: Path | None) -> Path:
+    """The folder that holds a data set's scenes, or will hold them once unpacked; or a local archive of them.
+
+    Args:
+        source: the ``source`` section of one of its scenes.
+        archives: folder where archives are kept once fetched, ``None`` for a data set without any.
+
+    Raises:
+        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable.
+    """
+    where = f"data set '{dataset}': source.local"
+    if "local" in source:
+        return expand_path(source["local"], where)
+    if archives is None:
+        raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
+    return archives / dataset
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:
@@ -136,6 +138,7 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
 
 
 def _extract(archive: Path, prefix: str, folder: Path) -> int:
+    check_room(folder / "unpacked", _unpacked_bytes(archive, prefix))
     budget = min(MAX_UNPACKED_BYTES, MAX_EXPANSION * max(archive.stat().st_size, _SMALL_ARCHIVE_BYTES))
     num_files = 0
     for name, content in _members(archive, prefix):
@@ -151,6 +154,15 @@ def _extract(archive: Path, prefix: str, folder: Path) -> int:
                     raise _unsafe(archive, "members that unpack to an implausible size")
                 file.write(chunk)
     return num_files
+
+
+def _unpacked_bytes(archive: Path, prefix: str) -> int:
+    """What the wanted files claim to take; 0 for a tar file, which would have to be read whole to know."""
+    if not zipfile.is_zipfile(archive):
+        return 0
+    with zipfile.ZipFile(archive) as file:
+        claimed = sum(info.file_size for info in file.infolist() if _wanted(archive, info.filename, prefix) is not None)
+    return min(claimed, MAX_UNPACKED_BYTES)
 
 
 def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
@@ -206,5 +218,6 @@ def _unsafe(archive: Path, what: str) -> SceneError:
     )
 
 
-def _remote_file(entry: Mapping[str, Any]) -> RemoteFile:
+def remote_file(entry: Mapping[str, Any]) -> RemoteFile:
+    """An entry of ``source.archives`` as what to fetch."""
     return RemoteFile((entry["url"], *entry.get("mirrors", ())), entry.get("size_bytes"), entry.get("sha256"))

@@ -1,7 +1,8 @@
-"""Fetches one file over HTTP: mirrors, resuming, retries, checksum.
+"""Fetches one file over HTTP: mirrors, resuming, retries, checksum, room on the disk.
 
 Owns the network. Does not own what the file is or where it belongs (``archives``). What arrives is trusted only as far
-as its checksum, where one is declared.
+as its checksum; where none is declared, the one it had when it was first seen here is kept beside it (pinned on first
+use), so that a later change is noticed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import http.client
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.errors import ConfigError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of, write_text
 from hemgs.data.folders import disk_full_is_an_error
@@ -42,11 +44,15 @@ class RemoteFile:
         urls: addresses of the same file, tried in order.
         size_bytes: its length, or ``None`` where nobody states it.
         sha256: its checksum in hex, or ``None`` where nobody publishes it.
+        by_hand: what to do where no address gives it, as an imperative sentence; ``{target}`` is where it belongs.
+        error: what is raised then, and where the file that is there is not the right one.
     """
 
     urls: Sequence[str]
     size_bytes: int | None = None
     sha256: str | None = None
+    by_hand: str = "download it by hand and put it at {target}, or unpack it and set source.local to that folder"
+    error: type[HemgsError] = SceneError
 
 
 class _MirrorError(Exception):
@@ -67,13 +73,15 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
         pause: called with seconds between tries.
 
     Raises:
-        SceneError: no address gave the file; the message lists what each of them answered.
-        DeviceError: the disk is full.
+        SceneError: no address gave the file (or what ``remote.error`` says); the message lists what each answered.
+        DeviceError: the disk is full, or has less room than the file needs.
     """
     with disk_full_is_an_error(target), _one_process_at_a_time(target, events):
         if target.is_file():
             _check_present(remote, target)
             return
+        if remote.size_bytes is not None:
+            check_room(target, remote.size_bytes - _part_bytes(target))
         reasons = []
         for url in remote.urls:
             try:
@@ -82,33 +90,70 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
             except _MirrorError as fault:
                 reasons.append(f"{url}: {fault}")
                 events.write("mirror_failed", url=url, reason=str(fault))
-    raise SceneError(
-        f"{target.name} could not be fetched ({'; '.join(reasons)})",
-        f"download it by hand and put it at {target}, or unpack it and set source.local to that folder",
+    raise remote.error(
+        f"{target.name} could not be fetched ({'; '.join(reasons)})", remote.by_hand.format(target=target)
     )
 
 
+def fetched_sha256(target: Path) -> str:
+    """The checksum that a fetched file was found to have, read from the note beside it.
+
+    Raises:
+        SceneError: it was not fetched here.
+    """
+    found = _read_json(_beside(target, "verified")).get("sha256")
+    if not isinstance(found, str) or not target.is_file():
+        raise SceneError(f"{target} has not been fetched", "run `hemgs fetch` first")
+    return found
+
+
+def check_room(target: Path, needed_bytes: int) -> None:
+    """Raises DeviceError unless the disk that ``target`` is to lie on has room for that many bytes more."""
+    folder = target.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise DeviceError(
+            f"{target} needs {needed_bytes:,} bytes more, and {folder} has {free:,} free",
+            "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
+        )
+
+
 def _check_present(remote: RemoteFile, target: Path) -> None:
-    """Raises SceneError if ``target`` is not the file; a checksum once verified is not computed again."""
-    fix = "delete it and run again, or correct the data set's file"
+    """Raises if ``target`` is not the file; a checksum once verified is not computed again."""
+    fix = "delete it and run again, or correct the file that declares it"
     size = target.stat().st_size
     if remote.size_bytes is not None and size != remote.size_bytes:
-        raise SceneError(f"{target} has {size} bytes instead of {remote.size_bytes}", fix)
-    if remote.sha256 is None:
-        return
-    stamp_path = _beside(target, "verified")
-    stamp = {"sha256": remote.sha256, "size": size, "mtime_ns": target.stat().st_mtime_ns}
-    if _read_json(stamp_path) == stamp:
+        raise remote.error(f"{target} has {size} bytes instead of {remote.size_bytes}", fix)
+    stamp = _read_json(_beside(target, "verified"))
+    expected = remote.sha256 or stamp.get("sha256")
+    if expected is not None and stamp == _stamp(target, expected):
         return
     found = sha256_of(target)
-    if found != remote.sha256:
-        raise SceneError(f"{target} has the SHA-256 {found} instead of {remote.sha256}", fix)
-    write_text(stamp_path, json.dumps(stamp))
+    if remote.sha256 is None and expected not in (None, found):
+        raise remote.error(
+            f"{target} has the SHA-256 {found}, and had {expected} when it was first used",
+            f"delete it to fetch it again, or delete {_beside(target, 'verified')} to accept it as it is",
+        )
+    if expected not in (None, found):
+        raise remote.error(f"{target} has the SHA-256 {found} instead of {expected}", fix)
+    _keep_stamp(target, found)
+
+
+def _keep_stamp(target: Path, sha256: str) -> None:
+    write_text(_beside(target, "verified"), json.dumps(_stamp(target, sha256)))
+
+
+def _stamp(target: Path, sha256: str) -> dict[str, Any]:
+    """What tells, without reading it, that a file is the one whose checksum was computed."""
+    status = target.stat()
+    return {"sha256": sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _fetch_from(url: str, remote: RemoteFile, target: Path, events: EventLog, pause: Callable[[float], None]) -> None:
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"archive address {url!r} is neither http nor https", "correct the data set's file")
+        raise ConfigError(f"archive address {url!r} is neither http nor https", "correct the file that declares it")
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -122,12 +167,12 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, events: EventLog, pa
     else:
         raise _MirrorError(f"{reason} ({ATTEMPTS} tries)")
     part = _beside(target, "part")
-    if remote.sha256 is not None:
-        found = sha256_of(part)
-        if found != remote.sha256:
-            part.unlink()
-            raise _MirrorError(f"it sent a file with the SHA-256 {found} instead of {remote.sha256}")
+    found = sha256_of(part)
+    if remote.sha256 is not None and found != remote.sha256:
+        part.unlink()
+        raise _MirrorError(f"it sent a file with the SHA-256 {found} instead of {remote.sha256}")
     part.replace(target)
+    _keep_stamp(target, found)
     _beside(target, "part.json").unlink(missing_ok=True)
 
 
@@ -135,7 +180,7 @@ def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> N
     """One request; returns when the partial file is complete."""
     part, note_path = _beside(target, "part"), _beside(target, "part.json")
     note = _read_json(note_path)
-    have = part.stat().st_size if part.is_file() else 0
+    have = _part_bytes(target)
     validator = note.get("validator", "") if note.get("url") == url else ""
     request = urllib.request.Request(url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
     if have and validator:
@@ -154,6 +199,8 @@ def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> N
                 raise _MirrorError(f"its file has {total} bytes instead of {remote.size_bytes}")
             if response.headers.get_content_type() == "text/html":
                 raise _MirrorError("it is a web page, not a file; open it in a browser")
+            if total is not None:
+                check_room(target, total - have)  # what is there already is continued or overwritten
             tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
             write_text(note_path, json.dumps({"url": url, "validator": "" if tag.startswith("W/") else tag}))
             with part.open("ab" if resumed else "wb") as file:
@@ -202,6 +249,12 @@ def _one_process_at_a_time(target: Path, events: EventLog) -> Iterator[None]:
             events.write("waiting", file=str(target), reason="another process fetches it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _part_bytes(target: Path) -> int:
+    """Length of the partial download."""
+    part = _beside(target, "part")
+    return part.stat().st_size if part.is_file() else 0
 
 
 def _beside(target: Path, suffix: str) -> Path:

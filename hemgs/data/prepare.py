@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -138,16 +139,42 @@ def prepared_camera(camera: Camera, protocol: Protocol) -> Camera:
             f"view {camera.name!r} would be {width}x{height} pixels; both sides must be at least {MIN_SIDE}",
             "raise protocol.scale or protocol.max_width",
         )
+    resized = _resized_camera(camera, width, height)
+    if protocol.principal_point == "centered":
+        return replace(resized, cx=width / 2, cy=height / 2)
+    return resized
+
+
+def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resized: bool) -> Camera:
+    """The camera of an image as it is stored.
+
+    Args:
+        resized: whether images may have been resized after the cameras were calibrated.
+
+    Raises:
+        SceneError: the image is of another size than its camera; with ``resized``, of another shape.
+    """
+    if (width, height) == (camera.width, camera.height):
+        return camera
+    found = f"image {image} is {width}x{height}, but its camera {camera.width}x{camera.height}"
+    if not resized:
+        raise SceneError(
+            found,
+            "use the images the cameras were calibrated on, and set protocol.scale for smaller ones; if the data comes "
+            "with resized images, set source.resized_images to true",
+        )
+    factor = Fraction(width, camera.width), Fraction(height, camera.height)
+    # Sides are rounded to whole pixels, hence one factor fits both axes to a pixel only.
+    if abs(factor[1] * camera.width - width) > 1 and abs(factor[0] * camera.height - height) > 1:
+        raise SceneError(f"{found}, which is another shape", "use the images the cameras were calibrated on")
+    return _resized_camera(camera, width, height)
+
+
+def _resized_camera(camera: Camera, width: int, height: int) -> Camera:
+    """Intrinsics times the ratio of sizes on each axis, which keeps the fields of view (3DGS, released code)."""
     x, y = width / camera.width, height / camera.height
-    centered = protocol.principal_point == "centered"
     return replace(
-        camera,
-        width=width,
-        height=height,
-        fx=camera.fx * x,
-        fy=camera.fy * y,
-        cx=width / 2 if centered else camera.cx * x,
-        cy=height / 2 if centered else camera.cy * y,
+        camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y
     )
 
 
@@ -167,7 +194,7 @@ def _write_views_and_points(
     (folder / IMAGES_FOLDER).mkdir()
     views = []
     for done, (view, split) in enumerate(zip(capture.views, splits, strict=True), start=1):
-        views.append(_write_view(view, split, protocol, folder))
+        views.append(_write_view(view, split, settings, folder))
         events.progress(done, len(splits))
     buffer = io.BytesIO()
     np.savez(buffer, xyz=points, rgb=colors)
@@ -175,15 +202,12 @@ def _write_views_and_points(
     return views, points, colors
 
 
-def _write_view(view: SourceView, split: Split, protocol: Protocol, folder: Path) -> PreparedView:
+def _write_view(view: SourceView, split: Split, settings: SceneSettings, folder: Path) -> PreparedView:
+    protocol = settings.protocol
     stored = load_rgb(view.image, protocol.background)
     height, width = stored.shape[:2]
-    if (width, height) != (view.camera.width, view.camera.height):
-        raise SceneError(
-            f"image {view.image} is {width}x{height}, but its camera {view.camera.width}x{view.camera.height}",
-            "use the images the cameras were calibrated on, and set protocol.scale for smaller ones",
-        )
-    camera = prepared_camera(view.camera, protocol)
+    resized = settings.source.get("resized_images", False)
+    camera = prepared_camera(stored_camera(view.camera, width, height, view.image, resized=resized), protocol)
     pixels = resize(stored, (camera.width, camera.height), protocol.filter)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

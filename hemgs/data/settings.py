@@ -159,7 +159,7 @@ class SceneSettings:
         """
         config = scene_config(dataset, scene_id)
         source = dict(config.source)
-        _check_keys("source", source, {"kind", "local", "path", "images", "sparse", "procedural"})
+        _check_keys("source", source, {"kind", "local", "path", "images", "sparse", "resized_images", "procedural"})
         _one_of("source.kind", source.get("kind"), SOURCE_KINDS)
         return SceneSettings(
             config.dataset,

@@ -7,8 +7,9 @@ The variants are different quantities and are never printed in one column.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hemgs.core.assets import MissingAssetError, find_asset
 from hemgs.core.errors import AssetError
 from hemgs.core.files import sha256_of
 from hemgs.metrics.psnr import check_images
@@ -31,6 +33,8 @@ STAGES: tuple[tuple[int | str, ...], ...] = ((0,), ("pool", 3, 4), ("pool", 6, 7
 MIN_SIDE = 17
 #: File that torchvision keeps its VGG-16 weights in; the last eight hex digits begin its SHA-256 (torch.hub's rule).
 VGG_FILE = "vgg16-397923af.pth"
+#: The same file as an asset.
+VGG_ASSET = "vgg16_backbone"
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -137,14 +141,8 @@ def vgg_distances(device: torch.device) -> tuple[Distance, Distance]:
             raise AssetError(
                 f"the package {package!r} cannot be imported ({fault})", f"pip install {package}"
             ) from fault
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
-    expected = weights.stem.split("-")[1]
-    if not weights.is_file() or not sha256_of(weights).startswith(expected):
-        raise AssetError(
-            f"no VGG-16 weights with SHA-256 {expected}… at {weights}",
-            f"put torchvision's {VGG_FILE} there (https://download.pytorch.org/models/{VGG_FILE})",
-        )
-    network = importlib.import_module("lpips").LPIPS(net="vgg", version="0.1", verbose=False).to(device).eval()
+    with _hub_folder_of(_vgg_weights()):
+        network = importlib.import_module("lpips").LPIPS(net="vgg", version="0.1", verbose=False).to(device).eval()
 
     def unit(image: Tensor, target: Tensor) -> Tensor:
         check_images(image, target)
@@ -155,6 +153,34 @@ def vgg_distances(device: torch.device) -> tuple[Distance, Distance]:
         return unit(image * 2.0 - 1.0, target * 2.0 - 1.0)
 
     return unit, rescaled
+
+
+def _vgg_weights() -> Path:
+    """torchvision's weights, where torch.hub keeps them or among the assets."""
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
+    expected = weights.stem.split("-")[1]
+    if weights.is_file() and sha256_of(weights).startswith(expected):
+        return weights
+    try:
+        return find_asset(VGG_ASSET)
+    except MissingAssetError as fault:
+        raise AssetError(
+            f"no VGG-16 weights with SHA-256 {expected}… at {weights}, and {fault.message}", fault.fix
+        ) from fault
+
+
+@contextlib.contextmanager
+def _hub_folder_of(weights: Path) -> Iterator[None]:
+    """Lets torchvision find weights in ``<folder>/checkpoints`` instead of downloading them."""
+    usual = torch.hub.get_dir()
+    if weights.parent.parent == Path(usual):
+        yield
+        return
+    torch.hub.set_dir(weights.parent.parent)
+    try:
+        yield
+    finally:
+        torch.hub.set_dir(usual)
 
 
 def check_side(image: Tensor) -> None:

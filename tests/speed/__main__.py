@@ -14,6 +14,7 @@ SCRIPTS = {
     "a training step of HEMGS, by stage": ("training.py",),
     "search for context neighbours": ("neighbours.py",),
     "coding locations": ("locations.py",),
+    "a dry run of the workflow (2,100 scenes: python tests/speed/dag.py)": ("dag.py", "--scenes", "21", "210"),
     "encoding and decoding whole files, by stage": ("codec.py", "--rounds", "1"),
 }
 

@@ -26,6 +26,7 @@ from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 VERBS = (
+    "estimate", "fetch", "hash-archive",
     "prepare", "train", "encode", "decode", "inspect", "render", "evaluate", "export",
     "summarise", "tables", "figures", "page", "describe", "doctor", "setup", "check",
 )  # fmt: skip

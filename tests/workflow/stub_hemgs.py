@@ -36,7 +36,7 @@ def main(verb: str, *arguments: str) -> int:
         return 2
     fail = os.environ.get("STUB_FAIL", "")
     if fail and fail in " ".join((verb, *arguments)):
-        if verb != "ablate":  # whose --out is a file
+        if verb not in ("ablate", "fetch"):  # whose --out is a file
             work = out / "work"
             work.mkdir(parents=True, exist_ok=True)
             (work / "checkpoint").write_text("half way\n")
@@ -51,6 +51,8 @@ def main(verb: str, *arguments: str) -> int:
 
 def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> dict[str, str]:
     """Files of a verb, relative to ``--out``."""
+    if verb == "fetch":
+        return {"": "{}"}
     if verb == "prepare":
         return {"scene.json": "{}", "points.npz": "", "images/view.png": ""}
     if verb == "train":

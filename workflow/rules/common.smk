@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from hemgs.core.config import fits, load_benchmark
+from hemgs.core.dataset_config import archive_name
 from hemgs.core.entries import check_entries
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
@@ -70,6 +71,10 @@ update_config(SETTINGS, typed(dict(workflow.config_settings.config)))
 BENCHMARK = read_benchmark()
 FITS = {plan.path: plan for plan in fits(BENCHMARK)}
 SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
+ARCHIVES = {
+    place: [archive_name(entry["url"]) for entry in BENCHMARK.datasets[place[0]].archives_of(place[1])]
+    for place in SCENES
+}
 REFERENCE = relative(workflow.basedir) / "reference"
 
 
@@ -81,9 +86,10 @@ def any_of(names):
 wildcard_constraints:
     method=any_of(BENCHMARK.methods),
     dataset=any_of(BENCHMARK.scenes),
-    scene=any_of(scene for _, scene in SCENES),
+    scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried anew for every file
     fit=any_of(plan.fit for plan in FITS.values()),
     seed=r"\d+",
+    archive=any_of(name for names in ARCHIVES.values() for name in names),
 
 
 def fit_of(wildcards):
@@ -92,6 +98,27 @@ def fit_of(wildcards):
 
 def dataset_file(wildcards):
     return str(BENCHMARK.datasets[wildcards.dataset].file)
+
+
+def fetch_records(wildcards):
+    """What says that the archives of a scene are at hand, or not needed."""
+    if (wildcards.dataset, wildcards.scene) not in ARCHIVES:
+        raise WorkflowError(f"{wildcards.dataset}/{wildcards.scene} is not a scene of this benchmark: see run.scenes")
+    return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
+
+
+def archive_places(wildcards):
+    return [place for place, names in ARCHIVES.items() if wildcards.archive in names]
+
+
+def archive_datasets(wildcards):
+    """The files of the data sets that share an archive."""
+    datasets = dict.fromkeys(dataset for dataset, _ in archive_places(wildcards))
+    return " ".join(f"--dataset {shlex.quote(str(BENCHMARK.datasets[dataset].file))}" for dataset in datasets)
+
+
+def archive_scenes(wildcards):
+    return ",".join("/".join(place) for place in archive_places(wildcards))
 
 
 def scene_settings(wildcards):
@@ -133,7 +160,7 @@ def is_finished(path):
 
 
 # After a failure, what is finished is published; otherwise everything is asked for.
-FINISHED = [path for path in FITS if is_finished(path)] if BENCHMARK.partial else list(FITS)
+FINISHED = dict.fromkeys(path for path in FITS if not BENCHMARK.partial or is_finished(path))
 
 
 def finished_files(name):
@@ -166,10 +193,11 @@ def plan():
                 "fit": fit.fit,
                 "seed": fit.seed,
                 "rates": [rate.id for rate in fit.rates],
-                "finished": path in set(FINISHED),
+                "finished": path in FINISHED,
                 "points": f"results/points/{path}/points.csv",
                 "views": f"results/points/{path}/views.csv",
                 "logs": {
+                    **fetch_logs(fit),
                     "prepare_scene": log_of("prepare_scene", f"{fit.dataset}/{fit.scene}"),
                     **{step: log_of(step, path) for step in FIT_STEPS},
                 },
@@ -177,6 +205,11 @@ def plan():
             for path, fit in FITS.items()
         ],
     }
+
+
+def fetch_logs(fit):
+    """The log of the archive that a fit's scene comes from, where it comes from one."""
+    return {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[fit.dataset, fit.scene]}
 
 
 def style():
@@ -250,6 +283,17 @@ def lossless_files():
         return []
     paths = [f"results/summary/lossless/{dataset}/{scene}.csv" for dataset, scene in SCENES]
     return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
+
+
+def summary_files():
+    """All that tables, figures and page read of the summary."""
+    names = ("datasets", "bdrate", "parity", "complexity", "storage", "ablation", "context", "failures")
+    return [f"results/summary/{name}.csv" for name in names]
+
+
+def folder_of(files, otherwise):
+    """Where files lie, which is not below results/ where those are kept in a storage of their own."""
+    return str(Path(files[0]).parent) if files else otherwise
 
 
 def reported(path, caption, category, **labels):

@@ -1,7 +1,32 @@
-# From captures to prepared scenes: split and resize are applied once, here, for every method.
+# From archives to prepared scenes: split and resize are applied once, here, for every method.
+
+
+# The one job that needs the network; it runs where snakemake does, since nodes of a cluster often have none. Where all
+# scenes asked for are in place (source.local), nothing is downloaded.
+rule fetch_archive:
+    output:
+        record="results/data/fetched/{archive}.json",
+    log:
+        "results/logs/fetch_archive/{archive}.log",
+    benchmark:
+        "results/benchmarks/fetch_archive/{archive}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        datasets=archive_datasets,
+        scenes=archive_scenes,
+    message:
+        "fetch {wildcards.archive} for {params.scenes};"
+        " to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
+    shell:
+        "hemgs fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
+        " --out {output.record} > {log} 2>&1"
 
 
 rule prepare_scene:
+    input:
+        # Its age does not count: an archive asked for more scenes is looked at again, and holds the same files.
+        fetched=ancient(fetch_records),
     output:
         scene="results/data/scenes/{dataset}/{scene}/scene.json",
         points="results/data/scenes/{dataset}/{scene}/points.npz",

@@ -18,7 +18,7 @@ rule make_tables:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        datasets="results/summary/datasets.csv",
+        summary=summary_files(),
         lossless=lossless_files(),
     output:
         table_files(),
@@ -41,7 +41,7 @@ rule make_figures:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        datasets="results/summary/datasets.csv",
+        summary=summary_files(),
         showcases=showcase_folders(),
     output:
         figure_files(),
@@ -64,7 +64,7 @@ rule make_page:
     input:
         style="results/summary/style.json",
         points="results/summary/points.csv",
-        failures="results/summary/failures.csv",
+        summary=summary_files(),
         environment="results/summary/environment.json",
         lossless=lossless_files(),
         tables=expand("results/tables/{table}.csv", table=BENCHMARK.tables),
@@ -85,9 +85,11 @@ rule make_page:
         "../envs/analysis.yaml"
     params:
         summary=subpath(input.points, parent=True),
+        tables=lambda wildcards, input: folder_of(input.tables, "results/tables"),
+        figures=lambda wildcards, input: folder_of(input.figures, "results/figures"),
         folder=subpath(output.page, parent=True),
     message:
         "make the page"
     shell:
-        "hemgs page --summary {params.summary} --style {input.style} --tables results/tables"
-        " --figures results/figures --out {params.folder} > {log} 2>&1"
+        "hemgs page --summary {params.summary} --style {input.style} --tables {params.tables}"
+        " --figures {params.figures} --out {params.folder} > {log} 2>&1"

@@ -19,8 +19,8 @@ rule summarise_points:
         plan="results/summary/plan.json",
         points=finished_files("points.csv"),
         views=finished_files("views.csv"),
-        published=f"{REFERENCE}/published.csv",
-        protocols=f"{REFERENCE}/protocols.yaml",
+        published=local(f"{REFERENCE}/published.csv"),
+        protocols=local(f"{REFERENCE}/protocols.yaml"),
     output:
         points="results/summary/points.csv",
         typed="results/summary/points.parquet",

@@ -19,6 +19,7 @@ class Answer:
         status: sent instead of it, for the first ``failures`` requests (always if ``None``).
         cut_after: the connection ends after this many bytes of each response.
         ranges: whether byte ranges are served.
+        redirect: path that is sent as the new place.
     """
 
     body: bytes = b""
@@ -26,6 +27,7 @@ class Answer:
     failures: int | None = None
     cut_after: int | None = None
     ranges: bool = True
+    redirect: str = ""
     tag: str = '"v1"'
     content_type: str = "application/zip"
     length: bool = True
@@ -55,6 +57,12 @@ def serving() -> Iterator[Server]:
             answer.requests.append(dict(self.headers.items()))
             if answer.status != 200 and (answer.failures is None or len(answer.requests) <= answer.failures):
                 self.send_error(answer.status)
+                return
+            if answer.redirect:
+                self.send_response(302)
+                self.send_header("Location", answer.redirect)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             time.sleep(answer.delay_s)
             start = 0

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from capture_builders import blender_capture, colmap_capture, dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.dataset_config import archive_name
+from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data import archives
-from hemgs.data.archives import archive_name, unpack
+from hemgs.data import archives, download
+from hemgs.data.archives import unpack
 from hemgs.data.prepare import prepare_scene
 
 
@@ -286,6 +288,19 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             file.writestr(f"scene/{number}", b"")
     with pytest.raises(SceneError, match="more than 3 files"):
         unpack(tmp_path / "a.zip", "scene", tmp_path / "out")
+
+
+def test_room_for_what_is_unpacked_is_looked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("scene/a", bytes(1000))
+        file.writestr("other/b", bytes(5000))
+    usage = SimpleNamespace(free=999)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DeviceError, match="needs 1,000 bytes more.* has 999 free.*free disk space"):
+        unpack(tmp_path / "a.zip", "scene", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    usage.free = 1000
+    unpack(tmp_path / "a.zip", "scene", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

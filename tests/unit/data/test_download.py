@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from archive_server import Answer, Server, serving
@@ -13,7 +14,7 @@ from archive_server import Answer, Server, serving
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data import download
-from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.download import RemoteFile, fetch, fetched_sha256
 
 BODY = bytes(range(256)) * 4096
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -46,13 +47,14 @@ def test_a_file_arrives_whole(server: Server, target: Path) -> None:
     answer = Answer(BODY)
     assert run(RemoteFile([server.add("/a.zip", answer)], len(BODY), SHA), target) == []
     assert target.read_bytes() == BODY
-    assert parts(target) == ["scenes.zip"]
+    assert parts(target) == [".scenes.zip.verified", "scenes.zip"]
     run(RemoteFile([server.url + "/a.zip"], len(BODY), SHA), target)
     assert len(answer.requests) == 1  # nothing is fetched twice
 
 
-def test_passing_faults_are_retried_with_growing_pauses(server: Server, target: Path) -> None:
-    url = server.add("/a.zip", Answer(BODY, status=503, failures=3))
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_passing_faults_are_retried_with_growing_pauses(server: Server, target: Path, status: int) -> None:
+    url = server.add("/a.zip", Answer(BODY, status=status, failures=3))
     assert run(RemoteFile([url], None, SHA), target) == [1.0, 2.0, 4.0]
     assert target.read_bytes() == BODY
 
@@ -143,6 +145,23 @@ def test_a_web_page_is_no_archive(server: Server, target: Path, content_type: st
     assert not target.exists()
 
 
+def test_a_redirect_to_a_page_is_no_archive_and_to_a_file_is(server: Server, target: Path) -> None:
+    """Hosts that ask to log in or to confirm send elsewhere first."""
+    server.add("/login", Answer(b"<html>log in</html>", content_type="text/html"))
+    server.add("/files/1", Answer(BODY))
+    urls = [server.add("/asks", Answer(redirect="/login")), server.add("/a.zip", Answer(redirect="/files/1"))]
+    with pytest.raises(SceneError, match=r"asks: it is a web page.*by hand"):
+        run(RemoteFile(urls[:1], None, SHA), target)
+    run(RemoteFile(urls, None, SHA), target)
+    assert target.read_bytes() == BODY
+
+
+def test_a_redirect_in_a_circle_ends(server: Server, target: Path) -> None:
+    url = server.add("/a.zip", Answer(redirect="/a.zip"))
+    with pytest.raises(SceneError, match="it answered 302"):
+        run(RemoteFile([url]), target)
+
+
 def test_nobody_answers(server: Server, target: Path) -> None:
     port_of_nobody = server.url.rsplit(":", 1)[0] + ":9"
     pauses: list[float] = []
@@ -183,6 +202,57 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(download, "_copy", full)
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip"):
         run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_midway(server: Server, target: Path) -> None:
+    """What the kernel itself says of a full device, at the first block written."""
+    target.parent.mkdir()
+    (target.parent / ".scenes.zip.part").symlink_to("/dev/full")
+    with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip.*free disk space"):
+        run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
+    assert not target.exists()
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+def test_room_is_looked_for_before_anything_is_asked(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Answer(BODY)
+    url = server.add("/a.zip", answer)
+    room(monkeypatch, len(BODY) - 1)
+    with pytest.raises(DeviceError, match="needs 1,048,576 bytes more.* 1,048,575 free.*free disk space"):
+        run(RemoteFile([url], len(BODY)), target)
+    assert answer.requests == []
+    with pytest.raises(DeviceError, match="needs 1,048,576 bytes more"):  # the server says how long it is
+        run(RemoteFile([url]), target)
+    assert not target.exists()
+
+
+def test_room_is_needed_for_what_is_missing_only(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer(BODY, cut_after=100_000)
+    url = server.add("/a.zip", answer)
+    with pytest.raises(SceneError):
+        run(RemoteFile([url], len(BODY)), target)
+    answer.cut_after = None
+    room(monkeypatch, len(BODY) - 500_000)
+    run(RemoteFile([url], len(BODY)), target)
+    assert target.read_bytes() == BODY
+
+
+def test_a_file_without_a_published_checksum_is_pinned_on_first_use(server: Server, target: Path) -> None:
+    remote = RemoteFile([server.add("/a.zip", Answer(BODY))])
+    run(remote, target)
+    assert fetched_sha256(target) == SHA
+    target.write_bytes(BODY[:-1] + b"!")
+    with pytest.raises(SceneError, match=f"and had {SHA} when it was first used.*delete it to fetch it again"):
+        run(remote, target)
+    (target.parent / ".scenes.zip.verified").unlink()
+    run(remote, target)
+    assert fetched_sha256(target) == hashlib.sha256(target.read_bytes()).hexdigest()
 
 
 def test_progress_is_reported(server: Server, target: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from capture_builders import (
     CAMERA,
+    HEIGHT,
+    WIDTH,
     blender_capture,
     colmap_capture,
     dataset,
@@ -203,8 +205,22 @@ def test_cut_image(tmp_path: Path, capture: Path, suffix: str) -> None:
 
 def test_size_of_image_and_camera_differ(tmp_path: Path, capture: Path) -> None:
     write_images(capture / "images", ["view_01.png"], size=(24, 18))
-    message = r"view_01\.png is 24x18, but its camera 48x36.*protocol\.scale"
+    message = r"view_01\.png is 24x18, but its camera 48x36.*protocol\.scale.*source\.resized_images"
     fails(dataset("colmap", capture), tmp_path, SceneError, message)
+
+
+@pytest.mark.parametrize(("size", "said"), [((24, 18), ""), ((25, 18), ""), ((24, 12), "another shape")])
+def test_images_resized_after_calibration(tmp_path: Path, capture: Path, size: tuple[int, int], said: str) -> None:
+    """Cameras follow images axis by axis, as with those of Tanks and Temples; stretched ones do not pass."""
+    write_images(capture / "images", [f"view_{index:02d}.png" for index in range(9)], size=size)
+    config = dataset("colmap", capture, source={"resized_images": True})
+    if said:
+        fails(config, tmp_path, SceneError, said)
+        return
+    camera = run(config, tmp_path / "out").views[0].camera
+    assert (camera.width, camera.height) == size
+    assert (camera.fx, camera.fy) == pytest.approx((40.0 * size[0] / WIDTH, 42.0 * size[1] / HEIGHT))
+    assert (camera.cx, camera.cy) == pytest.approx((23.0 * size[0] / WIDTH, 19.0 * size[1] / HEIGHT))
 
 
 def test_pose_that_is_not_a_number(tmp_path: Path, capture: Path) -> None:

@@ -145,6 +145,17 @@ def test_vgg_weights_are_verified_and_never_downloaded(vgg: Path, monkeypatch: p
         vgg_distances(torch.device("cpu"))
 
 
+def test_vgg_weights_among_the_assets_serve_as_well(vgg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """torch.hub is pointed at the asset while the network is built, and at its own folder again afterwards."""
+    vgg.unlink()
+    asset = tmp_path / "assets/torch_hub/checkpoints" / lpips.VGG_FILE
+    monkeypatch.setattr(lpips, "find_asset", lambda name: {"vgg16_backbone": asset}[name])
+    folders: list[Path] = []
+    monkeypatch.setattr(torch.hub, "set_dir", folders.append)
+    vgg_distances(torch.device("cpu"))
+    assert folders == [tmp_path / "assets/torch_hub", str(tmp_path)]
+
+
 @pytest.mark.usefixtures("vgg")
 def test_a_torchvision_built_for_another_torch_is_a_reason_not_a_crash(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

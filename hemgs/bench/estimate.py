@@ -1,0 +1,195 @@
+"""What a benchmark will cost before any of it runs: jobs, GPU hours, disk.
+
+Owns the arithmetic: jobs of the configuration times measured figures (``bench.costs``). Every sum that goes beyond what
+was measured is kept apart and named. Does not own the figures, nor what a benchmark consists of (``core.config``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hemgs.bench.costs import Costs
+from hemgs.core.config import Benchmark, FitPlan, fits
+from hemgs.core.dataset_config import archive_name
+
+_MS_PER_H = 3.6e6
+_S_PER_H = 3600.0
+#: Jobs after the last measurement: plan, style, summary, tables, figures, page.
+NUM_PUBLISHING_JOBS = 6
+
+
+@dataclass
+class MethodEstimate:
+    """What is left to do of one method.
+
+    Attributes:
+        steps: training steps of all fits.
+        alone_h: GPU hours with one training at a time, at the speed measured.
+        together_h: the same with many at once.
+        scaled_h: ``together_h`` with every step in proportion to the pixels of its images: extrapolated.
+        encode_h, decode_h: hours of encoding, and of decoding and rendering the test views.
+        measured: whether the method, or what it extends, is among the measured ones.
+    """
+
+    method: str
+    fits: int = 0
+    rates: int = 0
+    steps: int = 0
+    alone_h: float = 0.0
+    together_h: float = 0.0
+    scaled_h: float = 0.0
+    encode_h: float = 0.0
+    decode_h: float = 0.0
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The whole of it.
+
+    Attributes:
+        jobs: by rule.
+        done: fits whose points exist and that are not counted.
+        disk_bytes: by what takes it.
+        notes: what is extrapolated or left out, one sentence each.
+    """
+
+    jobs: Mapping[str, int]
+    done: int
+    methods: tuple[MethodEstimate, ...]
+    disk_bytes: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self) | {"jobs_total": sum(self.jobs.values()), "disk_total_bytes": sum(self.disk_bytes.values())}
+
+
+def estimate(
+    benchmark: Benchmark, costs: Costs, default_iterations: Callable[[str], int], results: Path = Path("results")
+) -> Estimate:
+    """Adds up what is left to do.
+
+    Args:
+        default_iterations: training steps of a method's entry where no file says how many.
+        results: where finished points lie; a fit whose points exist costs nothing more.
+    """
+    plans = [plan for plan in fits(benchmark) if not (results / "points" / plan.path / "points.csv").is_file()]
+    iterations = {
+        name: default_iterations(method.entry)
+        for name, method in benchmark.methods.items()
+        if any(plan.method == name and "iterations" not in plan.params for plan in plans)
+    }
+    methods = {name: MethodEstimate(name) for name in benchmark.methods}
+    for plan in plans:
+        _add(
+            methods[plan.method],
+            plan,
+            int(plan.params.get("iterations", iterations.get(plan.method, 0))),
+            benchmark,
+            costs,
+        )
+    return Estimate(
+        jobs=_jobs(benchmark, plans, results),
+        done=len(fits(benchmark)) - len(plans),
+        methods=tuple(methods.values()),
+        disk_bytes=_disk(benchmark, plans, costs, results),
+        notes=_notes(benchmark, costs, methods),
+    )
+
+
+def _add(total: MethodEstimate, plan: FitPlan, steps: int, benchmark: Benchmark, costs: Costs) -> None:
+    method, total.measured = costs.of_method(benchmark.methods[plan.method])
+    dataset, _ = costs.of_dataset(plan.dataset)
+    together_h = steps * method.train * costs.training.together_ms / _MS_PER_H
+    total.fits += 1
+    total.rates += len(plan.rates)
+    total.steps += steps
+    total.alone_h += steps * method.train * costs.training.alone_ms / _MS_PER_H
+    total.together_h += together_h
+    total.scaled_h += together_h * max(1.0, dataset.pixels / costs.training.pixels)
+    total.encode_h += len(plan.rates) * method.encode_s / _S_PER_H
+    total.decode_h += len(plan.rates) * (method.decode_s + dataset.num_test_views * method.render_s) / _S_PER_H
+
+
+def _scenes(plans: list[FitPlan]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((plan.dataset, plan.scene) for plan in plans))
+
+
+def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Data set and entry by archive; one that several data sets share is there once."""
+    return {
+        archive_name(entry["url"]): (dataset, entry)
+        for dataset, scene in scenes
+        for entry in benchmark.datasets[dataset].archives_of(scene)
+    }
+
+
+def _unprepared(plans: list[FitPlan], results: Path) -> list[tuple[str, str]]:
+    return [
+        place for place in _scenes(plans) if not (results / "data/scenes" / "/".join(place) / "scene.json").is_file()
+    ]
+
+
+def _jobs(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> dict[str, int]:
+    unprepared = _unprepared(plans, results)
+    untrained = [plan for plan in plans if not (results / "models" / plan.path / "model.safetensors").is_file()]
+    return {
+        "fetch_archive": len(_archives(benchmark, unprepared)),
+        "prepare_scene": len(unprepared),
+        "train_model": len(untrained),
+        "encode_points": len(plans),
+        "evaluate_points": len(plans),
+        "publish": NUM_PUBLISHING_JOBS,
+    }
+
+
+def _disk(benchmark: Benchmark, plans: list[FitPlan], costs: Costs, results: Path) -> dict[str, int]:
+    disk = costs.disk
+    unprepared = _unprepared(plans, results)
+    archives = sum(
+        entry.get("size_bytes") or costs.of_dataset(dataset)[0].archive_bytes
+        for dataset, entry in _archives(benchmark, unprepared).values()
+    )
+    prepared, models, bitstreams = 0.0, 0.0, 0.0
+    for dataset, _ in unprepared:
+        found, _ = costs.of_dataset(dataset)
+        prepared += found.num_views * found.pixels * disk.png_bytes_per_pixel
+    for plan in plans:
+        base = benchmark.methods[plan.method].base
+        sizes = disk.splats if base in disk.methods_of_splats else disk.anchors
+        size = sizes.get(plan.dataset, sizes["other"])
+        models += size
+        bitstreams += size * len(plan.rates) * (1.0 if base in disk.methods_uncompressed else disk.bitstream)
+    return {
+        "archives": int(archives),
+        "unpacked scenes": int(archives * disk.unpacked),
+        "prepared scenes": int(prepared),
+        "models": int(models),
+        "checkpoints (may be deleted)": int(models * disk.checkpoint),
+        "bitstreams": int(bitstreams),
+    }
+
+
+def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstimate]) -> tuple[str, ...]:
+    training = costs.training
+    notes = [
+        f"measured: {training.alone_ms:g} ms a step alone, {training.together_ms:g} ms of the GPU with "
+        f"{training.num_at_once} trainings at once, in {training.iterations:,} iterations at "
+        f"{training.pixels / 1e6:.2f} megapixels on {training.hardware}; from {training.origin}",
+        f"published: {training.published}",
+        "extrapolated: later steps of longer trainings, with more anchors, are taken to cost what the measured ones do",
+        "extrapolated: `scaled` lets a step cost in proportion to pixels, as small steps that wait for the GPU do not",
+        "not included: downloading, preparing scenes, metrics (LPIPS above all), waiting in a queue, retries",
+        "an upper bound: scenes of an archive that are not selected are not unpacked, and `unpacked` counts them",
+    ]
+    unmeasured = [name for name, found in methods.items() if not found.measured]
+    if unmeasured:
+        notes.append(f"extrapolated: {', '.join(unmeasured)} was not measured and counts as `other` in {costs.file}")
+    unknown = [name for name in benchmark.scenes if not costs.of_dataset(name)[1]]
+    if unknown:
+        notes.append(f"extrapolated: {', '.join(unknown)} has no sizes in {costs.file} and counts as `other`")
+    return tuple(notes)

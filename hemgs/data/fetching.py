@@ -1,0 +1,162 @@
+"""Archives and weights, fetched before the work that needs them: the one step of the benchmark that needs the network.
+
+Owns which archives the scenes asked for still need, and what is recorded of them. Does not own how a file is fetched
+(``download``), where a capture is looked for (``archives``), nor how weights are found later (``core.assets``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_asset
+from hemgs.core.dataset_config import DatasetConfig, SceneConfig, archive_name
+from hemgs.core.errors import AssetError, ConfigError
+from hemgs.core.events import EventLog
+from hemgs.core.files import write_text
+from hemgs.data.archives import local_copy, remote_file
+from hemgs.data.download import RemoteFile, check_room, fetch, fetched_sha256
+
+
+@dataclass(frozen=True)
+class WantedArchive:
+    """An archive and what is asked of it.
+
+    Attributes:
+        entry: as declared under ``source.archives``.
+        missing: scenes, as ``dataset/scene``, that it holds and that are not in place.
+        in_place: folder of each scene that needs no archive, by ``dataset/scene``.
+    """
+
+    name: str
+    entry: Mapping[str, Any]
+    missing: tuple[str, ...]
+    in_place: Mapping[str, str]
+
+
+def wanted_archives(
+    datasets: Sequence[DatasetConfig], scenes: Collection[str], archives: Path
+) -> dict[str, WantedArchive]:
+    """The archives that hold the scenes, by file name; data sets that share an archive share the entry.
+
+    Args:
+        scenes: as ``scene`` or ``dataset/scene``; all scenes if empty.
+        archives: folder where archives are kept once fetched.
+
+    Raises:
+        ConfigError: an unknown scene, or two data sets that declare one file differently.
+    """
+    known = {name for dataset in datasets for scene in dataset.scenes for name in (scene, f"{dataset.id}/{scene}")}
+    for name in scenes:
+        if name not in known:
+            raise ConfigError(f"no data set given has the scene '{name}'", f"known: {', '.join(sorted(known))}")
+    found: dict[str, WantedArchive] = {}
+    for dataset in datasets:
+        for scene in dataset.scenes.values():
+            full = f"{dataset.id}/{scene.id}"
+            if not scenes or scene.id in scenes or full in scenes:
+                for entry in dataset.archives_of(scene.id):
+                    _add(found, full, entry, _place(scene, archives))
+    return found
+
+
+def fetch_archives(wanted: Mapping[str, WantedArchive], archives: Path, events: EventLog) -> list[dict[str, Any]]:
+    """Fetches the archives that some scene still needs; the disk must have room for all that is missing together.
+
+    Returns:
+        A record of each: ``archive``, ``in_place``, and of what was fetched ``file``, ``size_bytes``, ``sha256``.
+
+    Raises:
+        SceneError: as ``download.fetch``.
+        DeviceError: the disk has no room.
+    """
+    needed = [archive for archive in wanted.values() if archive.missing]
+    absent = [archive for archive in needed if not (archives / archive.name).is_file()]
+    check_room(archives / "archives", sum(archive.entry.get("size_bytes") or 0 for archive in absent))
+    records = []
+    for archive in wanted.values():
+        record: dict[str, Any] = {"archive": archive.name, "in_place": dict(archive.in_place)}
+        if archive.missing:
+            target = archives / archive.name
+            events.write("fetch", file=str(target), url=archive.entry["url"])
+            fetch(remote_file(archive.entry), target, events)
+            size_bytes = target.stat().st_size
+            record |= {"file": str(target), "size_bytes": size_bytes, "sha256": fetched_sha256(target)}
+        records.append(record)
+    return records
+
+
+def fetch_asset(asset: Asset, events: EventLog, folder: Path = DEFAULT_FOLDER) -> Path:
+    """Finds an asset, or fetches it into ``folder``.
+
+    Raises:
+        AssetError: it has no address, no address gave it, or a file that is there is altered.
+        DeviceError: the disk has no room.
+    """
+    try:
+        return find_asset(asset.id)
+    except MissingAssetError:
+        if not asset.urls:
+            raise
+    target = folder / asset.file
+    by_hand = f"fetch it by hand from {asset.origin} and put it at {{target}}"
+    remote = RemoteFile(asset.urls, asset.size_bytes, asset.sha256, by_hand, AssetError)
+    events.write("fetch", file=str(target), url=asset.urls[0])
+    fetch(remote, target, events)
+    return target
+
+
+def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str]:
+    """Writes size and SHA-256 of the archives that were fetched into the data set's file, where it has none.
+
+    Returns:
+        Names of the archives that are pinned now.
+
+    Raises:
+        ConfigError: an entry lacks the lines ``size_bytes:`` and ``sha256:`` to write to.
+    """
+    text = file.read_text(encoding="utf-8")
+    pinned = []
+    for entry in dataset.archives:
+        target = archives / archive_name(entry["url"])
+        if entry.get("sha256") is None and target.is_file():
+            text = _pinned(text, file, entry["url"], target.stat().st_size, fetched_sha256(target))
+            pinned.append(target.name)
+    if pinned:
+        write_text(file, text)
+    return pinned
+
+
+def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> str:
+    """The text of a data set file with both values in the entry of that address; a remark that said why not goes."""
+    start = text.index(url)
+    following = re.compile(r"\n *- *url:").search(text, start)
+    end = following.start() if following else len(text)
+    head, entry, tail = text[:start], text[start:end], text[end:]
+    for key, value in (("size_bytes", str(size_bytes)), ("sha256", f"{sha256}  # as first fetched")):
+        entry, changed = re.subn(rf"(?m)^( +{key}: )(null|\d+)\b.*$", rf"\g<1>{value}", entry, count=1)
+        if not changed:
+            raise ConfigError(f"{file}: the archive {url} has no line '{key}: null'", f"add '{key}: {value}' by hand")
+    return head + entry + tail
+
+
+def _add(found: dict[str, WantedArchive], scene: str, entry: Mapping[str, Any], place: Path | None) -> None:
+    name = archive_name(entry["url"])
+    known = found.get(name, WantedArchive(name, entry, (), {}))
+    if remote_file(known.entry) != remote_file(entry):
+        raise ConfigError(f"two data sets declare {name} differently", "give both the same addresses and checksum")
+    missing = known.missing if place else (*known.missing, scene)
+    in_place = {**known.in_place, scene: str(place)} if place else known.in_place
+    found[name] = WantedArchive(name, entry, missing, in_place)
+
+
+def _place(scene: SceneConfig, archives: Path) -> Path | None:
+    """Where a scene's capture lies already: its folder, or a local archive."""
+    local = local_copy(scene.dataset, scene.source, archives)
+    if local.is_file():
+        return local
+    folder = local / str(scene.source["path"])
+    return folder if folder.is_dir() else None

@@ -1,0 +1,189 @@
+"""What a benchmark is said to cost: the arithmetic, and where its figures come from."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import yaml
+
+from hemgs.bench.costs import Costs, load_costs
+from hemgs.bench.estimate import Estimate, estimate
+from hemgs.cli import main
+from hemgs.core.config import load_benchmark
+from hemgs.core.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CONFIG = REPOSITORY / "workflow/config"
+MEASURED = REPOSITORY / "results/measured"
+
+
+@pytest.fixture
+def costs() -> Costs:
+    return load_costs(MEASURED / "costs.yaml")
+
+
+@pytest.fixture
+def estimated(costs: Costs, tmp_path: Path) -> Callable[..., Estimate]:
+    def run(results: Path = tmp_path, **selection: object) -> Estimate:
+        settings = yaml.safe_load((CONFIG / "config.yaml").read_text())
+        settings["run"] |= selection
+        return estimate(load_benchmark(settings, [], CONFIG), costs, lambda _: 30_000, results)
+
+    return run
+
+
+def test_the_figures_are_those_that_were_measured(costs: Costs) -> None:
+    """They repeat the means over the ladder's points, to the digits that are given."""
+    points = defaultdict(list)
+    with (MEASURED / "ladder_bonsai/points.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            points[row["variant"] or row["method"]].append(row)
+    mean = {
+        name: {
+            column: fmean(float(row[column]) for row in rows)
+            for column in ("train_s", "encode_s", "decode_s", "render_s")
+        }
+        for name, rows in points.items()
+    }
+    checked = [name for name in costs.methods if name != "other"]
+    assert {"hac", "context_gs", "hac_plus", "hemgs", "hemgs_plus"} <= set(checked)
+    for name in checked:
+        found = costs.methods[name]
+        assert found.train == pytest.approx(mean[name]["train_s"] / mean["hemgs"]["train_s"], abs=0.006)
+        for column in ("encode_s", "decode_s"):
+            assert getattr(found, column) == pytest.approx(mean[name][column], abs=0.051)
+        assert found.render_s == pytest.approx(mean[name]["render_s"], abs=0.00006)
+    # Twenty at once: the wall time of one of them over twenty is the GPU's time for its steps.
+    training = costs.training
+    step_ms = 1000 * mean["hemgs"]["train_s"] / training.iterations
+    assert training.together_ms == pytest.approx(step_ms / training.num_at_once, rel=0.03)
+
+
+def test_model_sizes_are_those_that_were_printed(costs: Costs) -> None:
+    with (REPOSITORY / "workflow/reference/published.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "size_mib" and row["table"] == "Table 1"]
+    printed = {(row["method"], row["dataset"]): float(row["value"]) * 2**20 for row in rows if row["scene"] == "mean"}
+    for method, sizes in (("gs3d", costs.disk.splats), ("scaffold_gs", costs.disk.anchors)):
+        for dataset, size in sizes.items():
+            if dataset != "other":
+                assert size == pytest.approx(printed[method, dataset], rel=0.001)
+
+
+def test_the_papers_benchmark(estimated: Callable[..., Estimate]) -> None:
+    found = estimated()
+    assert found.jobs == {
+        "fetch_archive": 4,
+        "prepare_scene": 21,
+        "train_model": 252,
+        "encode_points": 252,
+        "evaluate_points": 252,
+        "publish": 6,
+    }
+    by_method = {method.method: method for method in found.methods}
+    assert {name: (method.fits, method.rates) for name, method in by_method.items()} == {
+        "gs3d": (21, 21), "scaffold_gs": (21, 21), "hac": (105, 105), "context_gs": (84, 84), "hemgs": (21, 336),
+    }  # fmt: skip
+    hemgs = by_method["hemgs"]
+    assert hemgs.steps == 21 * 60_000
+    assert hemgs.alone_h == pytest.approx(21 * 60_000 * 0.015 / 3600)
+    assert hemgs.together_h == pytest.approx(21 * 60_000 * 0.00325 / 3600)
+    assert hemgs.together_h < hemgs.scaled_h < 4 * hemgs.together_h
+    assert found.disk_bytes["archives"] > 12_535_427_936 + 4_488_140_217
+    assert any("gs3d was not measured" in note for note in found.notes)
+
+
+def test_steps_scale_with_pixels_and_never_below_what_was_measured(estimated: Callable[..., Estimate]) -> None:
+    ratio = {}
+    for dataset in ("mipnerf360", "tanksandtemples"):
+        (hemgs,) = estimated(datasets=[dataset], methods=["hemgs"]).methods
+        ratio[dataset] = hemgs.scaled_h / hemgs.together_h
+    assert ratio == {
+        "mipnerf360": pytest.approx(1_700_000 / 426_400),
+        "tanksandtemples": pytest.approx(535_000 / 426_400),
+    }
+
+
+def test_what_is_done_costs_nothing_more(estimated: Callable[..., Estimate], tmp_path: Path) -> None:
+    selection = {"datasets": ["deepblending"], "methods": ["hemgs"]}
+    points = tmp_path / "points/hemgs/deepblending/playroom/all/s0/points.csv"
+    model = tmp_path / "models/hemgs/deepblending/drjohnson/all/s0/model.safetensors"
+    for path in (points, model):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    found = estimated(**selection)
+    assert found.done == 1
+    assert (found.jobs["prepare_scene"], found.jobs["train_model"], found.jobs["encode_points"]) == (1, 0, 1)
+    scene = tmp_path / "data/scenes/deepblending/drjohnson/scene.json"
+    scene.parent.mkdir(parents=True)
+    scene.touch()
+    found = estimated(**selection)
+    assert (found.jobs["fetch_archive"], found.jobs["prepare_scene"]) == (0, 0)
+    assert found.disk_bytes["archives"] == found.disk_bytes["prepared scenes"] == 0
+
+
+def test_a_data_set_without_figures_is_named(costs: Costs, tmp_path: Path) -> None:
+    settings = yaml.safe_load((CONFIG / "demo.yaml").read_text())
+    found = estimate(load_benchmark(settings, [], CONFIG), costs, lambda _: 0, tmp_path)
+    assert any("procedural has no sizes" in note for note in found.notes)
+
+
+def test_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    run = "run={datasets: [deepblending], scenes: playroom, methods: [gs3d, hemgs]}"
+    assert main(["estimate", "--config", run, "--json", "--results", "nowhere"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["jobs_total"] == 1 + 1 + 2 + 2 + 2 + 6
+    assert [method["steps"] for method in found["methods"]] == [30_000, 60_000], (
+        "the method's own default, and its file's"
+    )
+    assert main(["estimate", "--results", "nowhere"]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "21 scenes of 4 data sets",
+        "787 jobs: 4 fetch_archive",
+        "20 at once",
+        "extrapolated:",
+        "measured: 15 ms",
+    ):
+        assert words in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "run"], "give KEY=VALUE"),
+        (["--config", "run={a: [}"], "not YAML"),
+        (["--config", "run={methods: [hemsg]}"], "did you mean 'hemgs'"),
+        (["--configfile", "none.yaml"], "no such file"),
+        (["--costs", "none.yaml"], "no such file"),
+    ],
+)
+def test_mistakes_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["estimate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("alone_ms:", "alon_ms:", "unknown figure 'alon_ms'.*'alone_ms'"),
+        ("  alone_ms: 15.0\n", "", "training: missing 1 required positional argument: 'alone_ms'"),
+        ("disk:", "disks:", "the section 'disk' is missing"),
+        ("  other: {train", "  others: {train", "methods lacks 'other'"),
+    ],
+)
+def test_a_file_of_figures_that_cannot_be_used(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (MEASURED / "costs.yaml").read_text()
+    assert old in text
+    (tmp_path / "costs.yaml").write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        load_costs(tmp_path / "costs.yaml")
