@@ -209,16 +209,17 @@ class ClusterProject:
         """Iterations from which sessions of a training went on."""
         return [event["iteration"] for event in self.events(fit) if event["event"] == "resumed"]
 
-    def hold_training(self, fit: str) -> Training:
-        """Stops the process of a training that has a checkpoint, or is about to go on from one."""
-        work = self.root / "results/models" / fit / "work"
+    def hold_training(self, fit: str, *, resumed: bool = False) -> Training:
+        """Stops the process of a training that has a checkpoint, or, ``resumed``, has just gone on from one."""
+        folder = self.root / "results/models" / fit
         found: list[int] = []
 
         def at_a_checkpoint() -> bool:
-            found[:] = self._training_processes(fit) if any(work.glob("checkpoint_*")) else []
+            there = self.resumed_at(fit) if resumed else list(folder.glob("work/checkpoint_*"))
+            found[:] = self._training_processes(fit) if there else []
             return bool(found)
 
-        wait_for(f"a training with a checkpoint in {work}", at_a_checkpoint, CHECKPOINT_TIMEOUT_S, every_s=0.02)
+        wait_for(f"a training with a checkpoint in {folder}", at_a_checkpoint, CHECKPOINT_TIMEOUT_S, every_s=0.02)
         return Training(found[0])
 
     def _training_processes(self, fit: str) -> list[int]:

@@ -99,5 +99,5 @@ def test_requests_arrive_as_the_profile_means_them(runs: Runs, profile: str, rul
     for rule in rules:
         asked = requests_of(profile, rule)
         arrived = {job.requests for job in project.jobs(rule)}
-        text = f"{asked.mem_mib} MiB, {asked.minutes} min, {asked.cpus} cores and {asked.gpus} GPUs"
-        check(arrived == {asked}, f"{profile}: Slurm was asked for {text} by {rule}", arrived)
+        text = f"{asked.mem_mib} MiB, {asked.minutes} min, cores: {asked.cpus}, GPUs: {asked.gpus}"
+        check(arrived == {asked}, f"{profile}: {rule} asked Slurm for {text}", arrived)

@@ -140,7 +140,7 @@ def test_killed_controller(slurm: SlurmMachine, new_project: NewProject, undistu
         [job.state for job in jobs] == ["COMPLETED"], "its job, which ended meanwhile, is COMPLETED and ran once", jobs
     )
     check_result(project, undisturbed, resumed=False)
-    refused.start(RECORD).succeed()
+    check(refused.start(RECORD).wait() == 0, "the one that could not submit completes when run again")
     check_result(refused, undisturbed, resumed=False)
 
 
@@ -153,7 +153,7 @@ def test_interrupted_and_killed_snakemake(new_project: NewProject, undisturbed: 
     check(project.states("train_model") == ["CANCELLED"], "Ctrl-C of snakemake cancels its job", project.jobs())
 
     killed = project.start(RECORD)
-    training = project.hold_training(FIT)
+    training = project.hold_training(FIT, resumed=True)
     second = project.start(RECORD)
     refused = second.wait() != 0 and "Directory cannot be locked" in second.output
     check(refused, "a second invocation in the same folder is refused, and names the lock", second.output[-2000:])
