@@ -43,11 +43,11 @@ from hemgs.core.bundle import Bundle, load_bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of
+from hemgs.core.files import sha256_of, sole_worker
 from hemgs.core.params import params_of
 from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
-from hemgs.core.types import Rate, SectionTable
+from hemgs.core.types import Rate, Scene, SectionTable
 from hemgs.data.loader import load_scene
 
 
@@ -117,60 +117,102 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     """Trains one model; continues where an earlier call with the same request was stopped.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
-    beside them from the first moment. Checkpoints are in ``work/``, which is removed at the end.
+    beside them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
+    is at it already (a job that outlived the workflow that had started it), waits for it and takes its result.
 
     Args:
         request: what to train.
         device: where.
-        stream: terminal for the live line, if any.
+        stream: terminal for the live line, if any; also told of waiting.
 
     Raises:
         HemgsError: of the kind that fits: settings, scene, training, device.
     """
     method = get_method(request.method)
     params = resolve_params(method, request.params, request.texts)
-    rate = training_rate(method.spec, request.rate)
-    scene = load_scene(request.scene)
-    work, log = _folder(request.out) / WORK_FOLDER, request.out / EVENTS_FILE
-    if not work.exists():
-        log.unlink(missing_ok=True)  # of a training that is finished
-    work.mkdir(exist_ok=True)
-    origin = origin_of(method, device)
-    title = f"{method.spec.id} {scene.scene}" + ("" if rate.lmbda is None else f" {rate.id}")
-    with EventLog(log, title, stream) as events, Stopwatch() as watch:
-        events.write("session", method=method.spec.id, seed=request.seed, origin=origin)
-        seed_everything(request.seed)
-        reset_peak_memory(device)
-        model = method.train(scene, params, work, events, rate=rate, seed=request.seed, device=device)
-        synchronize(device)
-        peak_mib = peak_memory_mib(device)
+    training = _Training(request, method, params, training_rate(method.spec, request.rate), load_scene(request.scene))
 
-    (request.out / TRAIN_FILE).unlink(missing_ok=True)
-    save_bundle(request.out / MODEL_FILE, model)
-    record = TrainRecord(
-        method=method.spec.id,
-        entry=request.method,
-        variant=request.variant,
-        label=request.label or method.spec.label,
-        dataset=scene.dataset,
-        scene=scene.scene,
-        scene_hash=scene.hash,
-        fit=fit_of(method.spec.kind, rate),
-        rate=rate.id,
-        seed=request.seed,
-        params=params,
-        iterations=int(params.get("iterations", 0)),
-        train_s=trained_seconds(log, watch.seconds),
-        train_peak_mib=peak_mib,
-        counts=counts_of(model),
-        model_sha256=sha256_of(request.out / MODEL_FILE),
-        device=str(device),
-        config_hash=config_hash({"method": method.spec.id, "params": params, "protocol": dict(scene.protocol)}),
-        origin=origin,
-    )
-    write_record(request.out / TRAIN_FILE, record)
-    shutil.rmtree(work, ignore_errors=True)
+    def tell() -> None:
+        if stream is not None:
+            stream.write(f"another process trains in {request.out}; waiting for its result\n")
+            stream.flush()
+
+    with sole_worker(_folder(request.out) / WORK_FOLDER, tell) as place:
+        record = training.finished() if place.waited else None
+        if record is None:
+            if place.empty:
+                (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of a training that is finished
+            record = training.run(device, stream)
+        shutil.rmtree(request.out / WORK_FOLDER, ignore_errors=True)
     return record
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A request with all that it names looked up."""
+
+    request: TrainRequest
+    method: Method
+    params: Mapping[str, Any]
+    rate: Rate
+    scene: Scene
+
+    @property
+    def config_hash(self) -> str:
+        described = {"method": self.method.spec.id, "params": self.params, "protocol": dict(self.scene.protocol)}
+        return config_hash(described)
+
+    def finished(self) -> TrainRecord | None:
+        """The record in the folder, if it is of this training and the model is whole."""
+        request = self.request
+        try:
+            record, _, _ = load_model(request.out, torch.device("cpu"))
+        except HemgsError:
+            return None
+        found = (record.variant, record.rate, record.seed, record.scene_hash, record.config_hash)
+        wanted = (request.variant, self.rate.id, request.seed, self.scene.hash, self.config_hash)
+        return record if found == wanted else None
+
+    def run(self, device: torch.device, stream: IO[str] | None) -> TrainRecord:
+        """Trains in the work folder and writes the result."""
+        request, spec, scene, rate = self.request, self.method.spec, self.scene, self.rate
+        log = request.out / EVENTS_FILE
+        origin = origin_of(self.method, device)
+        title = f"{spec.id} {scene.scene}" + ("" if rate.lmbda is None else f" {rate.id}")
+        with EventLog(log, title, stream) as events, Stopwatch() as watch:
+            events.write("session", method=spec.id, seed=request.seed, origin=origin)
+            seed_everything(request.seed)
+            reset_peak_memory(device)
+            work = request.out / WORK_FOLDER
+            model = self.method.train(scene, self.params, work, events, rate=rate, seed=request.seed, device=device)
+            synchronize(device)
+            peak_mib = peak_memory_mib(device)
+
+        (request.out / TRAIN_FILE).unlink(missing_ok=True)
+        save_bundle(request.out / MODEL_FILE, model)
+        record = TrainRecord(
+            method=spec.id,
+            entry=request.method,
+            variant=request.variant,
+            label=request.label or spec.label,
+            dataset=scene.dataset,
+            scene=scene.scene,
+            scene_hash=scene.hash,
+            fit=fit_of(spec.kind, rate),
+            rate=rate.id,
+            seed=request.seed,
+            params=self.params,
+            iterations=int(self.params.get("iterations", 0)),
+            train_s=trained_seconds(log, watch.seconds),
+            train_peak_mib=peak_mib,
+            counts=counts_of(model),
+            model_sha256=sha256_of(request.out / MODEL_FILE),
+            device=str(device),
+            config_hash=self.config_hash,
+            origin=origin,
+        )
+        write_record(request.out / TRAIN_FILE, record)
+        return record
 
 
 def run_encode(

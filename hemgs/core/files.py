@@ -1,18 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process at a time works in."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hemgs.core.errors import DeviceError
 
 _CHUNK_BYTES = 1 << 20
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -65,3 +68,64 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What was found by the process that now has a folder to itself.
+
+    Attributes:
+        empty: nobody has worked here before, or the work was finished and cleared away.
+        waited: another process was here first.
+    """
+
+    empty: bool
+    waited: bool
+
+
+@contextlib.contextmanager
+def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace]:
+    """Makes the folder and has it alone, waiting for whoever is there; the block may remove it.
+
+    The lock ends with its process, however that ends. A file system without locks lets everyone in.
+
+    Args:
+        folder: of work in progress.
+        on_wait: called once before waiting.
+    """
+    waited = False
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+        try:
+            lock = (folder / _LOCK).open("w")
+        except FileNotFoundError:  # removed with the folder since
+            continue
+        with lock:
+            if not _lock(lock.fileno(), wait=False):
+                if not waited:
+                    on_wait()
+                waited = _lock(lock.fileno(), wait=True)
+            # Otherwise it was removed, with the folder, by the process that had it.
+            if _is_at(lock.fileno(), folder / _LOCK):
+                yield Workplace(empty, waited)
+                return
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Whether the lock is ours; True also where there are none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as fault:
+        if fault.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

@@ -181,12 +181,22 @@ def test_short_form_of_a_profile(paper: Project) -> None:
 @pytest.mark.parametrize("profile", ["slurm", "slurm-gres"])
 def test_cluster_profiles_ask_for_a_gpu_per_training_and_more_on_retry(profile: str) -> None:
     settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
-    for rule in ("train_model", "encode_points", "evaluate_points"):
+    for rule in ("train_model", "encode_points", "evaluate_points", "measure_lossless"):
         resources = settings["set-resources"][rule]
         assert resources.get("gpu") == 1 or resources.get("gres") == "gpu:1"
         assert "attempt" in str(resources["mem_mb"])
         assert "attempt" in str(resources["runtime"])
     assert settings["retries"] > 0
+
+
+@pytest.mark.parametrize("profile", ["slurm", "slurm-gres"])
+def test_cluster_profiles_keep_clear_of_what_goes_wrong_on_a_real_cluster(profile: str) -> None:
+    """Each was seen to go wrong without; tests/cluster shows the outcome with them, where Slurm is installed."""
+    settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
+    assert settings["slurm-no-requeue"] is True  # after a node failure, the same job twice
+    assert settings["slurm-status-command"] == "squeue"  # a cancelled job is waited for, for ever
+    assert settings["slurm-status-attempts"] >= 1000  # jobs are lost sight of while the controller is away
+    assert settings["slurm-delete-logfiles-older-than"] == 0  # log folders of another invocation's jobs are removed
 
 
 def test_cluster_profiles_differ_in_the_gpu_request_only() -> None:

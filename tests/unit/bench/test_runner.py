@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -194,3 +198,37 @@ def test_one_training_per_rate(scene_dir: Path, tmp_path: Path) -> None:
     record = run_train(request(scene_dir, tmp_path / "model", "ToyPerRate", rate="lmbda_0.0020"), CPU)
     assert (record.fit, record.rate) == ("lmbda_0.0020", "lmbda_0.0020")
     assert list(run_encode(tmp_path / "model", tmp_path / "points", [], CPU).rates) == ["lmbda_0.0020"]
+
+
+def test_a_second_training_of_the_same_waits_and_takes_the_result(scene_dir: Path, tmp_path: Path) -> None:
+    """As where a workflow is started again while a job of its killed predecessor is still training."""
+    out, words = tmp_path / "model", io.StringIO()
+    (out / "work").mkdir(parents=True)
+    with (out / "work" / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = pool.submit(run_train, request(scene_dir, out), CPU, words)
+        while not words.getvalue():
+            assert not second.done()
+        assert str(out) in words.getvalue()
+        # The first one ends: its result, then no work folder, then no lock.
+        first = run_train(request(scene_dir, tmp_path / "elsewhere"), CPU)
+        for name in ("model.safetensors", "train.json"):
+            shutil.copy(tmp_path / "elsewhere" / name, out)
+        shutil.rmtree(out / "work")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert second.result(timeout=60) == first
+    assert not (out / "events.jsonl").exists(), "it did not train"
+    assert not (out / "work").exists()
+
+
+def test_a_second_training_of_something_else_waits_and_trains(scene_dir: Path, tmp_path: Path) -> None:
+    out, words = tmp_path / "model", io.StringIO()
+    run_train(request(scene_dir, out), CPU)
+    (out / "work").mkdir()
+    with (out / "work" / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = pool.submit(run_train, request(scene_dir, out, seed=1), CPU, words)
+        while not words.getvalue():
+            assert not second.done()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert second.result(timeout=60).seed == 1
