@@ -13,6 +13,8 @@ from slurm_machine import SlurmMachine, missing_programs
 INSTALL = Path(__file__).with_name("install")
 #: Set to `install` by continuous integration: nothing is installed on a machine whose owner did not ask for it.
 SWITCH = "HEMGS_TEST_SLURM"
+#: Seconds for the installation.
+INSTALL_S = 400
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +34,9 @@ def make_slurm_available() -> None:
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
     said = ""
     if missing_programs() and os.environ.get(SWITCH) == "install":
-        done = subprocess.run([INSTALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        # Where there is no way to the packages, waiting for them leads nowhere; `timeout` ends all that it has started.
+        command = ["timeout", str(INSTALL_S), INSTALL]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         said = f"; tests/cluster/install exited with {done.returncode}: {done.stdout.strip()[-300:]}"
     if missing := missing_programs():
         packages = " ".join(sorted(set(missing.values())))
