@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_help_of_each_verb_has_examples_that_parse(verb: str, capsys: pytest.Cap
     lines = [line.strip() for line in examples.splitlines() if "hemgs " in line and line.startswith("  ")]
     assert lines
     for line in lines:
-        words = line[line.index("hemgs ") :].split("      ")[0].split()[1:]
+        words = shlex.split(line[line.index("hemgs ") :].split("      ")[0])[1:]
         assert build_parser().parse_args(words).run
 
 
