@@ -54,7 +54,7 @@ class HemgsParams(HashGridParams):
         order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
             anchors are decoded at once.
         sparse_grid: files hold only those signs of the hash grid that some anchor depends on. A decoder, which
-            knows the locations, knows which.
+            knows the locations, knows which. Training prices all: those in use then agree more, which costs less.
         float_networks: networks code in floating point, with weights in float16, as in codecs of research: to measure
             what exact integers cost. Such a file decodes where sums are rounded as where it was written; elsewhere it
             may be refused.

@@ -152,9 +152,6 @@ class BinaryHashGrid(nn.Module):
 
     Args:
         settings: sizes.
-
-    Attributes:
-        used: ``[num_entries] bool``, the rows whose signs a file will hold; ``None`` for all.
     """
 
     def __init__(self, settings: HashGridSettings) -> None:
@@ -162,7 +159,6 @@ class BinaryHashGrid(nn.Module):
         self.settings = settings
         table = torch.empty(settings.num_entries, settings.features).uniform_(-INITIAL_RANGE, INITIAL_RANGE)
         self.table = nn.Parameter(table)
-        self.used: Tensor | None = None
         self._cuda: _TinyCudaBackend | None = None
 
     def forward(self, points: Tensor) -> Tensor:
@@ -180,18 +176,11 @@ class BinaryHashGrid(nn.Module):
 
     def bits(self) -> Tensor:
         """Ideal code length of the signs, one probability per level; differentiable through :class:`Sign`."""
-        entries = [level.entries for level in self.settings.levels]
-        signs = Sign.apply(self.table)
-        if self.used is None:
-            sizes = signs.new_tensor(entries)
-        else:
-            signs = signs * self.used.unsqueeze(1)
-            sizes = torch.stack([part.sum() for part in self.used.split(entries)]).to(signs.dtype)
-        sizes = sizes * self.settings.features
-        sums = torch.stack([part.sum() for part in signs.split(entries)])
-        positive = (1 + sums / sizes.clamp_min(1)) / 2
+        parts = Sign.apply(self.table).split([level.entries for level in self.settings.levels])
+        positive = (1 + torch.stack([part.mean() for part in parts])) / 2
         share = positive.clamp(1e-6, 1 - 1e-6)
         entropy = -(positive * share.log2() + (1 - positive) * (1 - share).log2())
+        sizes = entropy.new_tensor([level.entries * self.settings.features for level in self.settings.levels])
         return (entropy * sizes).sum()
 
 

@@ -227,8 +227,6 @@ class OfflinePrice:
         known = anchor_set(frozen.stored, entropy.settings, device)
         self._table, self._scene_agnostic = known.table, known.scene_agnostic_float
         low, high = frozen.low.to(device), frozen.high.to(device)
-        if entropy.settings.sparse_grid:
-            entropy.grid.used = used_rows(entropy.settings.grid, known.coords, low, high)
         self._points = ((known.coords - low).double() / (high - low).double()).clamp(0, 1).float()
         self._rate = frozen.rate / (1 << ACTIVATION_BITS)
         groups = (frozen.features, frozen.geometry)

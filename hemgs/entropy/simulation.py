@@ -16,7 +16,6 @@ from torch import Tensor
 from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
 from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.entropy.context import Pairs, Seen
-from hemgs.entropy.hashgrid import used_rows
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import AttributeGroup, EntropyModel
 from hemgs.entropy.phases import (
@@ -123,10 +122,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         return (torch.cat([features, geometry], dim=1) * weights).sum()
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
-        """Neighbours and scene-agnostic features; and which signs of the hash grid a file would hold."""
-        if self.entropy.settings.sparse_grid:
-            grid = self.entropy.grid
-            grid.used = used_rows(grid.settings, anchors.coords[kept], self.entropy.low, self.entropy.high)
+        """Neighbours and scene-agnostic features."""
         return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.storage.locations)
 
     def _draw_lmbda(self, iteration: int) -> float:

@@ -121,20 +121,3 @@ def test_features_depend_on_the_used_rows_and_on_all_of_them() -> None:
         others[row] *= -1
         without_effect += int(torch.equal(fixed_features(SMALL, others, coords, low, high), features))
     assert without_effect < 0.02 * int(used.sum())
-
-
-def test_bits_are_those_of_the_used_rows() -> None:
-    grid = BinaryHashGrid(HashGridSettings((4,), (9,), 6, 7, 2))
-    first, second = grid.settings.levels[:2]
-    with torch.no_grad():
-        grid.table.fill_(-0.5)
-        grid.table[:8] = 0.5
-    grid.used = torch.zeros(len(grid.table), dtype=torch.bool)
-    grid.used[4:20] = True
-    # Of the first level, 4 rows of 16 have positive signs; of the second, no row is used.
-    expected = 32 * -(0.25 * torch.log2(torch.tensor(0.25)) + 0.75 * torch.log2(torch.tensor(0.75)))
-    assert first.entries == 64 and second.start == 64
-    assert grid.bits().item() == pytest.approx(expected.item(), rel=1e-6)
-    grid.bits().backward()
-    assert grid.table.grad is not None and bool(grid.table.grad[4:20].ne(0).all())
-    assert not grid.table.grad[:4].any() and not grid.table.grad[20:].any()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.entropy.hashgrid import HashGridSettings, used_rows
+from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.masks import binary_masks, keep_mask
 from hemgs.entropy.model import EntropyModel, EntropySettings
 from hemgs.entropy.neighbours import AUTOMATIC, MAX_AUTOMATIC, ContextWindow
@@ -332,20 +332,3 @@ def test_masks_in_the_rate_are_pushed_by_the_bits_that_they_save() -> None:
     with torch.no_grad():
         model.mask_logits.fill_(-9.0)
     assert hook.sample(32, model, visible)[1].item() < 0.01 * full
-
-
-def test_signs_that_no_kept_anchor_needs_cost_nothing() -> None:
-    model = anchors()
-    grid = HashGridSettings((6, 40), (20,), 12, 8, 2)
-    settings = replace(EntropySettings(FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8), sparse_grid=True)
-    hook = HemgsAttributes(EntropyModel(settings), BaseSteps(), SETTINGS)
-    whole = hook.entropy.grid.bits().item()
-    hook.sample(30, model, everyone(model))
-    used = used_rows(grid, model.coords, hook.entropy.low, hook.entropy.high)
-    assert hook.entropy.grid.used is not None and torch.equal(hook.entropy.grid.used, used)
-    assert hook.entropy.grid.bits().item() < 0.9 * whole
-    with torch.no_grad():
-        model.mask_logits[1:] = -9.0
-    hook.anchors_changed(model)
-    hook.sample(31, model, everyone(model))
-    assert hook.entropy.grid.used.sum() < used.sum(), "masked anchors need no signs"
