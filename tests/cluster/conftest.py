@@ -11,7 +11,8 @@ import pytest
 from slurm_machine import SlurmMachine, missing_programs
 
 INSTALL = Path(__file__).with_name("install")
-#: Set to `install` by continuous integration: nothing is installed on a machine whose owner did not ask for it.
+#: `run` starts the tests, which take minutes and want idle cores; `install` also installs what is missing: nothing is
+#: installed on a machine whose owner did not ask for it.
 SWITCH = "HEMGS_TEST_SLURM"
 #: Seconds for the installation.
 INSTALL_S = 400
@@ -31,6 +32,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmMachine]:
 
 def make_slurm_available() -> None:
     """Installs Slurm where that was asked for; skips, with the reason, where it is not there in the end."""
+    if SWITCH not in os.environ:
+        pytest.skip(f"takes minutes of idle cores: tests/cluster/run, or {SWITCH}=run")
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
     said = ""
     if missing_programs() and os.environ.get(SWITCH) == "install":
