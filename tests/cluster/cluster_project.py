@@ -86,13 +86,20 @@ def parse_job(fields: list[str]) -> SlurmJob:
     )
 
 
+def _heed_interrupts() -> None:
+    """A shell's background jobs ignore SIGINT, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Invocation:
     """A running snakemake."""
 
     def __init__(self, command: list[str], root: Path, environment: dict[str, str], log: Path) -> None:
         self._log = log
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command, cwd=root, env=environment, stdout=output, stderr=output, preexec_fn=_heed_interrupts
+            )
 
     @property
     def output(self) -> str:
