@@ -78,8 +78,12 @@ def decode_grid(section: bytes, grid: HashGridSettings, used: NDArray[np.bool_] 
     Raises:
         BitstreamError: the section is damaged or is not of such a grid.
     """
-    stored = np.ones(grid.num_entries, np.bool_) if used is None else used
-    sizes = [int(stored[level.start : level.start + level.entries].sum()) * grid.features for level in grid.levels]
-    signs = np.full((grid.num_entries, grid.features), UNUSED_SIGN, np.int8)
-    signs[stored] = np.concatenate(decode_signs(section, sizes)).reshape(-1, grid.features)
-    return signs
+    places = [slice(level.start, level.start + level.entries) for level in grid.levels]
+    rows = [level.entries if used is None else int(used[place].sum()) for level, place in zip(grid.levels, places)]
+    # Nothing is allocated for what settings promise before the section has kept it.
+    signs = np.concatenate(decode_signs(section, [num * grid.features for num in rows])).reshape(-1, grid.features)
+    if used is None:
+        return signs
+    every = np.full((grid.num_entries, grid.features), UNUSED_SIGN, np.int8)
+    every[used] = signs
+    return every
