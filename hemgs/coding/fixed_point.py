@@ -13,7 +13,6 @@ Owns the number format and the layers. Does not know what the networks predict.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,10 +107,10 @@ class FixedMlp:
 
     def stored(self) -> list[Tensor]:
         """Weights and biases in order, as a bitstream stores them: :func:`stored_values`."""
-        parts = [part for layer in self.layers for part in (layer.weight, layer.bias)]
         return [
             stored_values(part, bits, self.exact)
-            for part, bits in zip(parts, itertools.cycle((WEIGHT_BITS, ACTIVATION_BITS)))
+            for layer in self.layers
+            for part, bits in ((layer.weight, layer.weight_bits), (layer.bias, ACTIVATION_BITS))
         ]
 
     @staticmethod

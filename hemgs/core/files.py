@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hemgs.core.errors import DeviceError
 
@@ -87,7 +88,7 @@ class Workplace:
 def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace]:
     """Makes the folder and has it alone, waiting for whoever is there; the block may remove it.
 
-    The lock ends with its process, however that ends. A file system without locks lets everyone in.
+    The lock ends with its process, however that ends; see :func:`take_lock`.
 
     Args:
         folder: of work in progress.
@@ -102,14 +103,26 @@ def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace
         except FileNotFoundError:  # removed with the folder since
             continue
         with lock:
-            if not _lock(lock.fileno(), wait=False):
-                if not waited:
-                    on_wait()
-                waited = _lock(lock.fileno(), wait=True)
+            waited = take_lock(lock, (lambda: None) if waited else on_wait) or waited
             # Otherwise it was removed, with the folder, by the process that had it.
             if _is_at(lock.fileno(), folder / _LOCK):
                 yield Workplace(empty, waited)
                 return
+
+
+def take_lock(file: IO[str], on_wait: Callable[[], None]) -> bool:
+    """Waits until the lock of an open file is ours, until it is closed; a file system without locks lets everyone in.
+
+    Args:
+        on_wait: called before waiting.
+
+    Returns:
+        whether another process had it.
+    """
+    if _lock(file.fileno(), wait=False):
+        return False
+    on_wait()
+    return _lock(file.fileno(), wait=True)
 
 
 def _lock(handle: int, *, wait: bool) -> bool:

@@ -8,7 +8,6 @@ use), so that a later change is noticed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import http.client
 import json
 import shutil
@@ -22,7 +21,7 @@ from typing import IO, Any
 
 from hemgs.core.errors import ConfigError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of, write_text
+from hemgs.core.files import sha256_of, take_lock, write_text
 from hemgs.data.folders import disk_full_is_an_error
 
 _CHUNK_BYTES = 1 << 20
@@ -243,11 +242,7 @@ def _copy(response: Any, file: IO[bytes], start: int, total: int | None, events:
 def _one_process_at_a_time(target: Path, events: EventLog) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _beside(target, "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            events.write("waiting", file=str(target), reason="another process fetches it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        take_lock(lock, lambda: events.write("waiting", file=str(target), reason="another process fetches it"))
         yield
 
 

@@ -196,7 +196,7 @@ class FixedContext:
 
     def __init__(self, network: FixedMlp, empty: Tensor, gain: Tensor) -> None:
         self._inner, self._outer = (FixedMlp([layer], relu_last=True, exact=network.exact) for layer in network.layers)
-        self._empty, self._gain, self._exact = empty, gain, network.exact
+        self._empty, self._gain = empty, gain
         if not bool((gain.abs() <= _MAX_GAIN).all()):
             raise ValueError(f"a gain of {float(gain.abs().max()) / _ONE:g} is too large for exact arithmetic")
         if not bool(empty.isfinite().all()):
@@ -214,7 +214,7 @@ class FixedContext:
 
     def stored(self) -> list[Tensor]:
         """What a bitstream stores; see :meth:`FixedMlp.stored`."""
-        constants = [stored_values(part, ACTIVATION_BITS, self._exact) for part in (self._empty, self._gain)]
+        constants = [stored_values(part, ACTIVATION_BITS, self._inner.exact) for part in (self._empty, self._gain)]
         return [*self._inner.stored(), *self._outer.stored(), *constants]
 
     @staticmethod
@@ -269,7 +269,7 @@ class FixedContext:
     def _mean(self, sums: Tensor, total: Tensor) -> Tensor:
         """Quotients, rounded down where arithmetic is exact."""
         means = sums.div_(total)
-        return means.floor_() if self._exact else means
+        return means.floor_() if self._inner.exact else means
 
 
 @dataclass(frozen=True)

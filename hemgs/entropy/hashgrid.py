@@ -89,6 +89,11 @@ class Level:
     entries: int
     dense: bool
 
+    @property
+    def rows(self) -> slice:
+        """Its entries in the common table."""
+        return slice(self.start, self.start + self.entries)
+
     def index(self, vertex: tuple[Tensor, ...]) -> Tensor:
         """Row in the common table of integer vertices, ``int64``."""
         return _rows(vertex, self.dense, self.resolution, self.entries, self.start)
@@ -325,7 +330,7 @@ class _TinyCudaBackend:
         for level, encoding in zip(self.settings.levels, self.encodings, strict=True):
             # tiny-cuda-nn places a point at p * (R - 1) + 1/2; ours lies at p * (R - 2) + 1/2.
             scaled = points[:, level.axes].clamp(0, 1) * ((level.resolution - 2) / (level.resolution - 1))
-            entries = signs[level.start : level.start + level.entries].reshape(-1)
+            entries = signs[level.rows].reshape(-1)
             outputs.append(torch.func.functional_call(encoding, {"params": entries}, (scaled,)))
         return torch.cat(outputs, dim=1)
 

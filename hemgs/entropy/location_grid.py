@@ -68,8 +68,7 @@ def used_entries(grid: HashGridSettings, coords: Tensor, low: Bounds, high: Boun
 def encode_grid(signs: NDArray[np.int8], grid: HashGridSettings, used: NDArray[np.bool_] | None = None) -> bytes:
     """The section of a grid's signs, ``[num_entries, features]``, or of the rows in use alone."""
     stored = np.ones(len(signs), np.bool_) if used is None else used
-    places = [slice(level.start, level.start + level.entries) for level in grid.levels]
-    return encode_signs([signs[place][stored[place]].ravel() for place in places])
+    return encode_signs([signs[level.rows][stored[level.rows]].ravel() for level in grid.levels])
 
 
 def decode_grid(section: bytes, grid: HashGridSettings, used: NDArray[np.bool_] | None = None) -> NDArray[np.int8]:
@@ -78,10 +77,9 @@ def decode_grid(section: bytes, grid: HashGridSettings, used: NDArray[np.bool_] 
     Raises:
         BitstreamError: the section is damaged or is not of such a grid.
     """
-    places = [slice(level.start, level.start + level.entries) for level in grid.levels]
-    rows = [level.entries if used is None else int(used[place].sum()) for level, place in zip(grid.levels, places)]
+    stored = [level.entries if used is None else int(used[level.rows].sum()) for level in grid.levels]
     # Nothing is allocated for what settings promise before the section has kept it.
-    signs = np.concatenate(decode_signs(section, [num * grid.features for num in rows])).reshape(-1, grid.features)
+    signs = np.concatenate(decode_signs(section, [num * grid.features for num in stored])).reshape(-1, grid.features)
     if used is None:
         return signs
     every = np.full((grid.num_entries, grid.features), UNUSED_SIGN, np.int8)

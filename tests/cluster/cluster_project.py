@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from slurm_machine import SlurmError, SlurmMachine, wait_for
 
+from tests.unit.cli_cases import heed_interrupts
 from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 
 #: Seconds that a whole run, and a job on its way to its first checkpoint, may take on two shared cores.
@@ -86,11 +87,6 @@ def parse_job(fields: list[str]) -> SlurmJob:
     )
 
 
-def _heed_interrupts() -> None:
-    """A shell's background jobs ignore SIGINT, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Invocation:
     """A running snakemake."""
 
@@ -98,7 +94,7 @@ class Invocation:
         self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, cwd=root, env=environment, stdout=output, stderr=output, preexec_fn=_heed_interrupts
+                command, cwd=root, env=environment, stdout=output, stderr=output, preexec_fn=heed_interrupts
             )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,3 +40,8 @@ def dataset_file(folder: Path, change: Callable[[str], str] = lambda text: text)
 def entries(folder: Path) -> set[str]:
     """Everything below a folder, hidden and temporary files included."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def heed_interrupts() -> None:
+    """A shell's background jobs ignore SIGINT, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -16,7 +16,7 @@ import pytest
 
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.cli import main
-from tests.unit.cli_cases import DATASET, REPOSITORY, TOY, dataset_file, entries, make_capture
+from tests.unit.cli_cases import DATASET, REPOSITORY, TOY, dataset_file, entries, heed_interrupts, make_capture
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +165,6 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
     assert errors == "error: interrupted; run again to continue\n"
     assert not entries(out.parent)
     assert main(["prepare", "--dataset", str(dataset_file(tmp_path)), "--scene", "court", "--out", str(out)]) == 0
-
-
-def heed_interrupts() -> None:
-    """A shell's background jobs ignore SIGINT, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], limit_s: float = 60.0) -> None:

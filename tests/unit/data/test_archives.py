@@ -6,13 +6,13 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from archive_server import Answer, Server, serving
+from archive_server import Answer, Server
 from capture_builders import blender_capture, colmap_capture, dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,13 +24,6 @@ from hemgs.core.types import Scene
 from hemgs.data import archives, download
 from hemgs.data.archives import unpack
 from hemgs.data.prepare import prepare_scene
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serving() as server:
-        yield server
 
 
 def zip_of(folder: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:

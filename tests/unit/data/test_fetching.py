@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from archive_server import Answer, Server, serving
+from archive_server import Answer, Server
 
 from hemgs.cli import main
 from hemgs.core import assets
@@ -47,12 +46,10 @@ scenes: {{one: {{}}, two: {{}}, three: {{}}}}
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serving() as server:
-        server.add("/a.zip", Answer(BODY))
-        server.add("/b.zip", Answer(BODY[::-1]))
-        yield server
+def server(server: Server) -> Server:
+    server.add("/a.zip", Answer(BODY))
+    server.add("/b.zip", Answer(BODY[::-1]))
+    return server
 
 
 @pytest.fixture

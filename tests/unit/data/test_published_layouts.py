@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from archive_server import Answer, Server, serving
+from archive_server import Answer, Server
 from capture_builders import blender_capture, colmap_capture, write_images
 
 from hemgs.core.dataset_config import archive_name, load_dataset
@@ -102,13 +101,6 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             for member in sorted((root / name[:-4]).rglob("*")):
                 file.write(member, member.relative_to(root / name[:-4]).as_posix())
     return {name: (root / name).read_bytes() for name in BUILDERS}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
