@@ -138,7 +138,7 @@ def test_s3dis_integers_are_those_of_the_format(s3dis: Path) -> None:
     """Folding batch norms rounds alike on every machine; bitstreams depend on it."""
     digest = hashlib.sha256()
     for mlp in pointnet.load_mlps(pointnet.S3DIS):
-        for part in mlp.integers():
+        for part in mlp.stored():
             digest.update(part.numpy().astype("<i8").tobytes())
     assert digest.hexdigest()[:16] == "d6c9c0af06b3693d"
 
