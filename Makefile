@@ -48,7 +48,9 @@ report: install ## put the demonstration's tables, figures and page into results
 
 .PHONY: test
 test: lint ## run every check and test
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore tests/cluster
+	@# Afterwards and by themselves: they start a Slurm, and wait for its jobs with the patience of idle cores.
+	tests/cluster/run
 
 .PHONY: bench
 bench: install ## print how fast rendering, coding and training are here
