@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from neighbours import surface_anchors
+from stages import timed_calls
 
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.core.assets import find_asset
@@ -149,7 +149,7 @@ def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device,
     for number in range(rounds):
         anchor_set._anchor_set.cache_clear()
         timer, started = ExclusiveTimer(), time.process_time()
-        with _timed(timer), timer.stage("other"):
+        with timed_calls(STAGES, timer), timer.stage("other"):
             if decode:
                 bitstream.decode_anchors(file, METHOD, device)
             else:
@@ -164,24 +164,6 @@ def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device,
             result["seconds"] = timer.seconds | {WHOLE: whole}
             result["processor_s"] = time.process_time() - started
     return result
-
-
-@contextmanager
-def _timed(timer: ExclusiveTimer) -> Iterator[None]:
-    """While it lasts, calls of everything in :data:`STAGES` are timed."""
-
-    def watched(call: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def timed_call(*arguments: Any, **named: Any) -> Any:
-            with timer.stage(stage):
-                return call(*arguments, **named)
-
-        return timed_call
-
-    with ExitStack() as patches:
-        for stage, targets in STAGES.items():
-            for owner, name in targets:
-                patches.enter_context(mock.patch.object(owner, name, watched(getattr(owner, name), stage)))
-        yield
 
 
 def _child(size: int, asset: str, file: Path, rounds: int, device: torch.device, *, decode: bool) -> dict[str, Any]:

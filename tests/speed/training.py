@@ -10,14 +10,16 @@ figures do not.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from stages import timed_calls
 
 from hemgs.core.device import choose_device, synchronize
 from hemgs.core.events import EventLog
@@ -94,7 +96,7 @@ def measure(
         found = {}
         for phase, first in starts.items():
             timer = StageTimer(lambda: synchronize(device))
-            with _timed(timer):
+            with timed_calls(STAGES, timer):
                 for iteration in range(first, first + WARM_UP_STEPS + steps):
                     if iteration == first + WARM_UP_STEPS:
                         timer.clear()
@@ -119,24 +121,6 @@ def _scene(folder: Path, width: int, height: int, num_points: int) -> Scene:
     }
     with EventLog() as events:
         return prepare_scene(dataset, "court", folder, events=events)
-
-
-@contextmanager
-def _timed(timer: StageTimer) -> Iterator[None]:
-    """While it lasts, calls of everything in :data:`STAGES` are timed."""
-
-    def watched(call: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def timed_call(*arguments: Any, **named: Any) -> Any:
-            with timer.stage(stage):
-                return call(*arguments, **named)
-
-        return timed_call
-
-    with ExitStack() as patches:
-        for stage, targets in STAGES.items():
-            for owner, name in targets:
-                patches.enter_context(mock.patch.object(owner, name, watched(getattr(owner, name), stage)))
-        yield
 
 
 def main() -> None:

@@ -87,7 +87,14 @@ def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Pr
 
 @pytest.mark.parametrize(
     ("name", "scenes", "fits"),
-    [("demo", 1, 7), ("bonsai", 1, 3), ("chair", 1, 3), ("plus_chair", 1, 8), ("rivals_chair", 1, 9)],
+    [
+        ("demo", 1, 7),
+        ("bonsai", 1, 3),
+        ("chair", 1, 3),
+        ("plus_chair", 1, 8),
+        ("rivals_chair", 1, 9),
+        ("rivals_bonsai", 1, 9),
+    ],
 )
 def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits: int) -> None:
     planned = paper.planned("--configfile", f"workflow/config/{name}.yaml")
