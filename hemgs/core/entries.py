@@ -37,7 +37,7 @@ def find_entry(entry: str) -> Entry:
     """Finds ``package.module:Class``.
 
     Raises:
-        ConfigError: no such module on the import path, or no such class in it.
+        ConfigError: no such module on the import path, or nothing of that name in it.
     """
     module, _, name = entry.partition(":")
     file = _module_file(module)
@@ -48,6 +48,8 @@ def find_entry(entry: str) -> Entry:
         )
     found = _find_class(file, name)
     if found is None:
+        if name in _bound_names(file) or "*" in _bound_names(file):
+            return Entry(file, None)
         classes = [node.name for node in _tree(file).body if isinstance(node, ast.ClassDef)]
         raise ConfigError(f"'{entry}': {file} has no class {name}", closest(name, classes))
     return Entry(found[0], _settings(*found))
@@ -112,12 +114,34 @@ def _find_class(file: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
     for node in _tree(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return file, node
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    origin = _module_file(node.module)
+                    origin = _origin(file, node)
                     return _find_class(origin, alias.name) if origin else None
     return None
+
+
+def _origin(file: Path, statement: ast.ImportFrom) -> Path | None:
+    """The source that a ``from … import`` in ``file`` takes names from."""
+    if not statement.level:
+        return _module_file(statement.module) if statement.module else None
+    # One dot is the folder of the file, also in an __init__.py; each further dot is one folder up.
+    path = file.parents[statement.level - 1].joinpath(*(statement.module or "").split("."))
+    candidates = path.with_name(f"{path.name}.py"), path / "__init__.py"
+    return next((candidate for candidate in candidates if candidate.is_file() and candidate != file), None)
+
+
+def _bound_names(file: Path) -> set[str]:
+    """Names that a module imports or assigns at its top level, ``*`` among them where it imports all of another."""
+    names = set()
+    for node in _tree(file).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def _settings(file: Path, method: ast.ClassDef) -> frozenset[str] | None:

@@ -36,6 +36,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         + "class Inheriting(Foreign, Assigned):\n    pass\n"
     )
     (root / "exported.py").write_text("from some_codec.method import Nested as Renamed\n")
+    inner = root / "inner"
+    inner.mkdir()
+    (inner / "__init__.py").write_text("from .own import Own\nfrom ..method import Nested\nfrom . import own\n")
+    (inner / "own.py").write_text("from ..settings import Settings\nclass Own:\n    Params = Settings\n")
+    (root / "unclear.py").write_text("from elsewhere_not_installed import Foreign\nMade = Foreign()\n")
+    (root / "everything.py").write_text("from .inner import *\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     return root
 
@@ -58,11 +64,28 @@ def test_settings_are_read_without_importing(package: Path, entry: str, settings
 
 
 @pytest.mark.parametrize(
+    ("entry", "settings", "file"),
+    [
+        ("some_codec.inner:Own", {"depth", "width"}, "inner/own.py"),
+        ("some_codec.inner:Nested", {"size"}, "method.py"),
+        ("some_codec.inner.own:Own", {"depth", "width"}, "inner/own.py"),
+        ("some_codec.unclear:Foreign", None, "unclear.py"),
+        ("some_codec.unclear:Made", None, "unclear.py"),
+        ("some_codec.everything:Own", None, "everything.py"),
+    ],
+)
+def test_names_from_elsewhere(package: Path, entry: str, settings: set[str] | None, file: str) -> None:
+    """Relative imports are followed; where the text does not tell, the run is left to find out."""
+    assert (find_entry(entry).settings, find_entry(entry).file) == (settings, package / file)
+
+
+@pytest.mark.parametrize(
     ("entry", "message"),
     [
         ("some_codec.methods:Nested", "the module some_codec.methods cannot be imported"),
         ("not_there:Nested", "the module not_there cannot be imported"),
         ("some_codec.method.deeper:Nested", "cannot be imported"),
+        ("some_codec.inner:Othr", "has no class Othr"),
         ("some_codec.method:Nestd", "has no class Nestd — did you mean 'Nested'?"),
     ],
 )
