@@ -19,7 +19,7 @@ from hemgs.bench.decoding import DecodeStats, file_sections
 from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
 from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.registry import get_method
-from hemgs.bench.runs import EncodedRate, EncodeRecord, TrainRecord, bitstream_path, read_encode_record
+from hemgs.bench.runs import EncodedRate, EncodeRecord, TrainRecord, alone_in, bitstream_path, read_encode_record
 from hemgs.bench.viewing import picture_file, to_bytes, write_png
 from hemgs.core.device import synchronize
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError, SceneError
@@ -92,7 +92,7 @@ class Evaluation:
 def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str] | None = None) -> Evaluation:
     """Decodes every bitstream in its own process, renders the test views and measures.
 
-    Writes ``showcase/``, ``views.csv`` and, last, ``points.csv``.
+    Writes ``showcase/``, ``views.csv`` and, last, ``points.csv``. Waits for another process that writes there.
 
     Raises:
         SceneError: the scene is not the one the model was trained on, or has no test views.
@@ -101,27 +101,10 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
     """
     record = read_encode_record(request.points)
     scene = scene_to_measure(request.scene, record.train, request.points)
-    request.out.mkdir(parents=True, exist_ok=True)
-    (request.out / POINTS_FILE).unlink(missing_ok=True)
-    _clear_showcase(request.out / SHOWCASE_FOLDER)
-    bench = _Bench(request, record, scene, device)
-    rate_ids = list(record.rates)
-    shown = showcase_rates(rate_ids)
-    result = Evaluation([], [])
-    with EventLog(None, f"measuring {record.train.method} {scene.scene}", stream) as events:
-        for number, rate_id in enumerate(rate_ids, start=1):
-            point, views = bench.measure(rate_id, showcase=rate_id in shown)
-            result.points.append(point)
-            result.views.extend(views)
-            figures = {name: value for name in ("bytes_total", "psnr") if isinstance(value := point[name], int | float)}
-            events.progress(number, len(rate_ids), **figures)
-    if result.points and all(point["status"] == "failed" for point in result.points):
-        reason = result.points[0]["reason"]
-        raise BitstreamError(f"{request.points}: none of {len(rate_ids)} bitstreams can be measured: {reason}")
-    bench.write_targets()
-    write_views(request.out / VIEWS_FILE, result.views)
-    write_points(request.out / POINTS_FILE, result.points)
-    return result
+    with alone_in(request.out, stream):
+        (request.out / POINTS_FILE).unlink(missing_ok=True)
+        _clear_showcase(request.out / SHOWCASE_FOLDER)
+        return _Bench(request, record, scene, device).run(stream)
 
 
 def scene_to_measure(folder: Path, train: TrainRecord, made: Path) -> Scene:
@@ -165,7 +148,27 @@ class _Bench:
         self._showcase = showcase_views(self._views, request.num_showcase) if request.num_showcase > 0 else ()
         self._suite = MetricSuite(device)
 
-    def measure(self, rate_id: str, showcase: bool) -> tuple[dict[str, Value], list[dict[str, Value]]]:
+    def run(self, stream: IO[str] | None) -> Evaluation:
+        """Measures every rate and writes everything."""
+        request, record, result = self._request, self._record, Evaluation([], [])
+        rate_ids = list(record.rates)
+        shown = showcase_rates(rate_ids)
+        with EventLog(None, f"measuring {record.train.method} {self._scene.scene}", stream) as events:
+            for number, rate_id in enumerate(rate_ids, start=1):
+                point, views = self._measure(rate_id, showcase=rate_id in shown)
+                result.points.append(point)
+                result.views.extend(views)
+                figures = {k: v for k in ("bytes_total", "psnr") if isinstance(v := point[k], int | float)}
+                events.progress(number, len(rate_ids), **figures)
+        if result.points and all(point["status"] == "failed" for point in result.points):
+            reason = result.points[0]["reason"]
+            raise BitstreamError(f"{request.points}: none of {len(rate_ids)} bitstreams can be measured: {reason}")
+        self._write_targets()
+        write_views(request.out / VIEWS_FILE, result.views)
+        write_points(request.out / POINTS_FILE, result.points)
+        return result
+
+    def _measure(self, rate_id: str, showcase: bool) -> tuple[dict[str, Value], list[dict[str, Value]]]:
         """The rows of one rate."""
         encoded = self._record.rates[rate_id]
         point = self._identity(rate_id, POINT_COLUMNS) | self._of_training(rate_id) | _of_encoding(encoded)
@@ -184,7 +187,7 @@ class _Bench:
         point |= mean_quality(views) | {"num_views": len(views), "status": "ok", "reason": self._reasons()}
         return point, views
 
-    def write_targets(self) -> None:
+    def _write_targets(self) -> None:
         """The photographs of the showcase."""
         folder = self._request.out / SHOWCASE_FOLDER / TARGET_FOLDER
         for view, target in zip(self._views, self._targets, strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from hemgs.bench.runs import (
     EncodedRate,
     EncodeRecord,
     TrainRecord,
+    alone_in,
     bitstream_path,
     counts_of,
     read_train_record,
@@ -43,7 +43,7 @@ from hemgs.core.bundle import Bundle, load_bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of, sole_worker
+from hemgs.core.files import sha256_of
 from hemgs.core.params import params_of
 from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
@@ -131,19 +131,12 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     method = get_method(request.method)
     params = resolve_params(method, request.params, request.texts)
     training = _Training(request, method, params, training_rate(method.spec, request.rate), load_scene(request.scene))
-
-    def tell() -> None:
-        if stream is not None:
-            stream.write(f"another process trains in {request.out}; waiting for its result\n")
-            stream.flush()
-
-    with sole_worker(_folder(request.out) / WORK_FOLDER, tell) as place:
+    with alone_in(request.out, stream) as place:
         record = training.finished() if place.waited else None
         if record is None:
             if place.empty:
                 (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of a training that is finished
             record = training.run(device, stream)
-        shutil.rmtree(request.out / WORK_FOLDER, ignore_errors=True)
     return record
 
 
@@ -221,7 +214,8 @@ def run_encode(
     """Encodes one model at several rates in one process.
 
     Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. The first rate is encoded twice: the
-    repetition must give the same bytes, and its time is the one that is kept.
+    repetition must give the same bytes, and its time is the one that is kept. Waits for another process that encodes
+    into ``out``, as a job does that outlived its workflow.
 
     Args:
         model_dir: what :func:`run_train` wrote.
@@ -236,13 +230,13 @@ def run_encode(
     """
     record, method, model = load_model(model_dir, device)
     chosen = encoding_rates(method.spec.kind, parse_rate(record.rate), rates)
-    _folder(out)
-    (out / ENCODE_FILE).unlink(missing_ok=True)
     encoded: dict[str, EncodedRate] = {}
     with (
+        alone_in(out, stream),
         contextlib.ExitStack() as undo,
         EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events,
     ):
+        (out / ENCODE_FILE).unlink(missing_ok=True)
         # Stopped on the way, no part of a sweep is left that could be taken for the whole.
         undo.callback(_remove_others, out / BITSTREAM_FOLDER, ())
         for number, rate in enumerate(chosen, start=1):
@@ -252,9 +246,9 @@ def run_encode(
                 encoded[rate.id] = _repeated(method, model, rate, path, device, encoded[rate.id])
             events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
         undo.pop_all()
-    _remove_others(out / BITSTREAM_FOLDER, encoded)
-    result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
-    write_record(out / ENCODE_FILE, result)
+        _remove_others(out / BITSTREAM_FOLDER, encoded)
+        result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
+        write_record(out / ENCODE_FILE, result)
     return result
 
 
@@ -340,11 +334,3 @@ def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
     for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
         if path.stem not in rate_ids:
             path.unlink()
-
-
-def _folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as fault:
-        raise ConfigError(f"--out {path} is a file, not a folder", "name a folder") from fault
-    return path

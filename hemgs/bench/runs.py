@@ -6,15 +6,17 @@ is worth knowing of the training, so that measuring a bitstream needs no model.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError, HemgsError
-from hemgs.core.files import write_text
+from hemgs.core.files import Workplace, sole_worker, write_text
 
 #: Raised by one whenever a field of either record changes its name or meaning.
 SCHEMA_VERSION = 1
@@ -106,6 +108,40 @@ class EncodeRecord:
     rates: Mapping[str, EncodedRate]
     device: str
     origin: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
+    """Makes the folder of a result and has it alone, waiting for a process that is at it already.
+
+    That is a job that outlived the workflow that had started it: two of them would remove each other's files. While it
+    lasts there is a folder :data:`WORK_FOLDER` in it, which is removed in the end unless a failure left work there.
+
+    Args:
+        out: the folder.
+        stream: told of waiting, if any.
+
+    Raises:
+        ConfigError: ``out`` is a file.
+    """
+
+    def tell() -> None:
+        if stream is not None:
+            stream.write(f"another process is at work in {out}; waiting for its result\n")
+            stream.flush()
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise ConfigError(f"--out {out} is a file, not a folder", "name a folder") from fault
+    folder, done = out / WORK_FOLDER, False
+    with sole_worker(folder, tell) as place:
+        try:
+            yield place
+            done = True
+        finally:
+            if done or all(path.name.startswith(".") for path in folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def bitstream_path(folder: Path, rate_id: str) -> Path:

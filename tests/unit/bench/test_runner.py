@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -13,9 +14,11 @@ import pytest
 import torch
 
 from hemgs.bench import runner
+from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
+from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
 from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_encode_file, run_train
-from hemgs.bench.runs import bitstream_path, read_encode_record, read_train_record
+from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_train_record
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.files import sha256_of
@@ -232,3 +235,39 @@ def test_a_second_training_of_something_else_waits_and_trains(scene_dir: Path, t
             assert not second.done()
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert second.result(timeout=60).seed == 1
+
+
+@pytest.mark.parametrize(("verb", "record"), [("encode", "encode.json"), ("evaluate", "points.csv")])
+def test_encoding_and_measuring_wait_too(
+    scene_dir: Path, toy_model: Path, toy_points: Path, verb: str, record: str
+) -> None:
+    """A job that outlived its workflow is not disturbed: what it wrote stays while it is at it."""
+    run_evaluate(EvaluateRequest(toy_points, scene_dir, toy_points), CPU)
+    words, written = io.StringIO(), (toy_points / record).stat().st_mtime_ns
+
+    def second() -> object:
+        if verb == "encode":
+            return run_encode(toy_model, toy_points, [rate_of(0.003)], CPU, words)
+        return run_evaluate(EvaluateRequest(toy_points, scene_dir, toy_points), CPU, words)
+
+    (toy_points / "work").mkdir()
+    with (toy_points / "work" / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = pool.submit(second)
+        while not words.getvalue():
+            assert not waiting.done()
+        assert len(list((toy_points / "bitstreams").iterdir())) == 3
+        assert (toy_points / record).stat().st_mtime_ns == written
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert waiting.result(timeout=60)
+    assert (toy_points / record).stat().st_mtime_ns != written
+    assert not (toy_points / "work").exists()
+
+
+def test_a_work_folder_stays_where_work_is_in_it(tmp_path: Path) -> None:
+    """A failed training goes on from its checkpoint; of a failed encoding nothing stays."""
+    for name, stays in (("checkpoint", True), (".lock", False)):
+        with contextlib.suppress(ZeroDivisionError), alone_in(tmp_path / name, None):
+            (tmp_path / name / "work" / name).touch()
+            raise ZeroDivisionError
+        assert (tmp_path / name / "work").exists() == stays
