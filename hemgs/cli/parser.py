@@ -28,7 +28,7 @@ first steps:
 Exit codes: 0 done, 1 a failed check or a fault of the program, 2 wrong input, 130 interrupted.
 """
 #: Help of the options that choose a device.
-DEVICE_HELP = "auto (GPU if there is one), cpu, cuda or cuda:N [%(default)s]"
+DEVICE_HELP = "auto (HEMGS_DEVICE, else a GPU if there is one), cpu, cuda or cuda:N [%(default)s]"
 
 Verbs = Any  # argparse's sub-parser action, whose class is private
 

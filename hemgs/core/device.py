@@ -5,6 +5,7 @@ Owns everything that differs between CPU and CUDA outside the renderer. Does not
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,20 +18,36 @@ from hemgs.core.timing import BYTES_PER_MIB, process_peak_mib, reset_process_pea
 
 #: What ``--device`` accepts.
 DEVICE_CHOICES = "auto, cpu, cuda, cuda:N"
+#: Environment variable that says what ``auto`` is.
+DEVICE_VARIABLE = "HEMGS_DEVICE"
+#: What Slurm tells a job of the GPUs that it holds (sbatch's manual, *output environment variables*).
+_GPUS_OF_JOB = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS")
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device that ``name`` stands for.
 
     Args:
-        name: ``auto`` (CUDA if there is a usable GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        name: ``auto`` (what ``HEMGS_DEVICE`` names, else CUDA if there is a usable GPU, else the CPU), ``cpu``,
+            ``cuda`` or ``cuda:N``.
 
     Raises:
         ConfigError: another name.
-        DeviceError: no such GPU on this machine.
+        DeviceError: no such GPU on this machine; or ``auto`` in a job that holds GPUs of which torch sees none, which
+            would take hours on a processor while a GPU idles.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = os.environ.get(DEVICE_VARIABLE) or name
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        for variable in _GPUS_OF_JOB:
+            if os.environ.get(variable):
+                raise DeviceError(
+                    f"this job holds GPUs ({variable}={os.environ[variable]}) and torch {torch.__version__} sees none",
+                    f"install a CUDA build of torch, or set {DEVICE_VARIABLE}=cpu to compute on the processor",
+                )
+        return torch.device("cpu")
     kind, _, index = name.partition(":")
     if name != "cpu" and (kind != "cuda" or (":" in name and not index.isdecimal())):
         raise ConfigError(f"device: {name!r} is not a device", f"use one of {DEVICE_CHOICES}")

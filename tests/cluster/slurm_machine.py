@@ -143,6 +143,8 @@ class SlurmMachine:
         }
         # The plugin's jobs start `srun` without SLURM_CONF, which only a Slurm in /etc/slurm can do without.
         self.environment |= {"SLURM_CONF": str(root / "slurm.conf"), "PATH": f"{root / 'bin'}{os.pathsep}{path()}"}
+        # Its GPUs are pretended: jobs that hold one compute on the processor, which has to be said.
+        self.environment["HEMGS_DEVICE"] = "cpu"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = dict(zip(("ctld", "dbd", "sql", "node", "spare"), _free_ports(5)))
 

@@ -22,6 +22,20 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_job_with_gpus_does_not_run_on_the_processor_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where torch was installed on a login node, which has no GPU to install it for."""
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "1")
+    with pytest.raises(DeviceError, match="SLURM_GPUS_ON_NODE=1.* CUDA build of torch, or set HEMGS_DEVICE=cpu"):
+        choose_device("auto")
+    assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setenv("HEMGS_DEVICE", "cpu")
+    assert choose_device("auto") == torch.device("cpu")
+    monkeypatch.setenv("HEMGS_DEVICE", "gpu")
+    with pytest.raises(ConfigError, match="'gpu' is not a device"):
+        choose_device("auto")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "cuda:-1", "", "cpu:0"])
 def test_other_names_are_errors_that_name_the_choices(name: str) -> None:
     with pytest.raises(ConfigError, match="auto, cpu, cuda"):
