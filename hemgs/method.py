@@ -48,7 +48,7 @@ class HemgsParams(HashGridParams):
         context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses, when pricing
             begins, the least with which the window holds six earlier anchors on average.
         context_refresh: iterations after which neighbours are found anew.
-        rounding_from: from here on, networks see rounded values instead of noisy ones.
+        rounding_last: last iterations, in which networks see rounded values instead of noisy ones.
         feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once,
             as in the paper.
         order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
@@ -76,7 +76,7 @@ class HemgsParams(HashGridParams):
     context_neighbours: int = 20
     context_multiplier: int = 1
     context_refresh: int = 1_000
-    rounding_from: int = 29_000
+    rounding_last: int = 1_000
     feature_chunks: int = 1
     order: str = RASTER
     sparse_grid: bool = False
@@ -140,7 +140,7 @@ class HemgsParams(HashGridParams):
         return SimulationSettings(
             **vars(phases),
             continuous_start=(phases.entropy_start + self.iterations) // 2,
-            rounding_start=scaled(self.rounding_from, self.iterations) + 1,
+            rounding_start=self.iterations - scaled(self.rounding_last, self.iterations) + 1,
             table_refresh=max(1, scaled(self.context_refresh, self.iterations)),
             lmbdas=numbers("lmbdas", self.lmbdas),
         )

@@ -1,7 +1,8 @@
 """Learning rates and milestones as functions of the iteration.
 
-Published schedules are written for 30,000 iterations; a shorter or longer run keeps their proportions. Owns that
-scaling and nothing of what happens at a milestone.
+Published schedules are written for 30,000 iterations. A shorter run keeps their proportions; a longer one keeps the
+milestones where they are and goes on with what comes last, as HEMGS's 60,000 iterations do beside HAC's 30,000. Owns
+that scaling and nothing of what happens at a milestone.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def log_linear(lr0: float, lr1: float, step: int, total: int) -> float:
 
 
 def scaled(iteration_at_30k: int, iterations: int) -> int:
-    """A published iteration number (or interval) in a run of ``iterations``, at least 1; exact at 30,000."""
-    return max(1, round(iteration_at_30k * iterations / PUBLISHED_ITERATIONS))
+    """A published iteration number (or interval) in a run of ``iterations``, at least 1; exact from 30,000 on."""
+    return max(1, round(iteration_at_30k * min(iterations, PUBLISHED_ITERATIONS) / PUBLISHED_ITERATIONS))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Milestones:
     iterations: int
 
     def at(self, published: int) -> int:
-        """The iteration that corresponds to iteration ``published`` of 30,000."""
+        """The iteration that corresponds to iteration ``published`` of 30,000; see :func:`scaled`."""
         return scaled(published, self.iterations)
 
     def every(self, published: int, minimum: int = 1) -> int:

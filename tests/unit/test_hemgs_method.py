@@ -77,3 +77,12 @@ def test_which_rates_a_model_is_trained_for(
             seed=0,
             device=torch.device("cpu"),
         )
+
+
+@pytest.mark.parametrize(
+    "iterations, noise, entropy, rounding", [(60_000, 3_001, 10_001, 59_001), (3_000, 301, 1_001, 2_901)]
+)
+def test_milestones_of_long_and_short_runs(iterations: int, noise: int, entropy: int, rounding: int) -> None:
+    """The paper's 60,000 iterations have HAC's milestones, and its end; a short run has both in proportion."""
+    plan = method.HemgsParams(iterations=iterations).simulation
+    assert (plan.noise_start, plan.entropy_start, plan.rounding_start) == (noise, entropy, rounding)

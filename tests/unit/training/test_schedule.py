@@ -23,10 +23,10 @@ def test_a_rate_of_zero_is_zero_throughout() -> None:
     assert log_linear(0.0, 0.0, 3, 10) == 0.0
 
 
-def test_scaling_is_exact_at_the_published_length_and_proportional_elsewhere() -> None:
+def test_scaling_is_exact_from_the_published_length_on_and_proportional_below() -> None:
     assert [scaled(number, 30_000) for number in (1, 500, 15_000)] == [1, 500, 15_000]
     assert scaled(15_000, 2_000) == 1_000
-    assert scaled(500, 60_000) == 1_000
+    assert scaled(500, 60_000) == 500
     assert scaled(1, 100) == 1
 
 
