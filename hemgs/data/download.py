@@ -186,7 +186,7 @@ def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> N
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", validator)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+        with _answer(request) as response:
             resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             if response.status == 206 and not resumed:
                 part.unlink(missing_ok=True)
@@ -210,10 +210,6 @@ def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> N
         if fault.code == 416 or fault.code in _PASSING_STATUS:
             raise _PassingError(f"it answered {fault.code} {fault.reason}") from fault
         raise _MirrorError(f"it answered {fault.code} {fault.reason}") from fault
-    except urllib.error.URLError as fault:
-        raise _PassingError(f"no connection ({fault.reason})") from fault
-    except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
-        raise _PassingError(f"the connection broke ({fault})") from fault
     expected = total if total is not None else remote.size_bytes
     size = part.stat().st_size
     if expected is not None and size < expected:
@@ -223,10 +219,31 @@ def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> N
         raise _MirrorError(f"it sent {size} bytes instead of {expected}")
 
 
+def _answer(request: urllib.request.Request) -> Any:
+    """Sends a request; the response is open, its headers are read."""
+    try:
+        return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError:
+        raise
+    except urllib.error.URLError as fault:
+        raise _PassingError(f"no connection ({fault.reason})") from fault
+    except (OSError, http.client.HTTPException) as fault:
+        raise _PassingError(f"the connection broke ({fault})") from fault
+
+
+def _next_chunk(response: Any) -> bytes:
+    """What comes next, nothing at the end; faults of the network, unlike those of the disk, may pass."""
+    try:
+        chunk: bytes = response.read(_CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as fault:
+        raise _PassingError(f"the connection broke ({fault})") from fault
+    return chunk
+
+
 def _copy(response: Any, file: IO[bytes], start: int, total: int | None, events: EventLog) -> None:
     """Copies a response to a file; a page that pretends to be a file is refused at its first bytes."""
     done = start
-    while chunk := response.read(_CHUNK_BYTES):
+    while chunk := _next_chunk(response):
         if done == 0 and chunk.lstrip()[:1] == b"<":
             raise _MirrorError("it is a web page, not a file; open it in a browser")
         if total is not None and done + len(chunk) > total:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import io
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from archive_server import Answer, Server
@@ -68,6 +71,37 @@ def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: P
     run(RemoteFile([url]), target)
     assert target.read_bytes() == BODY
     assert answer.requests[-1]["Range"] == "bytes=1000000-"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        OSError(errno.ENETUNREACH, "Network is unreachable"),
+        ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed"),
+    ],
+)
+@pytest.mark.parametrize("call", ["read", "begin"])
+def test_faults_of_the_network_pass(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, call: str
+) -> None:
+    """Amid the file and amid the headers: the first one is tried again, and where it stays the mirror is asked."""
+    genuine, faults = getattr(http.client.HTTPResponse, call), [fault]
+
+    def broken(response: http.client.HTTPResponse, *arguments: int) -> Any:
+        if faults:
+            raise faults.pop()
+        return genuine(response, *arguments)
+
+    monkeypatch.setattr(http.client.HTTPResponse, call, broken)
+    url = server.add("/a.zip", Answer(BODY))
+    assert run(RemoteFile([url], None, SHA), target) == [1.0]
+    assert target.read_bytes() == BODY
+    target.unlink()
+    faults += 5 * [fault]
+    run(RemoteFile([url, server.add("/b.zip", Answer(BODY))], None, SHA), target)
+    assert target.read_bytes() == BODY
+    assert len(server.answers["/b.zip"].requests) == 1
 
 
 def test_a_server_without_ranges_starts_over(server: Server, target: Path) -> None:
