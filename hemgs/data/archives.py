@@ -23,8 +23,8 @@ from hemgs.core.dataset_config import archive_name, expand_path
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
-from hemgs.data.download import RemoteFile, check_room, fetch
-from hemgs.data.folders import staged_folder
+from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.folders import check_room, staged_folder
 from hemgs.data.settings import SceneSettings
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.

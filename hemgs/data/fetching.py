@@ -18,7 +18,8 @@ from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.data.archives import local_copy, remote_file
-from hemgs.data.download import RemoteFile, check_room, fetch, fetched_sha256
+from hemgs.data.download import RemoteFile, fetch, fetched_sha256
+from hemgs.data.folders import check_room
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Folders that appear whole or not at all.
+"""Folders that appear whole or not at all, and whether the disk has room for what is to come.
 
-Owns the temporary sibling, the swap, and clearing up after killed processes. Does not own what is in the folder.
+Owns the temporary sibling, the swap, who works on a path, and clearing up after killed processes. Does not own what is
+in the folder.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from hemgs.core.errors import ConfigError, DeviceError
+from hemgs.core.files import take_lock
 
 
 class Stage:
@@ -73,6 +75,38 @@ def disk_full_is_an_error(target: Path) -> Iterator[None]:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DeviceError(f"no space left while writing {target}", "free disk space and run again") from fault
         raise
+
+
+@contextlib.contextmanager
+def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Has a path, which need not exist, alone for the block; the lock is a hidden file beside it.
+
+    Args:
+        on_wait: called before waiting for another process.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        take_lock(lock, on_wait)
+        yield
+
+
+def check_room(target: Path, needed_bytes: int) -> None:
+    """Raises DeviceError unless the disk that ``target`` is to lie on has room for that many bytes more."""
+    folder = existing_parent(target)
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise DeviceError(
+            f"{target} needs {needed_bytes:,} bytes more, and {folder} has {free:,} free",
+            "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
+        )
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def check_replaceable(path: Path, own_names: Set[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import stat
 import struct
 import tarfile
@@ -21,7 +22,7 @@ from hemgs.core.dataset_config import archive_name
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data import archives, download
+from hemgs.data import archives
 from hemgs.data.archives import unpack
 from hemgs.data.prepare import prepare_scene
 
@@ -288,7 +289,7 @@ def test_room_for_what_is_unpacked_is_looked_for_first(tmp_path: Path, monkeypat
         file.writestr("scene/a", bytes(1000))
         file.writestr("other/b", bytes(5000))
     usage = SimpleNamespace(free=999)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DeviceError, match="needs 1,000 bytes more.* has 999 free.*free disk space"):
         unpack(tmp_path / "a.zip", "scene", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.client
 import io
+import shutil
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,9 @@ from archive_server import Answer, Server
 
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.data import download
+from hemgs.data import download, transfer
 from hemgs.data.download import RemoteFile, fetch, fetched_sha256
+from hemgs.data.transfer import Part
 
 BODY = bytes(range(256)) * 4096
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -61,16 +63,78 @@ def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
     assert [request.get("Range") for request in answer.requests] == [None, *(f"bytes={k}00000-" for k in (3, 6, 9))]
 
 
-def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: Path) -> None:
-    answer = Answer(BODY, cut_after=200_000)
+def test_tries_are_counted_anew_whenever_more_has_come(server: Server, target: Path) -> None:
+    """A connection that ends every 100 kB gives the file in eleven requests, from one address."""
+    answer, mirror = Answer(BODY, cut_after=100_000), Answer(BODY)
+    urls = [server.add("/a.zip", answer), server.add("/b.zip", mirror)]
+    assert run(RemoteFile(urls, None, SHA), target) == [1.0] * 10
+    assert target.read_bytes() == BODY
+    assert (len(answer.requests), len(mirror.requests)) == (11, 0)
+
+
+def test_requests_are_bounded(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_REQUESTS", 7)
+    answer = Answer(BODY, cut_after=1)
+    with pytest.raises(SceneError, match="7 requests"):
+        run(RemoteFile([server.add("/a.zip", answer)]), target)
+    assert len(answer.requests) == 7
+
+
+def test_an_outage_does_not_cost_what_has_been_fetched(server: Server, target: Path) -> None:
+    """Near the end the server is away for two minutes, longer than where nothing has come; it goes on from there."""
+    answer = Answer(BODY, cut_after=1_000_000)
     url = server.add("/a.zip", answer)
-    with pytest.raises(SceneError, match="5 tries"):
-        run(RemoteFile([url]), target)
-    assert not target.exists()
-    answer.cut_after = None
-    run(RemoteFile([url]), target)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) > 120:
+            server.answers["/a.zip"] = answer
+        elif len(pauses) == 1:
+            server.answers["/a.zip"] = Answer(status=503)
+
+    fetch(RemoteFile([url, server.url + "/gone.zip"], None, SHA), target, EventLog(), pause=pause)
+    assert pauses == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
     assert target.read_bytes() == BODY
     assert answer.requests[-1]["Range"] == "bytes=1000000-"
+
+
+def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: Path) -> None:
+    answer = Answer(BODY, cut_after=200_000, stops_after=5)
+    url = server.add("/a.zip", answer)
+    with pytest.raises(SceneError, match="8 tries in vain"):
+        run(RemoteFile([url]), target)
+    assert not target.exists()
+    server.add("/a.zip", Answer(BODY))
+    run(RemoteFile([url]), target)
+    assert target.read_bytes() == BODY
+    assert server.answers["/a.zip"].requests[-1]["Range"] == "bytes=1000000-"
+
+
+def test_every_address_keeps_its_own_part(server: Server, target: Path) -> None:
+    """Both break off for good; the next run goes on where most had come, and leaves no part behind."""
+    first, second = Answer(BODY, cut_after=100_000, stops_after=1), Answer(BODY, cut_after=300_000, stops_after=1)
+    urls = [server.add("/a.zip", first), server.add("/b.zip", second)]
+    with pytest.raises(SceneError, match=r"a\.zip: .* tries in vain.*b\.zip"):
+        run(RemoteFile(urls), target)
+    assert [Part.of(target, url).size_bytes for url in urls] == [100_000, 300_000]
+    second = Answer(BODY)
+    server.add("/b.zip", second)
+    run(RemoteFile(urls), target)
+    assert target.read_bytes() == BODY
+    assert [request.get("Range") for request in second.requests] == ["bytes=300000-"]
+    assert parts(target) == [".scenes.zip.verified", "scenes.zip"]
+
+
+def test_without_room_for_a_second_part_the_first_is_kept_and_named(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [server.add("/a.zip", Answer(BODY, cut_after=900_000, stops_after=1)), server.add("/b.zip", Answer(BODY))]
+    usage = iter([len(BODY), len(BODY) - 900_000])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(usage)))
+    with pytest.raises(SceneError, match=r"a\.zip: it answered 503.*b\.zip: .*needs 1,048,576 bytes more"):
+        run(RemoteFile(urls), target)
+    assert Part.of(target, urls[0]).size_bytes == 900_000
 
 
 @pytest.mark.parametrize(
@@ -116,7 +180,8 @@ def test_a_server_without_ranges_starts_over(server: Server, target: Path) -> No
 
 @pytest.mark.parametrize("tag", ['"v2"', ""])
 def test_a_file_that_changed_meanwhile_is_not_pieced_together(server: Server, target: Path, tag: str) -> None:
-    url = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000, tag='"v1"' if tag else ""))
+    first = Answer(b"x" * len(BODY), cut_after=100_000, stops_after=1, tag='"v1"' if tag else "")
+    url = server.add("/a.zip", first)
     with pytest.raises(SceneError):
         run(RemoteFile([url]), target)
     server.add("/a.zip", Answer(BODY, tag=tag))
@@ -125,7 +190,7 @@ def test_a_file_that_changed_meanwhile_is_not_pieced_together(server: Server, ta
 
 
 def test_the_part_of_another_address_is_not_continued(server: Server, target: Path) -> None:
-    first = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000))
+    first = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000, stops_after=1))
     second = server.add("/b.zip", Answer(BODY))
     run(RemoteFile([first, second]), target)
     assert target.read_bytes() == BODY
@@ -225,7 +290,7 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download, "_copy", full)
+    monkeypatch.setattr(transfer, "copy", full)
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip"):
         run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
 
@@ -234,14 +299,15 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_disk_that_fills_up_midway(server: Server, target: Path) -> None:
     """What the kernel itself says of a full device, at the first block written."""
     target.parent.mkdir()
-    (target.parent / ".scenes.zip.part").symlink_to("/dev/full")
+    url = server.add("/a.zip", Answer(BODY))
+    Part.of(target, url).path.symlink_to("/dev/full")
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip.*free disk space"):
-        run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
+        run(RemoteFile([url]), target)
     assert not target.exists()
 
 
 def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 def test_room_is_looked_for_before_anything_is_asked(
@@ -259,11 +325,10 @@ def test_room_is_looked_for_before_anything_is_asked(
 
 
 def test_room_is_needed_for_what_is_missing_only(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Answer(BODY, cut_after=100_000)
-    url = server.add("/a.zip", answer)
+    url = server.add("/a.zip", Answer(BODY, cut_after=500_000, stops_after=1))
     with pytest.raises(SceneError):
         run(RemoteFile([url], len(BODY)), target)
-    answer.cut_after = None
+    server.add("/a.zip", Answer(BODY))
     room(monkeypatch, len(BODY) - 500_000)
     run(RemoteFile([url], len(BODY)), target)
     assert target.read_bytes() == BODY
@@ -306,6 +371,6 @@ def test_the_part_file_never_looks_finished(target: Path) -> None:
             raise KeyboardInterrupt
 
     target.parent.mkdir()
-    with pytest.raises(KeyboardInterrupt), (target.parent / ".scenes.zip.part").open("wb") as file:
-        download._copy(Broken(), file, 0, None, EventLog())
+    with pytest.raises(KeyboardInterrupt), Part.of(target, "").path.open("wb") as file:
+        transfer.copy(Broken(), file, 0, None, EventLog())
     assert not target.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,6 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.dataset_config import load_dataset
 from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
-from hemgs.data import download
 from hemgs.data.fetching import fetch_archives, fetch_asset, wanted_archives
 
 BODY = b"PK" + bytes(range(256)) * 100
@@ -106,7 +106,7 @@ def test_room_is_looked_for_for_all_archives_together(
     server: Server, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * len(BODY) - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * len(BODY) - 1))
     with pytest.raises(DeviceError, match=f"needs {2 * len(BODY):,} bytes more"):
         fetch_archives(wanted_archives([load_dataset(file)], [], ARCHIVES), ARCHIVES, EventLog())
     assert requests(server) == [0, 0]
