@@ -60,14 +60,27 @@ class Part:
     @property
     def validator(self) -> str:
         """What the server calls the version that this is a part of; empty where it cannot be continued."""
-        note = read_note(self._note)
-        return str(note.get("validator", "")) if note.get("url") == self.url else ""
+        return str(self._noted().get("validator", ""))
 
-    def begin(self, validator: str) -> None:
-        """Empties it for a version of the file."""
+    def begin(self, validator: str, total_bytes: int | None) -> None:
+        """Empties it for a version of the file, of that length where the server says it."""
         # In this order: what is stopped between the two must not leave bytes of one version under another's name.
         self.path.open("wb").close()
-        write_text(self._note, json.dumps({"url": self.url, "validator": validator}))
+        note = {"url": self.url, "validator": validator, "total_bytes": total_bytes}
+        write_text(self._note, json.dumps(note))
+
+    def is_complete(self, size_bytes: int | None) -> bool:
+        """Whether nothing is missing of one version: all that is left to do is to verify it.
+
+        Args:
+            size_bytes: length of the file where it is declared.
+        """
+        total = size_bytes if size_bytes is not None else self._noted().get("total_bytes")
+        return bool(self.validator) and self.size_bytes == total
+
+    def _noted(self) -> dict[str, Any]:
+        note = read_note(self._note)
+        return note if note.get("url") == self.url else {}
 
     def discard(self) -> None:
         """Removes it."""
@@ -92,6 +105,8 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
         DeviceError: the disk has less room than the file needs.
         OSError: the part cannot be written.
     """
+    if part.is_complete(size_bytes):
+        return
     have = part.size_bytes
     try:
         with _answer(_request(part, have)) as response:
@@ -107,12 +122,14 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
                 check_room(target, total - have)  # what is there already is continued or overwritten
             if not resumed:
                 tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-                part.begin("" if tag.startswith("W/") else tag)
+                part.begin("" if tag.startswith("W/") else tag, total)
             expected = total if total is not None else size_bytes
             with part.path.open("ab") as file:
                 copy(response, file, start, expected, events)
     except urllib.error.HTTPError as fault:
-        if fault.code == 416:  # nothing lies beyond what we have: start over
+        if fault.code == 416:  # nothing lies beyond what we have
+            if have and part.validator and fault.headers.get("Content-Range") == f"bytes */{have}":
+                return  # asked with If-Range: of this very version we have all
             part.discard()
         if fault.code == 416 or fault.code in _PASSING_STATUS:
             raise PassingError(f"it answered {fault.code} {fault.reason}") from fault

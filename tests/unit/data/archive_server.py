@@ -75,7 +75,10 @@ def serving() -> Iterator[Server]:
             if asked and answer.ranges and self.headers.get("If-Range") == answer.tag:
                 start = int(asked.removeprefix("bytes=").rstrip("-"))
                 if start >= len(answer.body):
-                    self.send_error(416)
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(answer.body)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
                     return
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {start}-{len(answer.body) - 1}/{len(answer.body)}")

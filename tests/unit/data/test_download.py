@@ -111,6 +111,44 @@ def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: P
     assert server.answers["/a.zip"].requests[-1]["Range"] == "bytes=1000000-"
 
 
+@pytest.mark.parametrize("length", [True, False])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_complete_part_is_verified_and_not_fetched_again(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, length: bool, declared: bool
+) -> None:
+    """Killed while hashing. Where nobody states a length, the server is asked and has nothing more."""
+    answer = Answer(BODY, length=length)
+    remote = RemoteFile([server.add("/a.zip", answer)], len(BODY) if declared else None)
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(download, "sha256_of", interrupted)
+        run(remote, target)
+    assert run(remote, target) == []
+    assert target.read_bytes() == BODY
+    again = [] if length or declared else [f"bytes={len(BODY)}-"]
+    assert [request.get("Range") for request in answer.requests] == [None, *again]
+    assert parts(target) == [".scenes.zip.verified", "scenes.zip"]
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_complete_part_of_another_file_is_not_kept(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, length: bool
+) -> None:
+    wrong = BODY[:-1] + b"!"
+    url = server.add("/a.zip", Answer(wrong, length=length))
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(download, "sha256_of", interrupted)
+        run(RemoteFile([url], None, SHA), target)
+    with pytest.raises(SceneError, match=f"instead of {SHA}"):
+        run(RemoteFile([url], None, SHA), target)
+    server.add("/a.zip", Answer(BODY, tag='"v2"'))
+    run(RemoteFile([url], None, SHA), target)
+    assert target.read_bytes() == BODY
+
+
+def interrupted(_: Path) -> str:
+    raise KeyboardInterrupt
+
+
 def test_every_address_keeps_its_own_part(server: Server, target: Path) -> None:
     """Both break off for good; the next run goes on where most had come, and leaves no part behind."""
     first, second = Answer(BODY, cut_after=100_000, stops_after=1), Answer(BODY, cut_after=300_000, stops_after=1)
