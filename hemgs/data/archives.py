@@ -24,7 +24,7 @@ from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
 from hemgs.data.download import RemoteFile, fetch
-from hemgs.data.folders import check_room, staged_folder
+from hemgs.data.folders import check_room, disk_full_is_an_error, one_process_at_a_time, staged_folder
 from hemgs.data.settings import SceneSettings
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
@@ -77,11 +77,19 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
             f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
             "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
         )
-    for entry in remotes:
-        target = archives / archive_name(entry["url"])
-        events.write("fetch", file=str(target), url=entry["url"])
-        fetch(remote_file(entry), target, events)
-        unpack(target, path, folder)
+
+    def tell() -> None:
+        events.write("waiting", folder=str(folder), reason="another process unpacks it")
+
+    # Several data sets may prepare one scene in their own way, side by side.
+    with disk_full_is_an_error(folder), one_process_at_a_time(folder, tell):
+        if folder.is_dir():
+            return folder
+        for entry in remotes:
+            target = archives / archive_name(entry["url"])
+            events.write("fetch", file=str(target), url=entry["url"])
+            fetch(remote_file(entry), target, events)
+            unpack(target, path, folder)
     return folder
 
 

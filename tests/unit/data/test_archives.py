@@ -6,8 +6,11 @@ import shutil
 import stat
 import struct
 import tarfile
+import threading
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +26,9 @@ from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
 from hemgs.data import archives
-from hemgs.data.archives import unpack
+from hemgs.data.archives import find_scene, unpack
 from hemgs.data.prepare import prepare_scene
+from hemgs.data.settings import SceneSettings
 
 
 def zip_of(folder: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -84,6 +88,34 @@ def test_only_archives_that_hold_the_scene_are_fetched(server: Server, tmp_path:
     config["source"]["archives"].insert(0, {"url": server.add("/b.zip", other), "scenes": ["more"]})
     assert len(prepare(config, tmp_path).views) == 9
     assert other.requests == []
+
+
+def test_data_sets_that_share_a_scene_unpack_it_once(
+    server: Server, tmp_path: Path, two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are prepared at once, each in its own way; who comes second waits, and takes what the first has unpacked."""
+    config = remote(server.add("/a.zip", Answer(zip_of(two_scenes, tmp_path / "packed").read_bytes())), tmp_path)
+    unpacking, unpacked = threading.Event(), []
+
+    def slow(archive: Path, member_folder: str, target: Path) -> Path:
+        unpacked.append(target)
+        unpacking.set()
+        time.sleep(0.3)
+        return unpack(archive, member_folder, target)
+
+    monkeypatch.setattr(archives, "unpack", slow)
+
+    def find(log: Path) -> Path:
+        with EventLog(log) as events:
+            return find_scene(SceneSettings.of(config, "thing"), tmp_path / "archives", tmp_path / "scratch", events)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(find, tmp_path / "first.jsonl")
+        assert unpacking.wait(timeout=30)
+        second = pool.submit(find, tmp_path / "second.jsonl")
+        assert first.result() == second.result() == tmp_path / "unpacked/tandt/truck"
+    assert len(unpacked) == 1
+    assert "another process unpacks it" in (tmp_path / "second.jsonl").read_text()
 
 
 def test_where_no_archive_holds_the_scene(tmp_path: Path) -> None:
