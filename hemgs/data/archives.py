@@ -6,6 +6,7 @@ the network (``download``) nor what is inside a capture.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import lzma
 import posixpath
@@ -34,6 +35,8 @@ MAX_FILES = 200_000
 #: Archives smaller than this are measured against it, so that a small archive of text is no bomb.
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+#: Deleting alone is not enough: the workflow holds the archive's record, and does not fetch it again by itself.
+_AGAIN = "delete it and get it again; what was fetched comes by `hemgs fetch --dataset FILE.yaml --archive {name}`"
 #: What damaged, encrypted or unknown archives raise.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -126,16 +129,8 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
     """
     prefix = posixpath.normpath(member_folder)
     with staged_folder(target) as stage:
-        try:
+        with _damage_is_an_error(archive):
             num_files = _extract(archive, prefix, stage.path)
-        except _DAMAGE as fault:
-            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
-            raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
-        except OSError as fault:
-            if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
-                raise
-            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
         if num_files == 0:
             raise SceneError(
                 f"archive {archive} has no files in the folder {member_folder!r}; its folders are {_folders(archive)}",
@@ -143,6 +138,21 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
             )
         stage.publish()
     return target
+
+
+@contextlib.contextmanager
+def _damage_is_an_error(archive: Path) -> Iterator[None]:
+    """Turns what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
+    try:
+        yield
+    except _DAMAGE as fault:
+        raise SceneError(f"archive {archive} is damaged ({fault})", _AGAIN.format(name=archive.name)) from fault
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
+        raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
+    except OSError as fault:
+        if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
+            raise
+        raise SceneError(f"archive {archive} is damaged ({fault})", _AGAIN.format(name=archive.name)) from fault
 
 
 def _extract(archive: Path, prefix: str, folder: Path) -> int:
@@ -197,7 +207,7 @@ def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
             while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
                 pass  # a checksum at the very end covers the members
     else:
-        raise SceneError(f"{archive} is neither a zip nor a tar file", "delete it and fetch it again")
+        raise SceneError(f"{archive} is neither a zip nor a tar file", _AGAIN.format(name=archive.name))
 
 
 def _wanted(archive: Path, member: str, prefix: str) -> str | None:
