@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_asset
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, archive_name
+from hemgs.core.dataset_config import DatasetConfig, SceneConfig, agreed, archive_name
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
@@ -48,14 +48,14 @@ def wanted_archives(
         archives: folder where archives are kept once fetched.
 
     Raises:
-        ConfigError: an unknown scene, or two data sets that declare one file differently.
+        ConfigError: an unknown scene, or two data sets that declare one archive differently.
     """
     known = {name for dataset in datasets for scene in dataset.scenes for name in (scene, f"{dataset.id}/{scene}")}
     for name in scenes:
         if name not in known:
             raise ConfigError(f"no data set given has the scene '{name}'", f"known: {', '.join(sorted(known))}")
     found: dict[str, WantedArchive] = {}
-    for dataset in datasets:
+    for dataset in agreed(datasets):
         for scene in dataset.scenes.values():
             full = f"{dataset.id}/{scene.id}"
             if not scenes or scene.id in scenes or full in scenes:
@@ -147,8 +147,6 @@ def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> st
 def _add(found: dict[str, WantedArchive], scene: str, entry: Mapping[str, Any], place: Path | None) -> None:
     name = archive_name(entry["url"])
     known = found.get(name, WantedArchive(name, entry, (), {}))
-    if remote_file(known.entry) != remote_file(entry):
-        raise ConfigError(f"two data sets declare {name} differently", "give both the same addresses and checksum")
     missing = known.missing if place else (*known.missing, scene)
     in_place = {**known.in_place, scene: str(place)} if place else known.in_place
     found[name] = WantedArchive(name, entry, missing, in_place)

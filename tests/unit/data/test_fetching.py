@@ -98,8 +98,27 @@ def test_data_sets_that_share_an_archive_must_agree_on_it(server: Server, file: 
     datasets = [load_dataset(file), load_dataset(other)]
     assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == ("mine/two", "other/one")
     write_dataset("other", server, "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"declare a\.zip differently"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml and other\.yaml declare a\.zip differently: url"):
         wanted_archives([load_dataset(file), load_dataset(other)], [], ARCHIVES)
+
+
+def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
+    server: Server, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_dataset("other", server)
+    fetched = ["fetch", "--dataset", str(file), "--dataset", str(other), "--scenes", "mine/one,other/one"]
+    assert main(fetched) == 0
+    assert main(["hash-archive", "--dataset", str(file), "--write"]) == 0
+    assert main(fetched) == 0, "what one of them leaves open, the other has said"
+    (wanted,) = wanted_archives([load_dataset(other), load_dataset(file)], ["other/one"], ARCHIVES).values()
+    assert (wanted.entry["size_bytes"], wanted.entry["sha256"]) == (len(BODY), SHA)
+    Path("results/data/archives/a.zip").write_bytes(BODY[:-1] + b"!")
+    assert main(fetched) == 2
+    assert f"instead of {SHA}" in capsys.readouterr().err
+    other.write_text(file.read_text().replace("id: mine", "id: other").replace(SHA, SHA[::-1]))
+    assert main(fetched) == 2
+    said = f"mine.yaml and other.yaml declare a.zip differently: sha256 is {SHA} and {SHA[::-1]}"
+    assert said in capsys.readouterr().err
 
 
 def test_room_is_looked_for_for_all_archives_together(
