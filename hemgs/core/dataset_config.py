@@ -181,6 +181,11 @@ def expand_path(text: str, origin: str) -> Path:
     return Path(_VARIABLE.sub(value, text)).expanduser()
 
 
+def variables_of(text: str) -> dict[str, str]:
+    """The environment variables in such a path that are set: values by name."""
+    return {name: os.environ[name] for name, _ in _VARIABLE.findall(text) if os.environ.get(name)}
+
+
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides key by key; settings of the procedural scene, the only nested ones, likewise."""
     merged = {**settings, **overrides}

@@ -20,12 +20,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.dataset_config import archive_name, expand_path
+from hemgs.core.dataset_config import archive_name, expand_path, variables_of
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
 from hemgs.data.download import RemoteFile, fetch
-from hemgs.data.folders import check_room, disk_full_is_an_error, one_process_at_a_time, staged_folder
+from hemgs.data.folders import (
+    check_can_be_made,
+    check_room,
+    disk_full_is_an_error,
+    one_process_at_a_time,
+    staged_folder,
+)
 from hemgs.data.settings import SceneSettings
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
@@ -63,7 +69,8 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
         scratch: temporary folder, for a scene out of a local archive.
 
     Raises:
-        ConfigError: ``source.local`` is missing, or names an unset variable or a path that does not exist.
+        ConfigError: ``source.local`` is missing, or names an unset variable, a path that does not exist or one that
+            lacks the scene and cannot be written to.
         SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
@@ -80,6 +87,8 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
             f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
             "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
         )
+
+    check_can_be_made(folder)
 
     def tell() -> None:
         events.write("waiting", folder=str(folder), reason="another process unpacks it")
@@ -104,14 +113,25 @@ def local_copy(dataset: str, source: Mapping[str, Any], archives: Path | None) -
         archives: folder where archives are kept once fetched, ``None`` for a data set without any.
 
     Raises:
-        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable.
+        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
+            one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
     """
     where = f"data set '{dataset}': source.local"
-    if "local" in source:
-        return expand_path(source["local"], where)
-    if archives is None:
-        raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
-    return archives / dataset
+    if "local" not in source:
+        if archives is None:
+            raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
+        return archives / dataset
+    local = expand_path(source["local"], where)
+    variables = variables_of(source["local"])
+    if variables and not local.exists():
+        names = ", ".join(variables)
+        fix = f"; unset {names} to download, or make that folder to have scenes unpacked there" if archives else ""
+        raise ConfigError(
+            f"{where} is {local}, which does not exist, since the environment has "
+            + ", ".join(f"{name}={value}" for name, value in variables.items()),
+            f"correct {names}{fix}",
+        )
+    return local
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:

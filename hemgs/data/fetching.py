@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.data.archives import local_copy, remote_file
 from hemgs.data.download import RemoteFile, fetch, fetched_sha256
-from hemgs.data.folders import check_room
+from hemgs.data.folders import check_can_be_made, check_room
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class WantedArchive:
 
     Attributes:
         entry: as declared under ``source.archives``.
-        missing: scenes, as ``dataset/scene``, that it holds and that are not in place.
+        missing: where each scene belongs, by ``dataset/scene``, that it holds and that is not in place.
         in_place: folder of each scene that needs no archive, by ``dataset/scene``.
     """
 
     name: str
     entry: Mapping[str, Any]
-    missing: tuple[str, ...]
+    missing: Mapping[str, Path]
     in_place: Mapping[str, str]
 
 
@@ -57,10 +57,9 @@ def wanted_archives(
     found: dict[str, WantedArchive] = {}
     for dataset in agreed(datasets):
         for scene in dataset.scenes.values():
-            full = f"{dataset.id}/{scene.id}"
-            if not scenes or scene.id in scenes or full in scenes:
+            if not scenes or scene.id in scenes or f"{dataset.id}/{scene.id}" in scenes:
                 for entry in dataset.archives_of(scene.id):
-                    _add(found, full, entry, _place(scene, archives))
+                    _add(found, scene, entry, archives)
     return found
 
 
@@ -72,11 +71,15 @@ def fetch_archives(wanted: Mapping[str, WantedArchive], archives: Path, events: 
 
     Raises:
         SceneError: as ``download.fetch``.
+        ConfigError: a scene cannot be unpacked where it belongs.
         DeviceError: the disk has no room.
     """
     needed = [archive for archive in wanted.values() if archive.missing]
     absent = [archive for archive in needed if not (archives / archive.name).is_file()]
     check_room(archives / "archives", sum(archive.entry.get("size_bytes") or 0 for archive in absent))
+    for archive in needed:
+        for folder in archive.missing.values():
+            check_can_be_made(folder)
     records = []
     for archive in wanted.values():
         record: dict[str, Any] = {"archive": archive.name, "in_place": dict(archive.in_place)}
@@ -144,18 +147,13 @@ def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> st
     return head + entry + tail
 
 
-def _add(found: dict[str, WantedArchive], scene: str, entry: Mapping[str, Any], place: Path | None) -> None:
-    name = archive_name(entry["url"])
-    known = found.get(name, WantedArchive(name, entry, (), {}))
-    missing = known.missing if place else (*known.missing, scene)
-    in_place = {**known.in_place, scene: str(place)} if place else known.in_place
-    found[name] = WantedArchive(name, entry, missing, in_place)
-
-
-def _place(scene: SceneConfig, archives: Path) -> Path | None:
-    """Where a scene's capture lies already: its folder, or a local archive."""
+def _add(found: dict[str, WantedArchive], scene: SceneConfig, entry: Mapping[str, Any], archives: Path) -> None:
+    name, full = archive_name(entry["url"]), f"{scene.dataset}/{scene.id}"
+    known = found.get(name, WantedArchive(name, entry, {}, {}))
     local = local_copy(scene.dataset, scene.source, archives)
-    if local.is_file():
-        return local
     folder = local / str(scene.source["path"])
-    return folder if folder.is_dir() else None
+    if local.is_file() or folder.is_dir():
+        place = local if local.is_file() else folder
+        found[name] = replace(known, in_place={**known.in_place, full: str(place)})
+    else:
+        found[name] = replace(known, missing={**known.missing, full: folder})

@@ -101,6 +101,16 @@ def check_room(target: Path, needed_bytes: int) -> None:
         )
 
 
+def check_can_be_made(folder: Path) -> None:
+    """Raises ConfigError where a folder that is to be unpacked lies in one that cannot be written to."""
+    parent = existing_parent(folder)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{folder} is not there, and cannot be unpacked since {parent} cannot be written to",
+            "add it by hand, or let source.local (or the environment variable in it) name a folder of your own",
+        )
+
+
 def existing_parent(path: Path) -> Path:
     """The nearest folder above a path that exists."""
     folder = path.absolute().parent

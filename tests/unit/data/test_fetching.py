@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +94,50 @@ def test_a_local_archive_is_in_place(server: Server, file: Path) -> None:
     assert not any(archive.missing for archive in wanted.values())
 
 
+def test_a_variable_that_leads_nowhere_downloads_nothing(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unset, the fallback is where scenes are unpacked; set, it names a copy, which is there or is mistyped."""
+    file.write_text(file.read_text().replace("local: captures", "local: ${MY_CAPTURES:-results/data}/mine"))
+    fetch = ["fetch", "--dataset", str(file), "--scenes", "one"]
+    prepare = ["prepare", "--dataset", str(file), "--scene", "one", "--out", "out"]
+    monkeypatch.setenv("MY_CAPTURES", "nowhere")
+    for verb in (fetch, prepare):
+        assert main(verb) == 2
+        said = capsys.readouterr().err
+        assert "source.local is nowhere/mine, which does not exist" in said
+        assert "the environment has MY_CAPTURES=nowhere" in said
+        assert "correct MY_CAPTURES; unset MY_CAPTURES to download" in said
+    assert requests(server) == [0, 0]
+    assert not Path("nowhere").exists()
+    monkeypatch.delenv("MY_CAPTURES")
+    assert main(fetch) == 0
+    monkeypatch.setenv("MY_CAPTURES", "made")
+    Path("made/mine").mkdir(parents=True)
+    assert main(fetch) == 0
+
+
+def test_a_copy_that_lacks_a_scene_and_cannot_be_written_to(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("captures").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "captures")
+    assert main(["fetch", "--dataset", str(file), "--scenes", "one"]) == 2
+    said = capsys.readouterr().err
+    assert "captures/one is not there, and cannot be unpacked since" in said
+    assert "source.local" in said
+    assert main(["prepare", "--dataset", str(file), "--scene", "one", "--out", "out"]) == 2
+    assert "cannot be unpacked since" in capsys.readouterr().err
+    assert requests(server) == [0, 0]
+
+
 def test_data_sets_that_share_an_archive_must_agree_on_it(server: Server, file: Path) -> None:
     other = write_dataset("other", server)
     datasets = [load_dataset(file), load_dataset(other)]
-    assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == ("mine/two", "other/one")
+    assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == {
+        "mine/two": Path("captures/two"),
+        "other/one": Path("captures/one"),
+    }
     write_dataset("other", server, "http://127.0.0.1:9")
     with pytest.raises(ConfigError, match=r"mine\.yaml and other\.yaml declare a\.zip differently: url"):
         wanted_archives([load_dataset(file), load_dataset(other)], [], ARCHIVES)
