@@ -160,6 +160,16 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
     return target
 
 
+def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
+    """What one folder of an archive will take, as its index says; ``None`` where it has none, as tar files.
+
+    Raises:
+        SceneError: damaged, or with members that are not safe to extract.
+    """
+    with _damage_is_an_error(archive):
+        return _claimed_bytes(archive, posixpath.normpath(member_folder))
+
+
 @contextlib.contextmanager
 def _damage_is_an_error(archive: Path) -> Iterator[None]:
     """Turns what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
@@ -176,7 +186,7 @@ def _damage_is_an_error(archive: Path) -> Iterator[None]:
 
 
 def _extract(archive: Path, prefix: str, folder: Path) -> int:
-    check_room(folder / "unpacked", _unpacked_bytes(archive, prefix))
+    check_room({folder / "unpacked": _claimed_bytes(archive, prefix) or 0})
     budget = min(MAX_UNPACKED_BYTES, MAX_EXPANSION * max(archive.stat().st_size, _SMALL_ARCHIVE_BYTES))
     num_files = 0
     for name, content in _members(archive, prefix):
@@ -194,10 +204,10 @@ def _extract(archive: Path, prefix: str, folder: Path) -> int:
     return num_files
 
 
-def _unpacked_bytes(archive: Path, prefix: str) -> int:
-    """What the wanted files claim to take; 0 for a tar file, which would have to be read whole to know."""
+def _claimed_bytes(archive: Path, prefix: str) -> int | None:
+    """What the wanted files claim to take; ``None`` for a tar file, which would have to be read whole to know."""
     if not zipfile.is_zipfile(archive):
-        return 0
+        return None
     with zipfile.ZipFile(archive) as file:
         claimed = sum(info.file_size for info in file.infolist() if _wanted(archive, info.filename, prefix) is not None)
     return min(claimed, MAX_UNPACKED_BYTES)

@@ -72,7 +72,7 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
             _check_present(remote, target)
             return
         if remote.size_bytes is not None:
-            check_room(target, remote.size_bytes - partial_bytes(remote, target))
+            check_room({target: remote.size_bytes - partial_bytes(remote, target)})
         parts = [Part.of(target, url) for url in remote.urls]
         reasons = []
         for part in sorted(parts, key=lambda part: part.size_bytes, reverse=True):

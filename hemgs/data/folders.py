@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 from hemgs.core.errors import ConfigError, DeviceError
@@ -90,15 +90,25 @@ def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator
         yield
 
 
-def check_room(target: Path, needed_bytes: int) -> None:
-    """Raises DeviceError unless the disk that ``target`` is to lie on has room for that many bytes more."""
-    folder = existing_parent(target)
-    free = shutil.disk_usage(folder).free
-    if needed_bytes > free:
-        raise DeviceError(
-            f"{target} needs {needed_bytes:,} bytes more, and {folder} has {free:,} free",
-            "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
-        )
+def check_room(needed_bytes: Mapping[Path, int]) -> None:
+    """Raises DeviceError unless disks have room for all of these files and folders together.
+
+    Args:
+        needed_bytes: how many bytes more each will take, by where it is to lie.
+    """
+    disks: dict[int, list[Path]] = {}
+    for path in needed_bytes:
+        disks.setdefault(existing_parent(path).stat().st_dev, []).append(path)
+    for paths in disks.values():
+        needed = sum(needed_bytes[path] for path in paths)
+        folder = existing_parent(paths[0])
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            others = f" and {len(paths) - 1} more files and folders need" if len(paths) > 1 else " needs"
+            raise DeviceError(
+                f"{paths[0]}{others} {needed:,} bytes more, and {folder} has {free:,} free",
+                "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
+            )
 
 
 def check_can_be_made(folder: Path) -> None:

@@ -119,7 +119,7 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
             total = start + int(length) if length.isdigit() else None
             _check_answer(response, total, size_bytes)
             if total is not None:
-                check_room(target, total - have)  # what is there already is continued or overwritten
+                check_room({target: total - have})  # what is there already is continued or overwritten
             if not resumed:
                 tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
                 part.begin("" if tag.startswith("W/") else tag, total)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,8 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.dataset_config import load_dataset
 from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
-from hemgs.data.fetching import fetch_archives, fetch_asset, wanted_archives
+from hemgs.data.fetching import MissingScene, fetch_archives, fetch_asset, wanted_archives
+from hemgs.data.transfer import Part
 
 BODY = b"PK" + bytes(range(256)) * 100
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -135,8 +137,8 @@ def test_data_sets_that_share_an_archive_must_agree_on_it(server: Server, file: 
     other = write_dataset("other", server)
     datasets = [load_dataset(file), load_dataset(other)]
     assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == {
-        "mine/two": Path("captures/two"),
-        "other/one": Path("captures/one"),
+        "mine/two": MissingScene("two", Path("captures/two")),
+        "other/one": MissingScene("one", Path("captures/one")),
     }
     write_dataset("other", server, "http://127.0.0.1:9")
     with pytest.raises(ConfigError, match=r"mine\.yaml and other\.yaml declare a\.zip differently: url"):
@@ -162,14 +164,49 @@ def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
     assert said in capsys.readouterr().err
 
 
+def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+@pytest.mark.parametrize("only", [None, "a.zip"])
 def test_room_is_looked_for_for_all_archives_together(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
+) -> None:
+    """And for what will be unpacked: two archives and three scenes. One job fetches one of them, beside the other's."""
+    file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
+    wanted = wanted_archives([load_dataset(file)], [], ARCHIVES)
+    needed = 4 * len(BODY)
+    room(monkeypatch, needed - 1)
+    with pytest.raises(DeviceError, match=f"a.zip and 4 more files and folders need {needed:,} bytes more"):
+        fetch_archives(wanted, ARCHIVES, EventLog(), only)
+    assert requests(server) == [0, 0]
+    # What has arrived already is not missing.
+    ARCHIVES.mkdir(parents=True)
+    Part.of(ARCHIVES / "b.zip", server.url + "/b.zip").path.write_bytes(bytes(1000))
+    room(monkeypatch, needed - 1000)
+    assert len(fetch_archives(wanted, ARCHIVES, EventLog(), only)) == (1 if only else 2)
+    assert requests(server) == ([1, 0] if only else [1, 1])
+
+
+def test_what_an_archive_unpacks_to_is_asked_of_its_index(
     server: Server, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * len(BODY) - 1))
-    with pytest.raises(DeviceError, match=f"needs {2 * len(BODY):,} bytes more"):
-        fetch_archives(wanted_archives([load_dataset(file)], [], ARCHIVES), ARCHIVES, EventLog())
-    assert requests(server) == [0, 0]
+    """As soon as it is there, and of scenes that are missing only."""
+    with zipfile.ZipFile("packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for scene, size in (("one", 50_000), ("two", 70_000), ("else", 10**6)):
+            archive.writestr(f"{scene}/a", bytes(size))
+    server.add("/a.zip", Answer(Path("packed.zip").read_bytes()))
+    room(monkeypatch, 119_999)
+    wanted = wanted_archives([load_dataset(file)], ["one", "two"], ARCHIVES)
+    with pytest.raises(DeviceError, match="need 120,000 bytes more"):
+        fetch_archives(wanted, ARCHIVES, EventLog())
+    assert (ARCHIVES / "a.zip").is_file(), "what was fetched stays"
+    room(monkeypatch, 120_000)
+    fetch_archives(wanted, ARCHIVES, EventLog())
+    Path("captures/two").mkdir(parents=True)
+    room(monkeypatch, 50_000)
+    fetch_archives(wanted_archives([load_dataset(file)], ["one", "two"], ARCHIVES), ARCHIVES, EventLog())
+    assert requests(server) == [1, 0]
 
 
 def test_fetch_and_pin_on_the_command_line(server: Server, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
