@@ -74,7 +74,7 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
         if remote.size_bytes is not None:
             check_room({target: remote.size_bytes - partial_bytes(remote, target)})
         parts = [Part.of(target, url) for url in remote.urls]
-        reasons = []
+        reasons: list[str] = []
         for part in sorted(parts, key=lambda part: part.size_bytes, reverse=True):
             try:
                 _fetch_from(part, remote, target, events, pause)
