@@ -156,10 +156,12 @@ def test_every_address_keeps_its_own_part(server: Server, target: Path) -> None:
     with pytest.raises(SceneError, match=r"a\.zip: .* tries in vain.*b\.zip"):
         run(RemoteFile(urls), target)
     assert [Part.of(target, url).size_bytes for url in urls] == [100_000, 300_000]
-    second = Answer(BODY)
+    first, second = Answer(BODY), Answer(BODY)
+    server.add("/a.zip", first)
     server.add("/b.zip", second)
     run(RemoteFile(urls), target)
     assert target.read_bytes() == BODY
+    assert first.requests == []
     assert [request.get("Range") for request in second.requests] == ["bytes=300000-"]
     assert parts(target) == [".scenes.zip.verified", "scenes.zip"]
 
