@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from archive_server import Answer, Server
+from downloads import room
 
 from hemgs.cli import main
 from hemgs.core import assets
@@ -162,10 +161,6 @@ def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
     assert main(fetched) == 2
     said = f"mine.yaml and other.yaml declare a.zip differently: sha256 is {SHA} and {SHA[::-1]}"
     assert said in capsys.readouterr().err
-
-
-def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 @pytest.mark.parametrize("only", [None, "a.zip"])
