@@ -13,10 +13,13 @@ from typing import Any
 
 from hemgs.bench.costs import Costs
 from hemgs.core.config import Benchmark, FitPlan, fits
-from hemgs.core.dataset_config import archive_name
+from hemgs.data.fetching import WantedArchive, wanted_archives
+from hemgs.training.checkpoint import NUM_KEPT
 
 _MS_PER_H = 3.6e6
 _S_PER_H = 3600.0
+#: Where archives are kept below the results, as the command line does by itself.
+_ARCHIVES = Path("data/archives")
 #: Jobs after the last measurement: plan, style, summary, tables, figures, page.
 NUM_PUBLISHING_JOBS = 6
 
@@ -119,59 +122,81 @@ def _scenes(plans: list[FitPlan]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((plan.dataset, plan.scene) for plan in plans))
 
 
-def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Data set and entry by archive; one that several data sets share is there once."""
-    return {
-        archive_name(entry["url"]): (dataset, entry)
-        for dataset, scene in scenes
-        for entry in benchmark.datasets[dataset].archives_of(scene)
-    }
-
-
 def _unprepared(plans: list[FitPlan], results: Path) -> list[tuple[str, str]]:
     return [
         place for place in _scenes(plans) if not (results / "data/scenes" / "/".join(place) / "scene.json").is_file()
     ]
 
 
+def _untrained(plans: list[FitPlan], results: Path) -> list[FitPlan]:
+    return [plan for plan in plans if not (results / "models" / plan.path / "model.safetensors").is_file()]
+
+
+def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]], results: Path) -> dict[str, WantedArchive]:
+    """What `hemgs fetch` would find to fetch for these scenes, by archive."""
+    names = ["/".join(place) for place in scenes]
+    # Without any name all scenes would be asked for.
+    return wanted_archives(tuple(benchmark.datasets.values()), names, results / _ARCHIVES) if names else {}
+
+
 def _jobs(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> dict[str, int]:
     unprepared = _unprepared(plans, results)
-    untrained = [plan for plan in plans if not (results / "models" / plan.path / "model.safetensors").is_file()]
-    return {
-        "fetch_archive": len(_archives(benchmark, unprepared)),
+    jobs = {
+        "fetch_archive": len(_archives(benchmark, unprepared, results)),
         "prepare_scene": len(unprepared),
-        "train_model": len(untrained),
+        "train_model": len(_untrained(plans, results)),
         "encode_points": len(plans),
         "evaluate_points": len(plans),
-        "publish": NUM_PUBLISHING_JOBS,
     }
+    if "lossless" in benchmark.tables:
+        tables = [
+            results / "summary/lossless" / dataset / f"{scene.id}.csv"
+            for dataset, scenes in benchmark.scenes.items()
+            for scene in scenes
+        ]
+        jobs["measure_lossless"] = sum(not table.is_file() for table in tables)
+    return {**jobs, "publish": NUM_PUBLISHING_JOBS}
 
 
 def _disk(benchmark: Benchmark, plans: list[FitPlan], costs: Costs, results: Path) -> dict[str, int]:
-    disk = costs.disk
     unprepared = _unprepared(plans, results)
-    archives = sum(
-        entry.get("size_bytes") or costs.of_dataset(dataset)[0].archive_bytes
-        for dataset, entry in _archives(benchmark, unprepared).values()
-    )
-    prepared, models, bitstreams = 0.0, 0.0, 0.0
+    sizes = {plan.path: _model_bytes(benchmark, plan, costs) for plan in plans}
+    prepared, bitstreams = 0.0, 0.0
     for dataset, _ in unprepared:
         found, _ = costs.of_dataset(dataset)
-        prepared += found.num_views * found.pixels * disk.png_bytes_per_pixel
+        prepared += found.num_views * found.pixels * costs.disk.png_bytes_per_pixel
     for plan in plans:
-        base = benchmark.methods[plan.method].base
-        sizes = disk.splats if base in disk.methods_of_splats else disk.anchors
-        size = sizes.get(plan.dataset, sizes["other"])
-        models += size
-        bitstreams += size * len(plan.rates) * (1.0 if base in disk.methods_uncompressed else disk.bitstream)
+        uncompressed = benchmark.methods[plan.method].base in costs.disk.methods_uncompressed
+        bitstreams += sizes[plan.path] * len(plan.rates) * (1.0 if uncompressed else costs.disk.bitstream)
+    models = sorted(sizes[plan.path] for plan in _untrained(plans, results))
+    at_once = sum(models[-costs.training.num_at_once :]) * (NUM_KEPT + 1)  # one more while it is written
+    archives, unpacked = _archive_bytes(_archives(benchmark, unprepared, results), costs, results)
     return {
         "archives": int(archives),
-        "unpacked scenes": int(archives * disk.unpacked),
+        "unpacked scenes": int(unpacked),
         "prepared scenes": int(prepared),
-        "models": int(models),
-        "checkpoints (may be deleted)": int(models * disk.checkpoint),
+        "models": int(sum(models)),
+        "checkpoints while training": int(at_once * costs.disk.checkpoint),
         "bitstreams": int(bitstreams),
     }
+
+
+def _model_bytes(benchmark: Benchmark, plan: FitPlan, costs: Costs) -> float:
+    splats = benchmark.methods[plan.method].base in costs.disk.methods_of_splats
+    sizes = costs.disk.splats if splats else costs.disk.anchors
+    return sizes.get(plan.dataset, sizes["other"])
+
+
+def _archive_bytes(wanted: Mapping[str, WantedArchive], costs: Costs, results: Path) -> tuple[float, float]:
+    """What is to be fetched, and what is to be unpacked; scenes that are in place need neither."""
+    fetched, unpacked = 0.0, 0.0
+    for archive in wanted.values():
+        if archive.missing:
+            dataset = next(iter(archive.missing)).partition("/")[0]
+            length = archive.entry.get("size_bytes") or costs.of_dataset(dataset)[0].archive_bytes
+            fetched += 0 if (results / _ARCHIVES / archive.name).is_file() else length
+            unpacked += length * archive.missing_share * costs.disk.unpacked
+    return fetched, unpacked
 
 
 def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstimate]) -> tuple[str, ...]:
@@ -183,8 +208,9 @@ def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstim
         f"published: {training.published}",
         "extrapolated: later steps of longer trainings, with more anchors, are taken to cost what the measured ones do",
         "extrapolated: `scaled` lets a step cost in proportion to pixels, as small steps that wait for the GPU do not",
-        "not included: downloading, preparing scenes, metrics (LPIPS above all), waiting in a queue, retries",
-        "an upper bound: scenes of an archive that are not selected are not unpacked, and `unpacked` counts them",
+        "not included: downloading, preparing scenes, metrics (LPIPS above all), measure_lossless, waiting, retries",
+        f"checkpoints: those of the {training.num_at_once} largest trainings at once; each removes its own at its end",
+        "extrapolated: the scenes of an archive are taken to be of one size",
     ]
     unmeasured = [name for name, found in methods.items() if not found.measured]
     if unmeasured:

@@ -36,10 +36,11 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--config",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="change a key, as snakemake takes it; repeatable",
+        help="change keys, as snakemake takes them; repeatable",
     )
     parser.add_argument("--costs", type=Path, metavar="FILE", help="measured figures [results/measured/costs.yaml]")
     parser.add_argument(

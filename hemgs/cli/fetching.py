@@ -26,7 +26,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--dataset", type=Path, action="append", metavar="FILE.yaml", help="data set file; repeatable")
     parser.add_argument("--scenes", metavar="ID,...", help="of these scenes only, as scene or dataset/scene")
-    parser.add_argument("--archive", metavar="NAME", help="this archive only, by its file name")
+    parser.add_argument("--archive", metavar="NAME", help="this archive only, by its file name; room is needed for all")
     parser.add_argument("--asset", action="append", metavar="ID", help="weights, or all of them; repeatable")
     parser.add_argument(
         "--out", type=Path, metavar="FILE.json", help="write down what was fetched, and progress in .jsonl"
@@ -79,16 +79,14 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
     folder = arguments.archives or DEFAULT_ARCHIVES
     scenes = [name for name in (arguments.scenes or "").split(",") if name]
     wanted = wanted_archives([load_dataset(path) for path in arguments.dataset], scenes, folder)
-    if arguments.archive:
-        if arguments.archive not in wanted:
-            raise ConfigError(
-                f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
-            )
-        wanted = {arguments.archive: wanted[arguments.archive]}
+    if arguments.archive and arguments.archive not in wanted:
+        raise ConfigError(
+            f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
+        )
     # A job has no terminal: what it writes down beside its record can be watched.
     log = arguments.out.with_suffix(".jsonl") if arguments.out else None
     with terminal_events("fetching, MiB", log) as events:
-        records = fetch_archives(wanted, folder, events)
+        records = fetch_archives(wanted, folder, events, arguments.archive)
     if not records:
         say("nothing to fetch: no archive is declared for these scenes")
     for record in records:

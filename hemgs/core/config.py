@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, expand_path, load_dataset, load_datasets
+from hemgs.core.dataset_config import DatasetConfig, SceneConfig, agreed, expand_path, load_dataset, load_datasets
 from hemgs.core.errors import ConfigError
 from hemgs.core.method_config import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
 from hemgs.core.schema import closest, load_yaml, validate
@@ -145,7 +145,9 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
     return Benchmark(
         title=settings["title"],
         methods=selected,
-        datasets={name: datasets[name] for name in chosen_datasets if name in scenes},
+        datasets={
+            dataset.id: dataset for dataset in agreed(datasets[name] for name in chosen_datasets if name in scenes)
+        },
         scenes=scenes,
         seeds=tuple(run.get("seeds", (0,))),
         layers=layers,

@@ -12,7 +12,7 @@ import posixpath
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from hemgs.core.errors import ConfigError
 from hemgs.core.schema import closest, load_named
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+#: What of an archive may be left open, as null.
+_PINS = ("size_bytes", "sha256")
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -120,6 +122,38 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
     return datasets
 
 
+def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
+    """Data sets with what they say together of the archives they share: one that leaves a value open takes the other's.
+
+    Raises:
+        ConfigError: two of them say different things of one archive; names both files.
+    """
+    datasets = list(datasets)
+    said: dict[str, dict[str, tuple[Any, Path]]] = {}
+    for dataset in datasets:
+        for entry in dataset.archives:
+            name = archive_name(entry["url"])
+            values = {"url and mirrors": (entry["url"], *entry.get("mirrors", ()))}
+            values |= {key: entry[key] for key in _PINS if entry.get(key) is not None}
+            for key, value in values.items():
+                known, file = said.setdefault(name, {}).setdefault(key, (value, dataset.file))
+                if known != value:
+                    raise ConfigError(
+                        f"{file} and {dataset.file} declare {name} differently: {key} is {known} and {value}",
+                        "say the same in both, or leave size_bytes and sha256 open (null) in one of them",
+                    )
+    return [
+        replace(
+            dataset, archives=tuple(_with_pins(entry, said[archive_name(entry["url"])]) for entry in dataset.archives)
+        )
+        for dataset in datasets
+    ]
+
+
+def _with_pins(entry: Mapping[str, Any], said: Mapping[str, tuple[Any, Path]]) -> dict[str, Any]:
+    return {**entry, **{key: said[key][0] for key in _PINS if key in said}}
+
+
 def archive_name(url: str) -> str:
     """File name for an address: its last part where that is an archive's name, else a digest of the address."""
     last = posixpath.basename(urllib.parse.urlsplit(url).path)
@@ -145,6 +179,11 @@ def expand_path(text: str, origin: str) -> Path:
         return found
 
     return Path(_VARIABLE.sub(value, text)).expanduser()
+
+
+def variables_of(text: str) -> dict[str, str]:
+    """The environment variables in such a path that are set: values by name."""
+    return {name: os.environ[name] for name, _ in _VARIABLE.findall(text) if os.environ.get(name)}
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hemgs.core.errors import DeviceError
 
@@ -54,6 +55,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """A JSON mapping that this program wrote for itself, or nothing where it is missing or damaged."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def sha256_of(path: Path) -> str:

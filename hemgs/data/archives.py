@@ -6,6 +6,7 @@ the network (``download``) nor what is inside a capture.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import lzma
 import posixpath
@@ -19,12 +20,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.dataset_config import archive_name, expand_path
+from hemgs.core.dataset_config import archive_name, expand_path, variables_of
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
-from hemgs.data.download import RemoteFile, check_room, fetch
-from hemgs.data.folders import staged_folder
+from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.folders import (
+    check_can_be_made,
+    check_room,
+    disk_full_is_an_error,
+    one_process_at_a_time,
+    staged_folder,
+)
 from hemgs.data.settings import SceneSettings
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
@@ -34,6 +41,8 @@ MAX_FILES = 200_000
 #: Archives smaller than this are measured against it, so that a small archive of text is no bomb.
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+#: Deleting alone is not enough: the workflow holds the archive's record, and does not fetch it again by itself.
+_AGAIN = "delete it and get it again; what was fetched comes by `hemgs fetch --dataset FILE.yaml --archive {name}`"
 #: What damaged, encrypted or unknown archives raise.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -60,7 +69,8 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
         scratch: temporary folder, for a scene out of a local archive.
 
     Raises:
-        ConfigError: ``source.local`` is missing, or names an unset variable or a path that does not exist.
+        ConfigError: ``source.local`` is missing, or names an unset variable, a path that does not exist or one that
+            lacks the scene and cannot be written to.
         SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
@@ -77,11 +87,21 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
             f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
             "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
         )
-    for entry in remotes:
-        target = archives / archive_name(entry["url"])
-        events.write("fetch", file=str(target), url=entry["url"])
-        fetch(remote_file(entry), target, events)
-        unpack(target, path, folder)
+
+    check_can_be_made(folder)
+
+    def tell() -> None:
+        events.write("waiting", folder=str(folder), reason="another process unpacks it")
+
+    # Several data sets may prepare one scene in their own way, side by side.
+    with disk_full_is_an_error(folder), one_process_at_a_time(folder, tell):
+        if folder.is_dir():
+            return folder
+        for entry in remotes:
+            target = archives / archive_name(entry["url"])
+            events.write("fetch", file=str(target), url=entry["url"])
+            fetch(remote_file(entry), target, events)
+            unpack(target, path, folder)
     return folder
 
 
@@ -93,14 +113,25 @@ def local_copy(dataset: str, source: Mapping[str, Any], archives: Path | None) -
         archives: folder where archives are kept once fetched, ``None`` for a data set without any.
 
     Raises:
-        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable.
+        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
+            one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
     """
     where = f"data set '{dataset}': source.local"
-    if "local" in source:
-        return expand_path(source["local"], where)
-    if archives is None:
-        raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
-    return archives / dataset
+    if "local" not in source:
+        if archives is None:
+            raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
+        return archives / dataset
+    local = expand_path(source["local"], where)
+    variables = variables_of(source["local"])
+    if variables and not local.exists():
+        names = ", ".join(variables)
+        fix = f"; unset {names} to download, or make that folder to have scenes unpacked there" if archives else ""
+        raise ConfigError(
+            f"{where} is {local}, which does not exist, since the environment has "
+            + ", ".join(f"{name}={value}" for name, value in variables.items()),
+            f"correct {names}{fix}",
+        )
+    return local
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:
@@ -118,16 +149,8 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
     """
     prefix = posixpath.normpath(member_folder)
     with staged_folder(target) as stage:
-        try:
+        with _damage_is_an_error(archive):
             num_files = _extract(archive, prefix, stage.path)
-        except _DAMAGE as fault:
-            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
-            raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
-        except OSError as fault:
-            if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
-                raise
-            raise SceneError(f"archive {archive} is damaged ({fault})", "delete it and fetch it again") from fault
         if num_files == 0:
             raise SceneError(
                 f"archive {archive} has no files in the folder {member_folder!r}; its folders are {_folders(archive)}",
@@ -137,8 +160,33 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
     return target
 
 
+def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
+    """What one folder of an archive will take, as its index says; ``None`` where it has none, as tar files.
+
+    Raises:
+        SceneError: damaged, or with members that are not safe to extract.
+    """
+    with _damage_is_an_error(archive):
+        return _claimed_bytes(archive, posixpath.normpath(member_folder))
+
+
+@contextlib.contextmanager
+def _damage_is_an_error(archive: Path) -> Iterator[None]:
+    """Turns what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
+    try:
+        yield
+    except _DAMAGE as fault:
+        raise SceneError(f"archive {archive} is damaged ({fault})", _AGAIN.format(name=archive.name)) from fault
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
+        raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
+    except OSError as fault:
+        if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
+            raise
+        raise SceneError(f"archive {archive} is damaged ({fault})", _AGAIN.format(name=archive.name)) from fault
+
+
 def _extract(archive: Path, prefix: str, folder: Path) -> int:
-    check_room(folder / "unpacked", _unpacked_bytes(archive, prefix))
+    check_room({folder / "unpacked": _claimed_bytes(archive, prefix) or 0})
     budget = min(MAX_UNPACKED_BYTES, MAX_EXPANSION * max(archive.stat().st_size, _SMALL_ARCHIVE_BYTES))
     num_files = 0
     for name, content in _members(archive, prefix):
@@ -156,10 +204,10 @@ def _extract(archive: Path, prefix: str, folder: Path) -> int:
     return num_files
 
 
-def _unpacked_bytes(archive: Path, prefix: str) -> int:
-    """What the wanted files claim to take; 0 for a tar file, which would have to be read whole to know."""
+def _claimed_bytes(archive: Path, prefix: str) -> int | None:
+    """What the wanted files claim to take; ``None`` for a tar file, which would have to be read whole to know."""
     if not zipfile.is_zipfile(archive):
-        return 0
+        return None
     with zipfile.ZipFile(archive) as file:
         claimed = sum(info.file_size for info in file.infolist() if _wanted(archive, info.filename, prefix) is not None)
     return min(claimed, MAX_UNPACKED_BYTES)
@@ -189,7 +237,7 @@ def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
             while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
                 pass  # a checksum at the very end covers the members
     else:
-        raise SceneError(f"{archive} is neither a zip nor a tar file", "delete it and fetch it again")
+        raise SceneError(f"{archive} is neither a zip nor a tar file", _AGAIN.format(name=archive.name))
 
 
 def _wanted(archive: Path, member: str, prefix: str) -> str | None:

@@ -1,38 +1,34 @@
-"""Fetches one file over HTTP: mirrors, resuming, retries, checksum, room on the disk.
+"""Fetches one file over HTTP: mirrors, retries, checksum.
 
-Owns the network. Does not own what the file is or where it belongs (``archives``). What arrives is trusted only as far
-as its checksum; where none is declared, the one it had when it was first seen here is kept beside it (pinned on first
-use), so that a later change is noticed.
+Owns how long an address is asked and what is accepted. Does not own a single request (``transfer``), nor what the file
+is or where it belongs (``archives``). What arrives is trusted only as far as its checksum; where none is declared, the
+one it had when it was first seen here is kept beside it (pinned on first use), so that a later change is noticed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hemgs.core.errors import ConfigError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of, take_lock, write_text
-from hemgs.data.folders import disk_full_is_an_error
+from hemgs.core.files import read_note, sha256_of, write_text
+from hemgs.data.folders import check_room, disk_full_is_an_error, one_process_at_a_time
+from hemgs.data.transfer import MirrorError, Part, PassingError, transfer
 
-_CHUNK_BYTES = 1 << 20
-_MIB = 1 << 20
-_TIMEOUT_S = 60.0
-#: Tries of one address; the pause doubles from the first to the last.
+#: Tries of one address in a row that bring nothing: where nothing has come from it yet (15 s of pauses), and where
+#: something has (two minutes: an outage must not cost gigabytes).
 ATTEMPTS = 5
+ATTEMPTS_WITH_A_PART = 8
+#: Requests to one address in all: one that ends every connection after a few bytes must not be asked for ever.
+MAX_REQUESTS = 1000
+#: The pause doubles from the first to the longest, and starts anew when something has come.
 FIRST_PAUSE_S = 1.0
-#: Answers that may be different a moment later.
-_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_AGENT = "hemgs (benchmark of 3D Gaussian Splatting compression)"
+LONGEST_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,11 @@ class RemoteFile:
     error: type[HemgsError] = SceneError
 
 
-class _MirrorError(Exception):
-    """This address will not do; the next one may."""
-
-
-class _PassingError(Exception):
-    """This try did not do; the next one may."""
-
-
 def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Makes sure that ``target`` is the remote file, downloading what is missing.
 
-    A partial download (``.<name>.part`` beside it) is continued. Processes that want the same file wait for each other.
-    A file that was put there by hand is checked like a fetched one.
+    Partial downloads (``.<name>.*.part`` beside it, one for each address) are continued, the largest first. Processes
+    that want the same file wait for each other. A file that was put there by hand is checked like a fetched one.
 
     Args:
         pause: called with seconds between tries.
@@ -75,20 +63,28 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
         SceneError: no address gave the file (or what ``remote.error`` says); the message lists what each answered.
         DeviceError: the disk is full, or has less room than the file needs.
     """
-    with disk_full_is_an_error(target), _one_process_at_a_time(target, events):
+
+    def tell() -> None:
+        events.write("waiting", file=str(target), reason="another process fetches it")
+
+    with disk_full_is_an_error(target), one_process_at_a_time(target, tell):
         if target.is_file():
             _check_present(remote, target)
             return
         if remote.size_bytes is not None:
-            check_room(target, remote.size_bytes - _part_bytes(target))
-        reasons = []
-        for url in remote.urls:
+            check_room({target: remote.size_bytes - partial_bytes(remote, target)})
+        parts = [Part.of(target, url) for url in remote.urls]
+        reasons: list[str] = []
+        for part in sorted(parts, key=lambda part: part.size_bytes, reverse=True):
             try:
-                _fetch_from(url, remote, target, events, pause)
+                _fetch_from(part, remote, target, events, pause)
                 return
-            except _MirrorError as fault:
-                reasons.append(f"{url}: {fault}")
-                events.write("mirror_failed", url=url, reason=str(fault))
+            except (MirrorError, DeviceError) as fault:
+                if isinstance(fault, DeviceError) and not reasons:
+                    raise
+                # There may be no room for a second part beside the first, whose address comes back perhaps.
+                reasons.append(f"{part.url}: {fault}")
+                events.write("mirror_failed", url=part.url, reason=str(fault))
     raise remote.error(
         f"{target.name} could not be fetched ({'; '.join(reasons)})", remote.by_hand.format(target=target)
     )
@@ -100,23 +96,15 @@ def fetched_sha256(target: Path) -> str:
     Raises:
         SceneError: it was not fetched here.
     """
-    found = _read_json(_beside(target, "verified")).get("sha256")
+    found = read_note(_beside(target, "verified")).get("sha256")
     if not isinstance(found, str) or not target.is_file():
         raise SceneError(f"{target} has not been fetched", "run `hemgs fetch` first")
     return found
 
 
-def check_room(target: Path, needed_bytes: int) -> None:
-    """Raises DeviceError unless the disk that ``target`` is to lie on has room for that many bytes more."""
-    folder = target.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed_bytes > free:
-        raise DeviceError(
-            f"{target} needs {needed_bytes:,} bytes more, and {folder} has {free:,} free",
-            "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
-        )
+def partial_bytes(remote: RemoteFile, target: Path) -> int:
+    """How much of a file has been fetched: what is missing is its length less this."""
+    return max((Part.of(target, url).size_bytes for url in remote.urls), default=0)
 
 
 def _check_present(remote: RemoteFile, target: Path) -> None:
@@ -125,7 +113,7 @@ def _check_present(remote: RemoteFile, target: Path) -> None:
     size = target.stat().st_size
     if remote.size_bytes is not None and size != remote.size_bytes:
         raise remote.error(f"{target} has {size} bytes instead of {remote.size_bytes}", fix)
-    stamp = _read_json(_beside(target, "verified"))
+    stamp = read_note(_beside(target, "verified"))
     expected = remote.sha256 or stamp.get("sha256")
     if expected is not None and stamp == _stamp(target, expected):
         return
@@ -150,116 +138,39 @@ def _stamp(target: Path, sha256: str) -> dict[str, Any]:
     return {"sha256": sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _fetch_from(url: str, remote: RemoteFile, target: Path, events: EventLog, pause: Callable[[float], None]) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"archive address {url!r} is neither http nor https", "correct the file that declares it")
-    reason = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
-        try:
-            _transfer(url, remote, target, events)
-            break
-        except _PassingError as fault:
-            reason = str(fault)
-            events.write("retry", url=url, attempt=attempt + 1, reason=reason)
-    else:
-        raise _MirrorError(f"{reason} ({ATTEMPTS} tries)")
-    part = _beside(target, "part")
-    found = sha256_of(part)
+def _fetch_from(part: Part, remote: RemoteFile, target: Path, events: EventLog, pause: Callable[[float], None]) -> None:
+    if not part.url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"archive address {part.url!r} is neither http nor https", "correct the file that declares it"
+        )
+    _complete(part, remote, target, events, pause)
+    found = sha256_of(part.path)
     if remote.sha256 is not None and found != remote.sha256:
-        part.unlink()
-        raise _MirrorError(f"it sent a file with the SHA-256 {found} instead of {remote.sha256}")
-    part.replace(target)
+        part.discard()
+        raise MirrorError(f"it sent a file with the SHA-256 {found} instead of {remote.sha256}")
+    part.path.replace(target)
     _keep_stamp(target, found)
-    _beside(target, "part.json").unlink(missing_ok=True)
+    for url in remote.urls:
+        Part.of(target, url).discard()
 
 
-def _transfer(url: str, remote: RemoteFile, target: Path, events: EventLog) -> None:
-    """One request; returns when the partial file is complete."""
-    part, note_path = _beside(target, "part"), _beside(target, "part.json")
-    note = _read_json(note_path)
-    have = _part_bytes(target)
-    validator = note.get("validator", "") if note.get("url") == url else ""
-    request = urllib.request.Request(url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
-    if have and validator:
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", validator)
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-            resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-            if response.status == 206 and not resumed:
-                part.unlink(missing_ok=True)
-                raise _PassingError("it answered with another range than asked for")
-            start = have if resumed else 0
-            length = response.headers.get("Content-Length", "")
-            total = start + int(length) if length.isdigit() else None
-            if remote.size_bytes is not None and total is not None and total != remote.size_bytes:
-                raise _MirrorError(f"its file has {total} bytes instead of {remote.size_bytes}")
-            if response.headers.get_content_type() == "text/html":
-                raise _MirrorError("it is a web page, not a file; open it in a browser")
-            if total is not None:
-                check_room(target, total - have)  # what is there already is continued or overwritten
-            tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-            write_text(note_path, json.dumps({"url": url, "validator": "" if tag.startswith("W/") else tag}))
-            with part.open("ab" if resumed else "wb") as file:
-                _copy(response, file, start, total or remote.size_bytes, events)
-    except urllib.error.HTTPError as fault:
-        if fault.code == 416:  # nothing lies beyond what we have: start over
-            part.unlink(missing_ok=True)
-        if fault.code == 416 or fault.code in _PASSING_STATUS:
-            raise _PassingError(f"it answered {fault.code} {fault.reason}") from fault
-        raise _MirrorError(f"it answered {fault.code} {fault.reason}") from fault
-    except urllib.error.URLError as fault:
-        raise _PassingError(f"no connection ({fault.reason})") from fault
-    except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
-        raise _PassingError(f"the connection broke ({fault})") from fault
-    expected = total if total is not None else remote.size_bytes
-    size = part.stat().st_size
-    if expected is not None and size < expected:
-        raise _PassingError(f"the connection ended after {size} of {expected} bytes")
-    if expected is not None and size > expected:
-        part.unlink()
-        raise _MirrorError(f"it sent {size} bytes instead of {expected}")
-
-
-def _copy(response: Any, file: IO[bytes], start: int, total: int | None, events: EventLog) -> None:
-    """Copies a response to a file; a page that pretends to be a file is refused at its first bytes."""
-    done = start
-    while chunk := response.read(_CHUNK_BYTES):
-        if done == 0 and chunk.lstrip()[:1] == b"<":
-            raise _MirrorError("it is a web page, not a file; open it in a browser")
-        if total is not None and done + len(chunk) > total:
-            chunk = chunk[: total - done + 1]  # one byte too many is enough to tell
-        file.write(chunk)
-        done += len(chunk)
-        events.progress(done // _MIB, max(total or done, done) // _MIB)
-        if total is not None and done > total:
+def _complete(part: Part, remote: RemoteFile, target: Path, events: EventLog, pause: Callable[[float], None]) -> None:
+    """Asks one address until the part is complete, as long as more of it comes."""
+    most, in_vain = part.size_bytes, 0
+    for number in range(1, MAX_REQUESTS + 1):
+        try:
+            transfer(part, target, remote.size_bytes, events)
             return
-
-
-@contextlib.contextmanager
-def _one_process_at_a_time(target: Path, events: EventLog) -> Iterator[None]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(target, "lock").open("w") as lock:
-        take_lock(lock, lambda: events.write("waiting", file=str(target), reason="another process fetches it"))
-        yield
-
-
-def _part_bytes(target: Path) -> int:
-    """Length of the partial download."""
-    part = _beside(target, "part")
-    return part.stat().st_size if part.is_file() else 0
+        except PassingError as fault:
+            reason = str(fault)
+        in_vain = in_vain + 1 if part.size_bytes <= most else 0
+        most = max(most, part.size_bytes)
+        events.write("retry", url=part.url, attempt=number, reason=reason)
+        if in_vain >= (ATTEMPTS_WITH_A_PART if most else ATTEMPTS):
+            raise MirrorError(f"{reason} ({in_vain} tries in vain)")
+        pause(min(FIRST_PAUSE_S * 2 ** max(in_vain - 1, 0), LONGEST_PAUSE_S))
+    raise MirrorError(f"{reason} ({MAX_REQUESTS} requests)")
 
 
 def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}.{suffix}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A note of ours, or nothing where it is missing or damaged."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}

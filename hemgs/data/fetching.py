@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_asset
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, archive_name
+from hemgs.core.dataset_config import DatasetConfig, SceneConfig, agreed, archive_name
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
-from hemgs.data.archives import local_copy, remote_file
-from hemgs.data.download import RemoteFile, check_room, fetch, fetched_sha256
+from hemgs.data.archives import local_copy, remote_file, unpacked_bytes
+from hemgs.data.download import RemoteFile, fetch, fetched_sha256, partial_bytes
+from hemgs.data.folders import check_can_be_made, check_room
+
+
+@dataclass(frozen=True)
+class MissingScene:
+    """A scene to be unpacked: the folder inside its archive, and where it belongs."""
+
+    member: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,36 @@ class WantedArchive:
 
     Attributes:
         entry: as declared under ``source.archives``.
-        missing: scenes, as ``dataset/scene``, that it holds and that are not in place.
+        missing: the scenes, by ``dataset/scene``, that are not in place.
         in_place: folder of each scene that needs no archive, by ``dataset/scene``.
+        num_scenes: how many it holds, as far as the data sets say, asked for or not.
     """
 
     name: str
     entry: Mapping[str, Any]
-    missing: tuple[str, ...]
+    missing: Mapping[str, MissingScene]
     in_place: Mapping[str, str]
+    num_scenes: int = 0
+
+    @property
+    def missing_share(self) -> float:
+        """How much of it is to be unpacked, in [0, 1], its scenes taken to be of one size."""
+        return len({scene.folder for scene in self.missing.values()}) / max(self.num_scenes, 1)
+
+    def needed_bytes(self, archives: Path) -> dict[Path, int]:
+        """How many bytes more it and its missing scenes will take, by where they are to lie.
+
+        Scenes count as the archive's index says once it is there; before, and for tar files, as their share of its
+        length, since images hardly shrink. Where nobody states a length that is 0.
+        """
+        target, remote = archives / self.name, remote_file(self.entry)
+        there = target.is_file()
+        length = target.stat().st_size if there else remote.size_bytes or 0
+        needed = {} if there else {target: max(length - partial_bytes(remote, target), 0)}
+        for scene in self.missing.values():
+            claimed = unpacked_bytes(target, scene.member) if there else None
+            needed[scene.folder] = length // max(self.num_scenes, 1) if claimed is None else claimed
+        return needed if self.missing else {}
 
 
 def wanted_archives(
@@ -47,42 +78,56 @@ def wanted_archives(
         archives: folder where archives are kept once fetched.
 
     Raises:
-        ConfigError: an unknown scene, or two data sets that declare one file differently.
+        ConfigError: an unknown scene, or two data sets that declare one archive differently.
     """
     known = {name for dataset in datasets for scene in dataset.scenes for name in (scene, f"{dataset.id}/{scene}")}
     for name in scenes:
         if name not in known:
             raise ConfigError(f"no data set given has the scene '{name}'", f"known: {', '.join(sorted(known))}")
     found: dict[str, WantedArchive] = {}
-    for dataset in datasets:
+    members: dict[str, set[str]] = {}
+    for dataset in agreed(datasets):
         for scene in dataset.scenes.values():
-            full = f"{dataset.id}/{scene.id}"
-            if not scenes or scene.id in scenes or full in scenes:
-                for entry in dataset.archives_of(scene.id):
-                    _add(found, full, entry, _place(scene, archives))
-    return found
+            asked = not scenes or scene.id in scenes or f"{dataset.id}/{scene.id}" in scenes
+            for entry in dataset.archives_of(scene.id):
+                members.setdefault(archive_name(entry["url"]), set()).add(str(scene.source["path"]))
+                if asked:
+                    _add(found, scene, entry, archives)
+    return {name: replace(archive, num_scenes=len(members[name])) for name, archive in found.items()}
 
 
-def fetch_archives(wanted: Mapping[str, WantedArchive], archives: Path, events: EventLog) -> list[dict[str, Any]]:
-    """Fetches the archives that some scene still needs; the disk must have room for all that is missing together.
+def fetch_archives(
+    wanted: Mapping[str, WantedArchive], archives: Path, events: EventLog, only: str | None = None
+) -> list[dict[str, Any]]:
+    """Fetches the archives that some scene still needs.
+
+    The disk must have room for all that is missing together, unpacked scenes included; that is asked before anything is
+    fetched, and after each archive again, whose index then tells.
+
+    Args:
+        only: name of one of them that is fetched; others are fetched by somebody else, and need room beside it.
 
     Returns:
         A record of each: ``archive``, ``in_place``, and of what was fetched ``file``, ``size_bytes``, ``sha256``.
 
     Raises:
         SceneError: as ``download.fetch``.
+        ConfigError: a scene cannot be unpacked where it belongs.
         DeviceError: the disk has no room.
     """
-    needed = [archive for archive in wanted.values() if archive.missing]
-    absent = [archive for archive in needed if not (archives / archive.name).is_file()]
-    check_room(archives / "archives", sum(archive.entry.get("size_bytes") or 0 for archive in absent))
+    chosen = [archive for name, archive in wanted.items() if only in (None, name)]
+    for archive in chosen:
+        for scene in archive.missing.values():
+            check_can_be_made(scene.folder)
+    _check_room(wanted, archives)
     records = []
-    for archive in wanted.values():
+    for archive in chosen:
         record: dict[str, Any] = {"archive": archive.name, "in_place": dict(archive.in_place)}
         if archive.missing:
             target = archives / archive.name
             events.write("fetch", file=str(target), url=archive.entry["url"])
             fetch(remote_file(archive.entry), target, events)
+            _check_room(wanted, archives)
             size_bytes = target.stat().st_size
             record |= {"file": str(target), "size_bytes": size_bytes, "sha256": fetched_sha256(target)}
         records.append(record)
@@ -143,20 +188,21 @@ def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> st
     return head + entry + tail
 
 
-def _add(found: dict[str, WantedArchive], scene: str, entry: Mapping[str, Any], place: Path | None) -> None:
-    name = archive_name(entry["url"])
-    known = found.get(name, WantedArchive(name, entry, (), {}))
-    if remote_file(known.entry) != remote_file(entry):
-        raise ConfigError(f"two data sets declare {name} differently", "give both the same addresses and checksum")
-    missing = known.missing if place else (*known.missing, scene)
-    in_place = {**known.in_place, scene: str(place)} if place else known.in_place
-    found[name] = WantedArchive(name, entry, missing, in_place)
+def _check_room(wanted: Mapping[str, WantedArchive], archives: Path) -> None:
+    needed: dict[Path, int] = {}
+    for archive in wanted.values():
+        needed |= archive.needed_bytes(archives)
+    check_room(needed)
 
 
-def _place(scene: SceneConfig, archives: Path) -> Path | None:
-    """Where a scene's capture lies already: its folder, or a local archive."""
+def _add(found: dict[str, WantedArchive], scene: SceneConfig, entry: Mapping[str, Any], archives: Path) -> None:
+    name, full = archive_name(entry["url"]), f"{scene.dataset}/{scene.id}"
+    known = found.get(name, WantedArchive(name, entry, {}, {}))
     local = local_copy(scene.dataset, scene.source, archives)
-    if local.is_file():
-        return local
     folder = local / str(scene.source["path"])
-    return folder if folder.is_dir() else None
+    if local.is_file() or folder.is_dir():
+        place = local if local.is_file() else folder
+        found[name] = replace(known, in_place={**known.in_place, full: str(place)})
+    else:
+        missing = MissingScene(str(scene.source["path"]), folder)
+        found[name] = replace(known, missing={**known.missing, full: missing})

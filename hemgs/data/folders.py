@@ -1,6 +1,7 @@
-"""Folders that appear whole or not at all.
+"""Folders that appear whole or not at all, and whether the disk has room for what is to come.
 
-Owns the temporary sibling, the swap, and clearing up after killed processes. Does not own what is in the folder.
+Owns the temporary sibling, the swap, who works on a path, and clearing up after killed processes. Does not own what is
+in the folder.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 from hemgs.core.errors import ConfigError, DeviceError
+from hemgs.core.files import take_lock
 
 
 class Stage:
@@ -73,6 +75,58 @@ def disk_full_is_an_error(target: Path) -> Iterator[None]:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DeviceError(f"no space left while writing {target}", "free disk space and run again") from fault
         raise
+
+
+@contextlib.contextmanager
+def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Has a path, which need not exist, alone for the block; the lock is a hidden file beside it.
+
+    Args:
+        on_wait: called before waiting for another process.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        take_lock(lock, on_wait)
+        yield
+
+
+def check_room(needed_bytes: Mapping[Path, int]) -> None:
+    """Raises DeviceError unless disks have room for all of these files and folders together.
+
+    Args:
+        needed_bytes: how many bytes more each will take, by where it is to lie.
+    """
+    disks: dict[int, list[Path]] = {}
+    for path in needed_bytes:
+        disks.setdefault(existing_parent(path).stat().st_dev, []).append(path)
+    for paths in disks.values():
+        needed = sum(needed_bytes[path] for path in paths)
+        folder = existing_parent(paths[0])
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            others = f" and {len(paths) - 1} more files and folders need" if len(paths) > 1 else " needs"
+            raise DeviceError(
+                f"{paths[0]}{others} {needed:,} bytes more, and {folder} has {free:,} free",
+                "free disk space, or keep archives elsewhere (--archives, or a link in place of that folder)",
+            )
+
+
+def check_can_be_made(folder: Path) -> None:
+    """Raises ConfigError where a folder that is to be unpacked lies in one that cannot be written to."""
+    parent = existing_parent(folder)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{folder} is not there, and cannot be unpacked since {parent} cannot be written to",
+            "add it by hand, or let source.local (or the environment variable in it) name a folder of your own",
+        )
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def check_replaceable(path: Path, own_names: Set[str]) -> None:

@@ -107,18 +107,20 @@ def fetch_records(wildcards):
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
 
 
-def archive_places(wildcards):
-    return [place for place, names in ARCHIVES.items() if wildcards.archive in names]
+def sharing_datasets(wildcards):
+    return list(dict.fromkeys(dataset for (dataset, _), names in ARCHIVES.items() if wildcards.archive in names))
 
 
 def archive_datasets(wildcards):
     """The files of the data sets that share an archive."""
-    datasets = dict.fromkeys(dataset for dataset, _ in archive_places(wildcards))
+    datasets = sharing_datasets(wildcards)
     return " ".join(f"--dataset {shlex.quote(str(BENCHMARK.datasets[dataset].file))}" for dataset in datasets)
 
 
 def archive_scenes(wildcards):
-    return ",".join("/".join(place) for place in archive_places(wildcards))
+    """The scenes asked for of the data sets that share an archive."""
+    datasets = sharing_datasets(wildcards)
+    return ",".join("/".join(place) for place in SCENES if place[0] in datasets)
 
 
 def scene_settings(wildcards):

@@ -14,10 +14,10 @@ rule fetch_archive:
         "../../environment.yml"
     params:
         datasets=archive_datasets,
+        # All of these data sets, not only what lies in this archive: the disk must have room for them together.
         scenes=archive_scenes,
     message:
-        "fetch {wildcards.archive} for {params.scenes};"
-        " to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
+        "fetch {wildcards.archive}; to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
     shell:
         "hemgs fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
         " --out {output.record} > {log} 2>&1"

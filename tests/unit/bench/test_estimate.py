@@ -29,7 +29,10 @@ def costs() -> Costs:
 
 
 @pytest.fixture
-def estimated(costs: Costs, tmp_path: Path) -> Callable[..., Estimate]:
+def estimated(costs: Costs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Estimate]:
+    monkeypatch.delenv("HEMGS_DATASETS", raising=False)
+    monkeypatch.chdir(tmp_path)  # where scenes might be in place
+
     def run(results: Path = tmp_path, **selection: object) -> Estimate:
         settings = yaml.safe_load((CONFIG / "config.yaml").read_text())
         settings["run"] |= selection
@@ -127,6 +130,50 @@ def test_what_is_done_costs_nothing_more(estimated: Callable[..., Estimate], tmp
     assert found.disk_bytes["archives"] == found.disk_bytes["prepared scenes"] == 0
 
 
+def test_checkpoints_are_those_of_trainings_under_way(estimated: Callable[..., Estimate], costs: Costs) -> None:
+    """`hemgs train` removes them at its end; it keeps two, and a third while it writes."""
+    selection = {"datasets": ["deepblending", "synthetic_nerf"], "methods": ["hac"]}
+    found = estimated(**selection).disk_bytes
+    large, small = costs.disk.anchors["deepblending"], costs.disk.anchors["synthetic_nerf"]
+    assert found["models"] == pytest.approx(5 * (2 * large + 8 * small))
+    assert costs.training.num_at_once == 20
+    checkpoint = 3 * costs.disk.checkpoint
+    assert found["checkpoints while training"] == pytest.approx(checkpoint * (10 * large + 10 * small))
+
+
+def test_scenes_that_are_in_place_need_no_archive(
+    estimated: Callable[..., Estimate], costs: Costs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `hemgs fetch` sees it: a copy of one's own, and an archive that was fetched and is to be unpacked."""
+    selection = {"datasets": ["mipnerf360"], "methods": ["hemgs"]}
+    sizes = {"360_v2.zip": 12_535_427_936, "360_extra_scenes.zip": 4_488_140_217}
+    assert estimated(**selection).disk_bytes["archives"] == sum(sizes.values())
+    monkeypatch.setenv("HEMGS_DATASETS", str(tmp_path / "copy"))
+    for scene in ("flowers", "treehill", "garden"):
+        (tmp_path / "copy/mipnerf360" / scene).mkdir(parents=True)
+    found = estimated(**selection).disk_bytes
+    assert found["archives"] == sizes["360_v2.zip"]
+    assert found["unpacked scenes"] == pytest.approx(sizes["360_v2.zip"] * 6 / 7 * costs.disk.unpacked)
+    (tmp_path / "data/archives").mkdir(parents=True)
+    (tmp_path / "data/archives/360_v2.zip").touch()
+    found = estimated(**selection).disk_bytes
+    assert (found["archives"], found["unpacked scenes"] > 0) == (0, True)
+    found = estimated(scenes=["garden"], **selection).disk_bytes
+    assert found["archives"] == found["unpacked scenes"] == 0
+
+
+def test_entropy_models_are_compared_where_the_table_asks(costs: Costs, tmp_path: Path) -> None:
+    settings = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    settings["run"] |= {"datasets": ["deepblending"]}
+    settings["publish"] = {"tables": ["quality", "lossless"]}
+    benchmark = load_benchmark(settings, [], CONFIG)
+    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["measure_lossless"] == 2
+    table = tmp_path / "summary/lossless/deepblending/playroom.csv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["measure_lossless"] == 1
+
+
 def test_a_data_set_without_figures_is_named(costs: Costs, tmp_path: Path) -> None:
     settings = yaml.safe_load((CONFIG / "demo.yaml").read_text())
     found = estimate(load_benchmark(settings, [], CONFIG), costs, lambda _: 0, tmp_path)
@@ -142,6 +189,9 @@ def test_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert [method["steps"] for method in found["methods"]] == [30_000, 60_000], (
         "the method's own default, and its file's"
     )
+    changes = ["run={datasets: [deepblending]}", "title=Mine", "--config", "run={methods: [gs3d]}"]
+    assert main(["estimate", "--config", *changes, "--results", "nowhere"]) == 0
+    assert capsys.readouterr().out.startswith("Mine: 2 scenes of 1 data sets")
     assert main(["estimate", "--results", "nowhere"]) == 0
     printed = capsys.readouterr().out
     for words in (

@@ -196,6 +196,25 @@ def test_overrides_of_a_scene(folder: Folder) -> None:
     assert attic.settings != kitchen.settings
 
 
+def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> None:
+    """What one leaves open the other says for both; a contradiction is an error before anything runs."""
+
+    def write(name: str, **entry: Any) -> None:
+        archive = {"url": "https://a.org/both.zip", "size_bytes": None, **entry}
+        folder.dataset(name, {"one": {}}, source={"kind": "colmap", "archives": [archive]})
+
+    write("house")
+    write("park", size_bytes=7, sha256="a" * 64, scenes=["one"])
+    for dataset in folder.load().datasets.values():
+        (entry,) = dataset.archives
+        assert (entry["size_bytes"], entry["sha256"]) == (7, "a" * 64)
+    for values, said in ({"size_bytes": 8}, "size_bytes is 8 and 7"), ({"sha256": "b" * 64}, "sha256 is b+ and a+"):
+        write("house", **values)
+        with pytest.raises(ConfigError, match=rf"house\.yaml and .*park\.yaml declare both\.zip differently: {said}"):
+            folder.load()
+    folder.load(run={"datasets": ["house"]})
+
+
 def test_what_does_not_decide_a_scene_is_not_among_its_settings(folder: Folder) -> None:
     before = load_dataset(folder.dataset("house", {"attic": {}})).scenes["attic"].settings
     archives = [{"url": "https://example.org/house.zip"}]

@@ -18,6 +18,7 @@ class Answer:
         body: the file.
         status: sent instead of it, for the first ``failures`` requests (always if ``None``).
         cut_after: the connection ends after this many bytes of each response.
+        stops_after: from this many requests on, it is unavailable.
         ranges: whether byte ranges are served.
         redirect: path that is sent as the new place.
     """
@@ -26,6 +27,7 @@ class Answer:
     status: int = 200
     failures: int | None = None
     cut_after: int | None = None
+    stops_after: int | None = None
     ranges: bool = True
     redirect: str = ""
     tag: str = '"v1"'
@@ -58,6 +60,9 @@ def serving() -> Iterator[Server]:
             if answer.status != 200 and (answer.failures is None or len(answer.requests) <= answer.failures):
                 self.send_error(answer.status)
                 return
+            if answer.stops_after is not None and len(answer.requests) > answer.stops_after:
+                self.send_error(503)
+                return
             if answer.redirect:
                 self.send_response(302)
                 self.send_header("Location", answer.redirect)
@@ -70,7 +75,10 @@ def serving() -> Iterator[Server]:
             if asked and answer.ranges and self.headers.get("If-Range") == answer.tag:
                 start = int(asked.removeprefix("bytes=").rstrip("-"))
                 if start >= len(answer.body):
-                    self.send_error(416)
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(answer.body)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
                     return
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {start}-{len(answer.body) - 1}/{len(answer.body)}")

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import stat
 import struct
 import tarfile
+import threading
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +25,10 @@ from hemgs.core.dataset_config import archive_name
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data import archives, download
-from hemgs.data.archives import unpack
+from hemgs.data import archives
+from hemgs.data.archives import find_scene, unpack
 from hemgs.data.prepare import prepare_scene
+from hemgs.data.settings import SceneSettings
 
 
 def zip_of(folder: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -83,6 +88,34 @@ def test_only_archives_that_hold_the_scene_are_fetched(server: Server, tmp_path:
     config["source"]["archives"].insert(0, {"url": server.add("/b.zip", other), "scenes": ["more"]})
     assert len(prepare(config, tmp_path).views) == 9
     assert other.requests == []
+
+
+def test_data_sets_that_share_a_scene_unpack_it_once(
+    server: Server, tmp_path: Path, two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are prepared at once, each in its own way; who comes second waits, and takes what the first has unpacked."""
+    config = remote(server.add("/a.zip", Answer(zip_of(two_scenes, tmp_path / "packed").read_bytes())), tmp_path)
+    unpacking, unpacked = threading.Event(), []
+
+    def slow(archive: Path, member_folder: str, target: Path) -> Path:
+        unpacked.append(target)
+        unpacking.set()
+        time.sleep(0.3)
+        return unpack(archive, member_folder, target)
+
+    monkeypatch.setattr(archives, "unpack", slow)
+
+    def find(log: Path) -> Path:
+        with EventLog(log) as events:
+            return find_scene(SceneSettings.of(config, "thing"), tmp_path / "archives", tmp_path / "scratch", events)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(find, tmp_path / "first.jsonl")
+        assert unpacking.wait(timeout=30)
+        second = pool.submit(find, tmp_path / "second.jsonl")
+        assert first.result() == second.result() == tmp_path / "unpacked/tandt/truck"
+    assert len(unpacked) == 1
+    assert "another process unpacks it" in (tmp_path / "second.jsonl").read_text()
 
 
 def test_where_no_archive_holds_the_scene(tmp_path: Path) -> None:
@@ -149,7 +182,8 @@ def test_a_prefix_is_a_folder_and_not_the_start_of_a_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b"PK\x03\x04 but no more", b"\x1f\x8b" + b"x" * 600])
 def test_files_that_are_no_archives(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(SceneError, match=r"a\.zip is (neither a zip nor a tar file|damaged)"):
+    again = r".*delete it and .*hemgs fetch --dataset FILE\.yaml --archive a\.zip"
+    with pytest.raises(SceneError, match=r"a\.zip is (neither a zip nor a tar file|damaged)" + again):
         unpack(tmp_path / "a.zip", ".", tmp_path / "out")
 
 
@@ -288,7 +322,7 @@ def test_room_for_what_is_unpacked_is_looked_for_first(tmp_path: Path, monkeypat
         file.writestr("scene/a", bytes(1000))
         file.writestr("other/b", bytes(5000))
     usage = SimpleNamespace(free=999)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DeviceError, match="needs 1,000 bytes more.* has 999 free.*free disk space"):
         unpack(tmp_path / "a.zip", "scene", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]

@@ -5,34 +5,16 @@ import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from archive_server import Answer, Server
+from downloads import BODY, SHA, parts, room, run
 
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.data import download
+from hemgs.data import download, transfer
 from hemgs.data.download import RemoteFile, fetch, fetched_sha256
-
-BODY = bytes(range(256)) * 4096
-SHA = hashlib.sha256(BODY).hexdigest()
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "archives/scenes.zip"
-
-
-def run(remote: RemoteFile, target: Path) -> list[float]:
-    """Fetches; gives the pauses made."""
-    pauses: list[float] = []
-    fetch(remote, target, EventLog(), pause=pauses.append)
-    return pauses
-
-
-def parts(target: Path) -> list[str]:
-    return sorted(path.name for path in target.parent.iterdir() if not path.name.endswith(".lock"))
+from hemgs.data.transfer import Part
 
 
 def test_a_file_arrives_whole(server: Server, target: Path) -> None:
@@ -48,52 +30,6 @@ def test_a_file_arrives_whole(server: Server, target: Path) -> None:
 def test_passing_faults_are_retried_with_growing_pauses(server: Server, target: Path, status: int) -> None:
     url = server.add("/a.zip", Answer(BODY, status=status, failures=3))
     assert run(RemoteFile([url], None, SHA), target) == [1.0, 2.0, 4.0]
-    assert target.read_bytes() == BODY
-
-
-def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
-    answer = Answer(BODY, cut_after=300_000)
-    run(RemoteFile([server.add("/a.zip", answer)], None, SHA), target)
-    assert target.read_bytes() == BODY
-    assert [request.get("Range") for request in answer.requests] == [None, *(f"bytes={k}00000-" for k in (3, 6, 9))]
-
-
-def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: Path) -> None:
-    answer = Answer(BODY, cut_after=200_000)
-    url = server.add("/a.zip", answer)
-    with pytest.raises(SceneError, match="5 tries"):
-        run(RemoteFile([url]), target)
-    assert not target.exists()
-    answer.cut_after = None
-    run(RemoteFile([url]), target)
-    assert target.read_bytes() == BODY
-    assert answer.requests[-1]["Range"] == "bytes=1000000-"
-
-
-def test_a_server_without_ranges_starts_over(server: Server, target: Path) -> None:
-    answer = Answer(BODY, cut_after=300_000, ranges=False)
-    url = server.add("/a.zip", answer)
-    with pytest.raises(SceneError, match="ended after 300000 of 1048576 bytes"):
-        run(RemoteFile([url], None, SHA), target)
-    answer.cut_after = None
-    run(RemoteFile([url], None, SHA), target)
-    assert target.read_bytes() == BODY
-
-
-@pytest.mark.parametrize("tag", ['"v2"', ""])
-def test_a_file_that_changed_meanwhile_is_not_pieced_together(server: Server, target: Path, tag: str) -> None:
-    url = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000, tag='"v1"' if tag else ""))
-    with pytest.raises(SceneError):
-        run(RemoteFile([url]), target)
-    server.add("/a.zip", Answer(BODY, tag=tag))
-    run(RemoteFile([url]), target)
-    assert target.read_bytes() == BODY
-
-
-def test_the_part_of_another_address_is_not_continued(server: Server, target: Path) -> None:
-    first = server.add("/a.zip", Answer(b"x" * len(BODY), cut_after=100_000))
-    second = server.add("/b.zip", Answer(BODY))
-    run(RemoteFile([first, second]), target)
     assert target.read_bytes() == BODY
 
 
@@ -191,7 +127,7 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download, "_copy", full)
+    monkeypatch.setattr(transfer, "copy", full)
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip"):
         run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
 
@@ -200,14 +136,11 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_disk_that_fills_up_midway(server: Server, target: Path) -> None:
     """What the kernel itself says of a full device, at the first block written."""
     target.parent.mkdir()
-    (target.parent / ".scenes.zip.part").symlink_to("/dev/full")
+    url = server.add("/a.zip", Answer(BODY))
+    Part.of(target, url).path.symlink_to("/dev/full")
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip.*free disk space"):
-        run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
+        run(RemoteFile([url]), target)
     assert not target.exists()
-
-
-def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 def test_room_is_looked_for_before_anything_is_asked(
@@ -222,17 +155,6 @@ def test_room_is_looked_for_before_anything_is_asked(
     with pytest.raises(DeviceError, match="needs 1,048,576 bytes more"):  # the server says how long it is
         run(RemoteFile([url]), target)
     assert not target.exists()
-
-
-def test_room_is_needed_for_what_is_missing_only(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Answer(BODY, cut_after=100_000)
-    url = server.add("/a.zip", answer)
-    with pytest.raises(SceneError):
-        run(RemoteFile([url], len(BODY)), target)
-    answer.cut_after = None
-    room(monkeypatch, len(BODY) - 500_000)
-    run(RemoteFile([url], len(BODY)), target)
-    assert target.read_bytes() == BODY
 
 
 def test_a_file_without_a_published_checksum_is_pinned_on_first_use(server: Server, target: Path) -> None:
@@ -272,6 +194,6 @@ def test_the_part_file_never_looks_finished(target: Path) -> None:
             raise KeyboardInterrupt
 
     target.parent.mkdir()
-    with pytest.raises(KeyboardInterrupt), (target.parent / ".scenes.zip.part").open("wb") as file:
-        download._copy(Broken(), file, 0, None, EventLog())
+    with pytest.raises(KeyboardInterrupt), Part.of(target, "").path.open("wb") as file:
+        transfer.copy(Broken(), file, 0, None, EventLog())
     assert not target.exists()

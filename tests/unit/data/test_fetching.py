@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from archive_server import Answer, Server
+from downloads import room
 
 from hemgs.cli import main
 from hemgs.core import assets
@@ -17,8 +19,8 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.dataset_config import load_dataset
 from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
-from hemgs.data import download
-from hemgs.data.fetching import fetch_archives, fetch_asset, wanted_archives
+from hemgs.data.fetching import MissingScene, fetch_archives, fetch_asset, wanted_archives
+from hemgs.data.transfer import Part
 
 BODY = b"PK" + bytes(range(256)) * 100
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -93,23 +95,113 @@ def test_a_local_archive_is_in_place(server: Server, file: Path) -> None:
     assert not any(archive.missing for archive in wanted.values())
 
 
+def test_a_variable_that_leads_nowhere_downloads_nothing(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unset, the fallback is where scenes are unpacked; set, it names a copy, which is there or is mistyped."""
+    file.write_text(file.read_text().replace("local: captures", "local: ${MY_CAPTURES:-results/data}/mine"))
+    fetch = ["fetch", "--dataset", str(file), "--scenes", "one"]
+    prepare = ["prepare", "--dataset", str(file), "--scene", "one", "--out", "out"]
+    monkeypatch.setenv("MY_CAPTURES", "nowhere")
+    for verb in (fetch, prepare):
+        assert main(verb) == 2
+        said = capsys.readouterr().err
+        assert "source.local is nowhere/mine, which does not exist" in said
+        assert "the environment has MY_CAPTURES=nowhere" in said
+        assert "correct MY_CAPTURES; unset MY_CAPTURES to download" in said
+    assert requests(server) == [0, 0]
+    assert not Path("nowhere").exists()
+    monkeypatch.delenv("MY_CAPTURES")
+    assert main(fetch) == 0
+    monkeypatch.setenv("MY_CAPTURES", "made")
+    Path("made/mine").mkdir(parents=True)
+    assert main(fetch) == 0
+
+
+def test_a_copy_that_lacks_a_scene_and_cannot_be_written_to(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("captures").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "captures")
+    assert main(["fetch", "--dataset", str(file), "--scenes", "one"]) == 2
+    said = capsys.readouterr().err
+    assert "captures/one is not there, and cannot be unpacked since" in said
+    assert "source.local" in said
+    assert main(["prepare", "--dataset", str(file), "--scene", "one", "--out", "out"]) == 2
+    assert "cannot be unpacked since" in capsys.readouterr().err
+    assert requests(server) == [0, 0]
+
+
 def test_data_sets_that_share_an_archive_must_agree_on_it(server: Server, file: Path) -> None:
     other = write_dataset("other", server)
     datasets = [load_dataset(file), load_dataset(other)]
-    assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == ("mine/two", "other/one")
+    assert wanted_archives(datasets, ["other/one", "mine/two"], ARCHIVES)["a.zip"].missing == {
+        "mine/two": MissingScene("two", Path("captures/two")),
+        "other/one": MissingScene("one", Path("captures/one")),
+    }
     write_dataset("other", server, "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"declare a\.zip differently"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml and other\.yaml declare a\.zip differently: url"):
         wanted_archives([load_dataset(file), load_dataset(other)], [], ARCHIVES)
 
 
+def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
+    server: Server, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_dataset("other", server)
+    fetched = ["fetch", "--dataset", str(file), "--dataset", str(other), "--scenes", "mine/one,other/one"]
+    assert main(fetched) == 0
+    assert main(["hash-archive", "--dataset", str(file), "--write"]) == 0
+    assert main(fetched) == 0, "what one of them leaves open, the other has said"
+    (wanted,) = wanted_archives([load_dataset(other), load_dataset(file)], ["other/one"], ARCHIVES).values()
+    assert (wanted.entry["size_bytes"], wanted.entry["sha256"]) == (len(BODY), SHA)
+    Path("results/data/archives/a.zip").write_bytes(BODY[:-1] + b"!")
+    assert main(fetched) == 2
+    assert f"instead of {SHA}" in capsys.readouterr().err
+    other.write_text(file.read_text().replace("id: mine", "id: other").replace(SHA, SHA[::-1]))
+    assert main(fetched) == 2
+    said = f"mine.yaml and other.yaml declare a.zip differently: sha256 is {SHA} and {SHA[::-1]}"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("only", [None, "a.zip"])
 def test_room_is_looked_for_for_all_archives_together(
+    server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
+) -> None:
+    """And for what will be unpacked: two archives and three scenes. One job fetches one of them, beside the other's."""
+    file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
+    wanted = wanted_archives([load_dataset(file)], [], ARCHIVES)
+    needed = 4 * len(BODY)
+    room(monkeypatch, needed - 1)
+    with pytest.raises(DeviceError, match=f"a.zip and 4 more files and folders need {needed:,} bytes more"):
+        fetch_archives(wanted, ARCHIVES, EventLog(), only)
+    assert requests(server) == [0, 0]
+    # What has arrived already is not missing.
+    ARCHIVES.mkdir(parents=True)
+    Part.of(ARCHIVES / "b.zip", server.url + "/b.zip").path.write_bytes(bytes(1000))
+    room(monkeypatch, needed - 1000)
+    assert len(fetch_archives(wanted, ARCHIVES, EventLog(), only)) == (1 if only else 2)
+    assert requests(server) == ([1, 0] if only else [1, 1])
+
+
+def test_what_an_archive_unpacks_to_is_asked_of_its_index(
     server: Server, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * len(BODY) - 1))
-    with pytest.raises(DeviceError, match=f"needs {2 * len(BODY):,} bytes more"):
-        fetch_archives(wanted_archives([load_dataset(file)], [], ARCHIVES), ARCHIVES, EventLog())
-    assert requests(server) == [0, 0]
+    """As soon as it is there, and of scenes that are missing only."""
+    with zipfile.ZipFile("packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for scene, size in (("one", 50_000), ("two", 70_000), ("else", 10**6)):
+            archive.writestr(f"{scene}/a", bytes(size))
+    server.add("/a.zip", Answer(Path("packed.zip").read_bytes()))
+    room(monkeypatch, 119_999)
+    wanted = wanted_archives([load_dataset(file)], ["one", "two"], ARCHIVES)
+    with pytest.raises(DeviceError, match="need 120,000 bytes more"):
+        fetch_archives(wanted, ARCHIVES, EventLog())
+    assert (ARCHIVES / "a.zip").is_file(), "what was fetched stays"
+    room(monkeypatch, 120_000)
+    fetch_archives(wanted, ARCHIVES, EventLog())
+    Path("captures/two").mkdir(parents=True)
+    room(monkeypatch, 50_000)
+    fetch_archives(wanted_archives([load_dataset(file)], ["one", "two"], ARCHIVES), ARCHIVES, EventLog())
+    assert requests(server) == [1, 0]
 
 
 def test_fetch_and_pin_on_the_command_line(server: Server, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
