@@ -115,6 +115,22 @@ def test_window_that_is_left_to_the_model_is_in_the_file(tmp_path: Path) -> None
     decode_anchors(tmp_path / "a.gsc", "hemgs")
 
 
+def test_settings_that_ask_for_more_neighbours_than_scenes_have_are_refused(tmp_path: Path) -> None:
+    """A forger's: anchors as near as can be, all of them neighbours; memory would grow with their number's square."""
+    settings, path = replace(WHOLE, scene_agnostic=""), tmp_path / "a.gsc"
+    encode_toy(path, anchors=toy_anchors(20_000, extent=7), settings=settings)
+    container = read_container(path)
+    header = Header.from_bytes(container.sections["settings"])
+    window = ContextWindow(25, 0, 16)
+    forged = replace(header, entropy=replace(header.entropy, window=window)).to_bytes()
+    write_container(path, "hemgs", container.sections | {"settings": forged}, container.symbols_digest)
+    with pytest.raises(BitstreamError, match="a.gsc: section settings: .* at most 640 are allowed"):
+        decode_anchors(path, "hemgs")
+    wide = replace(header, entropy=replace(header.entropy, window=ContextWindow(255, 6, 1))).to_bytes()
+    with pytest.raises(BitstreamError, match="192 lattice voxels"):
+        Header.from_bytes(zlib.compress(zlib.decompress(wide).replace(b'"multiplier":1', b'"multiplier":64')))
+
+
 def test_sections_add_up_and_estimates_are_honest(tmp_path: Path) -> None:
     table = encode_toy(tmp_path / "a.gsc", anchors=toy_anchors(4000))
     assert (tmp_path / "a.gsc").stat().st_size == table.total_bytes
