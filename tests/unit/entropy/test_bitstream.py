@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from toy_anchors import FEATURES, OFFSETS, PLUS, SPARSE, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
-from hemgs.coding.locations import OCTREE, RAW16_SPAN
+from hemgs.coding.locations import OCTREE, raster_order
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
-from hemgs.entropy import bitstream, symbols
+from hemgs.entropy import anchor_file, bitstream, symbols
 from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.header import Header
@@ -180,7 +181,7 @@ def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(
     kept = keep_mask(anchors.mask_logits).any(dim=1)
     exact = anchors.positions[kept]
     nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
-    stride = 200_000 / (RAW16_SPAN - 2) * anchors.voxel_size
+    stride = 4 * anchors.voxel_size
     assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
 
 
@@ -202,6 +203,24 @@ def test_octree_and_adaptive_masks_change_two_sections_and_no_symbol(file: Path,
     assert {name for name, data in own.sections.items() if data != other.sections[name]} == {"locations", "masks"}
     assert own.symbols_digest == other.symbols_digest
     assert len(own.sections["locations"]) < len(other.sections["locations"]) / 1.5
+
+
+def test_a_file_with_a_stride_for_each_axis_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions wrote them for scenes of more than 2^16 voxels."""
+    anchors, strides = toy_anchors(extent=100_000), (3.0517, 1.0, 2.75)
+    expected = []
+
+    def stored_locations(coords: NDArray[np.int64], codec: str) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
+        expected.append(np.rint(coords % 50_000 / strides).astype(np.int64))
+        return expected[-1], strides
+
+    with monkeypatch.context() as patched:
+        patched.setattr(anchor_file, "stored_locations", stored_locations)
+        encode_toy(tmp_path / "a.gsc", anchors=anchors)
+    decoded = decode_anchors(tmp_path / "a.gsc", "hemgs")
+    stored = expected[-1][raster_order(expected[-1])]
+    positions = (stored * np.array(strides) * anchors.voxel_size).astype(np.float32)
+    assert np.array_equal(decoded.positions.numpy(), positions)
 
 
 def test_an_octree_keeps_locations_that_sixteen_bits_move(tmp_path: Path) -> None:
