@@ -27,6 +27,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.entropy.anchor_file import Storage
+from hemgs.entropy.anchor_header import MAX_WIDTH, SETTINGS_FIX, AnchorHeader
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes, PhaseSettings
 from hemgs.entropy.steps import BaseSteps
@@ -85,7 +86,8 @@ class CodecParams(AnchorParams):
         for name, known in (("location_codec", (RAW16, OCTREE)), ("mask_codec", (STATIC, ADAPTIVE))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}: {getattr(self, name)!r}", f"choose from {', '.join(known)}")
-
+        if self.head_hidden_dim > MAX_WIDTH:
+            raise ConfigError(f"head_hidden_dim: {self.head_hidden_dim!r}", f"give at most {MAX_WIDTH}")
         if self.head_bits not in HEAD_BITS:
             raise ConfigError(f"head_bits: {self.head_bits!r}", f"choose from {', '.join(map(str, HEAD_BITS))}")
 
@@ -249,6 +251,19 @@ def stored_model(model: Model, device: torch.device) -> tuple[AnchorModel, dict[
     tensors = {name: tensor.to(device) for name, tensor in model.tensors.items()}
     weights = {name.removeprefix(_ENTROPY): value for name, value in tensors.items() if name.startswith(_ENTROPY)}
     return AnchorModel.from_bundle(Bundle(tensors, model.meta)), weights
+
+
+def check_sizes(header: type[AnchorHeader], entropy: Any) -> None:
+    """Raises ConfigError for an entropy model of which no file can be written that a decoder takes.
+
+    Args:
+        header: settings section of the method's files.
+        entropy: sizes of the entropy model.
+    """
+    try:
+        header.check_entropy(entropy)
+    except ValueError as fault:
+        raise ConfigError(str(fault), SETTINGS_FIX) from fault
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:

@@ -12,16 +12,17 @@ import torch
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.protocol import Model
-from hemgs.coded_method import CodedAnchors, HashGridParams, numbers, stored_model
+from hemgs.coded_method import CodedAnchors, HashGridParams, check_sizes, numbers, stored_model
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
 from hemgs.entropy.bitstream import decode_anchors, encode_anchors
+from hemgs.entropy.header import Header
 from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.neighbours import ORDERS, RASTER, ContextWindow
+from hemgs.entropy.neighbours import AUTOMATIC, RASTER, ContextWindow
 from hemgs.entropy.offline import TrainedModel
-from hemgs.entropy.rate_predictor import MAX_OCTAVES, rate_input
+from hemgs.entropy.rate_predictor import rate_input
 from hemgs.entropy.simulation import HemgsAttributes, SimulationSettings
 from hemgs.pointnet.features import scene_agnostic_dim
 from hemgs.training.schedule import scaled
@@ -88,13 +89,9 @@ class HemgsParams(HashGridParams):
             rate_input(lmbda)
         if self.scene_agnostic:
             scene_agnostic_dim(self.scene_agnostic)
-        if self.order not in ORDERS:
-            raise ConfigError(f"order: {self.order!r}", f"choose from {', '.join(ORDERS)}")
-        _ = self.window
-        if not 1 <= self.feature_chunks <= self.feature_dim:
-            raise ConfigError(f"feature_chunks: {self.feature_chunks!r}", f"give 1 to feature_dim, {self.feature_dim}")
-        if not 0 < self.rate_octaves <= MAX_OCTAVES:
-            raise ConfigError(f"rate_octaves: {self.rate_octaves!r}", f"give a number above 0, at most {MAX_OCTAVES:g}")
+        # What is left to the model is chosen before there is a file.
+        window = self.window if self.window.multiplier != AUTOMATIC else replace(self.window, multiplier=1)
+        check_sizes(Header, replace(self.entropy, window=window))
 
     @property
     def window(self) -> ContextWindow:

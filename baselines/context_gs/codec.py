@@ -57,10 +57,14 @@ class ContextHeader(CodecHeader):
     units: tuple[int, int, int]
     entropy: ContextSettings
 
+    @classmethod
+    def check_entropy(cls, entropy: ContextSettings) -> None:
+        super().check_entropy(entropy)
+        check_integer("latents", entropy.latent_dim, 1, MAX_LATENTS)
+        check_integer("num_levels", entropy.num_levels, 1, MAX_LEVELS)
+
     def check(self) -> None:
         super().check()
-        check_integer("latent_dim", self.entropy.latent_dim, 1, MAX_LATENTS)
-        check_integer("num_levels", self.entropy.num_levels, 1, MAX_LEVELS)
         if not isinstance(self.scales, tuple) or len(self.scales) != 3 * (self.entropy.num_levels - 1):
             raise ValueError(f"scales are {self.scales!r}, not three for each level but the finest")
         for scale in self.scales:

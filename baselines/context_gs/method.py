@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from baselines.context_gs.codec import CODEC, MAX_LATENTS, MAX_LEVELS
+from baselines.context_gs.codec import CODEC, MAX_LATENTS, ContextHeader
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import CodecParams
-from hemgs.core.errors import ConfigError
+from hemgs.coded_method import CodecParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
 
@@ -42,12 +41,7 @@ class ContextGsParams(CodecParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 1:
-            raise ConfigError(f"hidden: {self.hidden!r}", "give a number above 0")
-        if self.latents > MAX_LATENTS:
-            raise ConfigError(f"latents: {self.latents!r}", f"give at most {MAX_LATENTS}")
-        if not 1 <= self.num_levels <= MAX_LEVELS:
-            raise ConfigError(f"num_levels: {self.num_levels!r}", f"give a number from 1 to {MAX_LEVELS}")
+        check_sizes(ContextHeader, self.entropy)
 
     @property
     def entropy(self) -> ContextSettings:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from baselines.hac.codec import CODEC
+from baselines.hac.codec import CODEC, HacHeader
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import HashGridParams
-from hemgs.core.errors import ConfigError
+from hemgs.coded_method import HashGridParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
 
 
@@ -25,8 +24,7 @@ class HacParams(HashGridParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 1:
-            raise ConfigError(f"hidden: {self.hidden!r}", "give a number above 0")
+        check_sizes(HacHeader, self.entropy)
 
     @property
     def entropy(self) -> HacSettings:

@@ -41,10 +41,11 @@ class HacPlusHeader(GridHeader):
     Settings: ClassVar[type] = HacPlusSettings
     entropy: HacPlusSettings
 
-    def check(self) -> None:
-        super().check()
-        check_integer("chunk_channels", self.entropy.chunk_channels, 1, self.entropy.feature_dim)
-        check_integer("chunk_hidden", self.entropy.chunk_hidden, 1, MAX_WIDTH)
+    @classmethod
+    def check_entropy(cls, entropy: HacPlusSettings) -> None:
+        super().check_entropy(entropy)
+        check_integer("chunk_channels", entropy.chunk_channels, 1, entropy.feature_dim)
+        check_integer("chunk_hidden", entropy.chunk_hidden, 1, MAX_WIDTH)
 
 
 class FixedModel:

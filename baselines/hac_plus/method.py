@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from baselines.hac_plus.codec import CODEC
+from baselines.hac_plus.codec import CODEC, HacPlusHeader
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import HashGridParams
+from hemgs.coded_method import HashGridParams, check_sizes
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import ConfigError
@@ -43,9 +43,7 @@ class HacPlusParams(HashGridParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden", "chunk_channels", "chunk_hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
+        check_sizes(HacPlusHeader, self.entropy)
         if not self.masks_in_rate:
             raise ConfigError("masks_in_rate: False", "leave it out: HAC++ is defined by it; train hac instead")
 

@@ -20,11 +20,9 @@ from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
+from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH
 
 METHOD = "scaffold_gs"
-#: Largest network that a file may ask for: channels and hidden units, and offsets per anchor.
-MAX_DIM = 1024
-MAX_OFFSETS = 64
 _SETTINGS = struct.Struct("<IHHHB")
 _SCALING_DIM = 6
 
@@ -81,8 +79,8 @@ def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, 
     if len(payload) < _SETTINGS.size:
         raise BitstreamError(f"{path}: section settings has {len(payload)} bytes, {_SETTINGS.size} are needed", FIX)
     num_anchors, feature_dim, num_offsets, hidden_dim, num_viewpoints = _SETTINGS.unpack_from(payload)
-    limits = {"feature_dim": (feature_dim, MAX_DIM), "num_offsets": (num_offsets, MAX_OFFSETS)}
-    limits |= {"hidden_dim": (hidden_dim, MAX_DIM)}
+    limits = {"feature_dim": (feature_dim, MAX_WIDTH), "num_offsets": (num_offsets, MAX_OFFSETS)}
+    limits |= {"hidden_dim": (hidden_dim, MAX_WIDTH)}
     for name, (value, limit) in limits.items():
         if not 1 <= value <= limit:
             raise BitstreamError(f"{path}: section settings: {name} is {value}, 1 to {limit} are allowed", FIX)

@@ -15,9 +15,11 @@ from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_cente
 from hemgs.anchors.settings import AnchorParams
 from hemgs.bench.protocol import Model, Renderable
 from hemgs.core.bundle import Bundle
+from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.anchors import AttributeModel, train_anchors
 
@@ -25,6 +27,12 @@ from hemgs.training.anchors import AttributeModel, train_anchors
 @dataclass(frozen=True)
 class ScaffoldGsParams(AnchorParams):
     """Settings of Scaffold-GS: those of all methods with anchors, and none of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, most in (("feature_dim", MAX_WIDTH), ("num_offsets", MAX_OFFSETS), ("head_hidden_dim", MAX_WIDTH)):
+            if getattr(self, name) > most:
+                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"give at most {most}")
 
 
 class ScaffoldGs:

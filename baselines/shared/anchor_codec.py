@@ -38,7 +38,7 @@ from hemgs.entropy.anchor_file import (
     symbol_digest,
     writing_stream,
 )
-from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH, AnchorHeader, check_integer
+from hemgs.entropy.anchor_header import MAX_WIDTH, AnchorHeader, check_integer
 from hemgs.entropy.prediction import Integers
 from hemgs.entropy.steps import BaseSteps
 from hemgs.entropy.stored_networks import StoredHeads, StoredShape, decode_networks, encode_networks
@@ -65,11 +65,14 @@ class CodecHeader(AnchorHeader):
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
         return {"entropy": cls.Settings(**raw.pop("entropy"))}
 
+    @classmethod
+    def check_entropy(cls, entropy: Any) -> None:
+        super().check_entropy(entropy)
+        check_integer("hidden", entropy.hidden, 1, MAX_WIDTH)
+
     def check(self) -> None:
         super().check()
-        check_integer("feature_dim", self.entropy.feature_dim, 1, MAX_WIDTH)
-        check_integer("num_offsets", self.entropy.num_offsets, 1, MAX_OFFSETS)
-        check_integer("hidden", self.entropy.hidden, 1, MAX_WIDTH)
+        self.check_entropy(self.entropy)
 
 
 class Coder(Protocol):

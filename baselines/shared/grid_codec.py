@@ -42,10 +42,14 @@ class GridHeader(CodecHeader):
         entropy = dict(raw.pop("entropy"))
         return {"entropy": cls.Settings(grid=take_grid(entropy), **entropy)}
 
+    @classmethod
+    def check_entropy(cls, entropy: Any) -> None:
+        super().check_entropy(entropy)
+        check_grid(entropy.grid)
+
     def check(self) -> None:
         super().check()
         check_bounds(self.low, self.high)
-        check_grid(self.entropy.grid)
 
 
 class GridCoder(Coder, Protocol):

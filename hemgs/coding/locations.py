@@ -102,6 +102,10 @@ def stored_locations(
 ) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
     """Lattice coordinates as a codec holds them: on a coarser lattice if they span more than 16 bits for ``raw16``.
 
+    That lattice is coarser by a power of two and alike on all axes, so that windows stay cubes, anchors that grew on a
+    coarse lattice stay where they are, and others move by half of its pitch at most. (Files of earlier versions have a
+    stride for each axis, of any size.)
+
     Args:
         coords: ``[N, 3] int64``, N at least 1.
         codec: name of one of :data:`CODECS`; ``octree`` holds all that anchors can have, as they are.
@@ -111,10 +115,10 @@ def stored_locations(
     """
     if codec != RAW16:
         return coords, (1.0, 1.0, 1.0)
-    span = coords.max(axis=0) - coords.min(axis=0)
-    strides = np.maximum(1.0, span / (RAW16_SPAN - 2))
-    first, second, third = strides.tolist()
-    return np.rint(coords / strides).astype(np.int64), (first, second, third)
+    span, stride = int((coords.max(axis=0) - coords.min(axis=0)).max()), 1
+    while span > stride * (RAW16_SPAN - 2):  # rounding may widen it by one at either end
+        stride *= 2
+    return np.rint(coords / stride).astype(np.int64), (float(stride), float(stride), float(stride))
 
 
 def _coordinates(coords: ArrayLike) -> NDArray[np.int64]:

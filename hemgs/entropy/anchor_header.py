@@ -13,18 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
-from hemgs.core.errors import BitstreamError
+from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.steps import BaseSteps
 from hemgs.entropy.stored_networks import HALF, HEAD_BITS
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
-#: Limits on sizes that a file may ask for, far above any published setting.
+#: Limits on sizes that a file may ask for, and so a method's settings, far above any published one.
 MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
 #: Eighteen times what the paper's setting has; few bytes may stand for many equal signs, and memory must not follow.
 MAX_SIGNS = 1 << 24
 FIX = "get the file again from its source"
+SETTINGS_FIX = "give a value in that range; `hemgs describe` lists the settings of a method"
 #: Metadata of a field that files did not have at first: it is written where it differs from its default, so that
 #: other files are, to the byte, what they were.
 LATER = {"later": True}
@@ -53,7 +54,15 @@ class AnchorHeader:
     head_bits: int = field(default=HALF, metadata=LATER)
 
     def to_bytes(self) -> bytes:
-        """The section."""
+        """The section.
+
+        Raises:
+            ConfigError: it would be one that no decoder takes.
+        """
+        try:
+            self.check()
+        except ValueError as fault:
+            raise ConfigError(f"no decoder takes a file of these settings: {fault}", SETTINGS_FIX) from fault
         return zlib.compress(json.dumps(_written(self), separators=(",", ":"), sort_keys=True).encode(), 9)
 
     @classmethod
@@ -80,6 +89,12 @@ class AnchorHeader:
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
         """Removes fields that are objects of their own from ``raw`` and gives them built; errors as of ``check``."""
         return {}
+
+    @classmethod
+    def check_entropy(cls, entropy: Any) -> None:
+        """Raises ValueError for sizes of an entropy model that no decoder takes. Messages name a method's settings."""
+        check_integer("feature_dim", entropy.feature_dim, 1, MAX_WIDTH)
+        check_integer("num_offsets", entropy.num_offsets, 1, MAX_OFFSETS)
 
     def check(self) -> None:
         """Raises ValueError for a value that no encoder writes."""
@@ -121,15 +136,17 @@ def take_grid(raw: dict[str, Any]) -> HashGridSettings:
 
 def check_grid(grid: HashGridSettings) -> None:
     """Raises ValueError for a hash grid that no encoder writes."""
-    check_integer("features", grid.features, 1, 16)
+    check_integer("grid_features", grid.features, 1, 16)
     for dimensions in ("3d", "2d"):
-        check_integer(f"log2_entries_{dimensions}", getattr(grid, f"log2_entries_{dimensions}"), 3, MAX_LOG2_ENTRIES)
-        resolutions = getattr(grid, f"resolutions_{dimensions}")
+        log2_entries = getattr(grid, f"log2_entries_{dimensions}")
+        check_integer(f"grid_log2_entries_{dimensions}", log2_entries, 3, MAX_LOG2_ENTRIES)
+        name, resolutions = f"grid_resolutions_{dimensions}", getattr(grid, f"resolutions_{dimensions}")
         if not isinstance(resolutions, tuple) or len(resolutions) > MAX_LEVELS:
-            raise ValueError(f"resolutions_{dimensions} is {resolutions!r}")
+            raise ValueError(f"{name} is {resolutions!r}, not up to {MAX_LEVELS} numbers")
         for resolution in resolutions:
-            check_integer(f"resolutions_{dimensions}", resolution, 3, MAX_RESOLUTION)
-    check_integer("signs of the hash grid", sum(level.entries for level in grid.levels) * grid.features, 0, MAX_SIGNS)
+            check_integer(name, resolution, 3, MAX_RESOLUTION)
+    # Depends on all of these.
+    check_integer("number of signs of grid_*", grid.num_entries * grid.features, 0, MAX_SIGNS)
 
 
 def check_integer(name: str, value: Any, low: int, high: int) -> None:

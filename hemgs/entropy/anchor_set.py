@@ -57,6 +57,7 @@ def anchor_set(coords: NDArray[np.int64], settings: EntropySettings, device: tor
 
     Raises:
         AssetError: the frozen network's weights are missing or altered.
+        ConfigError: more neighbours than :func:`find_neighbours` allows.
         ValueError: not in raster order.
     """
     networks = (settings.scene_agnostic, settings.window if settings.has_context else None)

@@ -19,10 +19,11 @@ from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.core.errors import BitstreamError
+from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.types import SectionTable
 from hemgs.entropy.anchor_file import (
     AS_PUBLISHED,
+    DAMAGED,
     Places,
     Storage,
     check_digest,
@@ -34,7 +35,7 @@ from hemgs.entropy.anchor_file import (
     symbol_digest,
     writing_stream,
 )
-from hemgs.entropy.anchor_set import anchor_set
+from hemgs.entropy.anchor_set import AnchorSet, anchor_set
 from hemgs.entropy.fixed import FixedGroup
 from hemgs.entropy.header import Header
 from hemgs.entropy.location_grid import UNUSED_SIGN, decode_grid, encode_grid, stored_bounds, used_entries
@@ -128,13 +129,25 @@ def _decode(container: Container, device: torch.device | str) -> FixedAnchors:
     model = _fixed_model(header, signs, features, geometry, processor)
     stream = reading_stream(sections, header, len(stored), *dims, chunks=settings.chunks)
     try:
-        traverse(model, anchor_set(stored, settings, processor), masks, stream)
+        traverse(model, _known(stored, settings, processor), masks, stream)
         stream.finish()
         own = _own_integers(signs, [*heads.integers, *networks])
         check_digest(container, symbol_digest(stored, masks, own, stream))
     except BitstreamError as fault:
         raise BitstreamError(fault.message, _FLOAT_FIX if settings.float_networks else fault.fix) from fault
     return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
+
+
+def _known(stored: NDArray[np.int64], settings: EntropySettings, device: torch.device | str) -> AnchorSet:
+    """What a file's locations tell.
+
+    Raises:
+        BitstreamError: its settings ask for more neighbours than any scene has.
+    """
+    try:
+        return anchor_set(stored, settings, device)
+    except ConfigError as fault:
+        raise BitstreamError(f"section settings: {fault.message}", DAMAGED) from fault
 
 
 def _stored_shapes(settings: EntropySettings) -> tuple[list[StoredShape], list[StoredShape]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.entropy.anchor_header import (
     FIX,
-    MAX_OFFSETS,
     MAX_WIDTH,
     AnchorHeader,
     check_bounds,
@@ -24,6 +23,11 @@ from hemgs.pointnet.features import scene_agnostic_digest
 
 #: Limits on the window of neighbours that a file may ask for.
 MAX_WINDOW, MAX_MULTIPLIER = 255, 64
+#: Fields of the entropy model's sizes that are widths of networks.
+_WIDTHS = (
+    *("feature_prior", "geometry_prior", "feature_hidden", "geometry_hidden"),
+    *("feature_step_hidden", "geometry_step_hidden", "feature_context", "geometry_context"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +55,29 @@ class Header(AnchorHeader):
         window = ContextWindow(**entropy.pop("window", {}))
         return {"entropy": EntropySettings(grid=grid, window=window, **entropy)}
 
+    @classmethod
+    def check_entropy(cls, entropy: EntropySettings) -> None:
+        super().check_entropy(entropy)
+        if type(entropy.rate_octaves) is not float or not 0 < entropy.rate_octaves <= MAX_OCTAVES:
+            raise ValueError(f"rate_octaves is {entropy.rate_octaves!r}, not a number above 0, up to {MAX_OCTAVES:g}")
+        for name in ("float_networks", "sparse_grid"):
+            if type(getattr(entropy, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(entropy, name)!r}, not true or false")
+        for name in _WIDTHS:
+            check_integer(name, getattr(entropy, name), 0 if name.endswith("_context") else 1, MAX_WIDTH)
+        check_integer("feature_chunks", entropy.feature_chunks, 1, entropy.feature_dim)
+        check_grid(entropy.grid)
+        _check_window(entropy.window)
+        if type(entropy.scene_agnostic) is not str:
+            raise ValueError("scene_agnostic is not a name")
+
     def check(self) -> None:
         super().check()
         check_integer("rate", self.rate, 0, 1 << ACTIVATION_BITS)
         check_bounds(self.low, self.high)
-        if type(self.entropy.rate_octaves) is not float or not 0 < self.entropy.rate_octaves <= MAX_OCTAVES:
-            raise ValueError(f"rate_octaves is {self.entropy.rate_octaves!r}, not a number up to {MAX_OCTAVES}")
-        for name in ("float_networks", "sparse_grid"):
-            if type(getattr(self.entropy, name)) is not bool:
-                raise ValueError(f"{name} is {getattr(self.entropy, name)!r}, not true or false")
-        others = {"grid", "rate_octaves", "scene_agnostic", "window", "float_networks", "sparse_grid"}
-        sizes = {f.name: getattr(self.entropy, f.name) for f in fields(self.entropy) if f.name not in others}
-        for name, value in sizes.items():
-            lowest = 0 if name.endswith("_context") else 1
-            check_integer(name, value, lowest, MAX_OFFSETS if name == "num_offsets" else MAX_WIDTH)
-        if self.entropy.feature_chunks > self.entropy.feature_dim:
-            raise ValueError(f"{self.entropy.feature_dim} channels in {self.entropy.feature_chunks} chunks")
-        check_grid(self.entropy.grid)
-        _check_window(self.entropy.window)
-        if type(self.entropy.scene_agnostic) is not str or type(self.scene_agnostic_sha256) is not str:
-            raise ValueError("scene_agnostic is not a name")
+        self.check_entropy(self.entropy)
+        if type(self.scene_agnostic_sha256) is not str:
+            raise ValueError("scene_agnostic_sha256 is not a text")
 
     def check_assets(self) -> None:
         """Raises BitstreamError if this installation's frozen network is not the one that the file was made with."""
@@ -88,7 +95,7 @@ class Header(AnchorHeader):
 
 def _check_window(window: ContextWindow) -> None:
     if window.order not in ORDERS:
-        raise ValueError(f"window.order is {window.order!r}, not one of {ORDERS}")
-    check_integer("window.size", window.size, 3, MAX_WINDOW)
-    check_integer("window.max_neighbours", window.max_neighbours, 0, MAX_WIDTH)
-    check_integer("window.multiplier", window.multiplier, 1, MAX_MULTIPLIER)
+        raise ValueError(f"order is {window.order!r}, not one of {', '.join(ORDERS)}")
+    check_integer("context_window", window.size, 3, MAX_WINDOW)
+    check_integer("context_neighbours", window.max_neighbours, 0, MAX_WIDTH)
+    check_integer("context_multiplier", window.multiplier, 1, MAX_MULTIPLIER)

@@ -20,13 +20,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.core.errors import ConfigError
 from hemgs.entropy.anchor_header import LATER
 from hemgs.entropy.neighbours_kernels import Lattice, count_in_window, fill_nearest, fill_waves, sort_by_wave
 
 #: Anchors that a thread takes at once.
 CHUNK = 4096
-#: Windows end here, voxels: squared distances and indices must share 63 bits.
-MAX_RADIUS = 1 << 14
 #: Increment and factors of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 _SPLITMIX = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 #: Coordinates of one axis must span less than this, so that no difference overflows.
@@ -38,6 +37,14 @@ ORDERS = (RASTER, HASHED)
 #: anchors the window must then hold on average: as many as the published window does on playroom (6.15; arXiv
 #: 2411.18473, Table 4).
 AUTOMATIC, MAX_AUTOMATIC, ENOUGH = 0, 16, 6.0
+#: Windows end here, lattice voxels: the published one, of 25, at the largest multiplier that is chosen.
+MAX_RADIUS = 25 // 2 * MAX_AUTOMATIC
+#: An anchor may have so many neighbours on average. Of the captures that this was measured on, the bonsai on voxels of
+#: 0.1 has the most, 321 in the published window, if all are kept (29 on voxels of 0.02); twice that.
+MAX_MEAN_COUNT = 640
+#: And so many earlier anchors in its window, of which the nearest are chosen: with the multiplier 4 of the wide field,
+#: that bonsai's surfaces have up to 16 times 321; six times that.
+MAX_MEAN_IN_WINDOW = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class ContextWindow:
             raise ValueError(f"a context window has an odd number of voxels along an edge, not {self.size}")
         if self.max_neighbours < 0:
             raise ValueError(f"the number of neighbours must be 0 (all) or more, not {self.max_neighbours}")
-        if self.multiplier < 0 or self.size // 2 * self.multiplier > MAX_RADIUS:
+        if self.multiplier < 0 or self.size // 2 * max(self.multiplier, 1) > MAX_RADIUS:
             raise ValueError(
                 f"a window of {self.size} voxels times {self.multiplier}: the factor must be at least 0, and the "
                 f"window must reach {MAX_RADIUS} lattice voxels or less"
@@ -124,35 +131,36 @@ class Waves:
     starts: NDArray[np.int64]
 
 
-def find_neighbours(
-    coords: NDArray[np.int64], window: ContextWindow, progress: Callable[[int, int], None] | None = None
-) -> Neighbours:
+def find_neighbours(coords: NDArray[np.int64], window: ContextWindow) -> Neighbours:
     """Finds the context of every anchor.
 
-    Uses as many threads as numba would. Memory beside the result stays within some 100 bytes an anchor.
+    Uses as many threads as numba would. Memory beside the result stays within some 100 bytes an anchor, and the result
+    within 4 bytes for each of :data:`MAX_MEAN_COUNT` neighbours an anchor.
 
     Args:
         coords: ``[N, 3] int64`` lattice coordinates (x, y, z) in raster order; equal ones are neighbours at distance 0.
         window: which earlier anchors count.
-        progress: called between parts of the work, with the number of parts done and of all.
 
     Raises:
+        ConfigError: the window holds or keeps too many anchors; found out before they are listed.
         ValueError: not ``[N, 3] int64``, not in raster order, or wider than ``MAX_SPAN``.
     """
     lattice, order = _lattice(coords), None
+    counts = _counts(lattice, window)
+    # Every order has as many pairs in windows as raster order, in which counting them takes no walk over them.
+    _check_mean("anchors in a window", counts, MAX_MEAN_IN_WINDOW)
     if window.order == HASHED:
         order = hashed_order(coords)
         ranks = np.empty_like(order)
         ranks[order] = np.arange(len(order))
         lattice = lattice._replace(ranks=ranks)
-    num_anchors = len(lattice.x)
-    chunks = _chunks(num_anchors)
-    counts = _counts(lattice, window, progress)
+        counts = _counts(lattice, window)
     kept = np.minimum(counts, window.max_neighbours) if window.max_neighbours else counts
-    starts = np.zeros(num_anchors + 1, np.int64)
+    _check_mean("neighbours", kept, MAX_MEAN_COUNT)
+    starts = np.zeros(len(kept) + 1, np.int64)
     np.cumsum(kept, out=starts[1:])
     indices = np.empty(starts[-1], np.int32)
-    _run(partial(fill_nearest, lattice), chunks, (window.radius, counts, starts, indices), progress, len(chunks))
+    _run(partial(fill_nearest, lattice), len(kept), (window.radius, counts, starts, indices))
     return Neighbours(starts, indices, counts, order)
 
 
@@ -181,17 +189,17 @@ def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
         window: whose size counts.
 
     Returns:
-        1 to :data:`MAX_AUTOMATIC`, the last where even that is not enough.
+        1 to :data:`MAX_AUTOMATIC`, the last, or the last within :data:`MAX_RADIUS`, where even that is not enough.
 
     Raises:
         ValueError: as of :func:`find_neighbours`.
     """
-    lattice = _lattice(coords)
-    for multiplier in range(1, MAX_AUTOMATIC):
-        counts = _counts(lattice, replace(window, multiplier=multiplier), None)
+    lattice, most = _lattice(coords), min(MAX_AUTOMATIC, MAX_RADIUS // max(1, window.size // 2))
+    for multiplier in range(1, most):
+        counts = _counts(lattice, replace(window, multiplier=multiplier))
         if counts.sum() >= ENOUGH * len(counts):
             return multiplier
-    return MAX_AUTOMATIC
+    return most
 
 
 def wavefronts(neighbours: Neighbours) -> Waves:
@@ -209,14 +217,19 @@ def wavefronts(neighbours: Neighbours) -> Waves:
     return Waves(order, starts)
 
 
-def _chunks(num_anchors: int) -> list[tuple[int, int]]:
-    return [(first, min(first + CHUNK, num_anchors)) for first in range(0, num_anchors, CHUNK)]
+def _check_mean(what: str, counts: NDArray[np.int32], most: int) -> None:
+    """Raises ConfigError if there are more than ``most`` on average."""
+    if counts.sum(dtype=np.int64) > most * len(counts):
+        raise ConfigError(
+            f"context: {counts.mean():.0f} {what} for each of {len(counts)} anchors, at most {most} are allowed",
+            "set smaller context_neighbours, context_multiplier or context_window, or a smaller voxel_size",
+        )
 
 
-def _counts(lattice: Lattice, window: ContextWindow, progress: Callable[[int, int], None] | None) -> NDArray[np.int32]:
+def _counts(lattice: Lattice, window: ContextWindow) -> NDArray[np.int32]:
     """Earlier anchors in the window of each, ``[N]``."""
     counts = np.empty(len(lattice.x), np.int32)
-    _run(partial(count_in_window, lattice), _chunks(len(counts)), (window.radius, counts), progress, 0)
+    _run(partial(count_in_window, lattice), len(counts), (window.radius, counts))
     return counts
 
 
@@ -252,22 +265,15 @@ def _lattice(coords: NDArray[np.int64]) -> Lattice:
     )
 
 
-def _run(
-    kernel: Callable[..., None],
-    chunks: list[tuple[int, int]],
-    arguments: tuple[object, ...],
-    progress: Callable[[int, int], None] | None,
-    done: int,
-) -> None:
-    """Runs a kernel on every chunk. ``done`` are the chunks of earlier passes; there are two passes."""
+def _run(kernel: Callable[..., None], num_anchors: int, arguments: tuple[object, ...]) -> None:
+    """Runs a kernel on all anchors, in chunks."""
+    chunks = [(first, min(first + CHUNK, num_anchors)) for first in range(0, num_anchors, CHUNK)]
     if not chunks:
         return
     # Kernels release the interpreter lock. Numba's own threads must not start in two Python threads at once.
     pool = ThreadPoolExecutor(min(numba.get_num_threads(), len(chunks)))
     try:
         for _ in pool.map(lambda chunk: kernel(*chunk, *arguments), chunks):
-            done += 1
-            if progress is not None:
-                progress(done, 2 * len(chunks))
+            pass
     finally:
         pool.shutdown(cancel_futures=True)

@@ -261,8 +261,11 @@ def _settings(rng: random.Random, subject: Subject, subjects: Sequence[Subject])
         )
         what = f"{len(text)} bytes starting with {text[:8]!r}"
     else:
-        if rng.random() < 0.1:
+        choice = rng.random()
+        if choice < 0.1:
             what = _sizes(rng, values)
+        elif choice < 0.2 and "window" in values.get("entropy", {}):
+            what = _window(rng, values["entropy"]["window"])
         else:
             what = ", ".join(_edit(rng, values) for _ in range(rng.choice((1, 1, 1, 2, 3))))
         text = json.dumps(values).encode()
@@ -301,6 +304,13 @@ def _sizes(rng: random.Random, values: Any) -> str:
             most = 22 if "log2" in str(key) else 64 if key == "num_offsets" else 16 if key == "features" else limit
             holder[key] = min(limit, most)
     return f"sizes {limit}"
+
+
+def _window(rng: random.Random, window: dict[str, Any]) -> str:
+    """A window of neighbours as wide as a decoder may allow, or wider: for pairs of anchors without number."""
+    window["size"], window["multiplier"] = rng.choice(((25, 1), (25, 4), (25, 16), (25, 64), (255, 1), (255, 64)))
+    window["max_neighbours"] = rng.choice((0, 20, 1024))
+    return f"window {window}"
 
 
 def _places(values: Any) -> Any:

@@ -1,4 +1,5 @@
-"""The intact bitstreams that are altered when none are named: one or more of every method, as small as they get."""
+"""The intact bitstreams that are altered when none are named: of every method one or more as small as they get, and one
+of so many anchors that time or memory that grows with the square of their number shows."""
 
 from __future__ import annotations
 
@@ -9,12 +10,22 @@ import torch
 
 from baselines.gs3d.codec import encode_cloud
 from baselines.scaffold_gs.codec import encode_anchors
-from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coding.locations import OCTREE
+from hemgs.entropy.anchor_file import Storage
+from hemgs.entropy.bitstream import encode_anchors as encode_hemgs
+from hemgs.entropy.hashgrid import HashGridSettings
+from hemgs.entropy.model import EntropyModel, EntropySettings
+from hemgs.entropy.neighbours import HASHED, ContextWindow
+from hemgs.entropy.steps import BaseSteps
 from hemgs.splats.cloud import GaussianCloud
+from tests.speed.neighbours import surface_anchors
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 _NUM = 40
+#: Anchors of a file in which what grows with the square of their number is seen.
+_MANY = 20_000
 
 
 def write_subjects(folder: Path) -> list[Path]:
@@ -33,4 +44,25 @@ def write_subjects(folder: Path) -> list[Path]:
     heads.load_state_dict({name: random(*tensor.shape) for name, tensor in heads.state_dict().items()})
     attributes = AnchorAttributes(random(_NUM, 6), random(_NUM, 6).abs(), random(_NUM, 2, 3))
     encode_anchors(FixedAnchors(random(_NUM, 3), attributes, heads, random(3, 3)), folder / "scaffold_gs.gsc")
+    _write_many(folder / "hemgs_many.gsc", generator)
     return sorted(folder.glob("*.gsc"))
+
+
+def _write_many(path: Path, generator: torch.Generator) -> None:
+    """HEMGS with neighbours and little else, which decodes in a quarter of a second."""
+    feature_dim, num_offsets, window = 4, 1, ContextWindow(order=HASHED)
+    grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
+    coords = torch.from_numpy(surface_anchors(_MANY))
+    num = len(coords)
+    rows = {
+        "features": torch.randn(num, feature_dim, generator=generator),
+        "log_scalings": 0.5 * torch.randn(num, 6, generator=generator) - 4,
+        "offsets": torch.randn(num, num_offsets, 3, generator=generator),
+        "mask_logits": torch.ones(num, num_offsets),
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        anchors = AnchorModel(coords, 0.01, AnchorHeads(feature_dim, num_offsets), rows)
+        entropy = EntropyModel(EntropySettings(feature_dim, num_offsets, grid, 8, 8, 8, 8, 4, 4, 1.0, "", 4, 4, window))
+    entropy.set_bounds(coords)
+    encode_hemgs(path, "hemgs", anchors, entropy, BaseSteps(), 0.002, torch.zeros(1, 3), Storage(OCTREE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from hemgs import coded_method, method
 from hemgs.bench.rates import rate_of
+from hemgs.bench.registry import get_method, list_methods
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Rate
@@ -32,6 +34,48 @@ from hemgs.entropy.simulation import HemgsAttributes
 def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         method.HemgsParams(**fields)
+
+
+@pytest.mark.parametrize("name_of_method", sorted(list_methods()))
+def test_methods_train_with_no_settings_of_which_no_file_can_be_decoded(name_of_method: str) -> None:
+    """Hours of training would end in a file that is refused."""
+    params = get_method(name_of_method).Params
+    limits = {
+        "context_window": ((257, 1), "3 to 255"),
+        "context_neighbours": ((2000,), "0 to 1024"),
+        "context_multiplier": ((17, 100), "192 lattice voxels"),
+        "feature_dim": ((1025,), "1024"),
+        "num_offsets": ((65,), "64"),
+        "head_hidden_dim": ((1025,), "1024"),
+        "feature_prior": ((0, 1025), "1 to 1024"),
+        "geometry_step_hidden": ((0, 1025), "1 to 1024"),
+        "feature_context": ((1025,), "0 to 1024"),
+        "feature_chunks": ((0, 51), "1 to 50"),
+        "rate_octaves": ((0.0, 9.0), "above 0, up to 4"),
+        "order": (("random",), "raster, hashed"),
+        "grid_resolutions_3d": (("2", "18 40000", " ".join(["18"] * 33)), "3 to 32768|up to 32 numbers"),
+        "grid_resolutions_2d": (("2",), "3 to 32768"),
+        "grid_log2_entries_3d": ((2, 23), "3 to 22"),
+        "grid_log2_entries_2d": ((2, 23), "3 to 22"),
+        "grid_features": ((0, 17, 20), "1 to 16"),
+        "hidden": ((0, 1025), "1 to 1024"),
+        "chunk_channels": ((0,), "1 to 50"),
+        "chunk_hidden": ((0, 1025), "1 to 1024"),
+        "latents": ((65,), "1 to 64"),
+        "num_levels": ((0, 5), "1 to 4"),
+    }
+    known = {field.name for field in fields(params)}
+    anchored = set(limits) & known
+    assert name_of_method == "gs3d" or {"feature_dim", "num_offsets", "head_hidden_dim"} <= anchored
+    for name in anchored:
+        values, words = limits[name]
+        for value in values:
+            with pytest.raises(ConfigError, match=words) as fault:
+                params(**{name: value})
+            assert name in str(fault.value) and (str(value) in str(fault.value) or name == "grid_resolutions_3d")
+    if "grid_features" in known:
+        with pytest.raises(ConfigError, match="number of signs of grid_. is .* to 16777216"):
+            params(grid_log2_entries_2d=22, grid_resolutions_2d="2000", grid_features=16)
 
 
 def test_settings_reach_the_entropy_model() -> None:

@@ -80,11 +80,27 @@ def test_damaged_sections(data, fault):
 
 def test_stored_locations_of_an_octree_are_those_there_are():
     coords = np.array([[0, 0, 0], [16, 0, 100_000]])
-    assert locations.stored_locations(coords)[1] == (1.0, 1.0, 100_000 / 65534)
+    assert locations.stored_locations(coords)[1] == (2.0, 2.0, 2.0)
     stored, strides = locations.stored_locations(coords, locations.OCTREE)
     assert np.array_equal(stored, coords)
     assert strides == (1.0, 1.0, 1.0)
     assert np.array_equal(decode_locations(encode_locations(stored, locations.OCTREE)), coords)
+
+
+@pytest.mark.parametrize(
+    ("span", "stride"), [(0, 1), (65_534, 1), (65_535, 2), (81_500, 2), (131_068, 2), (131_069, 4), (10**9, 1 << 14)]
+)
+def test_locations_too_wide_for_sixteen_bits_lie_on_one_coarser_lattice(span: int, stride: int) -> None:
+    rng = np.random.default_rng(0)
+    near = rng.integers(-500, 500, (300, 3))
+    coords = np.concatenate([near, near // 16 * 16, [[-3, -700, 5], [-3, span - 700, 5]]]).clip(-700, span - 700)
+    stored, strides = locations.stored_locations(coords)
+    assert strides == (stride, stride, stride), "windows are cubes"
+    assert np.array_equal(decode_locations(encode_locations(stored)), stored)
+    moved = np.abs(stored * stride - coords)
+    assert moved.max() <= stride / 2
+    whole = (coords % stride == 0).all(axis=1)
+    assert not moved[whole].any(), "what lies on the coarser lattice stays there"
 
 
 def test_raster_order_is_z_then_y_then_x():

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from toy_anchors import FEATURES, OFFSETS, PLUS, SPARSE, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
-from hemgs.coding.locations import OCTREE, RAW16_SPAN
+from hemgs.coding.locations import OCTREE, raster_order
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
-from hemgs.entropy import bitstream, symbols
+from hemgs.entropy import anchor_file, bitstream, symbols
 from hemgs.entropy.anchor_file import Storage
 from hemgs.entropy.bitstream import decode_anchors
 from hemgs.entropy.header import Header
@@ -115,6 +116,22 @@ def test_window_that_is_left_to_the_model_is_in_the_file(tmp_path: Path) -> None
     decode_anchors(tmp_path / "a.gsc", "hemgs")
 
 
+def test_settings_that_ask_for_more_neighbours_than_scenes_have_are_refused(tmp_path: Path) -> None:
+    """A forger's: anchors as near as can be, all of them neighbours; memory would grow with their number's square."""
+    settings, path = replace(WHOLE, scene_agnostic=""), tmp_path / "a.gsc"
+    encode_toy(path, anchors=toy_anchors(20_000, extent=7), settings=settings)
+    container = read_container(path)
+    header = Header.from_bytes(container.sections["settings"])
+    window = ContextWindow(25, 0, 16)
+    forged = replace(header, entropy=replace(header.entropy, window=window)).to_bytes()
+    write_container(path, "hemgs", container.sections | {"settings": forged}, container.symbols_digest)
+    with pytest.raises(BitstreamError, match="a.gsc: section settings: .* at most 640 are allowed"):
+        decode_anchors(path, "hemgs")
+    wide = replace(header, entropy=replace(header.entropy, window=ContextWindow(255, 6, 1))).to_bytes()
+    with pytest.raises(BitstreamError, match="192 lattice voxels"):
+        Header.from_bytes(zlib.compress(zlib.decompress(wide).replace(b'"multiplier":1', b'"multiplier":64')))
+
+
 def test_sections_add_up_and_estimates_are_honest(tmp_path: Path) -> None:
     table = encode_toy(tmp_path / "a.gsc", anchors=toy_anchors(4000))
     assert (tmp_path / "a.gsc").stat().st_size == table.total_bytes
@@ -164,7 +181,7 @@ def test_scene_wider_than_sixteen_bits_moves_anchors_by_less_than_half_a_stride(
     kept = keep_mask(anchors.mask_logits).any(dim=1)
     exact = anchors.positions[kept]
     nearest = (torch.cdist(decoded.positions.double(), exact.double()).amin(dim=1)).max()
-    stride = 200_000 / (RAW16_SPAN - 2) * anchors.voxel_size
+    stride = 4 * anchors.voxel_size
     assert 0 < nearest <= 0.5 * stride * 3**0.5 * 1.01
 
 
@@ -186,6 +203,24 @@ def test_octree_and_adaptive_masks_change_two_sections_and_no_symbol(file: Path,
     assert {name for name, data in own.sections.items() if data != other.sections[name]} == {"locations", "masks"}
     assert own.symbols_digest == other.symbols_digest
     assert len(own.sections["locations"]) < len(other.sections["locations"]) / 1.5
+
+
+def test_a_file_with_a_stride_for_each_axis_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions wrote them for scenes of more than 2^16 voxels."""
+    anchors, strides = toy_anchors(extent=100_000), (3.0517, 1.0, 2.75)
+    expected = []
+
+    def stored_locations(coords: NDArray[np.int64], codec: str) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
+        expected.append(np.rint(coords % 50_000 / strides).astype(np.int64))
+        return expected[-1], strides
+
+    with monkeypatch.context() as patched:
+        patched.setattr(anchor_file, "stored_locations", stored_locations)
+        encode_toy(tmp_path / "a.gsc", anchors=anchors)
+    decoded = decode_anchors(tmp_path / "a.gsc", "hemgs")
+    stored = expected[-1][raster_order(expected[-1])]
+    positions = (stored * np.array(strides) * anchors.voxel_size).astype(np.float32)
+    assert np.array_equal(decoded.positions.numpy(), positions)
 
 
 def test_an_octree_keeps_locations_that_sixteen_bits_move(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hemgs.core.errors import BitstreamError
+from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.entropy.anchor_header import MAX_BYTES
+from hemgs.entropy.hashgrid import HashGridSettings
 from hemgs.entropy.header import Header
 from hemgs.entropy.model import EntropySettings
+from hemgs.entropy.neighbours import ContextWindow
 from hemgs.entropy.steps import BaseSteps
 
 HEADER = Header(
@@ -95,6 +97,16 @@ def test_values_no_encoder_writes_are_refused(name: str, value: object) -> None:
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BitstreamError, match="settings"):
         Header.from_bytes(data)
+
+
+def test_a_header_that_no_decoder_takes_is_not_written() -> None:
+    for entropy in (
+        EntropySettings(feature_prior=1025),
+        EntropySettings(window=ContextWindow(257)),
+        EntropySettings(grid=HashGridSettings(features=17)),
+    ):
+        with pytest.raises(ConfigError, match="no decoder takes .* is (1025|257|17), not an integer from"):
+            replace(HEADER, entropy=entropy).to_bytes()
 
 
 def test_a_header_knows_its_own_faults() -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numba
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from hemgs.coding.locations import raster_order
+from hemgs.core.errors import ConfigError
 from hemgs.entropy import neighbours as module
 from hemgs.entropy.neighbours import (
     AUTOMATIC,
     ENOUGH,
     HASHED,
     MAX_AUTOMATIC,
+    ORDERS,
     RASTER,
     ContextWindow,
     Neighbours,
@@ -209,32 +212,41 @@ def test_the_widest_window() -> None:
     assert lists_of(find_neighbours(coords, window)) == [[], [0], [0, 1], [1]]
 
 
-def test_progress_counts_parts_and_may_stop_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_fails_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 10)
-    calls: list[tuple[int, int]] = []
-    find_neighbours(cube(5), ContextWindow(), lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 26) for done in range(1, 27)]  # 13 chunks of up to 10 in 125, two passes
-
-    kernel, stopped = module.count_in_window, threading.Event()
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
     begun, ended = [], []
 
-    def slow(*arguments: object) -> None:
+    def kernel(*arguments: object) -> None:
         begun.append(arguments)
-        if len(begun) > 1:
-            stopped.wait(60)
-            time.sleep(0.05)
-        kernel(*arguments)
+        if len(begun) == 1:
+            raise KeyboardInterrupt
+        time.sleep(0.2)
         ended.append(arguments)
 
-    def stop(done: int, total: int) -> None:
-        stopped.set()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "count_in_window", slow)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(module, "count_in_window", kernel)
     with pytest.raises(KeyboardInterrupt):
-        find_neighbours(cube(5), ContextWindow(), stop)
-    assert len(ended) == len(begun) < 13, "what had begun is over, the rest dropped"
+        find_neighbours(cube(5), ContextWindow())  # 13 chunks of up to 10 in 125
+    assert len(ended) == len(begun) - 1 < 12, "what had begun is over, the rest dropped"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_more_neighbours_than_any_scene_has_are_refused_before_they_are_listed(
+    order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coords = cube(14)  # 2744 anchors; the widest window holds all that are earlier, 1371.5 on average
+    widest = ContextWindow(25, 0, MAX_AUTOMATIC, order)
+    assert find_neighbours(coords, replace(widest, max_neighbours=20)).mean_count > 19
+    listed = []
+    monkeypatch.setattr(module, "fill_nearest", lambda *arguments: listed.append(arguments))
+    with pytest.raises(ConfigError, match="1372 neighbours for each of 2744 anchors, at most 640 are allowed"):
+        find_neighbours(coords, widest)
+    walked = []
+    monkeypatch.setattr(module, "MAX_MEAN_IN_WINDOW", 1000)
+    monkeypatch.setattr(module, "hashed_order", lambda coords: walked.append(coords))
+    with pytest.raises(ConfigError, match="1372 anchors in a window for each of 2744 anchors, at most 1000"):
+        find_neighbours(coords, replace(widest, max_neighbours=20))
+    assert not listed and not walked
 
 
 @settings(deadline=None, max_examples=100)
@@ -286,7 +298,9 @@ def test_other_arrays(coords: Coords) -> None:
         ({"size": -1}, "odd"),
         ({"max_neighbours": -1}, "0 \\(all\\) or more"),
         ({"multiplier": -1}, "at least 0"),
-        ({"size": 2 * module.MAX_RADIUS + 3}, "16384 lattice voxels or less"),
+        ({"multiplier": 17}, "192 lattice voxels or less"),
+        ({"size": 2 * module.MAX_RADIUS + 3, "multiplier": AUTOMATIC}, "192 lattice voxels or less"),
+        ({"size": 2 * module.MAX_RADIUS + 3}, "192 lattice voxels or less"),
     ],
 )
 def test_impossible_windows(fields: dict[str, int], message: str) -> None:
@@ -313,6 +327,8 @@ def test_chosen_multiplier_is_the_least_with_enough_neighbours() -> None:
     assert means[0] < ENOUGH <= means[1] and 1 < chosen < MAX_AUTOMATIC
     assert chosen_multiplier(coords[:2] * np.array([1, 1, 10_000]), ContextWindow(5, 3, AUTOMATIC)) == MAX_AUTOMATIC
     assert chosen_multiplier(coords, ContextWindow(101, 3, AUTOMATIC)) == 1
+    far = coords[:2] * np.array([1, 1, 10_000])
+    assert chosen_multiplier(far, ContextWindow(101, 3, AUTOMATIC)) == module.MAX_RADIUS // 50
 
 
 @pytest.mark.parametrize("max_neighbours", [0, 4])
