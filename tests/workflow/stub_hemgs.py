@@ -2,13 +2,15 @@
 
 Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``
 (as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input. A rate
-``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does.
+``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does. A call that contains
+``$STUB_HOLD`` says so in a file and waits for the file ``$STUB_GO_ON``.
 """
 
 import itertools
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 SUMMARY_FILES = (
@@ -34,6 +36,12 @@ def main(verb: str, *arguments: str) -> int:
     if os.environ.get("OMP_WAIT_POLICY") != "passive":
         print("error: OMP_WAIT_POLICY is not passive", file=sys.stderr)
         return 2
+    hold = os.environ.get("STUB_HOLD", "")
+    if hold and hold in " ".join((verb, *arguments)):
+        go_on = Path(os.environ["STUB_GO_ON"])
+        go_on.with_suffix(".held").touch()
+        while not go_on.exists():
+            time.sleep(0.05)
     fail = os.environ.get("STUB_FAIL", "")
     if fail and fail in " ".join((verb, *arguments)):
         if verb not in ("ablate", "fetch"):  # whose --out is a file

@@ -9,7 +9,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_hemgs.py")
+#: Seconds until a run gets to where it is to be held, and from there to its end.
+HELD_TIMEOUT_S = 120.0
 #: Two scenes; a method that serves all rates, one that is trained per rate, one without rates.
 CONFIG = {
     "title": "workflow test",
@@ -49,8 +54,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs snakemake to its end; ``stdout`` holds both streams. With ``check``, a failure fails the test."""
-        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
-        command = [sys.executable, "-m", "snakemake", *cores, *arguments]
+        command = self.command(*arguments)
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -64,6 +68,32 @@ class Project:
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
         return done
+
+    @contextmanager
+    def held(self, call: str, *arguments: str) -> Iterator[None]:
+        """Snakemake, stopped where the stub is called with these words until the block ends; then it must succeed."""
+        go_on = self.root / "go_on"
+        hold = {"STUB_HOLD": call, "STUB_GO_ON": str(go_on)}
+        with (self.root / "held.log").open("w+") as log:
+            process = subprocess.Popen(
+                self.command(*arguments), cwd=self.root, env=self.environment | hold, stdout=log, stderr=log
+            )
+            try:
+                deadline = time.monotonic() + HELD_TIMEOUT_S
+                while not go_on.with_suffix(".held").exists():
+                    assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
+                    time.sleep(0.05)
+                yield
+                go_on.touch()
+                assert process.wait(timeout=HELD_TIMEOUT_S) == 0, Path(log.name).read_text()
+            finally:
+                process.kill()
+                process.wait()
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *cores, *arguments]
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Jobs per rule of a dry run, without ``all``."""

@@ -5,9 +5,7 @@ import copy
 import json
 import re
 import shlex
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -152,15 +150,18 @@ def log_of(step, path):
     return f"results/logs/{step}/{path}.log"
 
 
-def is_finished(path):
-    """Whether a fit's points exist and no later attempt to make them has begun."""
-    points = Path("results/points", path, "points.csv")
-    logs = [Path(log_of(step, path)) for step in FIT_STEPS]
-    return points.is_file() and all(log.stat().st_mtime <= points.stat().st_mtime for log in logs if log.exists())
+def is_made(file):
+    """Whether a file counts: all do where everything is asked for; after a failure, those that the failed run left whole.
+
+    The jobs that it did not come to are the ones that Snakemake itself held for necessary: a file in their place is of
+    other settings, another scene or another model than the configuration says.
+    """
+    left = BENCHMARK.partial
+    return left is None or (Path(file).is_file() and file not in left.unfinished)
 
 
 # After a failure, what is finished is published; otherwise everything is asked for.
-FINISHED = dict.fromkeys(path for path in FITS if not BENCHMARK.partial or is_finished(path))
+FINISHED = dict.fromkeys(path for path in FITS if is_made(f"results/points/{path}/points.csv"))
 
 
 def finished_files(name):
@@ -196,20 +197,28 @@ def plan():
                 "finished": path in FINISHED,
                 "points": f"results/points/{path}/points.csv",
                 "views": f"results/points/{path}/views.csv",
-                "logs": {
-                    **fetch_logs(fit),
-                    "prepare_scene": log_of("prepare_scene", f"{fit.dataset}/{fit.scene}"),
-                    **{step: log_of(step, path) for step in FIT_STEPS},
-                },
+                "logs": telling_logs(
+                    {
+                        **scene_logs(fit.dataset, fit.scene),
+                        **{step: log_of(step, path) for step in FIT_STEPS},
+                    }
+                ),
             }
             for path, fit in FITS.items()
         ],
     }
 
 
-def fetch_logs(fit):
-    """The log of the archive that a fit's scene comes from, where it comes from one."""
-    return {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[fit.dataset, fit.scene]}
+def scene_logs(dataset, scene):
+    """Logs of a scene, and of the archive that it comes from, where it comes from one."""
+    fetching = {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[dataset, scene]}
+    return {**fetching, "prepare_scene": log_of("prepare_scene", f"{dataset}/{scene}")}
+
+
+def telling_logs(logs):
+    """Those that say why something is missing: after a failure, only logs of jobs that failed in it."""
+    left = BENCHMARK.partial
+    return {step: log for step, log in logs.items() if left is None or log in left.failed}
 
 
 def style():
@@ -282,7 +291,7 @@ def lossless_files():
     if "lossless" not in BENCHMARK.tables:
         return []
     paths = [f"results/summary/lossless/{dataset}/{scene}.csv" for dataset, scene in SCENES]
-    return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
+    return [path for path in paths if is_made(path)]
 
 
 def summary_files():
@@ -340,22 +349,3 @@ def published():
         *(f"results/tables/{table}.{form}" for table in BENCHMARK.tables for form in TABLE_FORMATS),
         *(f"results/figures/{stem}.{form}" for stem, _, _ in figure_items() for form in FIGURE_FORMATS),
     ]
-
-
-def publish_finished():
-    """Runs the summary and everything after it on what is finished, after some job has failed."""
-    if BENCHMARK.partial or not any(is_finished(path) for path in FITS):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "config.json"
-        write_text(settings, json.dumps({**SETTINGS, "partial": True}))
-        subprocess.run(
-            [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
-            + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
-            + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
-            + ["--allowed-rules", "all", *PUBLISH_RULES],
-            check=False,
-        )
-
-
-PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page")

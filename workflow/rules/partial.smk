@@ -1,0 +1,41 @@
+# After a job has failed: what is finished is published nevertheless.
+
+import subprocess
+import tempfile
+
+PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page")
+
+
+def left_by_this_run():
+    """What this run should have made and has not, for the run that publishes the rest."""
+    unfinished = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
+    # What still ran when the run was stopped has failed as well. Jobs may have been submitted in groups.
+    failed = (*workflow.scheduler.failed, *workflow.scheduler.running)
+    jobs = [job for item in failed for job in (item.jobs if item.is_group() else [item])]
+    return {"unfinished": unfinished, "failed": [str(log) for job in jobs for log in job.log]}
+
+
+def may_publish():
+    """Whether this run was to publish, and nothing it has published before is in the way.
+
+    Then its lock covers all that publishing reads and writes. A run for single files has no right to them: another one
+    may be at work there. In a storage of their own, results are not where they would be looked for.
+    """
+    asked = any(job.rule.name == "make_page" for job in workflow.dag.jobs)
+    return asked and BENCHMARK.partial is None and not workflow.storage_settings.default_storage_provider
+
+
+def publish_finished():
+    """Runs the summary and everything after it on what is finished, after some job has failed."""
+    if not may_publish():
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "config.json"
+        write_text(settings, json.dumps({**SETTINGS, "partial": left_by_this_run()}))
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
+            + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
+            + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
+            + ["--allowed-rules", "all", *PUBLISH_RULES],
+            check=False,
+        )
