@@ -91,8 +91,9 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
 
 
 def holes(plan: str) -> str:
-    fits = json.loads(Path(plan).read_text())["fits"]
-    missing = [fit for fit in fits if not (fit["finished"] and Path(fit["points"]).is_file())]
+    planned = json.loads(Path(plan).read_text())
+    missing = [fit for fit in planned["fits"] if not (fit["finished"] and Path(fit["points"]).is_file())]
+    missing += [comparison for comparison in planned["lossless"] if not comparison["finished"]]
     return "\n".join(["method,scene,log"] + [f"{fit['method']},{fit['scene']},{deepest_log(fit)}" for fit in missing])
 
 

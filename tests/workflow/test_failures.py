@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +30,8 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     assert failures == ["method,scene,log", f"single_stub,two,{log}"]
     assert (project.root / "results/page/index.html").is_file()
     assert (project.root / "results/tables/quality.tex").is_file()
+    (said,) = [line for line in done.stdout.splitlines() if "results/summary/failures.csv" in line]
+    assert "missing: 1, each with its reason" in said
     # The checkpoint is kept, the half-made model is not there.
     assert (project.root / MODEL / "work/checkpoint").is_file()
     assert not (project.root / MODEL / "model.safetensors").exists()
@@ -82,7 +83,7 @@ def test_failed_preparation_hides_the_points_of_the_old_protocol(finished: Proje
 
 
 def test_points_whose_training_was_not_begun_are_of_old_settings(finished: Project) -> None:
-    """Without --keep-going the first failure ends the run: the others are as they were before their settings changed."""
+    """Without --keep-going the first failure ends the run: the others are as before their settings changed."""
     finished.edit("config.yaml", lambda data: data.update(method_params={"all_methods": {"iterations": 7}}))
     finished.environment["STUB_FAIL"] = "train"
     stop = ("--workflow-profile", "none", "--cores", "1", "--rerun-triggers", "mtime", "input", "params")
@@ -138,10 +139,13 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     assert [path.name for path in lossless.iterdir()] == ["one.csv"]
     assert (project.root / "results/tables/lossless.csv").is_file()
     assert (project.root / "results/page/index.html").is_file()
+    assert ledger(project) == ["hemgs,two,results/logs/measure_lossless/toy/two.log"]
     del project.environment["STUB_FAIL"]
     project.calls()
     project.snakemake(*arguments)
-    assert [call[0] for call in project.calls()] == ["ablate", "tables", "page"]
+    # The ledger has one hole less, and everything that shows it follows.
+    calls = [call[0] for call in project.calls()]
+    assert (calls[0], sorted(calls[1:])) == ("ablate", ["figures", "page", "summarise", "tables"])
 
 
 def test_failed_encoding_keeps_the_model(project: Project) -> None:
@@ -164,6 +168,14 @@ def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: 
     assert done.stdout.count("lmbda_0.0020: failed: the stub was told so") == 2, "once per scene"
     log = project.root / "results/logs/evaluate_points/all_rates_stub/toy/one/all/s0.log"
     assert "lmbda_0.0020: failed:" in log.read_text()
+
+
+def test_the_ledger_is_written_anew_where_the_same_is_missing_again(project: Project) -> None:
+    """For another reason, which only the log tells."""
+    project.environment["STUB_FAIL"] = TRAIN_TWO
+    for _ in range(2):
+        assert project.snakemake(check=False).returncode != 0
+        assert [call[0] for call in project.calls()].count("summarise") == 1
 
 
 def test_a_first_run_that_fails_at_once_has_a_ledger(project: Project) -> None:

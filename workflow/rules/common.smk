@@ -12,7 +12,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from hemgs.core.config import fits, load_benchmark
+from hemgs.core.config import LOSSLESS_METHOD, fits, load_benchmark
 from hemgs.core.dataset_config import archive_name
 from hemgs.core.entries import check_entries
 from hemgs.core.errors import HemgsError
@@ -20,6 +20,7 @@ from hemgs.core.files import write_text
 from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
+LOSSLESS_TABLE = "results/summary/lossless/{dataset}/{scene}.csv"
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
@@ -73,6 +74,8 @@ ARCHIVES = {
     place: [archive_name(entry["url"]) for entry in BENCHMARK.datasets[place[0]].archives_of(place[1])]
     for place in SCENES
 }
+# Entropy models are compared on one model of a scene.
+LOSSLESS_FIT = {"method": LOSSLESS_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
 REFERENCE = relative(workflow.basedir) / "reference"
 
 
@@ -206,6 +209,28 @@ def plan():
             }
             for path, fit in FITS.items()
         ],
+        "lossless": [lossless_plan(*place) for place in SCENES] if "lossless" in BENCHMARK.tables else [],
+    }
+
+
+def lossless_plan(dataset, scene):
+    """What the summary must know of the comparison of entropy models on a scene."""
+    path = FIT_PATH.format(**LOSSLESS_FIT, dataset=dataset, scene=scene)
+    table = LOSSLESS_TABLE.format(dataset=dataset, scene=scene)
+    return {
+        **LOSSLESS_FIT,
+        "dataset": dataset,
+        "scene": scene,
+        "rates": [],
+        "finished": is_made(table),
+        "points": table,
+        "logs": telling_logs(
+            {
+                **scene_logs(dataset, scene),
+                "train_model": log_of("train_model", path),
+                "measure_lossless": log_of("measure_lossless", f"{dataset}/{scene}"),
+            }
+        ),
     }
 
 
@@ -290,7 +315,7 @@ def lossless_files():
     """Tables of entropy models that the table `lossless` is made of; after a failure those that exist."""
     if "lossless" not in BENCHMARK.tables:
         return []
-    paths = [f"results/summary/lossless/{dataset}/{scene}.csv" for dataset, scene in SCENES]
+    paths = [LOSSLESS_TABLE.format(dataset=dataset, scene=scene) for dataset, scene in SCENES]
     return [path for path in paths if is_made(path)]
 
 

@@ -1,7 +1,10 @@
 # After a job has failed: what is finished is published nevertheless.
 
+import csv
 import subprocess
 import tempfile
+
+from snakemake.logging import logger
 
 PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page")
 
@@ -26,16 +29,29 @@ def may_publish():
 
 
 def publish_finished():
-    """Runs the summary and everything after it on what is finished, after some job has failed."""
+    """Runs the summary and everything after it on what is finished, after some job has failed, and says so."""
     if not may_publish():
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
         write_text(settings, json.dumps({**SETTINGS, "partial": left_by_this_run()}))
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
             + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
             + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
-            + ["--allowed-rules", "all", *PUBLISH_RULES],
+            + ["--allowed-rules", "all", *PUBLISH_RULES]
+            # The same things may be missing as after an earlier failure, for another reason.
+            + ["--forcerun", "summarise_points"],
             check=False,
         )
+    logger.error(what_is_published() if done.returncode == 0 else "What is finished could not be published: see above.")
+
+
+def what_is_published():
+    """One line for whoever started the run and sees it fail."""
+    with open("results/summary/failures.csv", encoding="utf-8", newline="") as ledger:
+        missing = sum(1 for _ in csv.DictReader(ledger))
+    return (
+        f"What is finished is published in results/page/index.html; missing: {missing}, each with its reason and log in"
+        " results/summary/failures.csv."
+    )
