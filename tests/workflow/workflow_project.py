@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import time
@@ -122,15 +121,11 @@ def job_counts(output: str) -> dict[str, int]:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The environment of a project: the stub first on the path, and the repository importable."""
-    binaries = root / "bin"
-    binaries.mkdir(exist_ok=True)
-    stub = binaries / "hemgs"
-    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STUB} "$@"\n')
-    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    """The environment of a project: the repository importable, and programs of its own first on the path."""
+    (root / "bin").mkdir(exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "HEMGS"))}
     return variables | {
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(root)]),
         "STUB_CALLS": str(root / "calls.jsonl"),
         "XDG_CACHE_HOME": str(root / "cache"),
@@ -138,11 +133,21 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
-def copy_workflow(root: Path) -> Project:
-    """The repository's workflow and profiles, as they are."""
+def install_stub(root: Path) -> None:
+    """A package ``hemgs`` beside the workflow whose command line is the stub, and all else as in the repository."""
+    package = root / "hemgs"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"__path__.append({str(REPOSITORY / 'hemgs')!r})\n")
+    shutil.copy(STUB, package / "__main__.py")
+
+
+def copy_workflow(root: Path, *, stub: bool = True) -> Project:
+    """The repository's workflow and profiles, as they are, with the stub or the real command."""
     shutil.copytree(REPOSITORY / "workflow", root / "workflow")
     shutil.copytree(REPOSITORY / "profiles", root / "profiles")
     shutil.copy(REPOSITORY / "environment.yml", root)  # Snakemake keeps its text with every job
+    if stub:
+        install_stub(root)
     return Project(root, environment(root))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 from hemgs.core.config import LOSSLESS_METHOD, fits, load_benchmark
@@ -26,14 +27,24 @@ TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
 PLAN_VERSION = 1
 
+# Jobs run the package that lies beside the workflow, in the Python of their environment or image where they have one,
+# otherwise in the Python that runs snakemake, activated or not; what is installed beside that is found, too.
+OWN_PYTHON = workflow.deployment_settings.deployment_method & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
+HEMGS = "python -m hemgs" if OWN_PYTHON else f"{shlex.quote(sys.executable)} -m hemgs"
+
+
+def literal(path):
+    """A path as it can stand in a command that Snakemake formats."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
 # Waiting threads sleep instead of spinning: several jobs, or torch and numba in one, share the cores.
-# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself. The `hemgs` beside the running
-# Python is found even where the environment is not activated.
-BINARIES = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself.
 shell.prefix(
     "set -euo pipefail; "
     "export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; "
-    f'export PATH="$PATH":{BINARIES}; '
+    f"export PYTHONPATH={literal(Path(workflow.basedir).parent)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    + ("" if OWN_PYTHON else f'export PATH="$PATH":{literal(Path(sys.executable).parent)}; ')
 )
 
 

@@ -19,7 +19,7 @@ rule fetch_archive:
         "fetch {wildcards.archive} for {params.scenes};"
         " to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
     shell:
-        "hemgs fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
+        "{HEMGS} fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
         " --out {output.record} > {log} 2>&1"
 
 
@@ -44,4 +44,4 @@ rule prepare_scene:
     message:
         "prepare the scene {wildcards.dataset}/{wildcards.scene}"
     shell:
-        "hemgs prepare --dataset {params.dataset:q} --scene {wildcards.scene}" " --out {params.folder} > {log} 2>&1"
+        "{HEMGS} prepare --dataset {params.dataset:q} --scene {wildcards.scene}" " --out {params.folder} > {log} 2>&1"

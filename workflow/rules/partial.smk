@@ -28,6 +28,15 @@ def may_publish():
     return asked and BENCHMARK.partial is None and not workflow.storage_settings.default_storage_provider
 
 
+def deployment():
+    """Options that let jobs run in the same environment or image as those of this run."""
+    settings = workflow.deployment_settings
+    methods = [str(method) for method in settings.deployment_method]
+    folders = {"--conda-prefix": settings.conda_prefix, "--apptainer-prefix": settings.apptainer_prefix}
+    options = [f"{option}={folder}" for option, folder in folders.items() if folder]
+    return [f"--apptainer-args={settings.apptainer_args}", *options, "--sdm", *methods] if methods else []
+
+
 def publish_finished():
     """Runs the summary and everything after it on what is finished, after some job has failed, and says so."""
     if not may_publish():
@@ -40,6 +49,7 @@ def publish_finished():
             + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
             + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
             + ["--allowed-rules", "all", *PUBLISH_RULES]
+            + deployment()
             # The same things may be missing as after an earlier failure, for another reason.
             + ["--forcerun", "summarise_points"],
             check=False,
