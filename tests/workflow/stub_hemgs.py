@@ -60,7 +60,8 @@ def main(verb: str, *arguments: str) -> int:
 def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> dict[str, str]:
     """Files of a verb, relative to ``--out``."""
     if verb == "fetch":
-        return {"": "{}"}
+        datasets = [value for option, value in itertools.pairwise(arguments) if option == "--dataset"]
+        return {"": json.dumps({"archives": [], "datasets": datasets, "scenes": options["--scenes"].split(",")})}
     if verb == "prepare":
         return {"scene.json": "{}", "points.npz": "", "images/view.png": ""}
     if verb == "train":

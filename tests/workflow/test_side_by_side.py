@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_project import Project
+from workflow_project import Project, with_archive
 
 
 def test_points_of_different_scenes_side_by_side(project: Project) -> None:
@@ -14,6 +14,17 @@ def test_points_of_different_scenes_side_by_side(project: Project) -> None:
     assert not (project.root / "results/summary").exists()
     planned = project.planned()
     assert (planned["train_model"], planned["evaluate_points"], planned["make_page"]) == (0, 0, 1)
+
+
+def test_scenes_of_one_archive_side_by_side_once_it_is_fetched(project: Project) -> None:
+    project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
+    project.edit("datasets/toy.yaml", with_archive)
+    project.snakemake("results/data/fetched/toy.zip.json")
+    with project.held("train results/data/scenes/toy/one", "points", "--config", "run={scenes: [one]}"):
+        project.snakemake("points", "--config", "run={scenes: [two]}")
+    assert [call[0] for call in project.calls()].count("fetch") == 1
+    planned = project.planned()
+    assert (planned["fetch_archive"], planned["train_model"]) == (0, 0)
 
 
 def test_points_of_different_methods_side_by_side(project: Project) -> None:

@@ -44,6 +44,15 @@ DATASET = {
 }
 
 
+def with_archive(data: dict[str, Any]) -> None:
+    """Lets the scenes of a data set come from an archive."""
+    data["source"] = {
+        "kind": "colmap",
+        "local": "captures",
+        "archives": [{"url": "http://127.0.0.1:9/toy.zip", "scenes": ["one", "two"]}],
+    }
+
+
 @dataclass
 class Project:
     """A folder with ``workflow/`` and ``profiles/`` in which snakemake is run."""

@@ -119,20 +119,6 @@ def fetch_records(wildcards):
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
 
 
-def archive_places(wildcards):
-    return [place for place, names in ARCHIVES.items() if wildcards.archive in names]
-
-
-def archive_datasets(wildcards):
-    """The files of the data sets that share an archive."""
-    datasets = dict.fromkeys(dataset for dataset, _ in archive_places(wildcards))
-    return " ".join(f"--dataset {shlex.quote(str(BENCHMARK.datasets[dataset].file))}" for dataset in datasets)
-
-
-def archive_scenes(wildcards):
-    return ",".join("/".join(place) for place in archive_places(wildcards))
-
-
 def scene_settings(wildcards):
     """All that decides the prepared scene: a change of it prepares the scene again."""
     return json.dumps(SCENES[wildcards.dataset, wildcards.scene].settings, sort_keys=True)
