@@ -27,16 +27,16 @@ TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
 PLAN_VERSION = 1
 
-# Jobs run the package that lies beside the workflow, in the Python of their environment or image where they have one,
-# otherwise in the Python that runs snakemake, activated or not; what is installed beside that is found, too.
-OWN_PYTHON = workflow.deployment_settings.deployment_method & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
-HEMGS = "python -m hemgs" if OWN_PYTHON else f"{shlex.quote(sys.executable)} -m hemgs"
-
 
 def literal(path):
     """A path as it can stand in a command that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
 
+
+# Jobs run the package that lies beside the workflow, in the Python of their environment or image where they have one,
+# otherwise in the Python that runs snakemake, activated or not; what is installed beside that is found, too.
+OWN_PYTHON = workflow.deployment_settings.deployment_method & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
+HEMGS = "python -m hemgs" if OWN_PYTHON else f"{literal(sys.executable)} -m hemgs"
 
 # Waiting threads sleep instead of spinning: several jobs, or torch and numba in one, share the cores.
 # NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself.
