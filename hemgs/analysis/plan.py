@@ -18,7 +18,7 @@ from hemgs.core.errors import ConfigError
 SCHEMA_VERSION = 1
 T = TypeVar("T")
 #: Steps of a fit in the order of the work; JSON objects have none.
-STEPS = ("fetch_archive", "prepare_scene", "train_model", "encode_points", "evaluate_points")
+STEPS = ("fetch_archive", "prepare_scene", "train_model", "encode_points", "evaluate_points", "measure_lossless")
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class Plan:
-    """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist."""
+    """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist.
+
+    ``lossless`` are the fits whose entropy models are to be compared; their ``points`` is the table of that comparison.
+    """
 
     title: str
     methods: tuple[PlannedMethod, ...]
     datasets: tuple[DatasetNames, ...]
     fits: tuple[Fit, ...]
+    lossless: tuple[Fit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,9 @@ def load_plan(path: Path) -> Plan:
         ),
         datasets=reader.datasets(),
         fits=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "fits")),
+        lossless=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "lossless"))
+        if "lossless" in reader.root
+        else (),
     )
 
 

@@ -7,7 +7,7 @@ way between checked rows and data frames. Does not average anything (``hemgs.ana
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,14 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("scene", "text", "", "scene id", required=True),
     Column("fit", "text", "", "which trained model", required=True),
     Column("seed", "int", "", "seed of the training", required=True),
-    Column("rate", "text", "", "rate id; `all` when the whole fit is missing", required=True),
+    Column("rate", "text", "", "rate id; `all`: the whole fit; `lossless`: its entropy models compared", required=True),
     Column("kind", "text", "", "`failed`: a row says so; `skipped`: not attempted; `missing`: there is no row"),
     Column("reason", "text", "", "what went wrong, in the words of the step that failed"),
     Column("log", "text", "", "log file to read; empty if none was written"),
 )
+#: Where Snakemake's executor for Slurm keeps what a job said, in a folder for each rule: "slurmstepd: ... oom-kill".
+EXECUTOR_LOGS = Path(".snakemake/slurm_logs")
+_TRACEBACK = "Traceback (most recent call last):"
 _ARROW_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64()}
 _PANDAS_TYPES = {"text": "str", "int": "Int64", "float": "float64"}
 
@@ -65,8 +68,7 @@ def gather(plan: Plan) -> Points:
     failures: list[Row] = []
     for fit in plan.fits:
         if not fit.finished or not fit.points.is_file():
-            log, reason = _last_error(fit)
-            failures.append(_failure(fit, "all", "missing", reason, log))
+            failures.append(_missing(fit, "all"))
             continue
         found = {str(row["rate"]): row for row in read_points(fit.points)}
         for rate in fit.rates:
@@ -79,6 +81,7 @@ def gather(plan: Plan) -> Points:
                 rows.append(row)
             else:
                 failures.append(_failure(fit, rate, str(row["status"]), str(row["reason"]), str(fit.points)))
+    failures += [_missing(comparison, "lossless") for comparison in plan.lossless if not comparison.finished]
     return Points(tuple(rows), tuple(failures))
 
 
@@ -139,17 +142,33 @@ def _failure(fit: Fit, rate: str, kind: str, reason: str, log: str) -> Row:
     }
 
 
-def _last_error(fit: Fit) -> tuple[str, str]:
-    """Log of the last step that names an error, and the last line of it that begins with ``error:``.
+def _missing(fit: Fit, rate: str) -> Row:
+    log, reason = _why(fit.logs)
+    return _failure(fit, rate, "missing", reason, log)
 
-    Where no log names one, the last step that wrote a log.
+
+def _why(logs: Mapping[str, Path]) -> tuple[str, str]:
+    """The log that was written last, and what it says of the end of its step.
+
+    Steps follow each other: the newest log is that of the step that failed, and what older ones say has been mended.
     """
-    written = [(step, log) for step, log in fit.logs.items() if log.is_file()]
-    for step, log in reversed(written):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line.strip().removeprefix("error:").strip() for line in lines if line.strip().startswith("error:")]
-        if errors:
-            return str(log), f"{step}: {errors[-1]}"
+    written = [(step, log) for step, log in logs.items() if log.is_file()]
     if not written:
-        return "", "not run: no step of this fit has left a log"
-    return str(written[-1][1]), f"{written[-1][0]}: the log names no error"
+        return "", "not run: no step has left a log of a failure"
+    step, log = max(reversed(written), key=lambda entry: entry[1].stat().st_mtime_ns)
+    return str(log), f"{step}: {_last_words(step, log)}"
+
+
+def _last_words(step: str, log: Path) -> str:
+    """The last line that begins with ``error:``, or the last one of a traceback; otherwise that there is neither."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("error:"):
+            return lines[number].removeprefix("error:").strip()
+        if lines[number] == _TRACEBACK:
+            return lines[-1]
+    executor = EXECUTOR_LOGS / f"rule_{step}"
+    where = f"; see {executor}" if executor.is_dir() else ""
+    last = f"; last line: {lines[-1]}" if lines else ""
+    return f"ended without an error message, probably killed (memory, time limit){where}{last}"

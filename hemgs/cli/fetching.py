@@ -65,8 +65,14 @@ def _fetch(arguments: argparse.Namespace) -> int:
     if arguments.out:
         from hemgs.core.files import write_text
 
-        write_text(arguments.out, json.dumps({"archives": records}, indent=1, sort_keys=True) + "\n")
+        # What was asked for as well: who asks for less later need not ask again.
+        asked = {"datasets": [str(path) for path in arguments.dataset or ()], "scenes": _named(arguments.scenes)}
+        write_text(arguments.out, json.dumps({"archives": records, **asked}, indent=1, sort_keys=True) + "\n")
     return 0
+
+
+def _named(scenes: str | None) -> list[str]:
+    return [name for name in (scenes or "").split(",") if name]
 
 
 def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
@@ -77,7 +83,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
     from hemgs.data.sources import DEFAULT_ARCHIVES
 
     folder = arguments.archives or DEFAULT_ARCHIVES
-    scenes = [name for name in (arguments.scenes or "").split(",") if name]
+    scenes = _named(arguments.scenes)
     wanted = wanted_archives([load_dataset(path) for path in arguments.dataset], scenes, folder)
     if arguments.archive and arguments.archive not in wanted:
         raise ConfigError(

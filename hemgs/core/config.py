@@ -80,6 +80,19 @@ class FitPlan:
 
 
 @dataclass(frozen=True)
+class Partial:
+    """What a run that failed has left undone.
+
+    Attributes:
+        unfinished: files that it should have made; what lies in their place is out of date.
+        failed: logs of the jobs that failed.
+    """
+
+    unfinished: frozenset[str]
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """The whole of what is to be run and published.
 
@@ -88,6 +101,7 @@ class Benchmark:
         scenes: the selected ones, by data set, in the order of their files.
         layers: ``method_params`` of the benchmark's own file.
         visual: scenes that get a visual comparison, as ``(dataset, scene)``.
+        partial: what a failed run has left undone, where the rest of it is to be published.
     """
 
     title: str
@@ -99,7 +113,7 @@ class Benchmark:
     tables: tuple[str, ...]
     visual: tuple[tuple[str, str], ...]
     variable_rate: tuple[str, ...]
-    partial: bool = False
+    partial: Partial | None = None
 
 
 def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder: Path) -> Benchmark:
@@ -154,8 +168,12 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
         tables=tuple(publish.get("tables", TABLES)),
         visual=_visual(publish.get("visual", []), scenes, datasets, source),
         variable_rate=_variable_rate(publish.get("variable_rate"), selected, methods, source),
-        partial=settings.get("partial", False),
+        partial=_partial(settings.get("partial")),
     )
+
+
+def _partial(left: Mapping[str, list[str]] | None) -> Partial | None:
+    return None if left is None else Partial(frozenset(left["unfinished"]), frozenset(left["failed"]))
 
 
 def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:

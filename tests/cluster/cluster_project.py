@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -154,12 +153,9 @@ class ClusterProject:
     def __init__(self, root: Path, slurm: SlurmMachine, config: dict[str, Any], profile: str = "slurm") -> None:
         root.mkdir(parents=True)
         self.slurm, self.profile, self.root = slurm, profile, root
-        self.project: Project = copy_workflow(root)
+        self.project: Project = copy_workflow(root, stub=False)
         self.project.environment |= {name: slurm.environment[name] for name in ("SLURM_CONF", "PATH")}
         self.project.environment["PATH"] = f"{root / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
-        command = root / "bin" / "hemgs"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m hemgs "$@"\n')
-        command.chmod(command.stat().st_mode | stat.S_IXUSR)
         (root / "workflow/config/config.yaml").write_text(yaml.safe_dump(config))
         self._num_started = 0
 
@@ -179,7 +175,12 @@ class ClusterProject:
     def hemgs(self, *words: str) -> str:
         environment = {**self.project.environment, "XDG_CONFIG_HOME": str(self.root / ".config")}
         return subprocess.run(
-            ["hemgs", *words], cwd=self.root, env=environment, check=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "hemgs", *words],
+            cwd=self.root,
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         ).stdout
 
     def start(self, *arguments: str, hurried: bool = True) -> Invocation:

@@ -28,10 +28,6 @@ CONFIG = {
 HALVES = ((SCENES[0], SCENES[3]), SCENES[1:3])
 
 
-def points_of(scene: str) -> str:
-    return f"results/points/gs3d/{scene}/single/s0/points.csv"
-
-
 @dataclass
 class Runs:
     """Invocations that go on side by side."""
@@ -51,7 +47,7 @@ def runs(slurm: SlurmMachine, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         project.project.environment["HEMGS_DATASETS"] = captures
         project.set_up_profile()
     one_training = gres.start(f"results/models/gs3d/{SCENES[0]}/single/s0/train.json", hurried=False)
-    halves = [demo.start(*map(points_of, half)) for half in HALVES]
+    halves = [demo.start("points", "--config", f"run={{scenes: [{', '.join(half)}]}}") for half in HALVES]
     for invocation in (*halves, one_training):
         invocation.succeed()
     return Runs(halves, demo, gres)

@@ -2,13 +2,15 @@
 
 Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``
 (as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input. A rate
-``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does.
+``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does. A call that contains
+``$STUB_HOLD`` says so in a file and waits for the file ``$STUB_GO_ON``.
 """
 
 import itertools
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 SUMMARY_FILES = (
@@ -34,6 +36,12 @@ def main(verb: str, *arguments: str) -> int:
     if os.environ.get("OMP_WAIT_POLICY") != "passive":
         print("error: OMP_WAIT_POLICY is not passive", file=sys.stderr)
         return 2
+    hold = os.environ.get("STUB_HOLD", "")
+    if hold and hold in " ".join((verb, *arguments)):
+        go_on = Path(os.environ["STUB_GO_ON"])
+        go_on.with_suffix(".held").touch()
+        while not go_on.exists():
+            time.sleep(0.05)
     fail = os.environ.get("STUB_FAIL", "")
     if fail and fail in " ".join((verb, *arguments)):
         if verb not in ("ablate", "fetch"):  # whose --out is a file
@@ -52,7 +60,8 @@ def main(verb: str, *arguments: str) -> int:
 def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> dict[str, str]:
     """Files of a verb, relative to ``--out``."""
     if verb == "fetch":
-        return {"": "{}"}
+        datasets = [value for option, value in itertools.pairwise(arguments) if option == "--dataset"]
+        return {"": json.dumps({"archives": [], "datasets": datasets, "scenes": options["--scenes"].split(",")})}
     if verb == "prepare":
         return {"scene.json": "{}", "points.npz": "", "images/view.png": ""}
     if verb == "train":
@@ -83,8 +92,9 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
 
 
 def holes(plan: str) -> str:
-    fits = json.loads(Path(plan).read_text())["fits"]
-    missing = [fit for fit in fits if not (fit["finished"] and Path(fit["points"]).is_file())]
+    planned = json.loads(Path(plan).read_text())
+    missing = [fit for fit in planned["fits"] if not (fit["finished"] and Path(fit["points"]).is_file())]
+    missing += [comparison for comparison in planned["lossless"] if not comparison["finished"]]
     return "\n".join(["method,scene,log"] + [f"{fit['method']},{fit['scene']},{deepest_log(fit)}" for fit in missing])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from workflow_project import Project
@@ -30,6 +30,8 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     assert failures == ["method,scene,log", f"single_stub,two,{log}"]
     assert (project.root / "results/page/index.html").is_file()
     assert (project.root / "results/tables/quality.tex").is_file()
+    (said,) = [line for line in done.stdout.splitlines() if "results/summary/failures.csv" in line]
+    assert "missing: 1, each with its reason" in said
     # The checkpoint is kept, the half-made model is not there.
     assert (project.root / MODEL / "work/checkpoint").is_file()
     assert not (project.root / MODEL / "model.safetensors").exists()
@@ -60,6 +62,71 @@ def test_failed_retraining_hides_the_old_points(finished: Project) -> None:
     assert "two" not in (finished.root / "results/summary/failures.csv").read_text()
 
 
+def scaled(data: dict[str, Any]) -> None:
+    data["scenes"]["two"] = {"protocol": {"scale": 0.5}}
+
+
+def ledger(project: Project) -> list[str]:
+    """Rows of the ledger, without its header."""
+    return (project.root / "results/summary/failures.csv").read_text().splitlines()[1:]
+
+
+def test_failed_preparation_hides_the_points_of_the_old_protocol(finished: Project) -> None:
+    finished.edit("datasets/toy.yaml", scaled)
+    finished.environment["STUB_FAIL"] = "prepare --dataset workflow/config/datasets/toy.yaml --scene two"
+    assert finished.snakemake(check=False).returncode != 0
+    assert (finished.root / "results/points/single_stub/toy/two/single/s0/points.csv").is_file()
+    log = "results/logs/prepare_scene/toy/two.log"
+    assert ledger(finished) == [
+        f"{method},two,{log}" for method in ("all_rates_stub", "per_rate_stub", "per_rate_stub", "single_stub")
+    ]
+
+
+def test_points_whose_training_was_not_begun_are_of_old_settings(finished: Project) -> None:
+    """Without --keep-going the first failure ends the run: the others are as before their settings changed."""
+    finished.edit("config.yaml", lambda data: data.update(method_params={"all_methods": {"iterations": 7}}))
+    finished.environment["STUB_FAIL"] = "train"
+    stop = ("--workflow-profile", "none", "--cores", "1", "--rerun-triggers", "mtime", "input", "params")
+    assert finished.snakemake(*stop, check=False).returncode != 0
+    assert [call[0] for call in finished.calls()].count("train") == 1
+    assert len(ledger(finished)) == 8
+    assert len([row for row in ledger(finished) if row.endswith(".log")]) == 1
+
+
+def test_failed_fetching_hides_the_points_of_another_archive(project: Project) -> None:
+    def source(name: str) -> dict[str, Any]:
+        archive = {"url": f"http://127.0.0.1:9/{name}.zip", "scenes": ["two"]}
+        return {"kind": "colmap", "local": "captures", "archives": [archive]}
+
+    project.edit("datasets/toy.yaml", lambda data: data.update(source=source("old")))
+    project.snakemake()
+    project.edit("datasets/toy.yaml", lambda data: data.update(source=source("new")))
+    project.environment["STUB_FAIL"] = "fetch"
+    assert project.snakemake(check=False).returncode != 0
+    assert ledger(project) == ["single_stub,two,results/logs/fetch_archive/new.zip.log"]
+
+
+def test_a_failure_of_single_files_publishes_nothing(finished: Project) -> None:
+    """Another run may be at work on what is published."""
+    finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
+    finished.environment["STUB_FAIL"] = TRAIN_TWO
+    before = {path: path.stat().st_mtime_ns for path in (finished.root / "results/summary").iterdir()}
+    points = "results/points/single_stub/toy/two/single/s0/points.csv"
+    assert finished.snakemake(points, check=False).returncode != 0
+    assert {path: path.stat().st_mtime_ns for path in (finished.root / "results/summary").iterdir()} == before
+
+
+def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
+    project.snakemake("results/data/scenes/toy/one/scene.json")
+    project.environment["STUB_FAIL"] = "--method stub_methods:Stub --rate lmbda_0.0040"
+    run = "run={methods: [single_stub, all_rates_stub], scenes: [one]}"
+    with project.held("figures", "--config", run):
+        failing = "results/points/per_rate_stub/toy/one/lmbda_0.0040/s0/points.csv"
+        done = project.snakemake(failing, "--config", "run={methods: [per_rate_stub], scenes: [one]}", check=False)
+        assert done.returncode != 0 and "the stub was told to fail" in done.stdout
+    assert ledger(project) == []
+
+
 def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: Project) -> None:
     method = project.root / "workflow/config/methods/hemgs.yaml"
     method.write_text((method.with_name("all_rates_stub.yaml")).read_text().replace("all_rates_stub", "hemgs"))
@@ -72,10 +139,13 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     assert [path.name for path in lossless.iterdir()] == ["one.csv"]
     assert (project.root / "results/tables/lossless.csv").is_file()
     assert (project.root / "results/page/index.html").is_file()
+    assert ledger(project) == ["hemgs,two,results/logs/measure_lossless/toy/two.log"]
     del project.environment["STUB_FAIL"]
     project.calls()
     project.snakemake(*arguments)
-    assert [call[0] for call in project.calls()] == ["ablate", "tables", "page"]
+    # The ledger has one hole less, and everything that shows it follows.
+    calls = [call[0] for call in project.calls()]
+    assert (calls[0], sorted(calls[1:])) == ("ablate", ["figures", "page", "summarise", "tables"])
 
 
 def test_failed_encoding_keeps_the_model(project: Project) -> None:
@@ -100,7 +170,17 @@ def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: 
     assert "lmbda_0.0020: failed:" in log.read_text()
 
 
-def test_nothing_is_published_when_nothing_is_finished(project: Project) -> None:
+def test_the_ledger_is_written_anew_where_the_same_is_missing_again(project: Project) -> None:
+    """For another reason, which only the log tells."""
+    project.environment["STUB_FAIL"] = TRAIN_TWO
+    for _ in range(2):
+        assert project.snakemake(check=False).returncode != 0
+        assert [call[0] for call in project.calls()].count("summarise") == 1
+
+
+def test_a_first_run_that_fails_at_once_has_a_ledger(project: Project) -> None:
     project.environment["STUB_FAIL"] = "prepare"
     assert project.snakemake(check=False).returncode != 0
-    assert not Path(project.root / "results/page").exists()
+    logs = [f"results/logs/prepare_scene/toy/{scene}.log" for scene in ("one", "two")]
+    assert ledger(project) == [f"single_stub,{scene},{log}" for scene, log in zip(("one", "two"), logs, strict=True)]
+    assert (project.root / "results/page/index.html").is_file()

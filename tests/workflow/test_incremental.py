@@ -109,7 +109,7 @@ def test_touched_module_and_rule_file_make_nothing_again(finished: Project) -> N
     later = time.time() + 10
     os.utime(finished.root / "stub_methods.py", (later, later))
     rules = finished.root / "workflow/rules/fit.smk"
-    rules.write_text(rules.read_text().replace('"hemgs train', '"  hemgs  train'))
+    rules.write_text(rules.read_text().replace("HEMGS} train", "HEMGS}  train"))
     assert finished.planned() == {}
 
 

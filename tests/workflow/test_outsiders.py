@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +63,7 @@ def outside(folder: Path, server: Server) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, str]]:
     """The project after its run, and what the run printed."""
     root = tmp_path_factory.mktemp("outsiders")
-    project = copy_workflow(root / "clone")
-    (project.root / "bin/hemgs").write_text(f'#!/bin/sh\nexec {sys.executable} -m hemgs "$@"\n')
+    project = copy_workflow(root / "clone", stub=False)
     with serving() as server:
         outside(root / "outside", server)
         project.environment |= {"OUTSIDE": str(root / "outside"), "no_proxy": "127.0.0.1"}

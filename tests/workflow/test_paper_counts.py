@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from workflow_project import REPOSITORY, Project, copy_workflow, job_counts
+from workflow_project import REPOSITORY, Project, copy_workflow, job_counts, with_archive
 
 from hemgs.cli import main
 
@@ -103,14 +103,6 @@ def test_one_scene_and_one_method_alone(paper: Project) -> None:
     planned = paper.planned("--config", run)
     assert (planned["fetch_archive"], planned["prepare_scene"], planned["train_model"]) == (1, 1, 5)
     assert "--scenes mipnerf360/garden " in paper.snakemake("-n", "-p", "--config", run).stdout
-
-
-def with_archive(data: dict) -> None:  # type: ignore[type-arg]
-    data["source"] = {
-        "kind": "colmap",
-        "local": "captures",
-        "archives": [{"url": "http://127.0.0.1:9/toy.zip", "scenes": ["one", "two"]}],
-    }
 
 
 def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project) -> None:

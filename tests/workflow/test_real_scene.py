@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def finished(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = copy_workflow(tmp_path_factory.mktemp("cup"))
-    command = project.root / "bin" / "hemgs"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m hemgs "$@"\n')
+    project = copy_workflow(tmp_path_factory.mktemp("cup"), stub=False)
     project.environment["HEMGS_TEST_DATA"] = str(captures)
     project.edit("datasets/cup.yaml", lambda data: data["protocol"].update(scale=0.125))
     (project.root / "cup.yaml").write_text(yaml.safe_dump(CONFIG))

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from workflow_project import Project, small_project
+from workflow_project import REPOSITORY, Project, small_project
 
 from hemgs.analysis.plan import load_plan, load_style
 
@@ -73,3 +73,11 @@ def test_paths_of_plan_and_style_follow_the_copy_that_is_read(tmp_path: Path) ->
         assert found.points == base / "results/points/points.csv"
         assert found.logs == {"train_model": base / "results/logs/train.log"}
         assert load_style(folder / "style.json").visual[0].folders == {"m": (base / "results/points/showcase",)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "workflow/README.md", "workflow/config/README.md", "profiles/README.md"])
+def test_commands_over_several_lines_can_be_pasted(page: str) -> None:
+    lines = (REPOSITORY / page).read_text().splitlines()
+    assert not [line for line in lines if line.endswith("\\\\")], (
+        "the shell takes two backslashes for one in an argument"
+    )

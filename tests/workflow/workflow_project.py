@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_hemgs.py")
+#: Seconds until a run gets to where it is to be held, and from there to its end.
+HELD_TIMEOUT_S = 120.0
 #: Two scenes; a method that serves all rates, one that is trained per rate, one without rates.
 CONFIG = {
     "title": "workflow test",
@@ -40,6 +44,15 @@ DATASET = {
 }
 
 
+def with_archive(data: dict[str, Any]) -> None:
+    """Lets the scenes of a data set come from an archive."""
+    data["source"] = {
+        "kind": "colmap",
+        "local": "captures",
+        "archives": [{"url": "http://127.0.0.1:9/toy.zip", "scenes": ["one", "two"]}],
+    }
+
+
 @dataclass
 class Project:
     """A folder with ``workflow/`` and ``profiles/`` in which snakemake is run."""
@@ -49,8 +62,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs snakemake to its end; ``stdout`` holds both streams. With ``check``, a failure fails the test."""
-        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
-        command = [sys.executable, "-m", "snakemake", *cores, *arguments]
+        command = self.command(*arguments)
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -64,6 +76,32 @@ class Project:
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
         return done
+
+    @contextmanager
+    def held(self, call: str, *arguments: str) -> Iterator[None]:
+        """Snakemake, stopped where the stub is called with these words until the block ends; then it must succeed."""
+        go_on = self.root / "go_on"
+        hold = {"STUB_HOLD": call, "STUB_GO_ON": str(go_on)}
+        with (self.root / "held.log").open("w+") as log:
+            process = subprocess.Popen(
+                self.command(*arguments), cwd=self.root, env=self.environment | hold, stdout=log, stderr=log
+            )
+            try:
+                deadline = time.monotonic() + HELD_TIMEOUT_S
+                while not go_on.with_suffix(".held").exists():
+                    assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
+                    time.sleep(0.05)
+                yield
+                go_on.touch()
+                assert process.wait(timeout=HELD_TIMEOUT_S) == 0, Path(log.name).read_text()
+            finally:
+                process.kill()
+                process.wait()
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *cores, *arguments]
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Jobs per rule of a dry run, without ``all``."""
@@ -92,15 +130,11 @@ def job_counts(output: str) -> dict[str, int]:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The environment of a project: the stub first on the path, and the repository importable."""
-    binaries = root / "bin"
-    binaries.mkdir(exist_ok=True)
-    stub = binaries / "hemgs"
-    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STUB} "$@"\n')
-    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    """The environment of a project: the repository importable, and programs of its own first on the path."""
+    (root / "bin").mkdir(exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "HEMGS"))}
     return variables | {
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(root)]),
         "STUB_CALLS": str(root / "calls.jsonl"),
         "XDG_CACHE_HOME": str(root / "cache"),
@@ -108,11 +142,21 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
-def copy_workflow(root: Path) -> Project:
-    """The repository's workflow and profiles, as they are."""
+def install_stub(root: Path) -> None:
+    """A package ``hemgs`` beside the workflow whose command line is the stub, and all else as in the repository."""
+    package = root / "hemgs"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"__path__.append({str(REPOSITORY / 'hemgs')!r})\n")
+    shutil.copy(STUB, package / "__main__.py")
+
+
+def copy_workflow(root: Path, *, stub: bool = True) -> Project:
+    """The repository's workflow and profiles, as they are, with the stub or the real command."""
     shutil.copytree(REPOSITORY / "workflow", root / "workflow")
     shutil.copytree(REPOSITORY / "profiles", root / "profiles")
     shutil.copy(REPOSITORY / "environment.yml", root)  # Snakemake keeps its text with every job
+    if stub:
+        install_stub(root)
     return Project(root, environment(root))
 
 

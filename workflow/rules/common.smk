@@ -5,16 +5,15 @@ import copy
 import json
 import re
 import shlex
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from hemgs.core.config import fits, load_benchmark
+from hemgs.core.config import LOSSLESS_METHOD, fits, load_benchmark
 from hemgs.core.dataset_config import archive_name
 from hemgs.core.entries import check_entries
 from hemgs.core.errors import HemgsError
@@ -22,19 +21,30 @@ from hemgs.core.files import write_text
 from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
+LOSSLESS_TABLE = "results/summary/lossless/{dataset}/{scene}.csv"
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
 PLAN_VERSION = 1
 
+
+def literal(path):
+    """A path as it can stand in a command that Snakemake formats."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
+# Jobs run the package that lies beside the workflow, in the Python of their environment or image where they have one,
+# otherwise in the Python that runs snakemake, activated or not; what is installed beside that is found, too.
+OWN_PYTHON = workflow.deployment_settings.deployment_method & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
+HEMGS = "python -m hemgs" if OWN_PYTHON else f"{literal(sys.executable)} -m hemgs"
+
 # Waiting threads sleep instead of spinning: several jobs, or torch and numba in one, share the cores.
-# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself. The `hemgs` beside the running
-# Python is found even where the environment is not activated.
-BINARIES = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+# NUMBA_NUM_THREADS follows `threads` of the job, as Snakemake does for OpenMP by itself.
 shell.prefix(
     "set -euo pipefail; "
     "export OMP_WAIT_POLICY=passive NUMBA_NUM_THREADS=$OMP_NUM_THREADS; "
-    f'export PATH="$PATH":{BINARIES}; '
+    f"export PYTHONPATH={literal(Path(workflow.basedir).parent)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    + ("" if OWN_PYTHON else f'export PATH="$PATH":{literal(Path(sys.executable).parent)}; ')
 )
 
 
@@ -75,6 +85,8 @@ ARCHIVES = {
     place: [archive_name(entry["url"]) for entry in BENCHMARK.datasets[place[0]].archives_of(place[1])]
     for place in SCENES
 }
+# Entropy models are compared on one model of a scene.
+LOSSLESS_FIT = {"method": LOSSLESS_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
 REFERENCE = relative(workflow.basedir) / "reference"
 
 
@@ -105,22 +117,6 @@ def fetch_records(wildcards):
     if (wildcards.dataset, wildcards.scene) not in ARCHIVES:
         raise WorkflowError(f"{wildcards.dataset}/{wildcards.scene} is not a scene of this benchmark: see run.scenes")
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
-
-
-def sharing_datasets(wildcards):
-    return list(dict.fromkeys(dataset for (dataset, _), names in ARCHIVES.items() if wildcards.archive in names))
-
-
-def archive_datasets(wildcards):
-    """The files of the data sets that share an archive."""
-    datasets = sharing_datasets(wildcards)
-    return " ".join(f"--dataset {shlex.quote(str(BENCHMARK.datasets[dataset].file))}" for dataset in datasets)
-
-
-def archive_scenes(wildcards):
-    """The scenes asked for of the data sets that share an archive."""
-    datasets = sharing_datasets(wildcards)
-    return ",".join("/".join(place) for place in SCENES if place[0] in datasets)
 
 
 def scene_settings(wildcards):
@@ -154,15 +150,18 @@ def log_of(step, path):
     return f"results/logs/{step}/{path}.log"
 
 
-def is_finished(path):
-    """Whether a fit's points exist and no later attempt to make them has begun."""
-    points = Path("results/points", path, "points.csv")
-    logs = [Path(log_of(step, path)) for step in FIT_STEPS]
-    return points.is_file() and all(log.stat().st_mtime <= points.stat().st_mtime for log in logs if log.exists())
+def is_made(file):
+    """Whether a file counts: all do where everything is asked for; after a failure, those that the failed run left whole.
+
+    The jobs that it did not come to are the ones that Snakemake itself held for necessary: a file in their place is of
+    other settings, another scene or another model than the configuration says.
+    """
+    left = BENCHMARK.partial
+    return left is None or (Path(file).is_file() and file not in left.unfinished)
 
 
 # After a failure, what is finished is published; otherwise everything is asked for.
-FINISHED = dict.fromkeys(path for path in FITS if not BENCHMARK.partial or is_finished(path))
+FINISHED = dict.fromkeys(path for path in FITS if is_made(f"results/points/{path}/points.csv"))
 
 
 def finished_files(name):
@@ -198,20 +197,50 @@ def plan():
                 "finished": path in FINISHED,
                 "points": f"results/points/{path}/points.csv",
                 "views": f"results/points/{path}/views.csv",
-                "logs": {
-                    **fetch_logs(fit),
-                    "prepare_scene": log_of("prepare_scene", f"{fit.dataset}/{fit.scene}"),
-                    **{step: log_of(step, path) for step in FIT_STEPS},
-                },
+                "logs": telling_logs(
+                    {
+                        **scene_logs(fit.dataset, fit.scene),
+                        **{step: log_of(step, path) for step in FIT_STEPS},
+                    }
+                ),
             }
             for path, fit in FITS.items()
         ],
+        "lossless": [lossless_plan(*place) for place in SCENES] if "lossless" in BENCHMARK.tables else [],
     }
 
 
-def fetch_logs(fit):
-    """The log of the archive that a fit's scene comes from, where it comes from one."""
-    return {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[fit.dataset, fit.scene]}
+def lossless_plan(dataset, scene):
+    """What the summary must know of the comparison of entropy models on a scene."""
+    path = FIT_PATH.format(**LOSSLESS_FIT, dataset=dataset, scene=scene)
+    table = LOSSLESS_TABLE.format(dataset=dataset, scene=scene)
+    return {
+        **LOSSLESS_FIT,
+        "dataset": dataset,
+        "scene": scene,
+        "rates": [],
+        "finished": is_made(table),
+        "points": table,
+        "logs": telling_logs(
+            {
+                **scene_logs(dataset, scene),
+                "train_model": log_of("train_model", path),
+                "measure_lossless": log_of("measure_lossless", f"{dataset}/{scene}"),
+            }
+        ),
+    }
+
+
+def scene_logs(dataset, scene):
+    """Logs of a scene, and of the archive that it comes from, where it comes from one."""
+    fetching = {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[dataset, scene]}
+    return {**fetching, "prepare_scene": log_of("prepare_scene", f"{dataset}/{scene}")}
+
+
+def telling_logs(logs):
+    """Those that say why something is missing: after a failure, only logs of jobs that failed in it."""
+    left = BENCHMARK.partial
+    return {step: log for step, log in logs.items() if left is None or log in left.failed}
 
 
 def style():
@@ -283,8 +312,8 @@ def lossless_files():
     """Tables of entropy models that the table `lossless` is made of; after a failure those that exist."""
     if "lossless" not in BENCHMARK.tables:
         return []
-    paths = [f"results/summary/lossless/{dataset}/{scene}.csv" for dataset, scene in SCENES]
-    return [path for path in paths if Path(path).is_file()] if BENCHMARK.partial else paths
+    paths = [LOSSLESS_TABLE.format(dataset=dataset, scene=scene) for dataset, scene in SCENES]
+    return [path for path in paths if is_made(path)]
 
 
 def summary_files():
@@ -342,22 +371,3 @@ def published():
         *(f"results/tables/{table}.{form}" for table in BENCHMARK.tables for form in TABLE_FORMATS),
         *(f"results/figures/{stem}.{form}" for stem, _, _ in figure_items() for form in FIGURE_FORMATS),
     ]
-
-
-def publish_finished():
-    """Runs the summary and everything after it on what is finished, after some job has failed."""
-    if BENCHMARK.partial or not any(is_finished(path) for path in FITS):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "config.json"
-        write_text(settings, json.dumps({**SETTINGS, "partial": True}))
-        subprocess.run(
-            [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
-            + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]
-            + ["--rerun-triggers", "mtime", "input", "params", "--workflow-profile", "none"]
-            + ["--allowed-rules", "all", *PUBLISH_RULES],
-            check=False,
-        )
-
-
-PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page")

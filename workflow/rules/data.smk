@@ -19,7 +19,8 @@ rule fetch_archive:
     message:
         "fetch {wildcards.archive}; to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"
     shell:
-        "hemgs fetch {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
+        f"{HEMGS} fetch"
+        " {params.datasets} --archive {wildcards.archive} --scenes {params.scenes}"
         " --out {output.record} > {log} 2>&1"
 
 
@@ -44,4 +45,6 @@ rule prepare_scene:
     message:
         "prepare the scene {wildcards.dataset}/{wildcards.scene}"
     shell:
-        "hemgs prepare --dataset {params.dataset:q} --scene {wildcards.scene}" " --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} prepare"
+        " --dataset {params.dataset:q} --scene {wildcards.scene}"
+        " --out {params.folder} > {log} 2>&1"

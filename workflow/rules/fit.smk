@@ -25,5 +25,6 @@ rule train_model:
         "train {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
         " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {params.folder}/events.jsonl"
     shell:
-        "hemgs train {params.scene} --method {params.entry}{params.options} --seed {wildcards.seed}"
+        f"{HEMGS} train"
+        " {params.scene} --method {params.entry}{params.options} --seed {wildcards.seed}"
         " --params-json {params.settings:q} --out {params.folder} > {log} 2>&1"

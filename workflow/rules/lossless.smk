@@ -3,12 +3,15 @@
 # `snakemake --profile profiles/... results/summary/lossless/DATASET/SCENE.csv`.
 
 
+COMPARED = FIT_PATH.format(**LOSSLESS_FIT, dataset="{dataset}", scene="{scene}")
+
+
 rule measure_lossless:
     input:
-        model=f"results/models/hemgs/{{dataset}}/{{scene}}/all/s{BENCHMARK.seeds[0]}/model.safetensors",
-        record=f"results/models/hemgs/{{dataset}}/{{scene}}/all/s{BENCHMARK.seeds[0]}/train.json",
+        model=f"results/models/{COMPARED}/model.safetensors",
+        record=f"results/models/{COMPARED}/train.json",
     output:
-        table="results/summary/lossless/{dataset}/{scene}.csv",
+        table=LOSSLESS_TABLE,
     log:
         "results/logs/measure_lossless/{dataset}/{scene}.log",
     benchmark:
@@ -17,8 +20,8 @@ rule measure_lossless:
         "../../environment.yml"
     params:
         model=subpath(input.model, parent=True),
-        seed=BENCHMARK.seeds[0],
+        seed=LOSSLESS_FIT["seed"],
     message:
         "compare entropy models on {wildcards.dataset}/{wildcards.scene}"
     shell:
-        "hemgs ablate {params.model} --seed {params.seed} --out {output.table} > {log} 2>&1"
+        f"{HEMGS} ablate" " {params.model} --seed {params.seed} --out {output.table} > {log} 2>&1"

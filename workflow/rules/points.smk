@@ -23,7 +23,7 @@ rule encode_points:
         "encode {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
         " (fit {wildcards.fit}, seed {wildcards.seed})"
     shell:
-        "hemgs encode {params.model} --rates {params.rates} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} encode" " {params.model} --rates {params.rates} --out {params.folder} > {log} 2>&1"
 
 
 rule evaluate_points:
@@ -50,5 +50,6 @@ rule evaluate_points:
         " (fit {wildcards.fit}, seed {wildcards.seed})"
     shell:
         # A broken bitstream costs its own rate, not the others: it becomes a row that says so, and is named here.
-        "hemgs evaluate {params.folder} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
+        f"{HEMGS} evaluate"
+        " {params.folder} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
         " && (grep ': failed: ' {log} >&2 || true)"

@@ -34,7 +34,7 @@ rule make_tables:
     message:
         "make the tables"
     shell:
-        "hemgs tables --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} tables" " --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
 
 
 rule make_figures:
@@ -57,7 +57,7 @@ rule make_figures:
     message:
         "draw the figures"
     shell:
-        "hemgs figures --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} figures" " --summary {params.summary} --style {input.style} --out {params.folder} > {log} 2>&1"
 
 
 rule make_page:
@@ -91,5 +91,6 @@ rule make_page:
     message:
         "make the page"
     shell:
-        "hemgs page --summary {params.summary} --style {input.style} --tables {params.tables}"
+        f"{HEMGS} page"
+        " --summary {params.summary} --style {input.style} --tables {params.tables}"
         " --figures {params.figures} --out {params.folder} > {log} 2>&1"

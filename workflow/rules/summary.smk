@@ -45,4 +45,4 @@ rule summarise_points:
     message:
         "summarise {input.plan}"
     shell:
-        "hemgs summarise --plan {input.plan} --reference {params.reference} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} summarise" " --plan {input.plan} --reference {params.reference} --out {params.folder} > {log} 2>&1"

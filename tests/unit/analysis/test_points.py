@@ -42,26 +42,66 @@ def test_holes_have_reasons_and_logs(with_hole: Results) -> None:
     assert failed["reason"] == "the file is cut <b>"
 
 
+SILENT = "ended without an error message, probably killed (memory, time limit)"
+TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    f()\n'
+
+
+def write_logs(root: Path, logs: dict[str, str]) -> None:
+    """Logs of the one fit, each younger than the one before."""
+    for age_s, (step, text) in enumerate(reversed(logs.items())):
+        log = root / "logs" / step / "gs3d-chair-chair-single-s0.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(text)
+        os.utime(log, (1e9 - age_s, 1e9 - age_s))
+
+
 @pytest.mark.parametrize(
     ("logs", "reason"),
     [
         ({"train_model": "  error: a\nok", "encode_points": "error: b"}, "encode_points: b"),
-        ({"train_model": "error: a", "evaluate_points": "fine"}, "train_model: a"),
         ({"train_model": "error: /home/me/images/0.jpg: cut"}, "train_model: …/0.jpg: cut"),
-        ({"train_model": "fine", "encode_points": "Killed"}, "encode_points: the log names no error"),
-        ({}, "not run: no step of this fit has left a log"),
+        ({"train_model": f"{TRACEBACK}ValueError: nothing left\n\n"}, "train_model: ValueError: nothing left"),
+        ({"train_model": f"error: handled\n{TRACEBACK}ValueError: b"}, "train_model: ValueError: b"),
+        ({"train_model": f"{TRACEBACK}ValueError: handled\nerror: b"}, "train_model: b"),
+        ({"train_model": ""}, f"train_model: {SILENT}"),
+        ({"train_model": "fine", "encode_points": "a\n50 %\n"}, f"encode_points: {SILENT}; last line: 50 %"),
+        # An older attempt got further than the newest one.
+        ({"evaluate_points": "error: old", "train_model": "error: new"}, "train_model: new"),
+        ({"evaluate_points": "error: old", "train_model": ""}, f"train_model: {SILENT}"),
+        ({}, "not run: no step has left a log of a failure"),
     ],
 )
-def test_the_reason_is_the_last_steps_last_error(tmp_path: Path, logs: dict[str, str], reason: str) -> None:
+def test_the_reason_is_the_end_of_the_newest_log(tmp_path: Path, logs: dict[str, str], reason: str) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
-    for step, text in logs.items():
-        log = tmp_path / "logs" / step / "gs3d-chair-chair-single-s0.log"
-        log.parent.mkdir(parents=True)
-        log.write_text(text)
+    write_logs(tmp_path, logs)
     # The workflow sorts the keys of its JSON; the order of the work must not be lost by that.
     results.plan.write_text(json.dumps(json.loads(results.plan.read_text()), sort_keys=True))
     (failure,) = gather(load_plan(results.plan)).failures
     assert failure["reason"] == reason
+
+
+def test_a_silent_end_names_the_log_of_the_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended the job stands there: `oom-kill`, or `DUE TO TIME LIMIT`."""
+    monkeypatch.chdir(tmp_path)
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
+    write_logs(tmp_path, {"train_model": "step 7"})
+    (tmp_path / ".snakemake/slurm_logs/rule_train_model").mkdir(parents=True)
+    (failure,) = gather(load_plan(results.plan)).failures
+    assert failure["reason"] == f"train_model: {SILENT}; see .snakemake/slurm_logs/rule_train_model; last line: step 7"
+
+
+def test_a_comparison_of_entropy_models_that_is_missing_is_a_hole_of_its_own(tmp_path: Path) -> None:
+    results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write()
+    write_logs(tmp_path, {"measure_lossless": "error: too few anchors"})
+    plan = json.loads(results.plan.read_text())
+    log = str(tmp_path / "logs/measure_lossless/gs3d-chair-chair-single-s0.log")
+    comparison = plan["fits"][0] | {"rates": [], "logs": {"measure_lossless": log}}
+    plan["lossless"] = [comparison | {"finished": True}, comparison | {"finished": False}]
+    results.plan.write_text(json.dumps(plan))
+    points = gather(load_plan(results.plan))
+    (failure,) = points.failures
+    assert (failure["rate"], failure["reason"]) == ("lossless", "measure_lossless: too few anchors")
+    assert len(points.rows) == 1
 
 
 def test_a_file_from_before_a_failed_attempt_does_not_count(tmp_path: Path) -> None:
@@ -76,11 +116,7 @@ def test_a_file_from_before_a_failed_attempt_does_not_count(tmp_path: Path) -> N
 
 def test_points_made_with_other_settings_are_a_hole_explained_by_the_newest_log(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write()
-    for age_s, (rule, text) in enumerate({"train_model": "error: new fault", "evaluate_points": "done"}.items()):
-        log = tmp_path / "logs" / rule / "gs3d-chair-chair-single-s0.log"
-        log.parent.mkdir(parents=True)
-        log.write_text(text)
-        os.utime(log, (1e9 - age_s, 1e9 - age_s))
+    write_logs(tmp_path, {"evaluate_points": "done", "train_model": "error: new fault"})
     plan = json.loads(results.plan.read_text())
     plan["fits"][0]["finished"] = False
     results.plan.write_text(json.dumps(plan))

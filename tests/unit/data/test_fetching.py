@@ -208,7 +208,9 @@ def test_fetch_and_pin_on_the_command_line(server: Server, file: Path, capsys: p
     arguments = ["fetch", "--dataset", str(file), "--scenes", "two", "--archive", "a.zip", "--out", "record.json"]
     assert main(arguments) == 0
     assert f"results/data/archives/a.zip: 25.0 KiB, sha256 {SHA}" in capsys.readouterr().out
-    assert json.loads(Path("record.json").read_text())["archives"][0]["sha256"] == SHA
+    record = json.loads(Path("record.json").read_text())
+    assert record["archives"][0]["sha256"] == SHA
+    assert (record["datasets"], record["scenes"]) == ([str(file)], ["two"])
     assert '"event": "progress", "done": 0, "total": 0' in Path("record.jsonl").read_text()
     assert main(["hash-archive", "--dataset", str(file), "--write"]) == 0
     assert f"size_bytes: {len(BODY)}\nsha256: {SHA}\n" in capsys.readouterr().out
