@@ -52,7 +52,7 @@ class CodecParams(AnchorParams):
         entropy_from: the entropy model takes part from here on.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
         step_features, step_scalings, step_offsets: quantisation steps before prediction.
-        sample_share: share of the visible anchors that are priced in a step; of all with ``masks_in_rate``.
+        sample_share: share of the anchors that are priced in a step; see :class:`PhaseSettings`.
         mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
         masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
         lr_networks, lr_networks_end: learning rates of the entropy networks.

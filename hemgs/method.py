@@ -33,8 +33,8 @@ class HemgsParams(HashGridParams):
     """Settings of HEMGS beside those it shares with HAC. Iteration numbers are for a run of 30,000, too.
 
     Attributes:
-        sample_share: share of the visible anchors that are priced in a step; of all with ``masks_in_rate``. The paper
-            names none; HAC has 0.05, this is ContextGS's (arXiv 2405.20721, released code).
+        sample_share: share of all anchors that are priced in a step. The paper names none; HAC has 0.05 of the visible
+            ones, this is ContextGS's (arXiv 2405.20721, released code).
         lmbdas: trained values of λ, separated by blanks (arXiv 2411.18473, section 4.2).
         feature_prior, geometry_prior: widths of the prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.

@@ -49,7 +49,8 @@ class PhaseSettings:
         side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, costs nothing;
             its price rises over as many more. While the signs of a grid are undecided the likelihood hardly moves
             them, and their price alone would make them all alike.
-        sample_share: share of the visible anchors that are priced in a step, or of all with ``masks_in_rate``.
+        sample_share: share of the anchors that are priced in a step: of all of them in HEMGS, ContextGS and with
+            ``masks_in_rate``, of the visible ones in HAC.
         mask_weight: weight of the mean mask probability; without effect with ``masks_in_rate``.
         network_lr: first and last learning rate of the networks.
         masks_in_rate: whether masks are learned from the rate alone, as in HAC++ (arXiv 2501.12255, section 4.4): they
@@ -160,7 +161,7 @@ class PhasedAttributes(AttributeModel):
         return self.priced(iteration, anchors, visible, exact, masks)
 
     def sampled_rows(self, anchors: AnchorModel) -> Tensor:
-        """With ``masks_in_rate``: the anchors to price in a step, ``[m] int64``, drawn from all of them."""
+        """The anchors to price in a step, ``[m] int64``, drawn from all of them."""
         drawn = torch.rand(anchors.num_anchors, device=anchors.coords.device) < self.settings.sample_share
         return torch.nonzero(drawn).squeeze(1)
 
@@ -176,7 +177,8 @@ class PhasedAttributes(AttributeModel):
             lmbda: weight of the mean bits per scalar.
             bits: scalar, code length of the anchors that were priced; with ``masks_in_rate`` weighed by the masks.
             num_priced: how many they are; with ``masks_in_rate`` all that were sampled, masked or not.
-            kept: ``[M] bool``, which visible (with ``masks_in_rate``: sampled) anchors have an offset left.
+            kept: ``[M] bool``, which of the anchors that the sample was drawn from, or that were drawn, have an offset
+                left.
             anchors: all of them.
 
         Returns:

@@ -71,16 +71,13 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     ) -> Sample:
         lmbda, num = self._draw_lmbda(iteration), visible.numel()
         around = self.found(iteration, anchors)
-        if self.settings.masks_in_rate:
-            # Of the sample, those that were masked when neighbours were found have no place in the order of coding.
-            sampled = self.sampled_rows(anchors)
-            kept, num_priced = keep_mask(anchors.mask_logits[sampled]).any(dim=1), sampled.numel()
-            rows, chosen = _joined(visible, sampled[around.known(sampled)], anchors.num_anchors)
-        else:
-            kept = masks.detach().amax(dim=1) > 0
-            drawn = torch.rand(num, device=kept.device) < self.settings.sample_share
-            rows, chosen = visible, torch.nonzero(kept & around.known(visible) & drawn).squeeze(1)
-            num_priced = chosen.numel()
+        # Of all anchors, not of those in view: bytes do not depend on how often an anchor is seen; nor may its price.
+        sampled = self.sampled_rows(anchors)
+        kept = keep_mask(anchors.mask_logits[sampled]).any(dim=1)
+        # Those that were masked when neighbours were found have no place in the order of coding.
+        priced = around.known(sampled) & (kept | self.settings.masks_in_rate)
+        rows, chosen = _joined(visible, sampled[priced], anchors.num_anchors)
+        num_priced = sampled.numel() if self.settings.masks_in_rate else chosen.numel()
         pairs, extra = around.pairs(rows, chosen)
         rows = torch.cat([rows, extra])
         batch = self._batch(anchors, rows, exact, masks)

@@ -69,8 +69,11 @@ def conda_pins(file: str) -> dict[str, str]:
     return pins(by_pip)
 
 
-def test_conda_environment_holds_the_base_dependencies_at_their_pins() -> None:
-    assert conda_pins("environment.yml") == {name: CONSTRAINTS[name] for name in BASE}
+def test_conda_environment_holds_what_jobs_on_a_gpu_need_at_its_pins() -> None:
+    """Without the renderer every training on a GPU fails, and without lpips a column stays empty, after it is paid for."""
+    extras = PROJECT["optional-dependencies"]
+    needed = BASE | {name_of(requirement) for extra in ("gpu", "lpips") for requirement in extras[extra]}
+    assert conda_pins("environment.yml") == {name: CONSTRAINTS[name] for name in needed}
 
 
 def test_analysis_environment_is_a_part_of_it_without_torch() -> None:

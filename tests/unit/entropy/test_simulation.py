@@ -122,6 +122,17 @@ def test_price_pushes_values_masks_and_networks() -> None:
         assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in group.parameters)
 
 
+def test_anchors_out_of_view_are_priced_like_all_others() -> None:
+    """A file holds them all alike, however seldom a camera sees them; what is rendered are those in view."""
+    model = anchors()
+    hook = attribute_model(model, replace(SETTINGS, mask_weight=0.0))
+    attributes, loss, _ = hook.sample(30, model, torch.arange(3))
+    assert len(attributes.features) == 3
+    loss.backward()
+    for name in ("features", "log_scalings", "offsets", "mask_logits"):
+        assert (getattr(model, name).grad.flatten(1).abs().sum(dim=1) > 0).all(), name
+
+
 def test_rate_weight_rises_from_a_tenth() -> None:
     model = anchors()
     losses = []
