@@ -70,7 +70,7 @@ def conda_pins(file: str) -> dict[str, str]:
 
 
 def test_conda_environment_holds_what_jobs_on_a_gpu_need_at_its_pins() -> None:
-    """Without the renderer every training on a GPU fails, and without lpips a column stays empty, after it is paid for."""
+    """Without the renderer every training on a GPU fails; without lpips a column stays empty after all is paid for."""
     extras = PROJECT["optional-dependencies"]
     needed = BASE | {name_of(requirement) for extra in ("gpu", "lpips") for requirement in extras[extra]}
     assert conda_pins("environment.yml") == {name: CONSTRAINTS[name] for name in needed}

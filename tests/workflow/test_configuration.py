@@ -29,7 +29,7 @@ RATES = {
     "hac.method:Hac": ("0.0005", "0.0010", "0.0020", "0.0030", "0.0040"),
     "context_gs.method:ContextGs": ("0.0005", "0.0010", "0.0020", "0.0040"),
 }
-NUM_FITS = (3 + sum(len(rates) for rates in RATES.values())) * NUM_SCENES
+NUM_FITS = (4 + sum(len(rates) for rates in RATES.values())) * NUM_SCENES
 PUBLISHED = {"write_plan", "write_style", "summarise_points", "make_tables", "make_figures", "make_page"}
 
 
@@ -50,7 +50,7 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert len(encodes) == NUM_FITS
     rates = {path: names.split(",") for path, names in encodes}
     for path, names in rates.items():
-        assert len(names) == (16 if path.startswith("results/models/hemgs/") else 1)
+        assert len(names) == (16 if path.startswith(("results/models/hemgs/", "results/models/hemgs_30k/")) else 1)
     playroom = rates["results/models/hemgs/deepblending/playroom/all/s0"]
     assert playroom[0] == "lmbda_0.0010"
     assert playroom[5] == "lmbda_0.0020"
@@ -75,7 +75,7 @@ def test_paper_configuration_trains_some_methods_once_per_rate(
 
 def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
-    trainings = r"hemgs train results/data/scenes/(\S+) --method hemgs\.method:Hemgs .*--params-json '(.*?)'"
+    trainings = r"hemgs train results/data/scenes/(\S+) --method hemgs\.method:Hemgs --seed .*--params-json '(.*?)'"
     settings = dict(re.findall(trainings, output))
     assert len(settings) == NUM_SCENES
     assert '"voxel_size": 0.001}' in settings["mipnerf360/bicycle"]
@@ -147,7 +147,7 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     full = {scene: json.loads(params) for scene, _, variant, _, params in found if not variant}
     assert len(full) == scenes
     for scene, entry, variant, rate, params in found:
-        assert len(full[scene]) > 5
+        assert "iterations" in full[scene]
         single = variant == "hemgs_without_variable_rate"
         assert entry == ("hemgs.method:HemgsSingleRate" if single else "hemgs.method:Hemgs")
         assert bool(rate) == single
@@ -247,7 +247,7 @@ def test_snakefmt_is_clean() -> None:
             "  datsets:",
             ["config.yaml", "unknown key 'datsets' in 'run'", "did you mean 'datasets'"],
         ),
-        ("config.yaml", "hemgs]", "hemsg]", ["config.yaml", "run.methods", "'hemsg'", "did you mean 'hemgs'"]),
+        ("config.yaml", " hemgs,", " hemsg,", ["config.yaml", "run.methods", "'hemsg'", "did you mean 'hemgs'"]),
         ("methods/hemgs.yaml", "0.0010,", "-0.0010,", ["hemgs.yaml", "rates", "-0.001"]),
         ("methods/hemgs.yaml", "iterations:", "iteratoins:", ["hemgs.yaml", "no setting 'iteratoins'", "'iterations'"]),
         ("methods/hemgs.yaml", "method:Hemgs", "method:Hemsg", ["hemgs.yaml", "no class Hemsg", "'Hemgs'"]),
