@@ -55,7 +55,8 @@ class CodecParams(AnchorParams):
         sample_share: share of the anchors that are priced in a step; see :class:`PhaseSettings`.
         mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
         masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
-        lr_networks, lr_networks_end: learning rates of the entropy networks.
+        lr_networks, lr_networks_end: learning rates of the entropy networks at the first iteration (in HEMGS: the first
+            with a price) and at the last.
         location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
             three).
         mask_codec: ``static`` (one probability for each offset index) or ``adaptive`` (contexts).

@@ -35,6 +35,8 @@ class HemgsParams(HashGridParams):
     Attributes:
         sample_share: share of all anchors that are priced in a step. The paper names none; HAC has 0.05 of the visible
             ones, this is ContextGS's (arXiv 2405.20721, released code).
+        lr_networks_end: the published codecs' 1e-5 leaves networks unfinished after short runs; this is HAC++'s for its
+            context networks (arXiv 2501.12255, released code).
         lmbdas: trained values of λ, separated by blanks (arXiv 2411.18473, section 4.2).
         feature_prior, geometry_prior: widths of the prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
@@ -62,6 +64,7 @@ class HemgsParams(HashGridParams):
     """
 
     sample_share: float = 0.15
+    lr_networks_end: float = 5e-4
     lmbdas: str = "0.001 0.002 0.003 0.004"
     feature_prior: int = 64
     geometry_prior: int = 40

@@ -20,19 +20,21 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Network parameters with one learning rate, decayed log-linearly over the run.
+    """Network parameters with one learning rate, decayed log-linearly to the end of the run.
 
     Attributes:
         name: unique among the groups of a training.
         parameters: leaf tensors; the same objects throughout the training.
         lr_start: learning rate at the first step.
         lr_end: at the last; equal to ``lr_start`` for a constant rate.
+        decay_from: iteration from which it decays, for parameters that nothing trains before.
     """
 
     name: str
     parameters: Sequence[torch.nn.Parameter]
     lr_start: float
     lr_end: float
+    decay_from: int = 0
 
 
 @dataclass(frozen=True)

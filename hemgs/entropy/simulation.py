@@ -8,7 +8,7 @@ Owns HEMGS's steps, price and neighbours in training. Does not own the phases, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,8 +63,11 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         super().__init__(entropy, base_steps, settings, settings.table_refresh)
 
     def parameter_groups(self) -> list[ParameterGroup]:
+        # Rates decay from where anything is learned, not from the first iteration: a third of the run later, HAC's have
+        # fallen to an eighth.
         grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
-        return [grid, *super().parameter_groups()]
+        networks = [replace(group, decay_from=self.settings.entropy_start) for group in super().parameter_groups()]
+        return [grid, *networks]
 
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor

@@ -44,7 +44,8 @@ class NetworkOptimizer:
     def set_iteration(self, iteration: int) -> None:
         """Sets all learning rates for a step, from 1."""
         for group, options in zip(self._groups, self._adam.param_groups, strict=True):
-            options["lr"] = log_linear(group.lr_start, group.lr_end, iteration, self._iterations)
+            since, total = iteration - group.decay_from, max(self._iterations - group.decay_from, 1)
+            options["lr"] = log_linear(group.lr_start, group.lr_end, since, total)
 
     def step(self) -> None:
         """One Adam step on the gradients present, which it then clears."""

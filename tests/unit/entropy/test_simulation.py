@@ -133,6 +133,12 @@ def test_anchors_out_of_view_are_priced_like_all_others() -> None:
         assert (getattr(model, name).grad.flatten(1).abs().sum(dim=1) > 0).all(), name
 
 
+def test_networks_learn_at_full_rate_until_the_price_begins() -> None:
+    rates = {group.name: group for group in attribute_model(anchors()).parameter_groups()}
+    assert rates["entropy_networks"].decay_from == SETTINGS.entropy_start
+    assert (rates["entropy_networks"].lr_start, rates["entropy_networks"].lr_end) == SETTINGS.network_lr
+
+
 def test_rate_weight_rises_from_a_tenth() -> None:
     model = anchors()
     losses = []

@@ -43,6 +43,15 @@ def test_learning_rates_are_log_linear() -> None:
         assert moved == pytest.approx([rate, 1e-3], rel=1e-3)
 
 
+@pytest.mark.parametrize(("iteration", "rate"), [(1, 1e-2), (6, 1e-2), (8, 1e-3), (10, 1e-4), (12, 1e-4)])
+def test_a_rate_may_decay_from_a_later_iteration_on(iteration: int, rate: float) -> None:
+    net = layer()
+    before = net.weight.detach().clone()
+    adam = NetworkOptimizer([ParameterGroup("weight", [net.weight], 1e-2, 1e-4, decay_from=6)], iterations=10)
+    train(net, adam, iteration, iteration)
+    assert (net.weight - before).abs().mean().item() == pytest.approx(rate, rel=1e-3)
+
+
 def test_a_restored_optimiser_goes_on_as_if_never_stopped() -> None:
     whole, first, second = layer(), layer(), layer(1)
     train(whole, optimizer(whole), 1, 8)
