@@ -135,7 +135,7 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     own["hemgs_plus"] = {
         "location_codec": "octree",
         "mask_codec": "adaptive",
-        "sparse_grid": False,  # came after they were measured
+        "sparse_grid": True,
         "head_bits": 8,
         "context_multiplier": 0,
         "masks_in_rate": True,
