@@ -23,7 +23,7 @@ def test_a_scene_of_ones_own_by_the_documentation_alone(captures: Path, tmp_path
     (paper.root / name.group(1)).write_text(adapted)
     (arguments,) = re.findall(r"    snakemake --profile \S+ --config '(run=\{datasets: \[my_garden\]\})'\n", text)
     planned = paper.planned("--config", arguments)
-    assert (planned["fetch_archive"], planned["prepare_scene"], planned["train_model"]) == (0, 1, 12)
+    assert (planned["fetch_archive"], planned["prepare_scene"], planned["train_model"]) == (0, 1, 13)
     scene = "results/data/scenes/my_garden/garden/scene.json"
     paper.snakemake("--config", arguments, "--", scene)
     assert (paper.root / scene).is_file()
