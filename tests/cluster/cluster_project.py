@@ -154,7 +154,7 @@ class ClusterProject:
         root.mkdir(parents=True)
         self.slurm, self.profile, self.root = slurm, profile, root
         self.project: Project = copy_workflow(root, stub=False)
-        self.project.environment |= {name: slurm.environment[name] for name in ("SLURM_CONF", "PATH")}
+        self.project.environment |= {name: slurm.environment[name] for name in ("SLURM_CONF", "PATH", "HEMGS_DEVICE")}
         self.project.environment["PATH"] = f"{root / 'bin'}{os.pathsep}{slurm.environment['PATH']}"
         (root / "workflow/config/config.yaml").write_text(yaml.safe_dump(config))
         self._num_started = 0
