@@ -192,7 +192,7 @@ class ContextAttributes(RefreshedAttributes[Order]):
         """All anchors get noise, for any may be another's context; those in sight are rendered, a sample is priced."""
         order = self.found(iteration, anchors)
         kept = keep_mask(anchors.mask_logits).any(dim=1)
-        chosen = kept & (torch.rand(len(kept), device=kept.device) < self.settings.sample_share)
+        chosen = kept & self.drawn(len(kept), kept.device)
         latents = with_noise(anchors.latents, anchors.latents.new_ones(()))
         predictions, noisy = self._noisy_levels(anchors, order, latents)
 

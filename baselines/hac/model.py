@@ -57,7 +57,7 @@ class HacAttributes(GridAttributes):
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
     ) -> Sample:
         kept = masks.detach().amax(dim=1) > 0
-        drawn = torch.rand(len(visible), device=visible.device) < self.settings.sample_share
+        drawn = self.drawn(len(visible), visible.device)
         chosen = torch.nonzero(kept & drawn).squeeze(1)
         prediction: Prediction = self.entropy.predict(anchors.coords.index_select(0, visible))
         noisy = with_noise(torch.cat(self.base_steps.divide(exact), dim=1), prediction.step)

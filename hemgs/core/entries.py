@@ -48,7 +48,7 @@ def find_entry(entry: str) -> Entry:
         )
     found = _find_class(file, name)
     if found is None:
-        if name in _bound_names(file) or "*" in _bound_names(file):
+        if {name, "*"} & _bound_names(file):
             return Entry(file, None)
         classes = [node.name for node in _tree(file).body if isinstance(node, ast.ClassDef)]
         raise ConfigError(f"'{entry}': {file} has no class {name}", closest(name, classes))

@@ -160,10 +160,13 @@ class PhasedAttributes(AttributeModel):
             self._calibrated = True
         return self.priced(iteration, anchors, visible, exact, masks)
 
+    def drawn(self, num: int, device: torch.device) -> Tensor:
+        """Which of ``num`` anchors are in a step's sample, ``[num] bool``."""
+        return torch.rand(num, device=device) < self.settings.sample_share
+
     def sampled_rows(self, anchors: AnchorModel) -> Tensor:
         """The anchors to price in a step, ``[m] int64``, drawn from all of them."""
-        drawn = torch.rand(anchors.num_anchors, device=anchors.coords.device) < self.settings.sample_share
-        return torch.nonzero(drawn).squeeze(1)
+        return torch.nonzero(self.drawn(anchors.num_anchors, anchors.coords.device)).squeeze(1)
 
     def rate_loss(
         self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
