@@ -4,7 +4,7 @@ Latents stand after the networks, in raster order; symbols of attributes by leve
 order within. What decides a level is integer arithmetic, too.
 
 Owns the settings section, what latents are coded, and the order of coding. Does not own the file around them
-(``baselines.shared.anchor_codec``) or the section of latents (``hyper``).
+(``hemgs.anchor_codec.codec``) or the section of latents (``hyper``).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from torch import Tensor
 from baselines.context_gs.hyper import decode_latents, encode_latents
 from baselines.context_gs.levels import build_levels
 from baselines.context_gs.model import LOCATION_LIMIT, ContextModel, ContextSettings, inputs_of
-from baselines.shared.anchor_codec import AnchorCodec, CodecHeader
 from baselines.shared.predictor import FixedPredictor
+from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader
+from hemgs.anchor_codec.file import DAMAGED, Places
+from hemgs.anchor_codec.header import check_integer, three
+from hemgs.anchor_codec.prediction import Integers, scaled_symbols
+from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
+from hemgs.anchor_codec.streams import SymbolStream, chunks
 from hemgs.anchors import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
-from hemgs.entropy.anchor_file import DAMAGED, Places
-from hemgs.entropy.anchor_header import check_integer, three
-from hemgs.entropy.prediction import Integers, scaled_symbols
-from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
-from hemgs.entropy.streams import SymbolStream, chunks
 
 #: Limits on what a file may ask for: the coder has a table for at most 81 channels of latents.
 MAX_LATENTS, MAX_LEVELS = 64, 4

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.streams import chunks
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.coding.tables import NUM_MEAN_OFFSETS, PROBABILITY_BITS, GaussianTables
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.prediction import Integers
-from hemgs.entropy.streams import chunks
 
 #: Widest table: the coder's lookup has a byte for the place of an entry.
 MAX_HALF_WIDTH = 127

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.anchor_codec.prediction import Integers
 from hemgs.coding.locations import raster_order
-from hemgs.entropy.prediction import Integers
 
 #: Fractional bits of scales.
 SCALE_BITS = 8

@@ -8,7 +8,7 @@ from typing import ClassVar
 from baselines.context_gs.codec import CODEC, MAX_LATENTS, ContextHeader
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import CodecParams, check_sizes
+from hemgs.anchor_codec.method import CodecParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
 

@@ -3,7 +3,7 @@
 Every level of anchors has a network. At the coarsest level it sees an anchor's location and latents; at finer ones also
 the decoded features and scalings of the anchor of the next coarser level in its cell. Latents have a factorised prior.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``),
+Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.anchor_codec.phases``),
 which anchor belongs to which level (``levels``), or the integer form that codes (``codec``).
 """
 
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from baselines.context_gs.density import FactorizedDensity
 from baselines.context_gs.levels import ONE, Levels, choose_scales, levels_in_training
 from baselines.shared.predictor import AnchorPredictor
-from hemgs.anchors import AnchorAttributes, AnchorModel, LatentRows, ParameterGroup
+from hemgs.anchor_codec.masks import binary_masks, keep_mask
+from hemgs.anchor_codec.phases import PhaseSettings, RefreshedAttributes, Sample, geometry_present, with_noise
+from hemgs.anchor_codec.prediction import Prediction
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors import AnchorAttributes, AnchorModel, LatentRows
 from hemgs.anchors.attributes import SCALING_DIM
-from hemgs.entropy.masks import binary_masks, keep_mask
-from hemgs.entropy.phases import PhaseSettings, RefreshedAttributes, Sample, geometry_present, with_noise
-from hemgs.entropy.prediction import Prediction
-from hemgs.entropy.steps import BaseSteps
+from hemgs.training.networks import ParameterGroup
 
 #: Coordinates of an anchor's location.
 LOCATION_DIM = 3
@@ -101,11 +102,11 @@ class ContextModel(nn.Module):
         return ((coords - self.centre) / self.unit).clamp(-LOCATION_LIMIT, LOCATION_LIMIT).float()
 
     def networks(self) -> list[AnchorPredictor]:
-        """See :class:`hemgs.entropy.phases.CodecModel`; the density is not stored, but frequencies that it gives."""
+        """See :class:`hemgs.anchor_codec.phases.CodecModel`; a file stores frequencies, not the density."""
         return [cast(AnchorPredictor, predictor) for predictor in self.predictors]
 
     def side_bits(self) -> Tensor:
-        """See :class:`hemgs.entropy.phases.CodecModel`; latents are priced with their anchors."""
+        """See :class:`hemgs.anchor_codec.phases.CodecModel`; latents are priced with their anchors."""
         return torch.zeros((), device=self.unit.device)
 
 

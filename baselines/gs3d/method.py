@@ -12,11 +12,11 @@ from torch import Tensor
 
 from baselines.gs3d.codec import METHOD, decode_cloud, encode_cloud
 from baselines.gs3d.model import GaussianTrainee, Gs3dParams
-from hemgs.bench.protocol import Model, Renderable
 from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.protocol import Model, Renderable
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.loop import LoopSettings, fit
@@ -44,7 +44,7 @@ class Gs3d:
         seed: int,
         device: torch.device,
     ) -> Model:
-        """See :class:`hemgs.bench.protocol.Method`; ``rate`` plays no part."""
+        """See :class:`hemgs.protocol.Method`; ``rate`` plays no part."""
         chosen = params_of(Gs3dParams, params)
         trainee = GaussianTrainee(scene, chosen, device)
         settings = LoopSettings(
@@ -58,15 +58,15 @@ class Gs3d:
         return _as_bundle(trainee.cloud())
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
-        """See :class:`hemgs.bench.protocol.Method`; there is one rate, and nothing to compute on a device."""
+        """See :class:`hemgs.protocol.Method`; there is one rate, and nothing to compute on a device."""
         return encode_cloud(_as_cloud(model), path)
 
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        """See :class:`hemgs.bench.protocol.Method`."""
+        """See :class:`hemgs.protocol.Method`."""
         return _as_bundle(decode_cloud(path).to(device))
 
     def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> Tensor:
-        """See :class:`hemgs.bench.protocol.Method`."""
+        """See :class:`hemgs.protocol.Method`."""
         cloud = _as_cloud(renderable)
         with torch.no_grad():
             view = render_view(

@@ -14,8 +14,8 @@ import torch
 from baselines.hac.model import HacModel, HacSettings
 from baselines.shared.grid_codec import GridCodec, GridHeader
 from baselines.shared.predictor import FixedPredictor
-from hemgs.entropy.prediction import Integers
-from hemgs.entropy.steps import attribute_widths
+from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.steps import attribute_widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class HacHeader(GridHeader):
 
 
 class HacCodec(GridCodec[HacModel, HacHeader, FixedPredictor]):
-    """See :class:`baselines.shared.anchor_codec.AnchorCodec`."""
+    """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
     method = "hac"
     Model = HacModel

@@ -8,7 +8,7 @@ from typing import ClassVar
 from baselines.hac.codec import CODEC, HacHeader
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import HashGridParams, check_sizes
+from hemgs.anchor_codec.method import HashGridParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
 
 

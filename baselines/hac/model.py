@@ -3,8 +3,8 @@
 Given a location, the hash grid and one network tell steps, means and scales of all of an anchor's scalars, which are
 independent of each other and of all other anchors.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``) or
-the integer form that codes (``codec``).
+Owns the model and the price it puts on attributes. Does not own the phases of training
+(``hemgs.anchor_codec.phases``) or the integer form that codes (``codec``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from baselines.shared.grid_model import GridAttributes, GridModel
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.phases import Sample, geometry_present, with_noise
+from hemgs.anchor_codec.prediction import Prediction
 from hemgs.anchors import AnchorAttributes, AnchorModel
-from hemgs.entropy.hashgrid import HashGridSettings
-from hemgs.entropy.phases import Sample, geometry_present, with_noise
-from hemgs.entropy.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from torch import Tensor
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
 from baselines.shared.grid_codec import GridCodec, GridHeader
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
+from hemgs.anchor_codec.file import DAMAGED
+from hemgs.anchor_codec.header import MAX_WIDTH, check_integer
+from hemgs.anchor_codec.mixture import FixedMixture, weights_of
+from hemgs.anchor_codec.prediction import FixedPrediction, Integers, scaled_symbols
+from hemgs.anchor_codec.steps import attribute_widths
+from hemgs.anchor_codec.streams import SymbolStream, every
 from hemgs.coding.fixed_point import FixedMlp
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.anchor_file import DAMAGED
-from hemgs.entropy.anchor_header import MAX_WIDTH, check_integer
-from hemgs.entropy.mixture import FixedMixture, weights_of
-from hemgs.entropy.prediction import FixedPrediction, Integers, scaled_symbols
-from hemgs.entropy.steps import attribute_widths
-from hemgs.entropy.streams import SymbolStream, every
 
 #: Arrays of integers of a chunk's network: weights and biases of two layers.
 _PARTS = 4
@@ -127,7 +127,7 @@ class FixedModel:
 
 
 class HacPlusCodec(GridCodec[HacPlusModel, HacPlusHeader, FixedModel]):
-    """See :class:`baselines.shared.anchor_codec.AnchorCodec`."""
+    """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
     method = "hac_plus"
     Model = HacPlusModel

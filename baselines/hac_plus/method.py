@@ -8,7 +8,7 @@ from typing import ClassVar
 from baselines.hac_plus.codec import CODEC, HacPlusHeader
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
 from baselines.shared.rival import Rival
-from hemgs.coded_method import HashGridParams, check_sizes
+from hemgs.anchor_codec.method import HashGridParams, check_sizes
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import ConfigError

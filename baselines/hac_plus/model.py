@@ -4,8 +4,8 @@ Given a location, the hash grid and one network tell steps, means and scales of 
 Features are decoded chunk by chunk; from what that network says of them and from the chunks before, a network for each
 chunk tells a second Gaussian, and both networks how to mix the two.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.entropy.phases``) or
-the integer form that codes (``codec``).
+Owns the model and the price it puts on attributes. Does not own the phases of training
+(``hemgs.anchor_codec.phases``) or the integer form that codes (``codec``).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.grid_model import GridAttributes, GridModel
-from hemgs.anchors import AnchorAttributes, AnchorModel, ParameterGroup
-from hemgs.entropy.hashgrid import HashGridSettings
-from hemgs.entropy.masks import binary_masks
-from hemgs.entropy.mixture import MixturePrediction
-from hemgs.entropy.networks import Mlp
-from hemgs.entropy.phases import GridPhaseSettings, Sample, coded_weights, with_noise
-from hemgs.entropy.prediction import Prediction, start_distribution
-from hemgs.entropy.steps import BaseSteps
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.masks import binary_masks
+from hemgs.anchor_codec.mixture import MixturePrediction
+from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.phases import GridPhaseSettings, Sample, coded_weights, with_noise
+from hemgs.anchor_codec.prediction import Prediction, start_distribution
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.training.networks import ParameterGroup
 
 
 @dataclass(frozen=True)

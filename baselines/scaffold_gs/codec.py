@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from baselines.shared.raw_floats import FIX, open_sections, pack_floats, read_sections, unpack_floats, write_sections
+from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
-from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH
 
 METHOD = "scaffold_gs"
 _SETTINGS = struct.Struct("<IHHHB")

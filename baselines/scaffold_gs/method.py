@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
+from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
 from hemgs.anchors.settings import AnchorParams
-from hemgs.bench.protocol import Model, Renderable
+from hemgs.anchors.training import AttributeModel, train_anchors
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
-from hemgs.entropy.anchor_header import MAX_OFFSETS, MAX_WIDTH
+from hemgs.protocol import Model, Renderable
 from hemgs.splats.cloud import GaussianCloud
-from hemgs.training.anchors import AttributeModel, train_anchors
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ScaffoldGs:
         seed: int,
         device: torch.device,
     ) -> Model:
-        """See :class:`hemgs.bench.protocol.Method`; ``rate`` plays no part."""
+        """See :class:`hemgs.protocol.Method`; ``rate`` plays no part."""
         chosen = params_of(ScaffoldGsParams, params)
         anchors = train_anchors(
             scene, chosen, AttributeModel(), workdir, events, seed, device, identity={"method": METHOD}
@@ -65,16 +65,16 @@ class ScaffoldGs:
         return FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, viewpoints(scene)).to_bundle()
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
-        """See :class:`hemgs.bench.protocol.Method`; there is one rate, and nothing to compute on a device."""
+        """See :class:`hemgs.protocol.Method`; there is one rate, and nothing to compute on a device."""
         return encode_anchors(FixedAnchors.from_bundle(model), path)
 
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        """See :class:`hemgs.bench.protocol.Method`."""
+        """See :class:`hemgs.protocol.Method`."""
         bundle = decode_anchors(path).to_bundle()
         return Bundle({name: tensor.to(device) for name, tensor in bundle.tensors.items()}, bundle.meta)
 
     def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> Tensor:
-        """See :class:`hemgs.bench.protocol.Method`."""
+        """See :class:`hemgs.protocol.Method`."""
         return render_anchors(FixedAnchors.from_bundle(renderable), camera, background).clamp(0.0, 1.0)
 
     def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.shared.anchor_codec import AnchorCodec, CodecHeader, Coder, Side
 from baselines.shared.grid_model import GridModel
+from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader, Coder, Side
+from hemgs.anchor_codec.file import Places
+from hemgs.anchor_codec.header import check_bounds, check_grid, take_grid
+from hemgs.anchor_codec.location_grid import decode_grid, encode_grid, exact_lookup, stored_bounds
+from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.streams import CHUNK, SymbolStream, chunks
 from hemgs.anchors import AnchorModel
-from hemgs.entropy.anchor_file import Places
-from hemgs.entropy.anchor_header import check_bounds, check_grid, take_grid
-from hemgs.entropy.location_grid import decode_grid, encode_grid, exact_lookup, stored_bounds
-from hemgs.entropy.prediction import Integers
-from hemgs.entropy.streams import CHUNK, SymbolStream, chunks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.predictor import AnchorPredictor
-from hemgs.anchors import AnchorModel, ParameterGroup
-from hemgs.entropy.hashgrid import BinaryHashGrid, HashGridSettings
-from hemgs.entropy.location_grid import fit_bounds, unit_points
-from hemgs.entropy.networks import Mlp
-from hemgs.entropy.phases import GridPhaseSettings, PhasedAttributes
-from hemgs.entropy.steps import BaseSteps
+from hemgs.anchor_codec.hash_grid import BinaryHashGrid, HashGridSettings
+from hemgs.anchor_codec.location_grid import fit_bounds, unit_points
+from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.phases import GridPhaseSettings, PhasedAttributes
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors import AnchorModel
+from hemgs.training.networks import ParameterGroup
 
 
 class GridModel(nn.Module):
@@ -57,11 +58,11 @@ class GridModel(nn.Module):
         return outputs
 
     def networks(self) -> list[Mlp]:
-        """See :class:`hemgs.entropy.phases.CodecModel`."""
+        """See :class:`hemgs.anchor_codec.phases.CodecModel`."""
         return [self.predictor]
 
     def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.entropy.phases.CodecModel`."""
+        """Code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
         return self.grid.bits()
 
 

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.shared.tanh_steps import log2_factors, step_indices
-from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
-from hemgs.core.errors import BitstreamError
-from hemgs.entropy.networks import Mlp
-from hemgs.entropy.prediction import (
+from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.prediction import (
     MEAN_BITS,
     FixedPrediction,
     Integers,
@@ -28,14 +26,16 @@ from hemgs.entropy.prediction import (
     shift_left,
     start_distribution,
 )
-from hemgs.entropy.steps import ATTRIBUTES, attribute_widths
-from hemgs.entropy.streams import Rows, SymbolStream, every
+from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
+from hemgs.anchor_codec.streams import Rows, SymbolStream, every
+from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
+from hemgs.core.errors import BitstreamError
 
 
 class AnchorPredictor(Mlp):
     """Two layers; outputs are C means, C log-scales and three r of steps, for features, scalings and offsets.
 
-    Means and scales are relative to ``2^exponents`` (:mod:`hemgs.entropy.prediction`).
+    Means and scales are relative to ``2^exponents`` (:mod:`hemgs.anchor_codec.prediction`).
 
     Args:
         inputs, hidden: widths.

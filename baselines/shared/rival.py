@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
-from baselines.shared.anchor_codec import AnchorCodec
+from hemgs.anchor_codec.codec import AnchorCodec
+from hemgs.anchor_codec.method import CodecParams, CodedAnchors
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coded_method import CodecParams, CodedAnchors
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import Rate, SectionTable
 

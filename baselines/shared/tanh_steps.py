@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hemgs.anchor_codec.prediction import Integers
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.quantize import MAX_STEP_INDEX, STEP_FRACTION
-from hemgs.entropy.prediction import Integers
 
 #: Least and greatest index of a step: log2 of the factor is -4 to 1.
 LEAST_INDEX, GREATEST_INDEX = -MAX_STEP_INDEX, STEP_FRACTION

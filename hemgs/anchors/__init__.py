@@ -3,10 +3,10 @@
 Owns the anchor model of Scaffold-GS (Lu et al., arXiv 2312.00109) as the compression literature uses it: lattice,
 heads, growing and pruning, rendering of a finished set, and the interface through which a codec replaces the
 attributes while training. Does not own optimisers and schedules (``hemgs.training``) or entropy models
-(``hemgs.entropy``).
+(``hemgs.anchor_codec``).
 """
 
-from hemgs.anchors.attribute_model import AttributeModel, LatentRows, ParameterGroup
+from hemgs.anchors.attribute_model import AttributeModel, LatentRows
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
 from hemgs.anchors.model import AnchorModel
@@ -17,7 +17,6 @@ __all__ = [
     "AnchorModel",
     "AttributeModel",
     "LatentRows",
-    "ParameterGroup",
     "SpawnedGaussians",
     "spawn_gaussians",
 ]

@@ -5,7 +5,7 @@ Owns the interface and its plain form, which is Scaffold-GS without compression.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,28 +13,10 @@ from torch import Tensor
 
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.model import AnchorModel
+from hemgs.training.networks import ParameterGroup
 
 #: Bytes of a value that is stored as it is.
 FLOAT_BYTES = 4
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Network parameters with one learning rate, decayed log-linearly to the end of the run.
-
-    Attributes:
-        name: unique among the groups of a training.
-        parameters: leaf tensors; the same objects throughout the training.
-        lr_start: learning rate at the first step.
-        lr_end: at the last; equal to ``lr_start`` for a constant rate.
-        decay_from: iteration from which it decays, for parameters that nothing trains before.
-    """
-
-    name: str
-    parameters: Sequence[torch.nn.Parameter]
-    lr_start: float
-    lr_end: float
-    decay_from: int = 0
 
 
 @dataclass(frozen=True)

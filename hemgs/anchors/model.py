@@ -1,7 +1,7 @@
 """A set of anchors with its heads: what is trained, and what a codec has to write.
 
 Owns the tensors and their meaning. Does not own how they grow (``growing``), their optimiser (``hemgs.training``)
-or their coded form (``hemgs.entropy``).
+or their coded form (``hemgs.codec``).
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ import torch
 from hemgs.bench.damage import damaged_copies, forged_copies
 from hemgs.bench.decoding import bundles_equal, file_sections
 from hemgs.bench.isolation import child_environment, decode_alone
-from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
 from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_train
@@ -37,6 +36,7 @@ from hemgs.core.timing import process_peak_mib, reset_process_peak
 from hemgs.core.types import Scene
 from hemgs.data.loader import load_scene
 from hemgs.data.prepare import prepare_scene
+from hemgs.protocol import Method, Renderable
 from hemgs.splats.ply import write_ply
 
 #: λ at which a variable-rate method is checked; any three of its interval would do.

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import counts_of
 from hemgs.coding.container import inspect_container
@@ -19,6 +18,7 @@ from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.timing import Stopwatch
+from hemgs.protocol import Method, Renderable
 
 #: A first call that took less than this many seconds is repeated, so that compiling and filling caches stay outside
 #: the clock; above it they hardly count.

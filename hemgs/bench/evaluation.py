@@ -17,7 +17,6 @@ import torch
 
 from hemgs.bench.decoding import DecodeStats, file_sections
 from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
-from hemgs.bench.protocol import Method, Renderable
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import EncodedRate, EncodeRecord, TrainRecord, alone_in, bitstream_path, read_encode_record
 from hemgs.bench.viewing import picture_file, to_bytes, write_png
@@ -44,6 +43,7 @@ from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Scene, View
 from hemgs.data.loader import load_scene
 from hemgs.metrics.suite import MetricSuite
+from hemgs.protocol import Method, Renderable
 
 POINTS_FILE = "points.csv"
 VIEWS_FILE = "views.csv"

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from hemgs.bench.decoding import DecodeStats
-from hemgs.bench.protocol import Renderable
 from hemgs.core.assets import FOLDERS_VARIABLE, asset_folders
 from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError
+from hemgs.protocol import Renderable
 
 #: A decoder that takes longer than this is stuck, seconds.
 DECODE_TIMEOUT_S = 3600.0

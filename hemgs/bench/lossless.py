@@ -4,7 +4,7 @@ Fits one entropy model per variant to the symbols of one trained model, all with
 their sizes as a table. Pictures stay the same, so sizes alone compare the variants, in minutes instead of a training
 each.
 
-Owns the fitting and the table. Does not own the symbols, their price or their streams (``hemgs.entropy.offline``).
+Owns the fitting and the table. Does not own the symbols, their price or their streams (``hemgs.codec.refit``).
 """
 
 from __future__ import annotations
@@ -18,16 +18,10 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 import torch
 
-from hemgs.anchors import ParameterGroup
-from hemgs.bench.protocol import Model
 from hemgs.bench.runner import load_model, resolve_params
 from hemgs.bench.runs import TrainRecord
-from hemgs.core.errors import ConfigError, TrainingError
-from hemgs.core.events import EventLog
-from hemgs.core.records import LOSSLESS_COLUMNS, write_rows
-from hemgs.core.timing import Stopwatch
-from hemgs.entropy.model import EntropyModel
-from hemgs.entropy.offline import (
+from hemgs.codec.model import EntropyModel
+from hemgs.codec.refit import (
     SECTIONS,
     VARIANTS,
     FrozenSymbols,
@@ -38,7 +32,12 @@ from hemgs.entropy.offline import (
     freeze,
     fresh_model,
 )
-from hemgs.training.networks import NetworkOptimizer
+from hemgs.core.errors import ConfigError, TrainingError
+from hemgs.core.events import EventLog
+from hemgs.core.records import LOSSLESS_COLUMNS, write_rows
+from hemgs.core.timing import Stopwatch
+from hemgs.protocol import Model
+from hemgs.training.networks import NetworkOptimizer, ParameterGroup
 
 #: Row of the trained model's own entropy model, the one that its attributes were trained with.
 TRAINED = "trained"
@@ -69,7 +68,7 @@ class LosslessRequest:
     Attributes:
         model: folder of a finished training.
         out: table to write, CSV.
-        variants: of ``hemgs.entropy.offline.VARIANTS``.
+        variants: of ``hemgs.codec.refit.VARIANTS``.
         iterations: steps of each fit.
         lmbda: the rate.
         texts: settings of the variants over the model's own, as typed by a person.

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from hemgs.bench.protocol import Method
 from hemgs.core import provenance
 from hemgs.core.device import device_label
+from hemgs.protocol import Method
 
 
 def origin_of(method: Method, device: torch.device) -> dict[str, Any]:

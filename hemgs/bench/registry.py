@@ -11,10 +11,10 @@ import re
 from dataclasses import is_dataclass
 from importlib import metadata
 
-from hemgs.bench.protocol import Method
 from hemgs.core.errors import ConfigError
 from hemgs.core.schema import closest
 from hemgs.core.types import MethodSpec
+from hemgs.protocol import Method
 
 ENTRY_POINT_GROUP = "hemgs.methods"
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -68,5 +68,5 @@ def _load(entry: str) -> Method:
     method = kind()
     spec, params = getattr(method, "spec", None), getattr(method, "Params", None)
     if not (isinstance(method, Method) and isinstance(spec, MethodSpec) and is_dataclass(params)):
-        raise ConfigError(f"{entry} is not a method", "it must fulfil hemgs.bench.protocol.Method")
+        raise ConfigError(f"{entry} is not a method", "it must fulfil hemgs.protocol.Method")
     return method

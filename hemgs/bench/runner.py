@@ -18,7 +18,6 @@ import torch
 
 from hemgs.bench.decoding import WARM_UP_LIMIT_S, file_sections
 from hemgs.bench.origin import origin_of
-from hemgs.bench.protocol import Method
 from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, training_rate
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import (
@@ -49,6 +48,7 @@ from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene, SectionTable
 from hemgs.data.loader import load_scene
+from hemgs.protocol import Method
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ import torch
 
 from hemgs.bench.evaluation import scene_to_measure, showcase_views
 from hemgs.bench.isolation import decode_alone
-from hemgs.bench.protocol import Method
 from hemgs.bench.rates import DEFAULT_LMBDAS, rate_of
 from hemgs.bench.runner import encode_one, load_model
 from hemgs.bench.runs import EncodedRate, TrainRecord
@@ -29,6 +28,7 @@ from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
 from hemgs.core.types import Rate, Scene, View
+from hemgs.protocol import Method
 
 #: The search for a size stops when λ is known to this part of itself: sizes then differ by well under one per cent.
 LMBDA_TOLERANCE = 1e-3

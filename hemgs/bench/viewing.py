@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemgs.bench.decoding import method_of_bitstream
-from hemgs.bench.protocol import Method, Renderable
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
@@ -27,6 +26,7 @@ from hemgs.core.types import Camera, Scene, Split, View
 from hemgs.data.capture import check_camera
 from hemgs.data.loader import load_scene
 from hemgs.metrics.psnr import psnr
+from hemgs.protocol import Method, Renderable
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import write_ply

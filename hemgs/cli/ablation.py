@@ -47,8 +47,8 @@ def add_verbs(verbs: Verbs) -> None:
 def _ablate(arguments: argparse.Namespace) -> int:
     texts = parse_assignments(arguments.set)
     from hemgs.bench.lossless import LosslessRequest, run_lossless
+    from hemgs.codec.refit import SECTIONS
     from hemgs.core.device import choose_device
-    from hemgs.entropy.offline import SECTIONS
 
     variants = tuple(name.strip() for name in arguments.variants.split(","))
     request = LosslessRequest(

@@ -14,9 +14,9 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hemgs.bench.protocol import Method
 from hemgs.cli.console import size_text
 from hemgs.core.dataset_config import DatasetConfig, SceneConfig, load_dataset
+from hemgs.protocol import Method
 
 _KINDS = {
     "single": "one model, one bitstream, no rate knob",

@@ -1,7 +1,7 @@
 """Adaptive quantisation with integer step indices.
 
-Owns the steps and what a symbol stands for. Does not own how indices and means are predicted (``hemgs.entropy``) or how
-symbols are coded (``rans``).
+Owns the steps and what a symbol stands for. Does not own how indices and means are predicted (``hemgs.anchor_codec``)
+or how symbols are coded (``rans``).
 
 A step is a base step times ``2^(k / 64)``, ``k`` in -256..256, that is 1/16 to 16 base steps. The decoder multiplies
 integers from a package table; its two floating-point operations are single, correctly rounded ones, so that every

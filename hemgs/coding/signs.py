@@ -1,8 +1,8 @@
 """Coding of a binary hash grid: one sign for each table entry.
 
-Owns the section's framing. Does not own the grid (``hemgs.entropy``). The signs of one level are taken as independent
-draws with a common probability (as in HAC, arXiv 2403.14530); the section holds one 16-bit probability for each level,
-then one stream with the signs of the first level, the second, and so on.
+Owns the section's framing. Does not own the grid (``hemgs.anchor_codec``). The signs of one level are taken as
+independent draws with a common probability (as in HAC, arXiv 2403.14530); the section holds one 16-bit probability for
+each level, then one stream with the signs of the first level, the second, and so on.
 """
 
 from __future__ import annotations

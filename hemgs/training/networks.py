@@ -6,16 +6,35 @@ Owns optimiser, schedule and saved state of network parameters. Does not own the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hemgs.anchors.attribute_model import ParameterGroup
 from hemgs.core.errors import TrainingError
 from hemgs.training.rows import ADAM_EPS
 from hemgs.training.schedule import log_linear
 
 _OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Network parameters with one learning rate, decayed log-linearly to the end of the run.
+
+    Attributes:
+        name: unique among the groups of a training.
+        parameters: leaf tensors; the same objects throughout the training.
+        lr_start: learning rate at the first step.
+        lr_end: at the last; equal to ``lr_start`` for a constant rate.
+        decay_from: iteration from which it decays, for parameters that nothing trains before.
+    """
+
+    name: str
+    parameters: Sequence[torch.nn.Parameter]
+    lr_start: float
+    lr_end: float
+    decay_from: int = 0
 
 
 class NetworkOptimizer:

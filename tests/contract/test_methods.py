@@ -1,4 +1,4 @@
-"""Every installed method keeps the contract of ``hemgs.bench.protocol``, checked on a tiny procedural scene on the CPU.
+"""Every installed method keeps the contract of ``hemgs.protocol``, checked on a tiny procedural scene on the CPU.
 
 The checks are ``hemgs.bench.conformance``'s, the same that methods outside this repository can run.
 """

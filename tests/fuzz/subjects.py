@@ -10,15 +10,15 @@ import torch
 
 from baselines.gs3d.codec import encode_cloud
 from baselines.scaffold_gs.codec import encode_anchors
+from hemgs.anchor_codec.file import Storage
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
+from hemgs.codec.bitstream import encode_anchors as encode_hemgs
+from hemgs.codec.model import EntropyModel, EntropySettings
+from hemgs.codec.neighbours import HASHED, ContextWindow
 from hemgs.coding.locations import OCTREE
-from hemgs.entropy.anchor_file import Storage
-from hemgs.entropy.bitstream import encode_anchors as encode_hemgs
-from hemgs.entropy.hashgrid import HashGridSettings
-from hemgs.entropy.model import EntropyModel, EntropySettings
-from hemgs.entropy.neighbours import HASHED, ContextWindow
-from hemgs.entropy.steps import BaseSteps
 from hemgs.splats.cloud import GaussianCloud
 from tests.speed.neighbours import surface_anchors
 

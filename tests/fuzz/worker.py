@@ -24,10 +24,10 @@ from typing import IO
 import torch
 
 from hemgs.bench.decoding import bundles_equal, method_of_bitstream
-from hemgs.bench.protocol import Method, Renderable
 from hemgs.coding.container import inspect_container
 from hemgs.core.errors import HemgsError
 from hemgs.core.timing import BYTES_PER_MIB, process_peak_mib, reset_process_peak
+from hemgs.protocol import Method, Renderable
 from tests.fuzz.mutations import Mutation, Subject, mutation
 
 CPU = torch.device("cpu")

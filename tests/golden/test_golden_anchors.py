@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from hemgs.anchor_codec.file import AS_PUBLISHED
 from hemgs.bench.registry import get_method
 from hemgs.coding.container import read_container
-from hemgs.entropy.anchor_file import AS_PUBLISHED
 from tests.unit.baselines.rivals import RIVALS, SECTIONS
-from tests.unit.entropy.toy_anchors import PLUS, PLUS_STORAGE, SETTINGS, SPARSE, WHOLE, encode_toy, toy_anchors
+from tests.unit.codec.toy_anchors import PLUS, PLUS_STORAGE, SETTINGS, SPARSE, WHOLE, encode_toy, toy_anchors
 
 HERE = Path(__file__).parent
 HEMGS = {

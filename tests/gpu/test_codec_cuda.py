@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.entropy.bitstream import encode_anchors
-from hemgs.entropy.model import EntropySettings
-from hemgs.entropy.steps import BaseSteps
+from hemgs.codec.bitstream import encode_anchors
+from hemgs.codec.model import EntropySettings
 from tests.unit.baselines.rivals import RIVALS
-from tests.unit.entropy.toy_anchors import PLUS, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
+from tests.unit.codec.toy_anchors import PLUS, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
 
 pytestmark = pytest.mark.gpu
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"

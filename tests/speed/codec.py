@@ -29,14 +29,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from neighbours import surface_anchors
 from stages import timed_calls
 
+from hemgs.anchor_codec import file as anchor_file
+from hemgs.anchor_codec import streams
 from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.codec import anchor_set, bitstream, integer_model, traversal
+from hemgs.codec.method import HemgsParams
+from hemgs.codec.model import EntropyModel
 from hemgs.core.assets import find_asset
 from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError
 from hemgs.core.params import params_of
-from hemgs.entropy import anchor_file, anchor_set, bitstream, fixed, streams, symbols
-from hemgs.entropy.model import EntropyModel
-from hemgs.method import HemgsParams
 
 SIZES = (20_000, 100_000)
 METHOD = "hemgs"
@@ -54,19 +56,23 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     ),
     "frozen network": ((anchor_set, "scene_agnostic_features"),),
     "neighbours, waves": ((anchor_set, "find_neighbours"), (anchor_set, "wavefronts")),
-    "hash grid": ((symbols, "exact_lookup"),),
-    "priors, steps": ((fixed.FixedGroup, "prior"), (fixed.FixedGroup, "step_index")),
+    "hash grid": ((traversal, "exact_lookup"),),
+    "priors, steps": ((integer_model.FixedGroup, "prior"), (integer_model.FixedGroup, "step_index")),
     "pairs": ((anchor_set.ContextTable, "pairs"),),
-    "context": ((symbols.FixedGroup, "scaled"), (fixed.FixedContext, "remember"), (fixed.FixedContext, "context")),
-    "distribution": ((fixed.FixedGroup, "known"), (fixed.FixedGroup, "predict")),
-    "table rows": ((fixed.FixedPrediction, "table_rows"),),
+    "context": (
+        (traversal.FixedGroup, "scaled"),
+        (integer_model.FixedContext, "remember"),
+        (integer_model.FixedContext, "context"),
+    ),
+    "distribution": ((integer_model.FixedGroup, "known"), (integer_model.FixedGroup, "predict")),
+    "table rows": ((integer_model.FixedPrediction, "table_rows"),),
     "rANS": (
         (streams.GaussianEncoder, "push"),
         (streams.GaussianEncoder, "finish"),
         (streams.GaussianDecoder, "pull"),
     ),
     "(de)quantise": ((streams, "quantize"), (streams, "dequantize")),
-    "estimate of bits": ((fixed.FixedPrediction, "bits"),),
+    "estimate of bits": ((integer_model.FixedPrediction, "bits"),),
     "digest": ((bitstream, "symbol_digest"),),
 }
 WHOLE = "all"

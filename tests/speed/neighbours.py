@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.codec.neighbours import ContextWindow, find_neighbours, wavefronts
 from hemgs.coding.locations import raster_order
 from hemgs.core.timing import process_peak_mib
-from hemgs.entropy.neighbours import ContextWindow, find_neighbours, wavefronts
 
 SIZES = (20_000, 100_000, 500_000)
 #: Growing puts anchors on lattices of these many voxels, coarse ones first (Scaffold-GS, arXiv 2312.00109).

@@ -21,16 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from stages import timed_calls
 
+from hemgs.anchors import training as trainer
+from hemgs.codec.method import HemgsParams
+from hemgs.codec.model import EntropyModel
+from hemgs.codec.training import HemgsAttributes
 from hemgs.core.device import choose_device, synchronize
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.timing import StageTimer
 from hemgs.core.types import Scene
 from hemgs.data.prepare import prepare_scene
-from hemgs.entropy.model import EntropyModel
-from hemgs.entropy.simulation import HemgsAttributes
-from hemgs.method import HemgsParams
-from hemgs.training import anchors as trainer
 from hemgs.training.loop import ImageCache, ViewStack, seed_everything
 from hemgs.training.networks import NetworkOptimizer
 from hemgs.training.rows import RowParameters

@@ -96,7 +96,7 @@ def test_every_setting_of_every_method_is_explained(method: str) -> None:
 
 def test_describe_lists_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe"]) == 0
-    assert "hemgs.method:Hemgs" in capsys.readouterr().out
+    assert "hemgs.codec.method:Hemgs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "workflow/config/datasets").glob("*.yaml")), ids=lambda p: p.stem)

@@ -149,7 +149,7 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     for scene, entry, variant, rate, params in found:
         assert "iterations" in full[scene]
         single = variant == "hemgs_without_variable_rate"
-        assert entry == ("hemgs.method:HemgsSingleRate" if single else "hemgs.method:Hemgs")
+        assert entry == ("hemgs.codec.method:HemgsSingleRate" if single else "hemgs.codec.method:Hemgs")
         assert bool(rate) == single
         assert json.loads(params) == full[scene] | own.get(variant, {})
     single_rates = {f"lmbda_0.00{step}0" for step in (1, 2, 3, 4)}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs import coded_method
+from hemgs.anchor_codec import method as coded_method
+from hemgs.anchor_codec.phases import PhasedAttributes
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.registry import get_method
 from hemgs.core.events import EventLog
 from hemgs.core.types import Rate
-from hemgs.entropy.phases import PhasedAttributes
 from tests.unit.baselines import toy_context_gs, toy_hac, toy_hac_plus
 
 RIVALS: dict[str, ModuleType] = {toy.CODEC.method: toy for toy in (toy_context_gs, toy_hac, toy_hac_plus)}

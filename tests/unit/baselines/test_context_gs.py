@@ -13,12 +13,12 @@ import torch
 from baselines.context_gs.levels import levels_in_training
 from baselines.context_gs.method import ContextGs, ContextGsParams
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings, Order
+from hemgs.anchor_codec.phases import PhaseSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.entropy.phases import PhaseSettings
-from hemgs.entropy.steps import BaseSteps
 from tests.unit.anchors.ball_scene import ball_scene
 from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_context_gs import LATENTS, SETTINGS, toy_anchors

@@ -12,11 +12,11 @@ import torch
 from baselines.context_gs import codec
 from baselines.context_gs.levels import levels_in_training
 from baselines.shared.predictor import FixedPredictor
+from hemgs.anchor_codec.masks import keep_mask
+from hemgs.anchor_codec.streams import SymbolStream, chunks
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.locations import decode_locations, encode_locations, raster_order
 from hemgs.core.errors import BitstreamError, TrainingError
-from hemgs.entropy.masks import keep_mask
-from hemgs.entropy.streams import SymbolStream, chunks
 from tests.unit.baselines.rivals import same
 from tests.unit.baselines.toy_context_gs import CODEC, encode_toy, toy_anchors, toy_model
 

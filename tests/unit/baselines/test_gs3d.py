@@ -13,11 +13,11 @@ import torch
 from baselines.gs3d.codec import decode_cloud, encode_cloud
 from baselines.gs3d.method import Gs3d
 from baselines.gs3d.model import GaussianTrainee, Gs3dParams, bytes_per_gaussian
-from hemgs.bench.protocol import Method, Model
 from hemgs.coding.container import SymbolDigest, read_container, write_container
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE, Camera, Scene
+from hemgs.protocol import Method, Model
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import read_ply, write_ply

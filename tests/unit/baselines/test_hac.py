@@ -10,11 +10,11 @@ import torch
 
 from baselines.hac.method import HacParams
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
+from hemgs.anchor_codec.likelihood import gaussian_bits
+from hemgs.anchor_codec.phases import GridPhaseSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.core.errors import ConfigError
-from hemgs.entropy.likelihood import gaussian_bits
-from hemgs.entropy.phases import GridPhaseSettings
-from hemgs.entropy.steps import BaseSteps
 from tests.unit.baselines.toy_hac import SETTINGS, toy_anchors
 
 PLAN = GridPhaseSettings(

@@ -11,11 +11,11 @@ import torch
 
 from baselines.hac_plus.method import HacPlus, HacPlusParams
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
+from hemgs.anchor_codec.phases import GridPhaseSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
-from hemgs.entropy.phases import GridPhaseSettings
-from hemgs.entropy.steps import BaseSteps
 from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_hac_plus import SETTINGS, toy_anchors, toy_model
 

@@ -11,10 +11,10 @@ import torch
 
 from baselines.shared.predictor import AnchorPredictor, FixedPredictor
 from baselines.shared.tanh_steps import GREATEST_INDEX, LEAST_INDEX, log2_factors, step_indices, thresholds
+from hemgs.anchor_codec.prediction import MAX_EXPONENT, MEAN_BITS
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.quantize import STEP_FRACTION
 from hemgs.core.errors import BitstreamError
-from hemgs.entropy.prediction import MAX_EXPONENT, MEAN_BITS
 
 ONE = 1 << ACTIVATION_BITS
 FEATURES, OFFSETS, INPUTS = 5, 3, 7

@@ -18,9 +18,9 @@ from baselines.shared.raw_floats import open_sections, pack_floats, read_section
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.origin import origin_of
-from hemgs.bench.protocol import Method
 from hemgs.core.errors import BitstreamError
 from hemgs.core.provenance import code_fingerprint
+from hemgs.protocol import Method
 from hemgs.splats.cloud import GaussianCloud
 
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from hemgs.anchor_codec.masks import keep_mask
 from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
 from hemgs.core.errors import BitstreamError, TrainingError
-from hemgs.entropy.masks import keep_mask
 from tests.unit.baselines.rivals import RIVALS, SECTIONS, same
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"

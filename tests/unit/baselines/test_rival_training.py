@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hemgs.anchors import AnchorModel
-from hemgs.bench.protocol import Method
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import SINGLE_RATE
+from hemgs.protocol import Method
 from tests.unit.baselines.rivals import RIVALS, trained_for
 
 pytestmark = pytest.mark.parametrize("name", sorted(RIVALS))

@@ -12,11 +12,11 @@ from baselines.scaffold_gs.codec import decode_anchors, encode_anchors
 from baselines.scaffold_gs.method import ScaffoldGs
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.bench.protocol import Method
 from hemgs.coding.container import SymbolDigest, read_container, write_container
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE
+from hemgs.protocol import Method
 from tests.unit.anchors.ball_scene import ball_scene, ring_camera
 
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ import torch
 
 from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextModel, ContextSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.core.types import SectionTable
-from hemgs.entropy.steps import BaseSteps
-from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS
-from tests.unit.entropy.toy_anchors import toy_anchors as plain_anchors
+from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS
+from tests.unit.codec.toy_anchors import toy_anchors as plain_anchors
 
 __all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 

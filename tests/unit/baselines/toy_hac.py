@@ -8,11 +8,11 @@ import torch
 
 from baselines.hac.codec import CODEC
 from baselines.hac.model import HacModel, HacSettings
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.core.types import SectionTable
-from hemgs.entropy.hashgrid import HashGridSettings
-from hemgs.entropy.steps import BaseSteps
-from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
+from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
 __all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 

@@ -8,14 +8,14 @@ import torch
 
 from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings
+from hemgs.anchor_codec.file import Storage
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.types import SectionTable
-from hemgs.entropy.anchor_file import Storage
-from hemgs.entropy.hashgrid import HashGridSettings
-from hemgs.entropy.steps import BaseSteps
-from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
+from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
 __all__ = ["CODEC", "SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 

@@ -12,12 +12,12 @@ import torch
 from hemgs.bench.lossless import TRAINED, LosslessRequest, run_lossless
 from hemgs.bench.runs import MODEL_FILE, TRAIN_FILE, TrainRecord, write_record
 from hemgs.cli import main
+from hemgs.codec.method import HemgsParams
+from hemgs.codec.refit import SECTIONS
 from hemgs.core.bundle import save_bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.files import sha256_of
-from hemgs.entropy.offline import SECTIONS
-from hemgs.method import HemgsParams
-from tests.unit.entropy.toy_anchors import FEATURES, OFFSETS, SETTINGS, toy_anchors, toy_entropy
+from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, toy_anchors, toy_entropy
 
 CPU = torch.device("cpu")
 #: The settings of the toy model, and of what its variants add.
@@ -56,7 +56,7 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle.meta["params"] = params
     save_bundle(folder / MODEL_FILE, bundle)
     record = TrainRecord(
-        *("hemgs", "hemgs.method:Hemgs", "", "HEMGS", "toy", "toy", "", "all", "single", 0),
+        *("hemgs", "hemgs.codec.method:Hemgs", "", "HEMGS", "toy", "toy", "", "all", "single", 0),
         *(params, 10, 1.5, 100.0, {}, sha256_of(folder / MODEL_FILE), "cpu", "", {}),
     )
     write_record(folder / TRAIN_FILE, record)
@@ -117,7 +117,9 @@ def test_methods_without_an_entropy_model_are_refused(toy_model: Path, tmp_path:
     folder.mkdir()
     for name in (MODEL_FILE, TRAIN_FILE):
         (folder / name).write_bytes((toy_model / name).read_bytes())
-    text = (folder / TRAIN_FILE).read_text().replace("hemgs.method:Hemgs", "baselines.scaffold_gs.method:ScaffoldGs")
+    text = (
+        (folder / TRAIN_FILE).read_text().replace("hemgs.codec.method:Hemgs", "baselines.scaffold_gs.method:ScaffoldGs")
+    )
     (folder / TRAIN_FILE).write_text(text)
     with pytest.raises(ConfigError, match="no entropy model"):
         run_lossless(request(folder, tmp_path / "table.csv"), CPU)

@@ -14,7 +14,7 @@ def test_installed_methods_are_listed_by_id() -> None:
     found = list_methods()
     assert list(found) == sorted(found)
     assert {"context_gs", "gs3d", "hac", "scaffold_gs", "hemgs"} <= set(found)
-    assert found["hemgs"] == "hemgs.method:Hemgs"
+    assert found["hemgs"] == "hemgs.codec.method:Hemgs"
 
 
 def test_method_by_entry() -> None:

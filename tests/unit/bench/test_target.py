@@ -17,14 +17,14 @@ from hemgs.bench.runner import TrainRequest, encode_one, run_encode, run_encode_
 from hemgs.bench.runs import read_train_record
 from hemgs.bench.target import run_encode_to_psnr, run_encode_to_size
 from hemgs.cli.targets import psnr_lines, size_lines
+from hemgs.codec.method import Hemgs
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.files import sha256_of
 from hemgs.core.types import Rate, SectionTable
 from hemgs.data.loader import load_scene
-from hemgs.method import Hemgs
 from tests.unit.bench.conftest import CPU, TOY
-from tests.unit.entropy.toy_anchors import encode_toy
+from tests.unit.codec.toy_anchors import encode_toy
 
 
 def trained(folder: Path, scene_dir: Path, kind: str, **named: str) -> Path:

@@ -98,7 +98,7 @@ def test_entries_that_do_not_exist(package: Path, entry: str, message: str) -> N
 @pytest.mark.parametrize(
     ("entry", "setting"),
     [
-        ("hemgs.method:Hemgs", "voxel_size"),
+        ("hemgs.codec.method:Hemgs", "voxel_size"),
         ("baselines.gs3d.method:Gs3d", "sh_degree"),
         ("baselines.scaffold_gs.method:ScaffoldGs", "voxel_size"),
     ],
@@ -112,6 +112,6 @@ def test_settings_of_the_methods_here_are_known(entry: str, setting: str) -> Non
 def test_what_is_read_is_what_the_class_has() -> None:
     from dataclasses import fields
 
-    from hemgs.method import Hemgs
+    from hemgs.codec.method import Hemgs
 
-    assert find_entry("hemgs.method:Hemgs").settings == {field.name for field in fields(Hemgs.Params)}
+    assert find_entry("hemgs.codec.method:Hemgs").settings == {field.name for field in fields(Hemgs.Params)}

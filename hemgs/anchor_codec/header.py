@@ -1,0 +1,169 @@
+"""What the settings section of every anchor codec says, and how such a section is read without trusting it.
+
+Compact JSON, deflated. What comes from a file is checked field by field before anything is allocated. Codecs extend
+:class:`AnchorHeader` with what their networks need.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Self
+
+from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchor_codec.stored_networks import HALF, HEAD_BITS
+from hemgs.core.errors import BitstreamError, ConfigError
+
+#: A settings section never inflates to more than this.
+MAX_BYTES = 1 << 16
+#: Limits on sizes that a file may ask for, and so a method's settings, far above any published one.
+MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
+#: Eighteen times what the paper's setting has; few bytes may stand for many equal signs, and memory must not follow.
+MAX_SIGNS = 1 << 24
+FIX = "get the file again from its source"
+SETTINGS_FIX = "give a value in that range; `hemgs describe` lists the settings of a method"
+#: Metadata of a field that files did not have at first: it is written where it differs from its default, so that
+#: other files are, to the byte, what they were.
+LATER = {"later": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorHeader:
+    """Settings of one bitstream that every anchor codec has.
+
+    Attributes:
+        lmbda: λ it was encoded at.
+        voxel_size: world units per lattice unit.
+        strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
+        head_hidden: hidden width of the rendering heads.
+        head_bits: of their weights, of ``hemgs.anchor_codec.stored_networks``.
+        viewpoints: camera centres for exports to plain Gaussians, x y z after each other, world units.
+        base_steps: quantisation steps before prediction.
+    """
+
+    lmbda: float
+    voxel_size: float
+    strides: tuple[float, float, float]
+    head_hidden: int
+    viewpoints: tuple[float, ...]
+    base_steps: BaseSteps
+    head_bits: int = field(default=HALF, metadata=LATER)
+
+    def to_bytes(self) -> bytes:
+        """The section.
+
+        Raises:
+            ConfigError: it would be one that no decoder takes.
+        """
+        try:
+            self.check()
+        except ValueError as fault:
+            raise ConfigError(f"no decoder takes a file of these settings: {fault}", SETTINGS_FIX) from fault
+        return zlib.compress(json.dumps(_written(self), separators=(",", ":"), sort_keys=True).encode(), 9)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads and checks a section.
+
+        Raises:
+            BitstreamError: not a settings section, or values that no encoder writes.
+        """
+        try:
+            inflater = zlib.decompressobj()
+            text = inflater.decompress(data, MAX_BYTES)
+            if not inflater.eof or inflater.unused_data:
+                raise ValueError("it is cut, too long, or followed by other data")
+            raw = json.loads(text)
+            parts: dict[str, Any] = {"base_steps": BaseSteps(**raw.pop("base_steps")), **cls.take_parts(raw)}
+            header = cls(**parts, **{name: json_tuple(value) for name, value in raw.items()})
+            header.check()
+        except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
+            raise BitstreamError(f"section settings is not valid ({fault})", FIX) from fault
+        return header
+
+    @classmethod
+    def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """Removes fields that are objects of their own from ``raw`` and gives them built; errors as of ``check``."""
+        return {}
+
+    @classmethod
+    def check_entropy(cls, entropy: Any) -> None:
+        """Raises ValueError for sizes of an entropy model that no decoder takes. Messages name a method's settings."""
+        check_integer("feature_dim", entropy.feature_dim, 1, MAX_WIDTH)
+        check_integer("num_offsets", entropy.num_offsets, 1, MAX_OFFSETS)
+
+    def check(self) -> None:
+        """Raises ValueError for a value that no encoder writes."""
+        steps = {f"base_steps.{name}": value for name, value in asdict(self.base_steps).items()}
+        positive = {"lmbda": self.lmbda, "voxel_size": self.voxel_size, **steps}
+        positive |= {f"strides.{axis}": stride for axis, stride in enumerate(three(self.strides, "strides"))}
+        for name, value in positive.items():
+            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise ValueError(f"{name} is {value!r}, not a positive number")
+        check_integer("head_hidden", self.head_hidden, 1, MAX_WIDTH)
+        if self.head_bits not in HEAD_BITS:
+            raise ValueError(f"head_bits is {self.head_bits!r}, not one of {HEAD_BITS}")
+        if not isinstance(self.viewpoints, tuple) or len(self.viewpoints) % 3 or len(self.viewpoints) > MAX_WIDTH:
+            raise ValueError("viewpoints are not a list of points")
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in self.viewpoints):
+            raise ValueError("viewpoints are not finite numbers")
+
+
+def _written(part: Any) -> dict[str, Any]:
+    """Fields of a dataclass and of those in it, without the :data:`LATER` ones that have their default."""
+    return {
+        entry.name: _written(value) if is_dataclass(value) else value
+        for entry in fields(part)
+        if (value := getattr(part, entry.name)) != entry.default or "later" not in entry.metadata
+    }
+
+
+def check_bounds(low: Any, high: Any) -> None:
+    """Raises ValueError unless these are bounds of a hash grid in stored location units."""
+    for axis, (least, most) in enumerate(zip(three(low, "low"), three(high, "high"), strict=True)):
+        check_integer(f"low.{axis}", least, -(1 << 32), 1 << 32)
+        check_integer(f"high.{axis}", most, least + 1, 1 << 33)
+
+
+def take_grid(raw: dict[str, Any]) -> HashGridSettings:
+    """Removes the field ``grid`` from ``raw`` and gives it built; still to be checked by :func:`check_grid`."""
+    return HashGridSettings(**{name: json_tuple(value) for name, value in raw.pop("grid").items()})
+
+
+def check_grid(grid: HashGridSettings) -> None:
+    """Raises ValueError for a hash grid that no encoder writes."""
+    check_integer("grid_features", grid.features, 1, 16)
+    for dimensions in ("3d", "2d"):
+        log2_entries = getattr(grid, f"log2_entries_{dimensions}")
+        check_integer(f"grid_log2_entries_{dimensions}", log2_entries, 3, MAX_LOG2_ENTRIES)
+        name, resolutions = f"grid_resolutions_{dimensions}", getattr(grid, f"resolutions_{dimensions}")
+        if not isinstance(resolutions, tuple) or len(resolutions) > MAX_LEVELS:
+            raise ValueError(f"{name} is {resolutions!r}, not up to {MAX_LEVELS} numbers")
+        for resolution in resolutions:
+            check_integer(name, resolution, 3, MAX_RESOLUTION)
+    # Depends on all of these.
+    check_integer("number of signs of grid_*", grid.num_entries * grid.features, 0, MAX_SIGNS)
+
+
+def check_integer(name: str, value: Any, low: int, high: int) -> None:
+    """Raises ValueError unless ``value`` is an integer from ``low`` to ``high``."""
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}, not an integer from {low} to {high}")
+
+
+def three(value: Any, name: str) -> tuple[Any, Any, Any]:
+    """``value``, which must be three numbers; raises ValueError."""
+    if not isinstance(value, tuple) or len(value) != 3:
+        raise ValueError(f"{name} is {value!r}, not three numbers")
+    return value
+
+
+def json_tuple(value: Any) -> Any:
+    """JSON arrays as the tuples they were."""
+    if isinstance(value, Mapping):
+        raise ValueError("an object stands where a number belongs")
+    return tuple(value) if isinstance(value, list) else value

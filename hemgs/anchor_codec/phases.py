@@ -1,0 +1,330 @@
+"""How anchors train under a codec of the HAC family: simulated quantisation, the price of attributes, learned masks.
+
+Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps;
+uniform noise with predicted steps and the rate in the loss.
+
+Owns what happens in which phase, and what of it is alike in all codecs. Does not own how a codec predicts and prices
+attributes, nor the anchors, their growth, or the rendering loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hemgs.anchor_codec.file import AS_PUBLISHED, Storage
+from hemgs.anchor_codec.masks import anchor_masks, binary_masks, keep_mask
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchor_codec.stored_networks import HALF
+from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel
+from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.coding.locations import OCTREE, RAW16
+from hemgs.training.networks import ParameterGroup
+
+#: What :meth:`AttributeModel.sample` gives.
+Sample = tuple[AnchorAttributes, Tensor, dict[str, float]]
+
+#: Weight of the new value in the running mean behind the estimated size.
+_ESTIMATE_MOMENTUM = 0.05
+#: Bits of a stored location. An octree's depend on the scene and are slow to count at every report: 10 is what anchors
+#: take of both captured and synthetic scenes (``results/measured``: bonsai 10.1, chair 10.0).
+_LOCATION_BITS = {RAW16: 48, OCTREE: 10}
+#: No anchor has been priced yet; finite, because checkpoints must be.
+_UNKNOWN = -1.0
+_KEPT = "kept_rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSettings:
+    """When what is trained and how it is weighed.
+
+    Attributes:
+        noise_start: first iteration with noise.
+        growth_pause: iterations after ``noise_start`` in which anchors neither grow nor are pruned.
+        entropy_start: first iteration with predicted steps and the rate loss.
+        rate_warmup: iterations over which the rate's weight rises from a tenth to one.
+        side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, costs nothing;
+            its price rises over as many more. While the signs of a grid are undecided the likelihood hardly moves
+            them, and their price alone would make them all alike.
+        sample_share: share of the anchors that are priced in a step: of all of them in HEMGS, ContextGS and with
+            ``masks_in_rate``, of the visible ones in HAC.
+        mask_weight: weight of the mean mask probability; without effect with ``masks_in_rate``.
+        network_lr: first and last learning rate of the networks.
+        masks_in_rate: whether masks are learned from the rate alone, as in HAC++ (arXiv 2501.12255, section 4.4): they
+            weigh the bits (:func:`coded_weights`) of a sample of all anchors (:meth:`PhasedAttributes.sampled_rows`),
+            masked ones included, and multiply scales as well as opacities.
+        storage: of the files that will be written, by which their size is estimated.
+    """
+
+    noise_start: int
+    growth_pause: int
+    entropy_start: int
+    rate_warmup: int
+    side_free: int
+    sample_share: float
+    mask_weight: float
+    network_lr: tuple[float, float]
+    masks_in_rate: bool = False
+    storage: Storage = AS_PUBLISHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPhaseSettings(PhaseSettings):
+    """The plan of a codec with a hash grid.
+
+    Attributes:
+        grid_lr: first and last learning rate of the hash grid.
+    """
+
+    grid_lr: tuple[float, float]
+
+
+class CodecModel(Protocol):
+    """What the phases ask of a codec's networks, a :class:`torch.nn.Module`."""
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Networks that a bitstream stores as integers."""
+        ...
+
+    def side_bits(self) -> Tensor:
+        """Code length of the side information, a scalar; differentiable."""
+        ...
+
+
+class PhasedAttributes(AttributeModel):
+    """Attributes in three phases. Codecs add :meth:`calibrate` and :meth:`priced`.
+
+    Args:
+        entropy: the codec's networks to train: a module that is a :class:`CodecModel`.
+        base_steps: steps before prediction.
+        settings: the plan.
+    """
+
+    settings: PhaseSettings
+
+    def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings) -> None:
+        self.entropy = entropy
+        self.base_steps = base_steps
+        self.settings = settings
+        self._calibrated = False
+        self._bits_per_anchor = _UNKNOWN
+
+    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
+        """Starts the networks from the anchors as they are, once, when the last phase begins.
+
+        Args:
+            anchors: all of them.
+            kept: ``[M] int64`` those with an offset left.
+        """
+        raise NotImplementedError
+
+    def priced(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
+    ) -> Sample:
+        """Noise with predicted steps, and the loss that it buys: :meth:`sample` in the last phase.
+
+        Args:
+            iteration, anchors, visible: as of :meth:`sample`; at least one anchor is visible.
+            exact: attributes of the visible anchors.
+            masks: ``[M, K] float32`` of the visible anchors, with gradients.
+        """
+        raise NotImplementedError
+
+    def start(self, anchors: AnchorModel, extent: float) -> None:
+        self.entropy.to(anchors.coords.device)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        networks = [parameter for network in self.entropy.networks() for parameter in network.parameters()]
+        return [ParameterGroup("entropy_networks", networks, *self.settings.network_lr)]
+
+    def allows_growth(self, iteration: int) -> bool:
+        return not 0 <= iteration - self.settings.noise_start < self.settings.growth_pause
+
+    def sample(self, iteration: int, anchors: AnchorModel, visible: Tensor) -> Sample:
+        attributes, loss, figures = self._sample(iteration, anchors, visible)
+        return replace(attributes, masks_scale=self.settings.masks_in_rate), loss, figures
+
+    def _sample(self, iteration: int, anchors: AnchorModel, visible: Tensor) -> Sample:
+        exact = anchors.attributes(visible)
+        masks = binary_masks(anchors.mask_logits.index_select(0, visible))
+        if iteration < self.settings.noise_start or visible.numel() == 0:
+            attributes = AnchorAttributes(exact.features, exact.scalings, exact.offsets, masks)
+            return attributes, exact.features.new_zeros(()), {}
+        if iteration < self.settings.entropy_start:
+            return self._noisy(exact, masks), exact.features.new_zeros(()), {}
+        if not self._calibrated:
+            self.calibrate(anchors, kept_rows(anchors))
+            self._calibrated = True
+        return self.priced(iteration, anchors, visible, exact, masks)
+
+    def drawn(self, num: int, device: torch.device) -> Tensor:
+        """Which of ``num`` anchors are in a step's sample, ``[num] bool``."""
+        return torch.rand(num, device=device) < self.settings.sample_share
+
+    def sampled_rows(self, anchors: AnchorModel) -> Tensor:
+        """The anchors to price in a step, ``[m] int64``, drawn from all of them."""
+        return torch.nonzero(self.drawn(anchors.num_anchors, anchors.coords.device)).squeeze(1)
+
+    def rate_loss(
+        self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
+    ) -> tuple[Tensor, dict[str, float]]:
+        """λ times the mean bits per scalar, and the push on the masks (HAC, arXiv 2403.14530, equation 8).
+
+        With ``masks_in_rate`` the bits themselves push them, so there is no other push.
+
+        Args:
+            iteration: the step.
+            lmbda: weight of the mean bits per scalar.
+            bits: scalar, code length of the anchors that were priced; with ``masks_in_rate`` weighed by the masks.
+            num_priced: how many they are; with ``masks_in_rate`` all that were sampled, masked or not.
+            kept: ``[M] bool``, which of the anchors that the sample was drawn from, or that were drawn, have an offset
+                left.
+            anchors: all of them.
+
+        Returns:
+            the loss, and figures for the progress line.
+        """
+        since = iteration - self.settings.entropy_start
+        weight = lmbda * min(1.0, 0.1 + 0.9 * since / max(self.settings.rate_warmup, 1))
+        scalars = anchors.feature_dim + SCALING_DIM + 3 * anchors.num_offsets
+        share_kept = float(kept.float().mean()) if len(kept) else 0.0
+        # Bits of masked anchors are zero: the mean over all that were sampled has the share of the kept in it.
+        masks_priced = self.settings.masks_in_rate
+        per_scalar = bits * ((1.0 if masks_priced else share_kept) / (max(num_priced, 1) * scalars))
+        side_weight = min(max(since / max(self.settings.side_free, 1) - 1, 0.0), 1.0)
+        side = side_weight * self.entropy.side_bits() / (anchors.num_anchors * scalars)
+        loss = weight * (per_scalar + side)
+        if not masks_priced:
+            loss = loss + self.settings.mask_weight * torch.sigmoid(anchors.mask_logits).mean()
+        num_coded = num_priced * (share_kept if masks_priced else 1)
+        if num_coded:
+            self._estimate(float(bits.detach()) / num_coded)
+        return loss, {"bits_per_scalar": float(per_scalar.detach()), "lmbda": lmbda, "kept": share_kept}
+
+    def _noisy(self, exact: AnchorAttributes, masks: Tensor) -> AnchorAttributes:
+        """Uniform noise as wide as the base steps."""
+        steps = self.base_steps
+        return AnchorAttributes(
+            with_noise(exact.features, exact.features.new_tensor(steps.features)),
+            with_noise(exact.scalings, exact.scalings.new_tensor(steps.scalings)).clamp_min(0),
+            with_noise(exact.offsets, exact.offsets.new_tensor(steps.offsets)),
+            masks,
+        )
+
+    def _estimate(self, bits_per_anchor: float) -> None:
+        if self._bits_per_anchor < 0:
+            self._bits_per_anchor = bits_per_anchor
+        self._bits_per_anchor += _ESTIMATE_MOMENTUM * (bits_per_anchor - self._bits_per_anchor)
+
+    @torch.no_grad()
+    def estimated_bytes(self, anchors: AnchorModel) -> int | None:
+        if self._bits_per_anchor < 0:
+            return None
+        num = len(kept_rows(anchors))
+        fixed = sum(parameter.numel() for network in self.entropy.networks() for parameter in network.parameters())
+        storage = self.settings.storage
+        heads = sum(
+            parameter.numel() * (storage.head_bits if parameter.ndim == 2 else HALF)
+            for parameter in anchors.heads.parameters()
+        )
+        anchor_bits = self._bits_per_anchor + _LOCATION_BITS[storage.locations] + anchors.num_offsets
+        return fixed + int((heads + num * anchor_bits + float(self.entropy.side_bits())) / 8)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            "calibrated": torch.tensor(self._calibrated),
+            "bits_per_anchor": torch.tensor(self._bits_per_anchor, dtype=torch.float64),
+            **{name: value.clone() for name, value in self.entropy.named_buffers()},
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self._calibrated = bool(tensors["calibrated"])
+        self._bits_per_anchor = float(tensors["bits_per_anchor"])
+        for name, value in self.entropy.named_buffers():
+            value.copy_(tensors[name])
+
+
+Found = TypeVar("Found")
+
+
+class RefreshedAttributes(PhasedAttributes, Generic[Found]):
+    """Attributes whose prediction looks at other anchors. Codecs add :meth:`find`.
+
+    What is found of the anchors as a whole is found anew when rows change and, because masks do, after a while.
+
+    Args:
+        entropy, base_steps, settings: as of :class:`PhasedAttributes`.
+        refresh: iterations after which it is found anew.
+    """
+
+    def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings, refresh: int) -> None:
+        super().__init__(entropy, base_steps, settings)
+        self._refresh = refresh
+        # Rows that were kept when it was found; a resumed training finds the same from them.
+        self._kept: Tensor | None = None
+        self._found: Found | None = None
+
+    def find(self, anchors: AnchorModel, kept: Tensor) -> Found:
+        """What predictions need to know of all anchors.
+
+        Args:
+            anchors: all of them.
+            kept: ``[M] int64`` those with an offset left.
+        """
+        raise NotImplementedError
+
+    def found(self, iteration: int, anchors: AnchorModel) -> Found:
+        """What :meth:`find` gave, now or before."""
+        if iteration % self._refresh == 0:
+            self.anchors_changed(anchors)
+        if self._kept is None:
+            self._kept = kept_rows(anchors)
+        if self._found is None:
+            self._found = self.find(anchors, self._kept)
+        return self._found
+
+    def anchors_changed(self, anchors: AnchorModel) -> None:
+        self._kept, self._found = None, None
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), **({} if self._kept is None else {_KEPT: self._kept})}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        super().restore(tensors)
+        kept = tensors.get(_KEPT)
+        device = next(buffer.device for buffer in self.entropy.buffers())
+        self._kept = None if kept is None else kept.to(device)
+
+
+def kept_rows(anchors: AnchorModel) -> Tensor:
+    """Anchors with an offset left, ``[M] int64``."""
+    return torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1)
+
+
+def geometry_present(masks: Tensor) -> Tensor:
+    """Which channels of the geometry are coded, ``[M, 6 + 3K] float32``: all scalings, and offsets by ``masks``."""
+    offset_masks = masks.repeat_interleave(3, dim=1)
+    return torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
+
+
+def coded_weights(masks: Tensor, feature_dim: int) -> Tensor:
+    """By what each scalar's bits are multiplied with ``masks_in_rate``, ``[n, D + 6 + 3K]``, with gradients.
+
+    Features and scalings count with their anchor's mask, offsets with their own too, so that masking all of an anchor
+    is worth all of its bits (HAC++, arXiv 2501.12255, section 4.4).
+
+    Args:
+        masks: ``[n, K]``, of :func:`hemgs.anchor_codec.masks.binary_masks`.
+        feature_dim: D.
+    """
+    anchor = anchor_masks(masks)
+    return torch.cat([anchor.expand(-1, feature_dim), anchor * geometry_present(masks)], dim=1)
+
+
+def with_noise(values: Tensor, step: Tensor) -> Tensor:
+    """``values`` plus uniform noise one step wide: rounding as training sees it."""
+    return values + (torch.rand_like(values) - 0.5) * step

@@ -1,0 +1,140 @@
+"""The section ``networks`` of anchor codecs: rendering networks, then the integers of the entropy networks.
+
+Rendering networks are stored as float16, or as integers of 8 bits with a float16 scale for each output, entropy-coded
+with the integers of the entropy networks; biases stay float16. A decoded weight is then the product of an integer of 8
+bits and a float of 11, which float32 holds exactly: alike on every device. Entropy networks in floating point are
+stored as float16, too.
+
+Owns the section. Does not own any network, nor how floats and integers are coded (``hemgs.coding.weights``).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchors import AnchorHeads
+from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
+from hemgs.core.errors import BitstreamError
+
+#: Bits of a stored weight of the rendering networks: float16, or integers with a scale for each output.
+HALF, BYTE = 16, 8
+HEAD_BITS = (HALF, BYTE)
+#: Integers of 8 bits, as many below zero as above.
+_MOST = (1 << (BYTE - 1)) - 1
+#: The least scale, the least float16 of full precision; only outputs that ignore their inputs get there.
+_LEAST_SCALE = 2.0**-14
+#: An array of the entropy networks: of ``int64``, or of ``float16`` where they are in floating point.
+Stored = NDArray[Any]
+_DAMAGED = "get the file again from its source, or encode again with this version"
+
+
+@dataclass(frozen=True)
+class StoredHeads:
+    """Rendering networks as a file holds them.
+
+    Attributes:
+        floats: what is stored as float16: all parameters with 16 bits; with 8, scales ``[out]`` and biases ``[out]``.
+        integers: ``[out, in] int64`` weights with 8 bits; none with 16.
+    """
+
+    floats: list[NDArray[np.float32]]
+    integers: list[Integers]
+
+    @staticmethod
+    def of(heads: AnchorHeads, bits: int) -> StoredHeads:
+        """Rounds trained networks; ``bits`` is one of :data:`HEAD_BITS`."""
+        arrays = [value.detach().cpu().numpy() for value in heads.state_dict().values()]
+        if bits == HALF:
+            return StoredHeads(arrays, [])
+        floats, integers = [], []
+        for array in arrays:
+            if array.ndim == 1:
+                floats.append(array)
+                continue
+            scale = np.maximum(np.abs(array).max(axis=1) / _MOST, _LEAST_SCALE).astype(np.float16).astype(np.float32)
+            floats.append(scale)
+            ratios = np.nan_to_num(array / scale[:, None], posinf=_MOST, neginf=-_MOST)
+            integers.append(np.rint(ratios).clip(-_MOST, _MOST).astype(np.int64))
+        return StoredHeads(floats, integers)
+
+    def restored(self, dims: tuple[int, int, int]) -> AnchorHeads:
+        """Networks to render with, on the CPU; ``dims`` are D, K and hidden width.
+
+        Raises:
+            BitstreamError: weights that no encoder writes.
+        """
+        floats, integers = iter(self.floats), iter(self.integers)
+        weights = {}
+        for name, shape in _shapes(dims).items():
+            values = next(floats)
+            if len(shape) == 2 and self.integers:
+                array = next(integers)
+                if np.abs(array).max(initial=0) > _MOST:
+                    raise BitstreamError(f"section networks: {name} exceeds {BYTE} bits", _DAMAGED)
+                values = array.astype(np.float32) * values[:, None]
+            weights[name] = torch.from_numpy(np.array(values, np.float32))
+        heads = AnchorHeads(*dims)
+        heads.load_state_dict(weights)
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in heads.parameters()):
+            raise BitstreamError("section networks: weights are not finite", _DAMAGED)
+        return heads.requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class StoredShape:
+    """Shape of an array of the entropy networks, and whether it holds float16 values instead of integers."""
+
+    shape: tuple[int, ...]
+    in_half: bool = False
+
+
+def encode_networks(heads: StoredHeads, parts: Sequence[Stored]) -> bytes:
+    """Rendering networks, then entropy networks.
+
+    Raises:
+        TrainingError: a weight is not finite or exceeds float16.
+    """
+    half = encode_half([*heads.floats, *(part for part in parts if part.dtype == np.float16)])
+    integers = encode_integers([*heads.integers, *(part for part in parts if part.dtype != np.float16)])
+    return struct.pack("<I", len(half)) + half + integers
+
+
+def decode_networks(
+    section: bytes, dims: tuple[int, int, int], head_bits: int, shapes: Sequence[StoredShape]
+) -> tuple[StoredHeads, list[Stored]]:
+    """The inverse of :func:`encode_networks`.
+
+    Args:
+        section: of the file.
+        dims: of the rendering networks: D, K and hidden width.
+        head_bits: one of :data:`HEAD_BITS`.
+        shapes: of the entropy networks.
+
+    Raises:
+        BitstreamError: the section is damaged or holds other networks.
+    """
+    if len(section) < 4 or struct.unpack("<I", section[:4])[0] > len(section) - 4:
+        raise BitstreamError("section networks is cut", _DAMAGED)
+    end = 4 + struct.unpack("<I", section[:4])[0]
+    own = list(_shapes(dims).values())
+    matrices = [] if head_bits == HALF else [shape for shape in own if len(shape) == 2]
+    in_half = [each.shape for each in shapes if each.in_half]
+    floats = decode_half(section[4:end], [*(own if head_bits == HALF else [shape[:1] for shape in own]), *in_half])
+    integers = decode_integers(section[end:], [*matrices, *(each.shape for each in shapes if not each.in_half)])
+    halves, whole = iter(floats[len(own) :]), iter(integers[len(matrices) :])
+    parts: list[Stored] = [next(halves).astype(np.float16) if each.in_half else next(whole) for each in shapes]
+    return StoredHeads(floats[: len(own)], integers[: len(matrices)]), parts
+
+
+def _shapes(dims: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the rendering networks' parameters by name; tensors without data cost nothing."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}

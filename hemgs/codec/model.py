@@ -1,0 +1,275 @@
+"""HEMGS's entropy model in float, as it is trained: two attribute groups over one hash grid.
+
+Order of coding: locations, then features, then scalings and offsets together given the features
+(arXiv 2411.18473, section 3.2). Each group has its own hyperprior, rate predictor, autoregressive network and
+distribution network.
+
+Owns the networks and their predictions. Does not own the integer form that codes
+(``hemgs.codec.integer_model``), nor when what is trained (``hemgs.codec.training``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hemgs.anchor_codec.channels import ChannelContext
+from hemgs.anchor_codec.hash_grid import BinaryHashGrid, HashGridSettings
+from hemgs.anchor_codec.header import LATER
+from hemgs.anchor_codec.location_grid import fit_bounds, unit_points
+from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.prediction import Prediction, start_distribution
+from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.codec.context import ContextNetwork, Seen
+from hemgs.codec.hyperprior import Hyperprior
+from hemgs.codec.neighbours import AUTOMATIC, ContextWindow, chosen_multiplier
+from hemgs.codec.rate_predictor import RatePredictor
+from hemgs.pointnet.features import scene_agnostic_dim
+
+#: Number of neighbours that the networks see as one (arXiv 2411.18473, section 4.2).
+FULL_CONTEXT = 20
+
+
+@dataclass(frozen=True)
+class EntropySettings:
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        feature_dim: D, channels of the anchor feature.
+        num_offsets: K.
+        grid: the hash grid.
+        feature_prior, geometry_prior: widths of the two prior features.
+        feature_hidden, geometry_hidden: hidden widths of the distribution networks.
+        feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
+        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned.
+        scene_agnostic: asset of the frozen network over locations; empty for none.
+        feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
+        window: which anchors are neighbours.
+        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
+        float_networks: whether networks code in floating point, for comparison with exact ones.
+        sparse_grid: whether files hold only those signs of the hash grid that some anchor's feature depends on.
+    """
+
+    feature_dim: int = 50
+    num_offsets: int = 10
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
+    feature_prior: int = 64
+    geometry_prior: int = 40
+    feature_hidden: int = 64
+    geometry_hidden: int = 40
+    feature_step_hidden: int = 32
+    geometry_step_hidden: int = 24
+    rate_octaves: float = 1.0
+    scene_agnostic: str = ""
+    feature_context: int = 0
+    geometry_context: int = 0
+    window: ContextWindow = field(default_factory=ContextWindow)
+    feature_chunks: int = field(default=1, metadata=LATER)
+    float_networks: bool = field(default=False, metadata=LATER)
+    sparse_grid: bool = field(default=False, metadata=LATER)
+
+    @property
+    def geometry_dim(self) -> int:
+        """Channels of scalings and offsets together."""
+        return SCALING_DIM + 3 * self.num_offsets
+
+    @property
+    def location_dim(self) -> int:
+        """Width of what locations alone tell: the scene-specific and the scene-agnostic feature."""
+        return self.grid.output_dim + (scene_agnostic_dim(self.scene_agnostic) if self.scene_agnostic else 0)
+
+    @property
+    def chunks(self) -> dict[str, int]:
+        """Chunks in which channels are coded, by attribute."""
+        return {"features": self.feature_chunks}
+
+    @property
+    def has_context(self) -> bool:
+        """Whether any group has an autoregressive network."""
+        return bool(self.feature_context or self.geometry_context)
+
+
+class AttributeGroup(nn.Module):
+    """Hyperprior, rate predictor, autoregressive network and distribution of C channels that are coded together.
+
+    ``exponents`` scale each channel's prediction by a power of two near its spread, so that networks with outputs
+    around one can serve channels that span three orders of magnitude, in float and in integers alike.
+
+    Args:
+        channels: C.
+        location_dim: width of what locations tell.
+        previous_dim: channels decoded before this group.
+        prior_dim: width of the prior feature.
+        hidden, step_hidden: hidden widths of the distribution network and the rate predictor.
+        context_dim: width of the context feature; 0 for no autoregressive network.
+        octaves: of the rate predictor.
+        chunks: in which the channels are coded.
+        exact: whether the networks code in integers.
+    """
+
+    exponents: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        location_dim: int,
+        previous_dim: int,
+        prior_dim: int,
+        hidden: int,
+        step_hidden: int,
+        context_dim: int,
+        octaves: float,
+        chunks: int = 1,
+        exact: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels, self.exact = channels, exact
+        self.hyperprior = Hyperprior(location_dim, previous_dim, prior_dim)
+        self.rate_predictor = RatePredictor(prior_dim, step_hidden, channels, octaves)
+        self.autoregressive = ContextNetwork(channels, context_dim) if context_dim else None
+        context_outputs = self.autoregressive.outputs if self.autoregressive is not None else 0
+        self.distribution = Mlp(prior_dim + 1 + context_outputs, hidden, 2 * channels)
+        self.channel_context = ChannelContext(channels, chunks) if chunks > 1 else None
+        self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
+
+    def networks(self) -> list[Mlp]:
+        """All networks, in the order in which a bitstream stores them."""
+        context = [] if self.autoregressive is None else [self.autoregressive]
+        chunks = [] if self.channel_context is None else self.channel_context.mlps()
+        return [self.hyperprior, self.rate_predictor, *context, self.distribution, *chunks]
+
+    @torch.no_grad()
+    def calibrate(self, values: Tensor) -> None:
+        """Starts the distribution at the mean and spread of ``values`` (``[n, C]``, in base steps)."""
+        start_distribution(values, self.exponents, self.distribution.second.bias)
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Values in base steps, ``[n, C]``, as networks take them: around one."""
+        return values * torch.exp2(-self.exponents.to(values.dtype))
+
+    def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
+        """Prior feature ``[n, prior_dim]``.
+
+        Args:
+            locations: ``[n, location_dim]``.
+            previous: ``[n, previous_dim]`` decoded attributes, :meth:`scaled` by their group, or ``None``.
+        """
+        return self.hyperprior(self.hyperprior.inputs(locations, previous))
+
+    def predict(
+        self,
+        prior: Tensor,
+        rate: Tensor,
+        log2_step: Tensor,
+        seen: Seen | None = None,
+        own: Tensor | None = None,
+    ) -> Prediction:
+        """Distribution of n anchors, given their steps and their neighbours.
+
+        Args:
+            prior: ``[n, prior_dim]``.
+            rate: ``[n, 1]`` in [0, 1].
+            log2_step: ``[n, C]``, from the rate predictor.
+            seen: neighbours, with values in base steps; only with an autoregressive network.
+            own: ``[n, C]`` the anchors' own values in base steps, of which each chunk of channels sees those of the
+                chunks before; only where channels are coded in chunks.
+        """
+        inputs, expected = [prior, rate], prior.new_zeros(())
+        if self.autoregressive is not None:
+            assert seen is not None
+            scaled = replace(seen, values=self.scaled(seen.values))
+            context, expected = self.autoregressive.context(scaled, FULL_CONTEXT)
+            inputs.append(context)
+        mean, log2_scale = self.distribution(torch.cat(inputs, dim=1)).split(self.channels, dim=1)
+        mean = mean + expected
+        if self.channel_context is not None:
+            assert own is not None
+            mean_change, scale_change = self.channel_context.corrections(self.scaled(own) - mean)
+            mean, log2_scale = mean + mean_change, log2_scale + scale_change
+        exponents = self.exponents.to(mean.dtype)
+        return Prediction(log2_step, mean * torch.exp2(exponents), log2_scale + exponents)
+
+
+class EntropyModel(nn.Module):
+    """Hash grid and two attribute groups.
+
+    Attributes:
+        features: group of the D feature channels.
+        geometry: group of the 6 scalings and 3K offsets.
+        low, high: ``[3] int64`` lattice bounds of the hash grid.
+        multiplier: of the window of neighbours, scalar ``int64``; only where settings leave its choice to the model.
+    """
+
+    low: Tensor
+    high: Tensor
+    multiplier: Tensor
+
+    def __init__(self, settings: EntropySettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self.grid = BinaryHashGrid(settings.grid)
+        self.features = AttributeGroup(
+            settings.feature_dim,
+            settings.location_dim,
+            0,
+            settings.feature_prior,
+            settings.feature_hidden,
+            settings.feature_step_hidden,
+            settings.feature_context,
+            settings.rate_octaves,
+            settings.feature_chunks,
+            exact=not settings.float_networks,
+        )
+        self.geometry = AttributeGroup(
+            settings.geometry_dim,
+            settings.location_dim,
+            settings.feature_dim,
+            settings.geometry_prior,
+            settings.geometry_hidden,
+            settings.geometry_step_hidden,
+            settings.geometry_context,
+            settings.rate_octaves,
+            exact=not settings.float_networks,
+        )
+        self.register_buffer("low", torch.zeros(3, dtype=torch.int64))
+        self.register_buffer("high", torch.ones(3, dtype=torch.int64))
+        if settings.has_context and settings.window.multiplier == AUTOMATIC:
+            self.register_buffer("multiplier", torch.tensor(AUTOMATIC))
+
+    @property
+    def settings(self) -> EntropySettings:
+        """Sizes, with the window that was chosen once there is one."""
+        if "multiplier" not in self._buffers:
+            return self._settings
+        return replace(self._settings, window=replace(self._settings.window, multiplier=int(self.multiplier)))
+
+    def choose_window(self, coords: NDArray[np.int64]) -> None:
+        """Chooses the window of neighbours for stored locations ``[N, 3]`` in raster order, if that is still to do."""
+        if self.settings.has_context and self.settings.window.multiplier == AUTOMATIC:
+            self.multiplier.fill_(chosen_multiplier(coords, self.settings.window))
+
+    def set_bounds(self, coords: Tensor) -> None:
+        """Fits the hash grid's cube to lattice coordinates ``[N, 3] int64``."""
+        fit_bounds(coords, self.low, self.high)
+
+    def location_features(self, coords: Tensor, scene_agnostic: Tensor | None) -> Tensor:
+        """What locations alone tell, ``[n, location_dim] float32``.
+
+        Args:
+            coords: ``[n, 3] int64`` lattice coordinates.
+            scene_agnostic: ``[n, A] float32`` features of the frozen network, where the settings name one.
+        """
+        specific = self.grid(unit_points(coords, self.low, self.high))
+        return specific if scene_agnostic is None else torch.cat([specific, scene_agnostic], dim=1)
+
+    def networks(self) -> list[Mlp]:
+        """All networks that a bitstream stores as integers, in coding order."""
+        return [*self.features.networks(), *self.geometry.networks()]
+
+    def side_bits(self) -> Tensor:
+        """Code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
+        return self.grid.bits()

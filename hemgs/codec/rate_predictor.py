@@ -1,0 +1,85 @@
+"""Quantisation steps from the prior and λ: one model, every rate (arXiv 2411.18473, section 3.3.1).
+
+A step is a base step times ``2^(r + g (t - 1/2))``: r is learned per anchor and channel; the second term keeps the
+range of rates from collapsing in training. With g = 1 it is the high-rate law, step proportional to the root of λ. The
+paper duplicates λ to the width of the prior before its network; duplicated columns of a linear layer are one column,
+which is what is built here.
+
+Owns steps in float (training) and in exact integers (coding).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hemgs.anchor_codec.networks import Mlp
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.coding.quantize import STEP_FRACTION
+from hemgs.core.errors import ConfigError
+
+#: λ between which one model serves all rates (arXiv 2411.18473, section 4.2).
+LMBDA_MIN, LMBDA_MAX = 1e-3, 4e-3
+#: The learned part of a step stays within 2^-2 and 2^2.
+MAX_LOG2_RATIO = 2.0
+#: Largest range of steps; with the learned part it stays within what the coder's table of steps covers.
+MAX_OCTAVES = 4.0
+
+_ONE = 1 << ACTIVATION_BITS
+
+
+def rate_input(lmbda: float) -> float:
+    """λ as the networks see it: ``t`` in [0, 1] on a logarithmic scale.
+
+    Raises:
+        ConfigError: λ lies outside the trained interval.
+    """
+    if not LMBDA_MIN * (1 - 1e-9) <= lmbda <= LMBDA_MAX * (1 + 1e-9):
+        raise ConfigError(
+            f"lmbda {lmbda:g} lies outside the trained interval",
+            f"choose one from {LMBDA_MIN:g} (largest file) to {LMBDA_MAX:g} (smallest file)",
+        )
+    return min(max(math.log(lmbda / LMBDA_MIN) / math.log(LMBDA_MAX / LMBDA_MIN), 0.0), 1.0)
+
+
+def lmbda_of(rate: float) -> float:
+    """The inverse of :func:`rate_input`."""
+    return LMBDA_MIN * (LMBDA_MAX / LMBDA_MIN) ** rate
+
+
+class RatePredictor(Mlp):
+    """log2 of the steps of C channels, relative to their base steps.
+
+    Args:
+        prior_dim: width of the prior feature.
+        hidden: width of the hidden layer.
+        channels: C.
+        octaves: g, octaves between the steps of the smallest and the largest λ before anything is learned.
+    """
+
+    def __init__(self, prior_dim: int, hidden: int, channels: int, octaves: float) -> None:
+        super().__init__(prior_dim + 1, hidden, channels, quiet=True)
+        self.octaves = octaves
+
+    def log2_steps(self, prior: Tensor, rate: Tensor) -> Tensor:
+        """``[n, C]`` from a prior ``[n, prior_dim]`` and ``rate`` ``[n, 1]`` in [0, 1]; float32."""
+        learned = self(torch.cat([prior, rate], dim=1)).clamp(-MAX_LOG2_RATIO, MAX_LOG2_RATIO)
+        return learned + self.octaves * (rate - 0.5)
+
+
+def fixed_step_index(learned: Tensor, rate: int, octaves: float) -> Tensor:
+    """Index of a step in the coder's table, ``1 / STEP_FRACTION`` octaves each, ``int64``.
+
+    Args:
+        learned: ``[n, C] float64`` integers, output of the exported network.
+        rate: ``t`` in units of ``2^-ACTIVATION_BITS``.
+        octaves: g of the rate predictor.
+    """
+    # One float64 product, rounded once: alike on every device.
+    offset = math.floor((rate - _ONE // 2) * octaves + 0.5)
+    limit = int(MAX_LOG2_RATIO * _ONE)
+    log2_step = learned.floor().to(torch.int64).clamp(-limit, limit) + offset
+    surplus = _ONE // STEP_FRACTION
+    return torch.div(log2_step + surplus // 2, surplus, rounding_mode="floor")

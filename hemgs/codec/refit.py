@@ -1,0 +1,329 @@
+"""Entropy models compared on the same symbols: what one saves without any change of the picture.
+
+A trained model's attributes are quantised once, at one λ, with its own steps. Any other entropy model can then be
+fitted to these symbols and asked how many bytes they take. Sizes are those of real streams: networks as integers,
+symbols through the range coder.
+
+Steps stay those of the trained model: a compared model holds its rate predictor, so that it is counted, and its steps
+are given. Locations, masks and rendering networks are the same for all models and left out.
+
+Owns the frozen symbols, their price while a model is fitted, and the size of their streams. Does not own the fitting
+(``hemgs.bench.lossless``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hemgs.anchor_codec.hash_grid import fixed_features, used_rows
+from hemgs.anchor_codec.location_grid import encode_grid
+from hemgs.anchor_codec.masks import keep_mask
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchor_codec.streams import CHUNK, joined
+from hemgs.anchors import AnchorModel
+from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.codec.anchor_set import AnchorSet, anchor_set
+from hemgs.codec.context import Pairs, Seen
+from hemgs.codec.integer_model import FixedGroup, Integers
+from hemgs.codec.model import AttributeGroup, EntropyModel, EntropySettings
+from hemgs.codec.rate_predictor import rate_input
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.coding.locations import RAW16, raster_order, stored_locations
+from hemgs.coding.quantize import STEP_FRACTION, quantize
+from hemgs.coding.rans import GaussianEncoder
+from hemgs.coding.weights import encode_integers
+from hemgs.core.errors import ConfigError, TrainingError
+from hemgs.core.records import LOSSLESS_SECTIONS
+
+#: Variants by name: whether the frozen network and the autoregressive networks take part.
+VARIANTS: Mapping[str, tuple[bool, bool]] = {
+    "base": (False, False),
+    "sa": (True, False),
+    "ar": (False, True),
+    "both": (True, True),
+}
+#: What a compared model is charged for.
+SECTIONS = LOSSLESS_SECTIONS
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained HEMGS model.
+
+    Attributes:
+        anchors: with attributes.
+        entropy: trained with them.
+        base_steps: that they were trained with.
+        whole: settings of a model with both networks that variants switch off, one by one.
+        location_codec: of the model's files.
+    """
+
+    anchors: AnchorModel
+    entropy: EntropyModel
+    base_steps: BaseSteps
+    whole: EntropySettings
+    location_codec: str = RAW16
+
+    def variant(self, name: str) -> EntropySettings:
+        """Settings of a variant.
+
+        Raises:
+            ConfigError: there is no such variant.
+        """
+        if name not in VARIANTS:
+            raise ConfigError(f"variant {name!r} is not known", f"choose from {', '.join(VARIANTS)}")
+        scene_agnostic, autoregressive = VARIANTS[name]
+        if scene_agnostic and not self.whole.scene_agnostic:
+            raise ConfigError(
+                f"variant {name!r} needs a frozen network, and the model's settings name none",
+                "add --set scene_agnostic=pointnet2_bundled",
+            )
+        if autoregressive and not self.whole.has_context:
+            raise ConfigError(
+                f"variant {name!r} needs autoregressive networks, and the model's settings have none",
+                "add --set feature_context=32 --set geometry_context=24",
+            )
+        return replace(
+            self.whole,
+            scene_agnostic=self.whole.scene_agnostic if scene_agnostic else "",
+            feature_context=self.whole.feature_context if autoregressive else 0,
+            geometry_context=self.whole.geometry_context if autoregressive else 0,
+        )
+
+
+@dataclass(frozen=True)
+class FrozenGroup:
+    """Symbols of one attribute group, N anchors with C channels.
+
+    Attributes:
+        symbols: ``[N, C] int64``, zero where not coded.
+        step_index: ``[N, C] int64``.
+        coded: ``[N, C] bool``.
+        parts: columns by attribute.
+    """
+
+    symbols: Integers
+    step_index: Integers
+    coded: NDArray[np.bool_]
+    parts: Mapping[str, slice]
+
+    def values(self) -> Tensor:
+        """Decoded values in base steps, ``[N, C] float32``."""
+        return torch.from_numpy(self.symbols * np.exp2(self.step_index / STEP_FRACTION)).float()
+
+
+@dataclass(frozen=True)
+class FrozenSymbols:
+    """Everything that compared models have in common.
+
+    Attributes:
+        stored: ``[N, 3] int64`` stored locations in raster order.
+        low, high: ``[3] int64`` bounds of the hash grid, in units of stored locations.
+        rate: ``t`` of the λ in units of ``2^-ACTIVATION_BITS``.
+        features, geometry: the two groups.
+    """
+
+    stored: NDArray[np.int64]
+    low: Tensor
+    high: Tensor
+    rate: int
+    features: FrozenGroup
+    geometry: FrozenGroup
+
+    @property
+    def num_anchors(self) -> int:
+        """N."""
+        return len(self.stored)
+
+
+@torch.no_grad()
+def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
+    """Quantises a trained model's attributes as its file at λ holds them.
+
+    Raises:
+        ConfigError: λ outside the trained interval.
+        TrainingError: no anchor is left.
+    """
+    rate = round(rate_input(lmbda) * (1 << ACTIVATION_BITS))
+    anchors, entropy = model.anchors, model.entropy
+    masks = keep_mask(anchors.mask_logits)
+    kept = torch.nonzero(masks.any(dim=1)).squeeze(1)
+    if not len(kept):
+        raise TrainingError("no anchor has an offset left, so there is nothing to code", "lower mask_weight")
+    stored, strides = stored_locations(anchors.coords[kept].cpu().numpy(), model.location_codec)
+    order = raster_order(stored)
+    stored, kept = stored[order], kept[torch.from_numpy(order).to(kept.device)]
+    low = torch.tensor([int(np.floor(low / by)) for low, by in zip(entropy.low.tolist(), strides, strict=True)])
+    high = torch.tensor([int(np.ceil(high / by)) for high, by in zip(entropy.high.tolist(), strides, strict=True)])
+
+    known, attributes = anchor_set(stored, entropy.settings), anchors.attributes(kept)
+    locations = _locations(entropy, known, low, high)
+    group = FixedGroup.export(entropy.features)
+    steps = group.step_index(group.prior(locations, None), rate)
+    every = np.ones(steps.shape, dtype=np.bool_)
+    values, base = attributes.features.double().cpu().numpy(), model.base_steps
+    symbols = quantize(values, base.features, steps).astype(np.int64)
+    features = FrozenGroup(symbols, steps, every, {"features": slice(0, symbols.shape[1])})
+
+    previous = group.scaled(symbols, steps, "cpu")
+    group = FixedGroup.export(entropy.geometry)
+    steps = group.step_index(group.prior(locations, previous), rate)
+    scalings = quantize(attributes.scalings.double().cpu().numpy(), base.scalings, steps[:, :SCALING_DIM])
+    offsets = quantize(attributes.offsets.flatten(1).double().cpu().numpy(), base.offsets, steps[:, SCALING_DIM:])
+    present = masks[kept].cpu().numpy().repeat(3, axis=1)
+    coded = np.concatenate([np.ones_like(scalings, dtype=np.bool_), present], axis=1)
+    symbols = np.where(coded, np.concatenate([scalings, offsets], axis=1), 0).astype(np.int64)
+    parts = {"scalings": slice(0, SCALING_DIM), "offsets": slice(SCALING_DIM, symbols.shape[1])}
+    return FrozenSymbols(stored, low, high, rate, features, FrozenGroup(symbols, steps, coded, parts))
+
+
+@torch.no_grad()
+def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: FrozenSymbols, seed: int) -> EntropyModel:
+    """An entropy model before fitting: random but for its start from the symbols' statistics and the trained steps.
+
+    Raises:
+        ConfigError: the settings do not fit the trained model's symbols or rate predictors.
+    """
+    torch.manual_seed(seed)
+    entropy = EntropyModel(settings)
+    entropy.low.copy_(trained.low)
+    entropy.high.copy_(trained.high)
+    entropy.choose_window(frozen.stored)
+    groups = (
+        (entropy.features, trained.features, frozen.features),
+        (entropy.geometry, trained.geometry, frozen.geometry),
+    )
+    for mine, other, symbols in groups:
+        try:
+            mine.rate_predictor.load_state_dict(other.rate_predictor.state_dict())
+        except RuntimeError as fault:
+            raise ConfigError(
+                f"the trained rate predictor does not fit these settings ({' '.join(str(fault).split())})",
+                "leave feature_dim, num_offsets, the prior features' and the rate predictors' widths as trained",
+            ) from fault
+        mine.rate_predictor.requires_grad_(False)
+        mine.calibrate(symbols.values())
+    return entropy
+
+
+class OfflinePrice:
+    """Price of frozen symbols under a model in float, as fitting needs it.
+
+    Args:
+        entropy: the model.
+        frozen: the symbols.
+        device: where to compute.
+    """
+
+    def __init__(self, entropy: EntropyModel, frozen: FrozenSymbols, device: torch.device | str) -> None:
+        self._entropy = entropy.to(device)
+        known = anchor_set(frozen.stored, entropy.settings, device)
+        self._table, self._scene_agnostic = known.table, known.scene_agnostic_float
+        low, high = frozen.low.to(device), frozen.high.to(device)
+        self._points = ((known.coords - low).double() / (high - low).double()).clamp(0, 1).float()
+        self._rate = frozen.rate / (1 << ACTIVATION_BITS)
+        groups = (frozen.features, frozen.geometry)
+        self._values = [group.values().to(device) for group in groups]
+        self._log2_steps = [torch.from_numpy(group.step_index / STEP_FRACTION).float().to(device) for group in groups]
+        self._coded = [torch.from_numpy(group.coded).to(device) for group in groups]
+
+    def bits(self, rows: Tensor) -> Tensor:
+        """Code length of some anchors' symbols, all together.
+
+        Args:
+            rows: ``[n] int64`` on the device.
+        """
+        entropy = self._entropy
+        locations = entropy.grid(self._points[rows])
+        if self._scene_agnostic is not None:
+            locations = torch.cat([locations, self._scene_agnostic[rows]], dim=1)
+        pairs = None if self._table is None else self._table.pairs(rows)
+        total = self._group_bits(0, entropy.features, entropy.features.prior(locations, None), rows, pairs)
+        previous = entropy.features.scaled(self._values[0][rows])
+        prior = entropy.geometry.prior(locations, previous)
+        return total + self._group_bits(1, entropy.geometry, prior, rows, pairs)
+
+    def _group_bits(
+        self, which: int, group: AttributeGroup, prior: Tensor, rows: Tensor, pairs: Pairs | None
+    ) -> Tensor:
+        values = self._values[which]
+        seen = None
+        if pairs is not None and group.autoregressive is not None:
+            seen = Seen(pairs, values[pairs.neighbour], self._coded[which][pairs.neighbour].to(values.dtype))
+        rates = prior.new_full((len(rows), 1), self._rate)
+        prediction = group.predict(prior, rates, self._log2_steps[which][rows], seen, values[rows])
+        return (prediction.bits(values[rows]) * self._coded[which][rows]).sum()
+
+
+@torch.no_grad()
+def float_bytes(entropy: EntropyModel, frozen: FrozenSymbols, device: torch.device | str) -> int:
+    """Bytes of features, scalings and offsets by the same networks in floating point and an ideal coder.
+
+    What integers, tables and coder cost is what :func:`coded_bytes` is more. Such a file would be decoded by the
+    machine that wrote it, at best. Probabilities are floored as in training, which the coder's escapes undercut.
+    """
+    price = OfflinePrice(entropy, frozen, device)
+    rows = torch.arange(frozen.num_anchors, device=device).split(CHUNK)
+    return math.ceil(sum(float(price.bits(part).double()) for part in rows) / 8)
+
+
+@torch.no_grad()
+def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
+    """Bytes of the frozen symbols under a model, by section (:data:`SECTIONS`): lengths of the codec's streams."""
+    entropy = entropy.to("cpu")
+    known = anchor_set(frozen.stored, entropy.settings)
+    locations = _locations(entropy, known, frozen.low, frozen.high)
+    features, geometry = FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
+    grid, used = entropy.settings.grid, None
+    if entropy.settings.sparse_grid:
+        used = used_rows(grid, known.coords, frozen.low, frozen.high).numpy()
+    streams = {
+        "hash_grid": encode_grid(entropy.grid.signs().numpy(), grid, used),
+        "networks": encode_integers(features.stored() + geometry.stored()),
+        **_streams(features, frozen.features, features.prior(locations, None), known, frozen.rate),
+    }
+    previous = features.scaled(frozen.features.symbols, frozen.features.step_index, "cpu")
+    prior = geometry.prior(locations, previous)
+    streams |= _streams(geometry, frozen.geometry, prior, known, frozen.rate)
+    return {name: len(streams[name]) for name in SECTIONS}
+
+
+def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: AnchorSet, rate: int) -> dict[str, bytes]:
+    """Coded streams of a group's attributes, in the order in which a file holds the symbols."""
+    encoders = {name: [GaussianEncoder() for _ in group.channels.columns] for name in frozen.parts}
+    network, memory = group.autoregressive, None
+    known_sums = torch.cat([group.known(part, rate) for part in prior.split(CHUNK)])
+    if network is not None:
+        memory = network.memory(len(frozen.symbols), torch.from_numpy(frozen.coded))
+        network.remember(memory, slice(None), group.scaled(frozen.symbols, frozen.step_index, "cpu"))
+    for order in _batches(known):
+        rows = torch.from_numpy(order)
+        pairs = known.table.pairs(rows) if network is not None and known.table is not None else None
+        prediction = group.predict(known_sums[rows], frozen.step_index[order], memory, pairs)
+        for name, chunk, columns, piece in group.pieces(prediction, frozen.symbols[order], frozen.parts):
+            centre, level, offset = piece.table_rows()
+            coded = frozen.coded[order, columns]
+            residual = frozen.symbols[order, columns] - centre
+            encoders[name][chunk].push(residual[coded].astype(np.int32), level[coded], offset[coded])
+    return {name: joined([each.finish() for each in parts]) for name, parts in encoders.items()}
+
+
+def _batches(known: AnchorSet) -> Iterator[NDArray[np.int64]]:
+    order = known.waves.order
+    for first in range(0, len(order), CHUNK):
+        yield order[first : first + CHUNK]
+
+
+def _locations(entropy: EntropyModel, known: AnchorSet, low: Tensor, high: Tensor) -> Tensor:
+    """What locations tell, in integers, ``[N, location_dim] float64``."""
+    parts = [fixed_features(entropy.settings.grid, entropy.grid.signs().cpu(), known.coords, low, high)]
+    if known.scene_agnostic is not None:
+        parts.append(known.scene_agnostic)
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,225 @@
+"""HEMGS while anchors train: its part in the last of the three phases that it shares with HAC (``phases``).
+
+Each step draws one λ, which has the same expectation as the paper's mean over all of them (arXiv 2411.18473, equation
+2); near the end, networks see rounded values in place of noisy ones, as they will when they code.
+
+Owns HEMGS's steps, price and neighbours in training. Does not own the phases, the anchors, or the rendering loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hemgs.anchor_codec.masks import binary_masks, keep_mask
+from hemgs.anchor_codec.phases import (
+    GridPhaseSettings,
+    RefreshedAttributes,
+    Sample,
+    coded_weights,
+    geometry_present,
+    with_noise,
+)
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.codec.context import Pairs, Seen
+from hemgs.codec.model import AttributeGroup, EntropyModel
+from hemgs.codec.rate_predictor import rate_input
+from hemgs.codec.surroundings import Surroundings
+from hemgs.coding.locations import raster_order, stored_locations
+from hemgs.training.networks import ParameterGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings(GridPhaseSettings):
+    """What HEMGS adds to the plan.
+
+    Attributes:
+        continuous_start: from here on every other step draws λ from the whole interval, not only the trained values.
+        rounding_start: from here on, networks see decoded values rounded instead of noisy.
+        table_refresh: iterations after which the neighbours are found anew, because masks have changed.
+        lmbdas: the trained values of λ.
+    """
+
+    continuous_start: int
+    rounding_start: int
+    table_refresh: int
+    lmbdas: tuple[float, ...]
+
+
+class HemgsAttributes(RefreshedAttributes[Surroundings]):
+    """The attribute model that makes Scaffold-GS training HEMGS training.
+
+    Args:
+        entropy: the model to train.
+        base_steps: steps before prediction.
+        settings: the plan.
+    """
+
+    settings: SimulationSettings
+
+    def __init__(self, entropy: EntropyModel, base_steps: BaseSteps, settings: SimulationSettings) -> None:
+        super().__init__(entropy, base_steps, settings, settings.table_refresh)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        # Rates decay from where anything is learned, not from the first iteration: a third of the run later, HAC's have
+        # fallen to an eighth.
+        grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
+        networks = [replace(group, decay_from=self.settings.entropy_start) for group in super().parameter_groups()]
+        return [grid, *networks]
+
+    def priced(
+        self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
+    ) -> Sample:
+        lmbda, num = self._draw_lmbda(iteration), visible.numel()
+        around = self.found(iteration, anchors)
+        # Of all anchors, not of those in view: bytes do not depend on how often an anchor is seen; nor may its price.
+        sampled = self.sampled_rows(anchors)
+        kept = keep_mask(anchors.mask_logits[sampled]).any(dim=1)
+        # Those that were masked when neighbours were found have no place in the order of coding.
+        priced = around.known(sampled) & (kept | self.settings.masks_in_rate)
+        rows, chosen = _joined(visible, sampled[priced], anchors.num_anchors)
+        num_priced = sampled.numel() if self.settings.masks_in_rate else chosen.numel()
+        pairs, extra = around.pairs(rows, chosen)
+        rows = torch.cat([rows, extra])
+        batch = self._batch(anchors, rows, exact, masks)
+        coded = self._code(batch, around.scene_agnostic(rows), lmbda, iteration >= self.settings.rounding_start)
+        bits = self._bits(batch, coded, chosen, pairs, rate_input(lmbda))
+
+        loss, figures = self.rate_loss(iteration, lmbda, bits, num_priced, kept, anchors)
+        attributes = self.base_steps.multiply(coded.features.noisy[:num], coded.geometry.noisy[:num], masks)
+        return attributes, loss, figures
+
+    def _batch(self, anchors: AnchorModel, rows: Tensor, exact: AnchorAttributes, masks: Tensor) -> _Batch:
+        """Attributes of some rows in base steps; ``exact`` and ``masks`` are those of the first rows."""
+        if len(rows) > len(masks):
+            exact = anchors.attributes(rows)
+            masks = binary_masks(anchors.mask_logits.index_select(0, rows))
+        features, geometry = self.base_steps.divide(exact)
+        coords = anchors.coords.index_select(0, rows)
+        return _Batch(coords, features, geometry, masks, geometry_present(masks))
+
+    def _code(self, batch: _Batch, scene_agnostic: Tensor | None, lmbda: float, rounded: bool) -> _Coded:
+        """Priors, steps, and values with simulated quantisation."""
+        entropy = self.entropy
+        rate = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda))
+        locations = entropy.location_features(batch.coords, scene_agnostic)
+        features = _CodedGroup.of(
+            entropy.features, entropy.features.prior(locations, None), rate, batch.features, rounded
+        )
+        previous = entropy.features.scaled(features.seen)
+        prior = entropy.geometry.prior(locations, previous)
+        return _Coded(features, _CodedGroup.of(entropy.geometry, prior, rate, batch.geometry, rounded))
+
+    def _bits(self, batch: _Batch, coded: _Coded, chosen: Tensor, pairs: Pairs | None, rate: float) -> Tensor:
+        """Code length of the chosen rows."""
+        features = coded.features.bits(self.entropy.features, None, chosen, pairs, rate)
+        geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate)
+        if not self.settings.masks_in_rate:
+            return features.sum() + (geometry * batch.present.index_select(0, chosen)).sum()
+        weights = coded_weights(batch.masks.index_select(0, chosen), features.shape[1])
+        return (torch.cat([features, geometry], dim=1) * weights).sum()
+
+    def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
+        """Neighbours and scene-agnostic features."""
+        return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.storage.locations)
+
+    def _draw_lmbda(self, iteration: int) -> float:
+        """One of the trained λ; later, half of the time, any between them."""
+        trained = self.settings.lmbdas
+        choice, position, anywhere = torch.rand(3).tolist()
+        if iteration >= self.settings.continuous_start and anywhere < 0.5:
+            return float(min(trained) * (max(trained) / min(trained)) ** position)
+        return float(trained[int(choice * len(trained))])
+
+    @torch.no_grad()
+    def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
+        """Starts grid bounds and distributions, and chooses the window of neighbours if that is left to the model."""
+        stored, _ = stored_locations(anchors.coords[kept].cpu().numpy(), self.settings.storage.locations)
+        self.entropy.choose_window(stored[raster_order(stored)])
+        features, geometry = self.base_steps.divide(anchors.attributes(kept))
+        self.entropy.set_bounds(anchors.coords[kept])
+        self.entropy.features.calibrate(features)
+        self.entropy.geometry.calibrate(geometry)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Attributes of n anchors in base steps.
+
+    Attributes:
+        coords: ``[n, 3] int64``.
+        features, geometry: ``[n, D]``, ``[n, 6 + 3K]``.
+        masks: ``[n, K]``.
+        present: ``[n, 6 + 3K]``, which geometry is not masked.
+    """
+
+    coords: Tensor
+    features: Tensor
+    geometry: Tensor
+    masks: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class _CodedGroup:
+    """An attribute group after simulated quantisation: n anchors, C channels.
+
+    Attributes:
+        prior: ``[n, prior_dim]``.
+        log2_step: ``[n, C]``.
+        noisy: ``[n, C]`` values with noise, which are rendered and priced.
+        seen: ``[n, C]`` values as networks see them.
+    """
+
+    prior: Tensor
+    log2_step: Tensor
+    noisy: Tensor
+    seen: Tensor
+
+    @staticmethod
+    def of(group: AttributeGroup, prior: Tensor, rate: Tensor, values: Tensor, rounded: bool) -> _CodedGroup:
+        """Predicts steps from the prior and ``rate [n, 1]``, and quantises ``values [n, C]`` with them."""
+        log2_step = group.rate_predictor.log2_steps(prior, rate)
+        step = torch.exp2(log2_step)
+        noisy = with_noise(values, step)
+        seen = values + (torch.round(values / step) * step - values).detach() if rounded else noisy
+        return _CodedGroup(prior, log2_step, noisy, seen)
+
+    def bits(
+        self, group: AttributeGroup, present: Tensor | None, chosen: Tensor, pairs: Pairs | None, rate: float
+    ) -> Tensor:
+        """Code length of the ``chosen`` rows, ``[m, C]``; what is not ``present`` is zero to its neighbours."""
+        seen = None
+        if group.autoregressive is not None and pairs is not None:
+            values = self.seen.index_select(0, pairs.neighbour)
+            there = None if present is None else present.index_select(0, pairs.neighbour)
+            seen = Seen(pairs, values if there is None else values * there, there)
+        prior = self.prior.index_select(0, chosen)
+        rates = prior.new_full((len(chosen), 1), rate)
+        own = self.seen.index_select(0, chosen)
+        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), seen, own)
+        return prediction.bits(self.noisy.index_select(0, chosen))
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Both groups."""
+
+    features: _CodedGroup
+    geometry: _CodedGroup
+
+
+def _joined(rows: Tensor, others: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """``rows`` and after them those of ``others`` that they lack, and where ``others`` stand in that.
+
+    Args:
+        rows, others: ``[n] int64``, ``[m] int64``, each distinct and below ``num``.
+    """
+    place = torch.full((num,), -1, dtype=torch.int64, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    joined = torch.cat([rows, others[place[others] < 0]])
+    place[joined] = torch.arange(len(joined), device=rows.device)
+    return joined, place[others]

@@ -1,0 +1,45 @@
+"""The size that a training reports: about that of the file, however the settings store what all codecs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchor_codec.stored_networks import BYTE
+from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.codec.method import HemgsParams
+from hemgs.codec.training import HemgsAttributes
+from hemgs.coding.locations import OCTREE
+from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, encode_toy, toy_anchors, toy_entropy
+
+#: As dense as the anchors of scenes, so that an octree takes as many bits for each.
+NUM, EXTENT = 1000, 38
+#: Of the rendering networks; wide, so that how they are stored is a part of the file that counts.
+HIDDEN = 64
+
+
+def sizes(folder: Path, params: HemgsParams) -> tuple[int, int]:
+    """Bytes that are estimated in a training, and those of the file, for the same anchors and bits of attributes."""
+    plain = toy_anchors(NUM, extent=EXTENT)
+    rows = {name: getattr(plain, name).detach() for name in plain.row_names}
+    anchors = AnchorModel(plain.coords, plain.voxel_size, AnchorHeads(FEATURES, OFFSETS, HIDDEN), rows)
+    table = encode_toy(folder / "toy.gsc", anchors=anchors, settings=SETTINGS, storage=params.storage)
+    hook = HemgsAttributes(toy_entropy(anchors, settings=SETTINGS), BaseSteps(), params.simulation)
+    bits = sum(table.estimated_bits.values()) / table.figures["num_anchors"]
+    hook.restore({**hook.state(), "bits_per_anchor": torch.tensor(bits)})
+    estimated = hook.estimated_bytes(anchors)
+    assert estimated is not None
+    return estimated, table.total_bytes
+
+
+def test_estimate_follows_the_settings_of_storage(tmp_path: Path) -> None:
+    estimated, written = sizes(tmp_path, HemgsParams())
+    assert estimated == pytest.approx(written, rel=0.05)
+    for params in (HemgsParams(location_codec=OCTREE), HemgsParams(head_bits=BYTE)):
+        less_estimated, less_written = sizes(tmp_path, params)
+        # Each setting makes a tenth of the file or more.
+        assert written - less_written > 0.1 * written
+        assert estimated - less_estimated == pytest.approx(written - less_written, rel=0.2)

@@ -1,0 +1,63 @@
+"""λ as the networks see it, and steps in float against steps in integers."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from hemgs.codec.rate_predictor import RatePredictor, fixed_step_index, lmbda_of, rate_input
+from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.coding.quantize import STEP_FRACTION
+from hemgs.core.errors import ConfigError
+
+
+def test_rate_input_is_logarithmic() -> None:
+    assert rate_input(1e-3) == 0.0
+    assert rate_input(2e-3) == pytest.approx(0.5)
+    assert rate_input(4e-3) == pytest.approx(1.0)
+    assert lmbda_of(rate_input(3e-3)) == pytest.approx(3e-3)
+
+
+@pytest.mark.parametrize("lmbda", [9e-4, 4.1e-3, -1e-3, 0.0])
+def test_untrained_lmbda_is_refused(lmbda: float) -> None:
+    with pytest.raises(ConfigError, match="trained interval"):
+        rate_input(lmbda)
+
+
+def test_untrained_predictor_gives_the_high_rate_law() -> None:
+    predictor = RatePredictor(4, 8, 3, 1.0)
+    prior = torch.randn(5, 4)
+    steps = [predictor.log2_steps(prior, torch.full((5, 1), t)) for t in (0.0, 1.0)]
+    assert torch.equal(steps[0], torch.full((5, 3), -0.5))
+    assert torch.equal(steps[1] - steps[0], torch.ones(5, 3))  # four times the λ, twice the step
+
+
+def test_step_index_rounds_the_sum_and_saturates_the_learned_part() -> None:
+    one = 1 << ACTIVATION_BITS
+    learned = torch.tensor([[0.0, 3.0 * one, -9.0 * one, 5.0, 6.0]], dtype=torch.float64)
+    index = fixed_step_index(learned, one // 2, 1.0)
+    assert index.tolist() == [[0, 2 * STEP_FRACTION, -2 * STEP_FRACTION, 1, 2]]
+
+
+@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7, 3.0])
+def test_step_index_never_falls_as_lmbda_rises(octaves: float) -> None:
+    learned = torch.randint(-600, 600, (1000, 1)).double()
+    indices = [fixed_step_index(learned, rate, octaves) for rate in range(257)]
+    for smaller, larger in itertools.pairwise(indices):
+        assert (larger >= smaller).all()
+    assert ((indices[-1] - indices[0] - octaves * STEP_FRACTION).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7])
+def test_integer_steps_are_the_float_steps(octaves: float) -> None:
+    predictor = RatePredictor(4, 8, 3, octaves)
+    torch.nn.init.normal_(predictor.second.weight)
+    one = 1 << ACTIVATION_BITS
+    prior = torch.randint(-2 * one, 2 * one, (50, 4)).double()
+    for rate in (0, 100, 256):
+        with torch.no_grad():
+            exact = predictor.log2_steps((prior / one).float(), torch.full((50, 1), rate / one))
+        learned = predictor.fixed()(torch.cat([prior, torch.full((50, 1), float(rate), dtype=torch.float64)], dim=1))
+        assert (fixed_step_index(learned, rate, octaves) / STEP_FRACTION - exact).abs().max() < 0.1
