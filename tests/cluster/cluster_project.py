@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from slurm_machine import SlurmError, SlurmMachine, wait_for
 
+from tests.cluster.slurm_machine import SlurmError, SlurmMachine, wait_for
 from tests.unit.cli_cases import heed_interrupts
 from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_machine import SlurmMachine, missing_programs
+
+from tests.cluster.slurm_machine import SlurmMachine, missing_programs
 
 INSTALL = Path(__file__).with_name("install")
 #: `run` starts the tests, which take minutes and want idle cores; `install` also installs what is missing: nothing is

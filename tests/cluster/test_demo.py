@@ -6,11 +6,11 @@ import csv
 from dataclasses import dataclass
 
 import pytest
-from captures import SCENES, write_captures
-from checks import check
-from cluster_project import ClusterProject, Invocation, requests_of
-from slurm_machine import SlurmMachine
 
+from tests.cluster.captures import SCENES, write_captures
+from tests.cluster.checks import check
+from tests.cluster.cluster_project import ClusterProject, Invocation, requests_of
+from tests.cluster.slurm_machine import SlurmMachine
 from tests.workflow.workflow_project import job_counts
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checks import check
-from cluster_project import CHECKPOINT_TIMEOUT_S, ClusterProject, requests_of
-from slurm_machine import NODE, SPARE, SlurmMachine, wait_for
 
 from hemgs.core.files import sha256_of
+from tests.cluster.checks import check
+from tests.cluster.cluster_project import CHECKPOINT_TIMEOUT_S, ClusterProject, requests_of
+from tests.cluster.slurm_machine import NODE, SPARE, SlurmMachine, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from render_cases import CASES, Case, arguments_of, check_against_reference
 
 from hemgs.core.types import Camera
 from hemgs.render import cuda, rasterization, render_view, visible_mask
+from tests.unit.render.render_cases import CASES, Case, arguments_of, check_against_reference
 
 pytestmark = pytest.mark.gpu
 

@@ -6,27 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: What is measured, and the script with its arguments that prints the table. Plain torch takes half a minute a picture,
+REPOSITORY = Path(__file__).resolve().parents[2]
+#: What is measured, and the module with its arguments that prints the table. Plain torch takes half a minute a picture,
 #: and ratios of hundreds need no best of many rounds.
-SCRIPTS = {
-    "rendering, against the plain-torch path": ("render.py", "--rounds", "1"),
-    "entropy coding, against torchac and constriction": ("coder.py",),
-    "a training step of HEMGS, by stage": ("training.py",),
-    "search for context neighbours": ("neighbours.py",),
-    "coding locations": ("locations.py",),
-    "a dry run of the workflow (2,100 scenes: python tests/speed/dag.py)": ("dag.py", "--scenes", "21", "210"),
-    "encoding and decoding whole files, by stage": ("codec.py", "--rounds", "1"),
+PROGRAMS = {
+    "rendering, against the plain-torch path": ("render", "--rounds", "1"),
+    "entropy coding, against torchac and constriction": ("coder",),
+    "a training step of HEMGS, by stage": ("training",),
+    "search for context neighbours": ("neighbours",),
+    "coding locations": ("locations",),
+    "a dry run of the workflow (2,100 scenes: python -m tests.speed.dag)": ("dag", "--scenes", "21", "210"),
+    "encoding and decoding whole files, by stage": ("codec", "--rounds", "1"),
 }
 
 
 def main() -> int:
     """Prints every table; gives the number of measurements that failed."""
-    folder = Path(__file__).resolve().parent
     failed = 0
-    for title, (script, *options) in SCRIPTS.items():
+    for title, (program, *options) in PROGRAMS.items():
         print(f"\n== {title} ==", flush=True)
-        command = [sys.executable, str(folder / script), *options]
-        failed += subprocess.run(command, cwd=folder.parents[1]).returncode != 0
+        command = [sys.executable, "-m", f"tests.speed.{program}", *options]
+        failed += subprocess.run(command, cwd=REPOSITORY).returncode != 0
     return failed
 
 

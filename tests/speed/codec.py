@@ -1,6 +1,6 @@
 """Time and memory of encoding and decoding whole HEMGS files, split by stage, on anchors like those of a trained scene.
 
-Run as ``python tests/speed/codec.py``. Settings are HEMGS's defaults; networks are untrained but calibrated, so that
+Run as ``python -m tests.speed.codec``. Settings are HEMGS's defaults; networks are untrained but calibrated, so that
 symbols cost about what they cost in a file. Encoding and decoding run in a process each, best of some rounds, after a
 small file that loads compiled code; wall-clock seconds. What a stage calls is not part of its time. Peak memory is that
 of the process, libraries and the anchors to encode included; with ``--device cuda`` it is what torch had allocated on
@@ -24,11 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from neighbours import surface_anchors
-from stages import timed_calls
-
 from hemgs.anchor_codec import file as anchor_file
 from hemgs.anchor_codec import streams
 from hemgs.anchors import AnchorHeads, AnchorModel
@@ -39,6 +34,8 @@ from hemgs.core.assets import find_asset
 from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError
 from hemgs.core.params import params_of
+from tests.speed.neighbours import surface_anchors
+from tests.speed.stages import timed_calls
 
 SIZES = (20_000, 100_000)
 METHOD = "hemgs"
@@ -174,7 +171,7 @@ def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device,
 
 def _child(size: int, asset: str, file: Path, rounds: int, device: torch.device, *, decode: bool) -> dict[str, Any]:
     """:func:`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--anchors", str(size), "--rounds", str(rounds), "--asset", asset]
+    command = [sys.executable, "-m", "tests.speed.codec", f"--anchors={size}", f"--rounds={rounds}", f"--asset={asset}"]
     command += ["--device", str(device), "--measure", str(file), *(["--decode"] if decode else [])]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])

@@ -1,6 +1,6 @@
 """Speed and size of the entropy coders on the same symbols: ours, torchac, constriction.
 
-Run as ``python tests/speed/coder.py``. Each coder runs in turn, several rounds, in one process and one thread; CPU
+Run as ``python -m tests.speed.coder``. Each coder runs in turn, several rounds, in one process and one thread; CPU
 time, best round. Absolute figures depend on the machine, ratios much less so. torchac appears twice: as a codec has to
 use it, making the row of cumulative frequencies that it wants for every symbol, and alone, with rows at hand.
 """
@@ -8,20 +8,15 @@ use it, making the row of cumulative frequencies that it wants for every symbol,
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "unit" / "coding"))
-
-from coding_workload import LIMIT, Workload, workload
-
 from hemgs.coding import rans, torchac_backend
 from hemgs.core.errors import DeviceError
+from tests.unit.coding.coding_workload import LIMIT, Workload, workload
 
 #: Symbols of a batch that a wavefront decoder asks for.
 BATCH = 1000

@@ -1,6 +1,6 @@
 """Time and memory of a dry run of the workflow for 21, 210 and 2,100 scenes.
 
-Run as ``python tests/speed/dag.py``; the paper's methods at their rates (HEMGS at sixteen) on made-up scenes, nothing
+Run as ``python -m tests.speed.dag``; the paper's methods at their rates (HEMGS at sixteen) on made-up scenes, nothing
 made yet. ``--sixteen-rates`` takes every method at sixteen rates instead, which is a training each for those that have
 one per rate. Each size runs in a process of its own; processor seconds, since other work disturbs them least.
 """

@@ -1,6 +1,6 @@
 """Size, time and memory of coding locations, on anchors like those of a trained scene.
 
-Run as ``python tests/speed/locations.py``; ``--file`` takes anchors of one's own, a ``.npy`` of ``[N, 3]`` lattice
+Run as ``python -m tests.speed.locations``; ``--file`` takes anchors of one's own, a ``.npy`` of ``[N, 3]`` lattice
 coordinates. Each size runs in a process of its own, which first loads compiled code; wall-clock seconds, best round;
 extra memory is what the process's peak grew by. Beside the octree stands the entropy of its nodes' patterns level by
 level without any context, which ignores what a table of them would cost.
@@ -18,15 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from neighbours import surface_anchors
-
 from hemgs.coding.locations import CODECS, decode_locations, encode_locations, raster_order
 from hemgs.coding.morton import morton_keys
 from hemgs.coding.octree import node_patterns
 from hemgs.core.errors import HemgsError
 from hemgs.core.timing import process_peak_mib
+from tests.speed.neighbours import surface_anchors
 
 SIZES = (100_000, 1_000_000)
 
@@ -97,7 +94,7 @@ def main() -> None:
             np.save(file, coords)
             print(f"{len(coords):9} {'(no context)':>14} {pattern_entropy_bits(coords) / len(coords):8.3f}", flush=True)
             for codec in (candidate.name for candidate in CODECS.values()):
-                command = [sys.executable, __file__, "--file", str(file), "--codec", codec]
+                command = [sys.executable, "-m", "tests.speed.locations", "--file", str(file), "--codec", codec]
                 subprocess.run([*command, "--rounds", str(arguments.rounds)], check=True)
 
 

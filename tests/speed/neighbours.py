@@ -1,6 +1,6 @@
 """Time and memory of the search for context neighbours, on anchors like those of a trained scene.
 
-Run as ``python tests/speed/neighbours.py``. Each size runs in a process of its own, which first loads compiled code;
+Run as ``python -m tests.speed.neighbours``. Each size runs in a process of its own, which first loads compiled code;
 wall-clock seconds, best round. Peak extra memory is what the process's peak grew by, results included.
 """
 
@@ -100,8 +100,8 @@ def main() -> None:
         file = Path(folder) / "coords.npy"
         for size in arguments.anchors:
             np.save(file, surface_anchors(size))
-            command = [sys.executable, __file__, "--rounds", str(arguments.rounds), "--measure", str(file)]
-            subprocess.run(command, check=True)
+            options = ["--rounds", str(arguments.rounds), "--measure", str(file)]
+            subprocess.run([sys.executable, "-m", "tests.speed.neighbours", *options], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Speed of the CPU renderer against the same mathematics in plain torch, and against itself with all threads.
 
-Run as ``python tests/speed/render.py``. The backends run in turn in one process, several rounds, best round. One-thread
+Run as ``python -m tests.speed.render``. The backends run in turn in one process, several rounds, best round. One-thread
 figures are CPU time; absolute figures depend on the machine, ratios much less so. The plain-torch path takes tiles of
 pixels, float32, and recomputes in its backward pass, as one would write it in torch if there were nothing else.
 """

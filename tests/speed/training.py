@@ -1,6 +1,6 @@
 """Time per training step of HEMGS, split by stage, in its three phases.
 
-Run as ``python tests/speed/training.py``. One process trains one procedural scene; in each phase the stages of every
+Run as ``python -m tests.speed.training``. One process trains one procedural scene; in each phase the stages of every
 step are timed where the trainer calls them, and means over the faster half of the steps are shown. Phases differ in
 what ``sample`` does: attributes as they are, with noise, or with predicted steps and their price (whose gradients are
 part of ``backward``). All stages are measured side by side in one run, so their shares hold even where the absolute
@@ -10,16 +10,11 @@ figures do not.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from stages import timed_calls
 
 from hemgs.anchors import training as trainer
 from hemgs.codec.method import HemgsParams
@@ -34,6 +29,7 @@ from hemgs.data.prepare import prepare_scene
 from hemgs.training.loop import ImageCache, ViewStack, seed_everything
 from hemgs.training.networks import NetworkOptimizer
 from hemgs.training.rows import RowParameters
+from tests.speed.stages import timed_calls
 
 #: Stage → what is timed as it: the names that the trainer calls, by owner.
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from workflow_project import Project, copy_workflow, environment, small_project
+
+from tests.workflow.workflow_project import Project, copy_workflow, environment, small_project
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from workflow_project import REPOSITORY, Project
 
 from hemgs.analysis.tables import BUILDERS
 from hemgs.core.config import ON_REQUEST_TABLES, TABLES
+from tests.workflow.workflow_project import REPOSITORY, Project
 
 CONFIG = REPOSITORY / "workflow" / "config"
 SCHEMAS = ("config", "dataset", "method")

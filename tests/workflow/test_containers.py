@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from workflow_project import REPOSITORY, Project
+
+from tests.workflow.workflow_project import REPOSITORY, Project
 
 APPTAINER = """\
 #!/bin/sh

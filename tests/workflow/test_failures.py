@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from workflow_project import Project
+
+from tests.workflow.workflow_project import Project
 
 TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"
 MODEL = "results/models/single_stub/toy/two/single/s0"

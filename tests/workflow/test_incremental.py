@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from workflow_project import Project
+
+from tests.workflow.workflow_project import Project
 
 #: Points were measured again: everything made of them is made again.
 SUMMARY = {"summarise_points": 1, "make_tables": 1, "make_figures": 1, "make_page": 1}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_project import REPOSITORY, Project, copy_workflow
 
 from tests.unit.cli_cases import make_capture
 from tests.unit.data.archive_server import Answer, Server, serving
+from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 
 LMBDAS = [0.001, 0.004]
 METHOD = {"id": "theirs", "label": "Theirs", "entry": "their_codec:Theirs", "kind": "all_rates", "rates": LMBDAS}

@@ -6,7 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from workflow_project import REPOSITORY, copy_workflow
+from tests.workflow.workflow_project import REPOSITORY, copy_workflow
 
 README = REPOSITORY / "workflow/config/README.md"
 

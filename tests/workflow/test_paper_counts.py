@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from workflow_project import REPOSITORY, Project, copy_workflow, job_counts, with_archive
 
 from hemgs.cli import main
+from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow, job_counts, with_archive
 
 NUM_SCENES = {"mipnerf360": 9, "tanksandtemples": 2, "deepblending": 2, "synthetic_nerf": 8}
 #: Trainings of a scene, and bitstreams of them all together.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_project import Project, copy_workflow
+
+from tests.workflow.workflow_project import Project, copy_workflow
 
 LMBDAS = [0.001, 0.004]
 CONFIG = {

@@ -1,4 +1,4 @@
-"""A dry run grows in proportion to its scenes; the table of ``tests/speed/dag.py`` goes on to 2,100 of them."""
+"""A dry run grows in proportion to its scenes; the table of ``tests.speed.dag`` goes on to 2,100 of them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_project import Project, with_archive
+from tests.workflow.workflow_project import Project, with_archive
 
 
 def test_points_of_different_scenes_side_by_side(project: Project) -> None:

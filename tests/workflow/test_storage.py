@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from workflow_project import REPOSITORY, Project, small_project
 
 from hemgs.analysis.plan import load_plan, load_style
+from tests.workflow.workflow_project import REPOSITORY, Project, small_project
 
 needs_plugin = pytest.mark.skipif(
     importlib.util.find_spec("snakemake_storage_plugin_fs") is None or shutil.which("rsync") is None,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_golden_coding import integers
 
 from hemgs.coding.container import SymbolDigest, read_container, write_container
 from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
 from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
+from tests.golden.coding.test_golden_coding import integers
 
 FILE = Path(__file__).with_name("adaptive_1.gsc")
 NUM_OFFSETS = 10

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.publish import summarise
+from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 
 @pytest.fixture(scope="session")

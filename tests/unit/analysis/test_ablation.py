@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_results import MIB, point
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
 from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
@@ -17,6 +16,7 @@ from hemgs.analysis.plan import DatasetNames, Fit, MethodStyle, Named, Plan, Pla
 from hemgs.analysis.points import Points
 from hemgs.analysis.sheet import Sheet, to_csv, to_latex, to_markdown
 from hemgs.core.records import Row, Value, read_rows, write_rows
+from tests.unit.analysis.synthetic_results import MIB, point
 
 RATES = tuple(f"lmbda_0.00{step}0" for step in (1, 2, 3, 4))
 #: id → label, kind

@@ -10,7 +10,6 @@ from typing import Any
 import bjontegaard
 import numpy as np
 import pytest
-from synthetic_results import Results
 
 from hemgs.analysis.bdrate import Curve, bd_rate
 from hemgs.analysis.means import planned_points
@@ -18,6 +17,7 @@ from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.records import Row, Value, read_rows
+from tests.unit.analysis.synthetic_results import Results
 
 
 def _curve(rng: np.random.Generator, num_points: int) -> Curve:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.coding_tables import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.plan import Style, load_style
@@ -15,6 +14,7 @@ from hemgs.analysis.publish import summarise
 from hemgs.analysis.sheet import Sheet
 from hemgs.analysis.tables import load_summary
 from hemgs.core.records import ESTIMATE_COLUMNS, LOSSLESS_COLUMNS, Row, Value, write_rows
+from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 #: Bytes of hash grid, networks, features, scalings and offsets.
 SIZES = {"trained": (90, 110, 400, 200, 300), "base": (100, 100, 400, 200, 200), "both": (100, 120, 300, 180, 200)}

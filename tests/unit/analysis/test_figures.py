@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
-from synthetic_results import HEMGS_RATES, REFERENCE, Results
 
 from hemgs.analysis.bdrate_tables import variable_rate_costs
 from hemgs.analysis.figures import rd_figure, variable_rate_figure
@@ -22,6 +21,7 @@ from hemgs.analysis.publish import make_figures, summarise
 from hemgs.analysis.tables import Summary, load_summary
 from hemgs.analysis.visual import MAX_PICTURES, Box, Picture, choose, choose_crops
 from hemgs.core.records import RecordError
+from tests.unit.analysis.synthetic_results import HEMGS_RATES, REFERENCE, Results
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import statistics
 from pathlib import Path
 
 import pytest
-from synthetic_results import HEMGS_RATES, Results, point
 
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.records import SECTION_COLUMNS, Row, read_rows
+from tests.unit.analysis.synthetic_results import HEMGS_RATES, Results, point
 
 
 def _row(rows: list[Row], **key: str) -> Row:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.publish import make_page, summarise
+from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 BROWSER_TIMEOUT_S = 120

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_results import METHODS, REFERENCE, Results, point
 
 from hemgs.analysis.means import planned_points
 from hemgs.analysis.pairs import bdrate_rows
@@ -15,6 +14,7 @@ from hemgs.analysis.points import gather
 from hemgs.bench.rates import parse_rate
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Row
+from tests.unit.analysis.synthetic_results import METHODS, REFERENCE, Results, point
 
 PROTOCOLS = """
 datasets:

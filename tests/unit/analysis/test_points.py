@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from synthetic_results import HEMGS_RATES, Results
 
 from hemgs.analysis.plan import load_plan, load_style
 from hemgs.analysis.points import FAILURE_COLUMNS, frame_of, gather, lmbda_of, rows_of, write_parquet
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import POINT_COLUMNS, RecordError, read_points, read_rows
+from tests.unit.analysis.synthetic_results import HEMGS_RATES, Results
 
 
 def test_everything_planned_is_found_in_the_order_of_the_plan(complete: Results) -> None:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.publish import make_figures, make_page, make_tables, summarise
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import RecordError
+from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 SUMMARY_FILES = {
     *(f"{n}.csv" for n in ("points", "datasets", "bdrate", "parity", "complexity", "storage", "failures")),

@@ -6,13 +6,13 @@ import csv
 from pathlib import Path
 
 import pytest
-from synthetic_results import REFERENCE, Results
 
 from hemgs.analysis.lines import end_rates
 from hemgs.analysis.plan import load_style
 from hemgs.analysis.publish import make_tables, summarise
 from hemgs.analysis.sheet import Sheet
 from hemgs.analysis.tables import BUILDERS, load_summary
+from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 
 def _sheet(results: Results, name: str) -> Sheet:

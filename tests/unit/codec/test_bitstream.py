@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from toy_anchors import FEATURES, OFFSETS, PLUS, SPARSE, VIEWPOINTS, WHOLE, encode_toy, toy_anchors, toy_entropy
 
 from hemgs.anchor_codec import file as anchor_file
 from hemgs.anchor_codec.file import Storage
@@ -31,6 +30,17 @@ from hemgs.coding.container import read_container, write_container
 from hemgs.coding.locations import OCTREE, raster_order
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
+from tests.unit.codec.toy_anchors import (
+    FEATURES,
+    OFFSETS,
+    PLUS,
+    SPARSE,
+    VIEWPOINTS,
+    WHOLE,
+    encode_toy,
+    toy_anchors,
+    toy_entropy,
+)
 
 LMBDAS = [round(0.001 + 0.0002 * i, 4) for i in range(16)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_anchors import SETTINGS, WHOLE
 
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.surroundings import Surroundings
 from hemgs.coding.locations import OCTREE, RAW16, raster_order
 from hemgs.pointnet.features import scene_agnostic_features
+from tests.unit.codec.toy_anchors import SETTINGS, WHOLE
 
 
 def rows_of_a_model() -> tuple[torch.Tensor, torch.Tensor]:

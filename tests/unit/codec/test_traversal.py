@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from toy_anchors import PLUS, WHOLE, encode_toy, toy_anchors
 
 from hemgs.anchor_codec.channels import chunk_columns
 from hemgs.anchor_codec.prediction import FixedPrediction, Integers
@@ -24,6 +23,7 @@ from hemgs.codec.context import ContextTable, Pairs
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import HASHED, Neighbours, Waves, hashed_order
 from hemgs.coding.fixed_point import ACTIVATION_LIMIT, FixedLayer, FixedMlp
+from tests.unit.codec.toy_anchors import PLUS, WHOLE, encode_toy, toy_anchors
 
 SETTINGS = {"paper": replace(WHOLE, scene_agnostic=""), "plus": replace(PLUS, scene_agnostic="")}
 #: Dense enough for long chains of neighbours.

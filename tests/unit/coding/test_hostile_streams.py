@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 import pytest
-from coding_workload import workload
 
 from hemgs.coding import rans
 from hemgs.coding.container import MAGIC, inspect_container, read_container, write_container
@@ -18,6 +17,7 @@ from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
 from hemgs.coding.signs import decode_signs, encode_signs
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError
+from tests.unit.coding.coding_workload import workload
 
 MUTATIONS = 2000
 #: Generous for a loaded machine; a hang takes for ever.

@@ -4,13 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from coding_workload import workload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemgs.coding import rans
 from hemgs.coding.tables import CENTRED_OFFSET, NUM_LEVELS, NUM_MEAN_OFFSETS
 from hemgs.core.errors import BitstreamError
+from tests.unit.coding.coding_workload import workload
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 NEAR = st.integers(-400, 400)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coding_workload import workload
 from scipy import stats
 
 from hemgs.coding import rans
 from hemgs.coding.tables import mean_of_offset, scale_of_level
+from tests.unit.coding.coding_workload import workload
 
 #: Bytes over the ideal that the coder may add on the reference workload, all causes together.
 MAX_OVERHEAD = 1e-3

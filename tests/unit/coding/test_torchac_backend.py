@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from coding_workload import workload
 
 from hemgs.coding import rans, torchac_backend
 from hemgs.core.errors import BitstreamError, DeviceError
+from tests.unit.coding.coding_workload import workload
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_server import Server, serving
+
+from tests.unit.data.archive_server import Server, serving
 
 
 @pytest.fixture

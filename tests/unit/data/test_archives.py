@@ -16,8 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from archive_server import Answer, Server
-from capture_builders import blender_capture, colmap_capture, dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +27,8 @@ from hemgs.data import archives
 from hemgs.data.archives import find_scene, unpack
 from hemgs.data.prepare import prepare_scene
 from hemgs.data.settings import SceneSettings
+from tests.unit.data.archive_server import Answer, Server
+from tests.unit.data.capture_builders import blender_capture, colmap_capture, dataset
 
 
 def zip_of(folder: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:

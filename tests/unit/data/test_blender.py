@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capture_builders import blender_capture, blender_pose, write_images
 
 from hemgs.core.errors import SceneError
 from hemgs.data.blender import read_blender
+from tests.unit.data.capture_builders import blender_capture, blender_pose, write_images
 
 
 def edit(path: Path, **changes: Any) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from capture_builders import CAMERA, colmap_capture, ring_of_images, some_points, write_binary_model, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,14 @@ from hemgs.data.colmap_model import (
     read_text_images,
     read_text_points,
     write_text_model,
+)
+from tests.unit.data.capture_builders import (
+    CAMERA,
+    colmap_capture,
+    ring_of_images,
+    some_points,
+    write_binary_model,
+    write_images,
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64)

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capture_builders import dataset
 
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.schema import load_named
 from hemgs.data.prepare import prepare_scene
 from hemgs.data.settings import Protocol, SceneSettings
+from tests.unit.data.capture_builders import dataset
 
 DATASETS = Path(__file__).resolve().parents[3] / "workflow/config/datasets"
 

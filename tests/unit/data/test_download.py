@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from archive_server import Answer, Server
-from downloads import BODY, SHA, parts, room, run
 
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data import download, transfer
 from hemgs.data.download import RemoteFile, fetch, fetched_sha256
 from hemgs.data.transfer import Part
+from tests.unit.data.archive_server import Answer, Server
+from tests.unit.data.downloads import BODY, SHA, parts, room, run
 
 
 def test_a_file_arrives_whole(server: Server, target: Path) -> None:

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archive_server import Answer, Server
-from downloads import room
 
 from hemgs.cli import main
 from hemgs.core import assets
@@ -21,6 +19,8 @@ from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
 from hemgs.data.fetching import MissingScene, fetch_archives, fetch_asset, wanted_archives
 from hemgs.data.transfer import Part
+from tests.unit.data.archive_server import Answer, Server
+from tests.unit.data.downloads import room
 
 BODY = b"PK" + bytes(range(256)) * 100
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capture_builders import colmap_capture, dataset
 from PIL import Image
 
 from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.loader import load_scene
 from hemgs.data.prepare import prepare_scene
+from tests.unit.data.capture_builders import colmap_capture, dataset
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capture_builders import (
+from PIL import Image
+
+from hemgs.core.errors import ConfigError, DeviceError, SceneError
+from hemgs.core.events import EventLog
+from hemgs.core.types import Camera, Scene
+from hemgs.data import prepare
+from hemgs.data.colmap_model import PointCloud, write_text_model
+from hemgs.data.prepare import prepare_scene, prepared_camera
+from hemgs.data.settings import Protocol
+from tests.unit.data.capture_builders import (
     CAMERA,
     HEIGHT,
     WIDTH,
@@ -24,15 +33,6 @@ from capture_builders import (
     some_points,
     write_images,
 )
-from PIL import Image
-
-from hemgs.core.errors import ConfigError, DeviceError, SceneError
-from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, Scene
-from hemgs.data import prepare
-from hemgs.data.colmap_model import PointCloud, write_text_model
-from hemgs.data.prepare import prepare_scene, prepared_camera
-from hemgs.data.settings import Protocol
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -333,7 +333,7 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path, captu
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
-        from capture_builders import dataset
+        from tests.unit.data.capture_builders import dataset
         from hemgs.core.events import EventLog
         from hemgs.data import prepare
         prepare.resize = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

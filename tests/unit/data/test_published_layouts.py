@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
-from archive_server import Answer, Server
-from capture_builders import blender_capture, colmap_capture, write_images
 
 from hemgs.core.dataset_config import archive_name, load_dataset
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
 from hemgs.data.fetching import fetch_archives, wanted_archives
 from hemgs.data.prepare import prepare_scene
+from tests.unit.data.archive_server import Answer, Server
+from tests.unit.data.capture_builders import blender_capture, colmap_capture, write_images
 
 DATASETS = Path(__file__).resolve().parents[3] / "workflow/config/datasets"
 BASE_SCENES = ("bicycle", "bonsai", "counter", "garden", "kitchen", "room", "stump")

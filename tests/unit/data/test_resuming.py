@@ -11,14 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from archive_server import Answer, Server
-from downloads import BODY, SHA, parts, room, run
 
 from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
 from hemgs.data import download
 from hemgs.data.download import RemoteFile, fetch
 from hemgs.data.transfer import Part
+from tests.unit.data.archive_server import Answer, Server
+from tests.unit.data.downloads import BODY, SHA, parts, room, run
 
 
 def interrupted(_: Path) -> str:

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import torch
-from render_cases import Case, arguments_of
 
 from hemgs.render import jit, rasterization
+from tests.unit.render.render_cases import Case, arguments_of
 
 
 def digest(case: Case) -> str:

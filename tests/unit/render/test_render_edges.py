@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from render_cases import Case, arguments_of
 
 from hemgs.core.errors import DeviceError
 from hemgs.render import cuda, jit, rasterization
 from hemgs.render.reference import rasterization_reference
+from tests.unit.render.render_cases import Case, arguments_of
 
 LEAVES = ("means", "quats", "scales", "opacities", "colors")
 

@@ -10,19 +10,19 @@ import weakref
 from pathlib import Path
 
 import torch
-from render_cases import Case, arguments_of
 
 from hemgs.core.types import Camera
 from hemgs.render import rasterization, render_view
+from tests.unit.render.render_cases import Case, arguments_of
 
-FOLDER = Path(__file__).resolve().parent
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def extra_peak_mib(num: int, side: int) -> float:
-    paths = os.pathsep.join([str(FOLDER), str(FOLDER.parents[2])])
     run = subprocess.run(
-        [sys.executable, str(FOLDER / "render_peak.py"), str(num), str(side)],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_WAIT_POLICY": "passive"},
+        [sys.executable, "-m", "tests.unit.render.render_peak", str(num), str(side)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render_cases import CASES, Case, arguments_of, check_against_reference
 
 from hemgs.render import rasterization
 from hemgs.render.reference import rasterization_reference
+from tests.unit.render.render_cases import CASES, Case, arguments_of, check_against_reference
 
 
 @pytest.mark.parametrize("name", CASES)

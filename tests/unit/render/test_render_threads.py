@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parent
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def digests(words: list[str], **environment: str) -> list[str]:
     """Hashes printed by a process of its own, which may start four kernel threads whatever the machine."""
-    paths = os.pathsep.join([str(FOLDER), str(FOLDER.parents[2])])
-    settings = {"NUMBA_NUM_THREADS": "4", "OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": paths}
+    settings = {"NUMBA_NUM_THREADS": "4", "OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
     run = subprocess.run(
-        [sys.executable, str(FOLDER / "render_digest.py"), *words],
+        [sys.executable, "-m", "tests.unit.render.render_digest", *words],
+        cwd=REPOSITORY,
         env={**os.environ, **settings, **environment},
         capture_output=True,
         text=True,

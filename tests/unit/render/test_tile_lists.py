@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from render_cases import CASES, arguments_of
 
 from hemgs.core.errors import DeviceError
 from hemgs.render import binning, rasterization
+from tests.unit.render.render_cases import CASES, arguments_of
 
 META_KEYS = {
     "batch_ids", "camera_ids", "gaussian_ids", "radii", "means2d", "depths", "conics", "opacities", "tile_width",

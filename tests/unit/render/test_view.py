@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from render_cases import Case, arguments_of
 
 from hemgs.core.types import Camera
 from hemgs.render import ndc_gradient_norm, rasterization, render_view, visible_mask
+from tests.unit.render.render_cases import Case, arguments_of
 
 GAUSSIANS = ("means", "quats", "scales", "opacities", "colors")
 
