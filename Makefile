@@ -57,10 +57,11 @@ bench: install ## print how fast rendering, coding and training are here
 	$(BIN)/python -m tests.speed
 
 .PHONY: lint
-lint: install ## check style, types, import directions and the workflow
+lint: install ## check style, types, words, import directions and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_words.py
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check --compact-diff workflow
 	$(BIN)/snakemake --lint
