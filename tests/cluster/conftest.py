@@ -39,7 +39,7 @@ def make_slurm_available() -> None:
     said = ""
     if missing_programs() and os.environ.get(SWITCH) == "install":
         # Where there is no way to the packages, waiting for them leads nowhere; `timeout` ends all that it has started.
-        command = ["timeout", str(INSTALL_S), INSTALL]
+        command = ["timeout", str(INSTALL_S), str(INSTALL)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         said = f"; tests/cluster/install exited with {done.returncode}: {done.stdout.strip()[-300:]}"
     if missing := missing_programs():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from hemgs.core.types import Camera
 from hemgs.render import cuda, rasterization, render_view, visible_mask
-from tests.unit.render.render_cases import CASES, Case, arguments_of, check_against_reference
+from tests.unit.render.render_cases import CASES, GAUSSIANS, Case, arguments_of, check_against_reference, gaussians_of
 
 pytestmark = pytest.mark.gpu
 
@@ -32,7 +34,7 @@ def test_cuda_agrees_with_the_reference(name: str, packed: bool) -> None:
 def test_no_gaussian_shows_the_background() -> None:
     """As in a training whose opacities have all gone below zero."""
     inputs = arguments_of(Case(), torch.float32, "cuda")
-    for name in ("means", "quats", "scales", "opacities", "colors"):
+    for name in GAUSSIANS:
         inputs[name] = inputs[name].detach()[:0].requires_grad_()
     image, alphas, meta = rasterization(**inputs)
     assert image.is_cuda and alphas.is_cuda and meta["radii"].is_cuda
@@ -58,14 +60,13 @@ def test_cuda_view_and_visibility_are_those_of_the_cpu() -> None:
         matrix = inputs["viewmats"][0].detach().double().cpu().numpy()
         (fx, _, cx), (_, fy, cy), _ = inputs["Ks"][0].double().tolist()
         camera = Camera("view", 97, 83, fx, fy, cx, cy, matrix)
-        gaussians = [inputs[name] for name in ("means", "quats", "scales", "opacities", "colors")]
-        view = render_view(*gaussians, camera, (0.1, 0.2, 0.3), absgrad=True)
+        gaussians = gaussians_of(inputs)
+        view = render_view(**gaussians, camera=camera, background=(0.1, 0.2, 0.3), absgrad=True)
         view.image.square().sum().backward()
         images.append(view.image.detach().cpu())
-        masks.append(visible_mask(*gaussians[:3], camera).cpu())
-        gradients.append(
-            [view.means2d.grad.cpu(), view.means2d.absgrad.cpu(), *(leaf.grad.cpu() for leaf in gaussians)]
-        )
+        masks.append(visible_mask(inputs["means"], inputs["quats"], inputs["scales"], camera).cpu())
+        means2d: Any = view.means2d  # with an attribute that tensors do not have
+        gradients.append([means2d.grad.cpu(), means2d.absgrad.cpu(), *(leaf.grad.cpu() for leaf in gaussians.values())])
     assert ((images[0] - images[1]).abs() > 1e-4).double().mean() < 0.005
     assert (masks[0] != masks[1]).sum() <= 2
     for one, other in zip(*gradients, strict=True):

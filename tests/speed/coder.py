@@ -23,7 +23,7 @@ BATCH = 1000
 Coder = tuple[Callable[[Workload], Any], Callable[[Workload, Any], np.ndarray], Callable[[Any], int]]
 
 
-def measure(num_symbols: int = 1_000_000, rounds: int = 3) -> list[dict[str, object]]:
+def measure(num_symbols: int = 1_000_000, rounds: int = 3) -> list[dict[str, Any]]:
     """Encodes and decodes one workload with every coder that is installed.
 
     Args:
@@ -53,7 +53,7 @@ def measure(num_symbols: int = 1_000_000, rounds: int = 3) -> list[dict[str, obj
             if number:
                 best[name] = [min(best[name][0], encode_s), min(best[name][1], decode_s)]
     reference = best["hemgs rANS"]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for name, coder in coders.items():
         if isinstance(coder, str):
             rows.append({"coder": name, "status": coder})

@@ -85,7 +85,7 @@ def measure(sizes: tuple[tuple[int, int], ...] = SIZES, rounds: int = 4) -> list
         ``torch_forward_s`` and ``torch_backward_s`` (likewise, plain torch); ``forward_ratio`` and ``backward_ratio``
         (torch's time over ours); ``threads`` and ``threads_ratio`` (our wall time with one thread over that with all).
     """
-    all_threads = numba.config.NUMBA_NUM_THREADS
+    all_threads = numba.get_num_threads()
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = []

@@ -31,7 +31,8 @@ class Workload:
 def workload(num_symbols: int, seed: int = 0) -> Workload:
     """Integers each drawn from a Gaussian of its own, standard deviation log-uniform, clipped to +-127."""
     random = np.random.default_rng(seed)
-    scales = np.exp(random.uniform(*np.log(SCALES), num_symbols))
+    lowest, highest = np.log(SCALES).tolist()
+    scales = np.exp(random.uniform(lowest, highest, num_symbols))
     means = random.normal(0, MEAN_SPREAD, num_symbols)
     values = np.clip(np.rint(random.normal(means, scales)), -LIMIT, LIMIT).astype(np.int64)
     levels = level_of_log2(np.rint(np.log2(scales) * 2**LOG2_FRACTION_BITS).astype(np.int64))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hemgs.coding import _adaptive_kernels as kernels
 from hemgs.coding import octree
 from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
+from hemgs.coding.morton import interleaved
 from hemgs.coding.octree import MAX_ANCHORS_PER_BYTE, OCTREE_SPAN, decode_octree, encode_octree
 from hemgs.core.errors import BitstreamError, HemgsError
 
@@ -151,7 +152,7 @@ def test_cut_and_lengthened_sections():
 
 def test_patterns_are_the_children_of_each_node():
     coords = np.array([[0, 0, 0], [1, 0, 0], [7, 7, 7]])
-    keys = np.sort(octree.interleaved(coords))
+    keys = np.sort(interleaved(coords))
     patterns = octree.node_patterns(keys, 3)
     assert [part.tolist() for part in patterns] == [[3, 128], [1, 128], [129]]
 

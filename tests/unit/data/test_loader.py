@@ -175,7 +175,7 @@ def test_altered_records(scene_folder: Path, change: Callable[[dict[str, Any]], 
         ({"xyz": np.array([{}]), "rgb": np.zeros((1, 3), np.uint8)}, "does not hold points"),
     ],
 )
-def test_other_points(scene_folder: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_other_points(scene_folder: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(scene_folder / "points.npz", **arrays)
     with pytest.raises(SceneError, match=message):
         load_scene(scene_folder)

@@ -52,8 +52,10 @@ class Oracle:
         state = self.state
         values = F.linear(values, state[f"{conv}.weight"].flatten(1), state[f"{conv}.bias"])
         flat = values.reshape(-1, values.shape[-1])
-        parts = (state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return F.relu(F.batch_norm(flat, *parts, training=False, eps=1e-5)).view_as(values)
+        mean, variance, weight, bias = (
+            state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.relu(F.batch_norm(flat, mean, variance, weight, bias, eps=1e-5)).view_as(values)
 
     def abstract(self, name: str, xyz: Tensor, features: Tensor, num: int, radii: tuple[float, float]) -> tuple:
         chosen = [0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from hemgs.render.reference import rasterization_reference
 #: Pixels nearer than this to a yes-or-no decision (smallest alpha, largest alpha, stop) are left out of comparisons:
 #: float32 may decide the other way there, which changes a pixel by up to 1/255.
 DECISION_MARGIN = 2e-4
+
+#: The arguments that describe Gaussians, in the order in which the renderer takes them.
+GAUSSIANS = ("means", "quats", "scales", "opacities", "colors")
 
 #: At most this share of the pixels may be left out.
 MAX_LEFT_OUT = 0.02
@@ -113,6 +117,17 @@ def arguments_of(case: Case, dtype: torch.dtype, device: str = "cpu") -> dict[st
     return {**leaves, "width": case.width, "height": case.height, **case.arguments}
 
 
+def gaussians_of(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of :func:`arguments_of` that describe Gaussians."""
+    return {name: inputs[name] for name in GAUSSIANS}
+
+
+def grad_of(leaf: Tensor) -> Tensor:
+    """The gradient that a backward pass left."""
+    assert leaf.grad is not None
+    return leaf.grad
+
+
 def _world_to_camera(angle: float, distance: float) -> Tensor:
     cos, sin = math.cos(angle), math.sin(angle)
     tilt = torch.tensor([[1, 0, 0], [0, 0.96, -0.28], [0, 0.28, 0.96]], dtype=torch.float64)
@@ -155,10 +170,11 @@ def check_against_reference(
     wanted |= {"means2d": reference["means2d"].grad, "absgrad": reference["means2d"].absgrad}
     found_radii = _unpacked(meta["radii"], meta, case.num).cpu()
     for name, gradient in wanted.items():
-        if gradient is None or found[name] is None:
-            assert not any(value.any() for value in (gradient, found[name]) if value is not None), name
+        own = found[name]
+        if gradient is None or own is None:
+            assert not any(value.any() for value in (gradient, own) if value is not None), name
             continue
-        error = (found[name].double().cpu() - gradient).abs().max() / gradient.abs().max().clamp_min(1e-12)
+        error = (own.double().cpu() - gradient).abs().max() / gradient.abs().max().clamp_min(1e-12)
         assert error <= slack * case.grad_tolerance, f"{name}: relative error {error:.2e}"
     # An extent may lie so close to a whole pixel that float32 inputs round it up differently on another device.
     off = (found_radii - reference["radii"]).abs()

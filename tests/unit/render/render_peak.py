@@ -18,12 +18,15 @@ def render(num: int, side: int) -> None:
     means = (torch.rand(num, 3, generator=generator) - 0.5) * 2
     # The Gaussians shrink as they become more, as in a trained scene: each covers a few tiles at most.
     scales = torch.full((num, 3), 0.5 / num**0.5)
-    leaves = [means, torch.randn(num, 4, generator=generator), scales, torch.full((num,), 0.7), torch.rand(num, 3)]
-    leaves = [leaf.requires_grad_() for leaf in leaves]
+    quats, opacities, colors = torch.randn(num, 4, generator=generator), torch.full((num,), 0.7), torch.rand(num, 3)
+    for leaf in (means, quats, scales, opacities, colors):
+        leaf.requires_grad_()
     view = torch.eye(4)
     view[2, 3] = 3.0
     intrinsics = torch.tensor([[side * 1.2, 0, side / 2], [0, side * 1.2, side / 2], [0, 0, 1]])
-    image, _, _ = rasterization(*leaves, view[None], intrinsics[None], side, side, packed=False)
+    image, _, _ = rasterization(
+        means, quats, scales, opacities, colors, view[None], intrinsics[None], side, side, packed=False
+    )
     image.square().sum().backward()
 
 

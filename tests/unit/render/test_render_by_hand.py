@@ -6,6 +6,7 @@ The camera looks along z from the origin; focal length 100 px; the image is 40 x
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,9 +36,8 @@ def render(
     intrinsics = torch.tensor([[FOCAL, 0, CX], [0, FOCAL, CY], [0, 0, 1]], dtype=torch.float64)
     if background is not None:
         arguments["backgrounds"] = torch.tensor([background], dtype=torch.float64)
-    if reference:
-        function = rasterization_reference
-    else:
+    function: Callable[..., tuple[Tensor, Tensor, dict[str, Any]]] = rasterization_reference
+    if not reference:
         function = rasterization
         arguments.setdefault("packed", False)
     view = torch.eye(4, dtype=torch.float64)[None]
@@ -150,8 +150,9 @@ def test_near_and_far_plane_act_on_the_centre(reference: bool) -> None:
         _, alpha, _ = render([[0, 0, depth]], [[0.01] * 3], [0.9], [[1.0]], reference=reference)
         assert bool(alpha.any()) is drawn
     for depth, drawn in ((1.9, False), (2.1, True), (2.9, True), (3.1, False)):
-        planes = {"near_plane": 2.0, "far_plane": 3.0}
-        _, alpha, _ = render([[0, 0, depth]], [[0.1] * 3], [0.9], [[1.0]], reference=reference, **planes)
+        _, alpha, _ = render(
+            [[0, 0, depth]], [[0.1] * 3], [0.9], [[1.0]], reference=reference, near_plane=2.0, far_plane=3.0
+        )
         assert bool(alpha.any()) is drawn
 
 
@@ -171,7 +172,7 @@ def test_depth_modes(reference: bool) -> None:
     accumulated = 0.5 * 2 + 0.5 * 0.6 * 4
     wanted = {"D": accumulated, "ED": accumulated / (1 - 0.5 * 0.4)}
     for mode, depth in wanted.items():
-        arguments = {"reference": reference, "background": [7.0]}
+        arguments: dict[str, Any] = {"reference": reference, "background": [7.0]}
         alone, _, _ = render(means, scales, [0.5, 0.6], colors, render_mode=mode, **arguments)
         beside, _, _ = render(means, scales, [0.5, 0.6], colors, render_mode="RGB+" + mode, **arguments)
         assert alone.shape[-1] == 1

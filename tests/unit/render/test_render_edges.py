@@ -237,8 +237,10 @@ def test_what_the_cpu_lacks_is_refused_by_name(changes: dict[str, Any]) -> None:
 
 def test_other_devices_are_refused() -> None:
     inputs = simple()
+    for name, value in inputs.items():
+        inputs[name] = value.to("meta") if isinstance(value, torch.Tensor) else value
     with pytest.raises(DeviceError, match="no renderer for device 'meta'"):
-        rasterization(**{name: v.to("meta") if isinstance(v, torch.Tensor) else v for name, v in inputs.items()})
+        rasterization(**inputs)
 
 
 def test_cuda_backend_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from hemgs.core.types import Camera
 from hemgs.render import rasterization, render_view
-from tests.unit.render.render_cases import Case, arguments_of
+from tests.unit.render.render_cases import Case, arguments_of, gaussians_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -55,12 +55,12 @@ def test_results_are_freed_without_the_garbage_collector() -> None:
 def test_views_are_freed_without_the_garbage_collector() -> None:
     inputs = arguments_of(Case(num=50), torch.float32)
     camera = Camera("view", 97, 83, 90.0, 90.0, 48.0, 41.0, inputs["viewmats"][0].detach().double().numpy())
-    gaussians = [inputs[name] for name in ("means", "quats", "scales", "opacities", "colors")]
+    gaussians = gaussians_of(inputs)
     gc.collect()
     gc.disable()
     try:
         for backward in (False, True):
-            view = render_view(*gaussians, camera, (0.0, 0.0, 0.0), absgrad=True)
+            view = render_view(**gaussians, camera=camera, background=(0.0, 0.0, 0.0), absgrad=True)
             references = [weakref.ref(view.image), weakref.ref(view.means2d)]
             if backward:
                 view.image.sum().backward()

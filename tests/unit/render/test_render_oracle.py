@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -46,8 +47,8 @@ def test_derivatives_agree_with_finite_differences() -> None:
     rest = {name: value for name, value in inputs.items() if name not in names}
 
     def rendered(*leaves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mode = {"render_mode": "RGB+D", "rasterize_mode": "antialiased"}
-        image, alpha, _ = rasterization(**dict(zip(names, leaves, strict=True)), **rest, **mode)
+        given: dict[str, Any] = {**rest, **dict(zip(names, leaves, strict=True))}
+        image, alpha, _ = rasterization(**given, render_mode="RGB+D", rasterize_mode="antialiased")
         return image, alpha
 
     assert torch.autograd.gradcheck(rendered, [inputs[name] for name in names], eps=1e-6, atol=1e-6, rtol=1e-4)

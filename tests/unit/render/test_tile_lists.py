@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_every_pixel_that_is_drawn_is_listed(mean, deviations, angle, opacity, t
             listed[top + first : top + last, left : left + tile] = True
     assert not (drawn & ~listed[:height, :width]).any()
     # A listed tile is one that the ellipse reaches, seen on a grid of an eighth of a pixel.
-    for index in np.flatnonzero(np.diff(lists.offsets)):
+    for index in np.flatnonzero(np.diff(lists.offsets)).tolist():
         left, top = index % lists.tile_width * tile, index // lists.tile_width * tile
         steps = np.arange(8 * tile + 1) / 8
         fine = np.stack(np.meshgrid(left + steps - mean[0], top + steps - mean[1]), -1)
@@ -110,7 +112,7 @@ def test_meta_is_complete_and_consistent(packed: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_depth_order_is_stable(dtype: type) -> None:
+def test_depth_order_is_stable(dtype: type[np.floating[Any]]) -> None:
     generator = np.random.default_rng(0)
     depths = generator.choice(np.array([0.01, 0.5, 1.0, 1.0000001, 7.5, 1e6, 9e9]), 5000).astype(dtype)
     which = np.flatnonzero(generator.random(5000) < 0.5)
@@ -120,7 +122,7 @@ def test_depth_order_is_stable(dtype: type) -> None:
 
 def test_equal_depths_are_drawn_in_the_order_given() -> None:
     colors = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    arguments = {
+    arguments: dict[str, Any] = {
         "means": torch.tensor([[0.0, 0.0, 2.0]]).repeat(2, 1),
         "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
         "scales": torch.full((2, 3), 1e3),

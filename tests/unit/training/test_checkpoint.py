@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from hemgs.core import files
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import DeviceError
 from hemgs.core.events import EventLog
@@ -46,7 +45,8 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path: Path, damage: st
     newest = save_checkpoint(tmp_path, 2, bundle(2.0))
     data = bytearray(newest.read_bytes())
     data[-1] ^= 1
-    newest.write_bytes({"cut": data[:-5], "flipped": data, "empty": b"", "text": b"hello"}[damage])
+    damaged: dict[str, bytes] = {"cut": bytes(data[:-5]), "flipped": bytes(data), "empty": b"", "text": b"hello"}
+    newest.write_bytes(damaged[damage])
     with EventLog(tmp_path / "events.jsonl") as events:
         found = latest_checkpoint(tmp_path, events=events)
     assert found is not None and found.iteration == 1 and float(found.bundle.tensors["x"][0, 0]) == 1.0
@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_checkpoint(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DeviceError, match="no space left"):
         save_checkpoint(tmp_path, 2, bundle(2.0))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_00000001.safetensors"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import SceneError, TrainingError
@@ -275,11 +276,15 @@ def test_cached_images_together_keep_to_the_limit() -> None:
     assert count == ["view_0", "view_1", "view_1"]
 
 
+def cached_picture(pixels: NDArray[np.float32]) -> torch.Tensor:
+    scene = dataclasses.replace(toy_scene(), read_image=lambda _: pixels)
+    return ImageCache(scene, CPU, 1).get(scene.views[0])
+
+
 def test_all_8_bit_values_survive_the_cache() -> None:
     values = (np.arange(256, dtype=np.float64) / 255.0).astype(np.float32).reshape(16, 16, 1)
     for image in (values, np.nextafter(values, np.float32(0)), values * np.float32(255.0) * np.float32(1 / 255.0)):
-        scene = dataclasses.replace(toy_scene(), read_image=lambda view, image=image: np.repeat(image, 3, axis=2))
-        cached = ImageCache(scene, CPU, 1).get(scene.views[0])
+        cached = cached_picture(np.repeat(image, 3, axis=2))
         assert torch.equal(cached[..., 0].flatten(), torch.arange(256.0) / 255.0)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hemgs.core.bundle import Bundle
-from hemgs.core.types import Camera, Scene, View
+from hemgs.core.types import Camera, Scene, Split, View
 from hemgs.training.rows import RowParameters
 
 SIZE = 8
@@ -24,7 +24,7 @@ def toy_scene(num_views: int = 5, root: Path = Path("toy"), num_test: int = 1) -
         pose = np.eye(4)
         pose[:3, 3] = (0.2 * index - 0.4, 0.0, 3.0)
         camera = Camera(f"view_{index}", SIZE, SIZE, 10.0, 10.0, SIZE / 2, SIZE / 2, pose)
-        split = "train" if index < num_views else "test"
+        split: Split = "train" if index < num_views else "test"
         views.append(View(camera, f"images/view_{index}.png", split, ""))
         images[camera.name] = (rng.integers(0, 256, (SIZE, SIZE, 3)) / 255.0).astype(np.float32)
     return Scene(
