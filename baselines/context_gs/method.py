@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from baselines.context_gs.codec import CODEC, MAX_LATENTS, ContextHeader
-from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings
+from baselines.context_gs.codec import CODEC
+from baselines.context_gs.model import ContextAttributes, ContextModel
+from baselines.context_gs.params import ContextGsParams
 from baselines.shared.rival import Rival
-from hemgs.anchor_codec.method import CodecParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
-
-#: Channels of the feature for each latent, where the number of latents is not given (released code).
-FEATURES_PER_LATENT = 4
-
-
-@dataclass(frozen=True)
-class ContextGsParams(CodecParams):
-    """Settings of ContextGS beside those that all codecs of anchors share; defaults are those of its released code.
-
-    Attributes:
-        sample_share: share of all anchors that are priced in a step.
-        hidden: width of the hidden layers of the networks.
-        latents: latents of an anchor; 0 is a quarter of ``feature_dim``.
-        num_levels: levels of anchors.
-        level_refresh: iterations after which the levels are found anew, because masks have changed.
-        lr_latents: learning rate of the latents.
-        lr_density, lr_density_end: learning rates of their density.
-    """
-
-    sample_share: float = 0.15
-    hidden: int = 100
-    latents: int = 0
-    num_levels: int = 3
-    level_refresh: int = 1_000
-    lr_latents: float = 0.0075
-    lr_density: float = 5e-3
-    lr_density_end: float = 1e-5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes(ContextHeader, self.entropy)
-
-    @property
-    def entropy(self) -> ContextSettings:
-        """Sizes of the entropy model."""
-        latents = self.latents or min(max(1, self.feature_dim // FEATURES_PER_LATENT), MAX_LATENTS)
-        return ContextSettings(self.feature_dim, self.num_offsets, self.hidden, latents, self.num_levels)
 
 
 class ContextGs(Rival[ContextGsParams, ContextModel]):

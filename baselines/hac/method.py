@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from baselines.hac.codec import CODEC, HacHeader
-from baselines.hac.model import HacAttributes, HacModel, HacSettings
+from baselines.hac.codec import CODEC
+from baselines.hac.model import HacAttributes, HacModel
+from baselines.hac.params import HacParams
 from baselines.shared.rival import Rival
-from hemgs.anchor_codec.method import HashGridParams, check_sizes
 from hemgs.core.types import MethodSpec, Rate
-
-
-@dataclass(frozen=True)
-class HacParams(HashGridParams):
-    """Settings of HAC beside those that all codecs with a hash grid share.
-
-    Attributes:
-        hidden: width of the hidden layer of the network behind the hash grid.
-    """
-
-    hidden: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes(HacHeader, self.entropy)
-
-    @property
-    def entropy(self) -> HacSettings:
-        """Sizes of the entropy model."""
-        return HacSettings(self.feature_dim, self.num_offsets, self.hidden, self.grid)
 
 
 class Hac(Rival[HacParams, HacModel]):

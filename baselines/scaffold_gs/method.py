@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,28 +10,15 @@ import torch
 from torch import Tensor
 
 from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
-from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
+from baselines.scaffold_gs.params import ScaffoldGsParams
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
-from hemgs.anchors.settings import AnchorParams
 from hemgs.anchors.training import AttributeModel, train_anchors
 from hemgs.core.bundle import Bundle
-from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model, Renderable
 from hemgs.splats.cloud import GaussianCloud
-
-
-@dataclass(frozen=True)
-class ScaffoldGsParams(AnchorParams):
-    """Settings of Scaffold-GS: those of all methods with anchors, and none of its own."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, most in (("feature_dim", MAX_WIDTH), ("num_offsets", MAX_OFFSETS), ("head_hidden_dim", MAX_WIDTH)):
-            if getattr(self, name) > most:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"give at most {most}")
 
 
 class ScaffoldGs:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from hemgs.anchor_codec.codec import AnchorCodec
-from hemgs.anchor_codec.method import CodecParams, CodedAnchors
+from hemgs.anchor_codec.method import CodedAnchors
+from hemgs.anchor_codec.params import CodecParams
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.core.errors import ConfigError

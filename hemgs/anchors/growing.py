@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hemgs.anchors.heads import SpawnedGaussians
 from hemgs.anchors.model import AnchorModel, initial_rows
-from hemgs.anchors.settings import GrowthSettings
+from hemgs.anchors.params import GrowthSettings
 from hemgs.anchors.voxel import cell_coords, cell_keys, in_range
 
 _NAMES = ("opacity_sum", "visits", "gradient_sum", "gradient_count")

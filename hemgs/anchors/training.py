@@ -18,8 +18,8 @@ from hemgs.anchors.attribute_model import AttributeModel
 from hemgs.anchors.growing import GrowthStatistics, grow, prune
 from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
 from hemgs.anchors.model import LATENTS, AnchorModel, lattice_positions
+from hemgs.anchors.params import AnchorParams
 from hemgs.anchors.rendering import camera_center, visible_anchors
-from hemgs.anchors.settings import AnchorParams
 from hemgs.anchors.voxel import initial_log_scales, median_spacing, voxelize
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import TrainingError

@@ -28,8 +28,8 @@ from hemgs.anchor_codec import file as anchor_file
 from hemgs.anchor_codec import streams
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.codec import anchor_set, bitstream, integer_model, traversal
-from hemgs.codec.method import HemgsParams
 from hemgs.codec.model import EntropyModel
+from hemgs.codec.params import HemgsParams
 from hemgs.core.assets import find_asset
 from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from hemgs.anchors import training as trainer
-from hemgs.codec.method import HemgsParams
 from hemgs.codec.model import EntropyModel
+from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
 from hemgs.core.device import choose_device, synchronize
 from hemgs.core.events import EventLog

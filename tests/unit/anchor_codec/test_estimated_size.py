@@ -10,7 +10,7 @@ import torch
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.stored_networks import BYTE
 from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.codec.method import HemgsParams
+from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
 from hemgs.coding.locations import OCTREE
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, encode_toy, toy_anchors, toy_entropy

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hemgs.anchor_codec.masks import anchor_masks, binary_masks
 from hemgs.anchor_codec.phases import PhasedAttributes, PhaseSettings, coded_weights
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.codec.method import HemgsParams
+from hemgs.codec.params import HemgsParams
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, toy_anchors
 
 SETTINGS = PhaseSettings(

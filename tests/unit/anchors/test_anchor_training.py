@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, LatentRows, spawn_gaussians
 from hemgs.anchors.growing import NewAnchors, grow
+from hemgs.anchors.params import AnchorParams
 from hemgs.anchors.rendering import FixedAnchors, render_anchors, viewpoints
-from hemgs.anchors.settings import AnchorParams
 from hemgs.anchors.training import AnchorTrainee, initial_anchors, train_anchors
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import TrainingError

@@ -10,7 +10,7 @@ import torch
 
 from hemgs.anchors import AnchorHeads, AnchorModel, SpawnedGaussians
 from hemgs.anchors.growing import GrowthStatistics, NewAnchors, grow, prune
-from hemgs.anchors.settings import AnchorParams, GrowthSettings
+from hemgs.anchors.params import AnchorParams, GrowthSettings
 
 SETTINGS = AnchorParams().growth
 VOXEL, DIM, OFFSETS = 0.5, 4, 2

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from baselines.context_gs.levels import levels_in_training
-from baselines.context_gs.method import ContextGs, ContextGsParams
+from baselines.context_gs.method import ContextGs
 from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings, Order
+from baselines.context_gs.params import ContextGsParams
 from hemgs.anchor_codec.phases import PhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorHeads, AnchorModel

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.hac.method import HacParams
 from baselines.hac.model import HacAttributes, HacModel, HacSettings
+from baselines.hac.params import HacParams
 from hemgs.anchor_codec.likelihood import gaussian_bits
 from hemgs.anchor_codec.phases import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.hac_plus.method import HacPlus, HacPlusParams
+from baselines.hac_plus.method import HacPlus
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
+from baselines.hac_plus.params import HacPlusParams
 from hemgs.anchor_codec.phases import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel

@@ -12,7 +12,7 @@ import torch
 from hemgs.bench.lossless import TRAINED, LosslessRequest, run_lossless
 from hemgs.bench.runs import MODEL_FILE, TRAIN_FILE, TrainRecord, write_record
 from hemgs.cli import main
-from hemgs.codec.method import HemgsParams
+from hemgs.codec.params import HemgsParams
 from hemgs.codec.refit import SECTIONS
 from hemgs.core.bundle import save_bundle
 from hemgs.core.errors import ConfigError

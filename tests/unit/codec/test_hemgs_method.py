@@ -13,6 +13,7 @@ from hemgs.anchor_codec import method as coded_method
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method, list_methods
 from hemgs.codec import method
+from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
@@ -34,7 +35,7 @@ from hemgs.core.types import Rate
 )
 def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        method.HemgsParams(**fields)
+        HemgsParams(**fields)
 
 
 @pytest.mark.parametrize("name_of_method", sorted(list_methods()))
@@ -80,7 +81,7 @@ def test_methods_train_with_no_settings_of_which_no_file_can_be_decoded(name_of_
 
 
 def test_settings_reach_the_entropy_model() -> None:
-    settings = method.HemgsParams(
+    settings = HemgsParams(
         context_window=5,
         context_neighbours=0,
         context_multiplier=3,
@@ -91,7 +92,7 @@ def test_settings_reach_the_entropy_model() -> None:
     assert (settings.window.size, settings.window.max_neighbours, settings.window.multiplier) == (5, 0, 3)
     assert (settings.feature_context, settings.geometry_context) == (7, 0)
     assert settings.scene_agnostic == "pointnet2_bundled"
-    assert settings.float_networks and not method.HemgsParams().entropy.float_networks
+    assert settings.float_networks and not HemgsParams().entropy.float_networks
 
 
 @pytest.mark.parametrize(
@@ -129,5 +130,5 @@ def test_which_rates_a_model_is_trained_for(
 )
 def test_milestones_of_long_and_short_runs(iterations: int, noise: int, entropy: int, rounding: int) -> None:
     """The paper's 60,000 iterations have HAC's milestones, and its end; a short run has both in proportion."""
-    plan = method.HemgsParams(iterations=iterations).simulation
+    plan = HemgsParams(iterations=iterations).simulation
     assert (plan.noise_start, plan.entropy_start, plan.rounding_start) == (noise, entropy, rounding)

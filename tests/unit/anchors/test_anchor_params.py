@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hemgs.anchors.settings import AnchorParams
+from hemgs.anchors.params import AnchorParams
 from hemgs.core.errors import ConfigError
 
 

@@ -1,0 +1,29 @@
+"""Settings of HAC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from baselines.hac.codec import HacHeader
+from baselines.hac.model import HacSettings
+from hemgs.anchor_codec.params import HashGridParams, check_sizes
+
+
+@dataclass(frozen=True)
+class HacParams(HashGridParams):
+    """Settings of HAC beside those that all codecs with a hash grid share.
+
+    Attributes:
+        hidden: width of the hidden layer of the network behind the hash grid.
+    """
+
+    hidden: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes(HacHeader, self.entropy)
+
+    @property
+    def entropy(self) -> HacSettings:
+        """Sizes of the entropy model."""
+        return HacSettings(self.feature_dim, self.num_offsets, self.hidden, self.grid)

@@ -1,0 +1,53 @@
+"""Settings of HAC++."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from baselines.hac_plus.codec import HacPlusHeader
+from baselines.hac_plus.model import HacPlusSettings
+from hemgs.anchor_codec.params import HashGridParams, check_sizes
+from hemgs.coding.locations import OCTREE
+from hemgs.coding.masks import ADAPTIVE
+from hemgs.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class HacPlusParams(HashGridParams):
+    """Settings of HAC++ beside those that all codecs with a hash grid share. The last learning rate of the masks
+    follows from λ: ``lr_masks_end`` is without effect.
+
+    Attributes:
+        hidden: width of the hidden layer of the network behind the hash grid.
+        chunk_channels: channels of a feature that are decoded at once.
+        chunk_hidden: width of the hidden layers of the chunks' networks.
+        lr_contexts, lr_contexts_end: learning rates of the chunks' networks.
+        lr_masks_end_per_lmbda: last learning rate of the masks over λ. Published: 0.5 Mip-NeRF360, 0.1 Tanks and
+            Temples and BungeeNeRF, 0.08 Deep Blending and Synthetic-NeRF.
+        lr_masks_end_most: that rate is no more than this.
+    """
+
+    masks_in_rate: bool = True
+    location_codec: str = OCTREE
+    mask_codec: str = ADAPTIVE
+    hidden: int = 100
+    chunk_channels: int = 10
+    chunk_hidden: int = 40
+    lr_contexts: float = 5e-3
+    lr_contexts_end: float = 5e-4
+    lr_masks_end_per_lmbda: float = 0.5
+    lr_masks_end_most: float = 1.5e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes(HacPlusHeader, self.entropy)
+        if not self.masks_in_rate:
+            raise ConfigError("masks_in_rate: False", "leave it out: HAC++ is defined by it; train hac instead")
+
+    @property
+    def entropy(self) -> HacPlusSettings:
+        """Sizes of the entropy model."""
+        chunk_channels = min(self.chunk_channels, self.feature_dim)
+        return HacPlusSettings(
+            self.feature_dim, self.num_offsets, self.hidden, chunk_channels, self.chunk_hidden, self.grid
+        )

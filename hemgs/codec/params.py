@@ -1,0 +1,133 @@
+"""Settings of HEMGS (arXiv 2411.18473)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hemgs.anchor_codec.params import HashGridParams, check_sizes, numbers
+from hemgs.codec.header import Header
+from hemgs.codec.model import EntropySettings
+from hemgs.codec.neighbours import AUTOMATIC, RASTER, ContextWindow
+from hemgs.codec.rate_predictor import rate_input
+from hemgs.codec.training import SimulationSettings
+from hemgs.core.errors import ConfigError
+from hemgs.pointnet.features import scene_agnostic_dim
+from hemgs.training.schedule import scaled
+
+
+@dataclass(frozen=True)
+class HemgsParams(HashGridParams):
+    """Settings of HEMGS beside those it shares with HAC. Iteration numbers are for a run of 30,000, too.
+
+    Attributes:
+        sample_share: share of all anchors that are priced in a step. The paper names none; HAC has 0.05 of the visible
+            ones, this is ContextGS's (arXiv 2405.20721, released code).
+        lr_networks_end: the published codecs' 1e-5 leaves networks unfinished after short runs; this is HAC++'s for its
+            context networks (arXiv 2501.12255, released code).
+        lmbdas: trained values of λ, separated by blanks (arXiv 2411.18473, section 4.2).
+        feature_prior, geometry_prior: widths of the prior features.
+        feature_hidden, geometry_hidden: hidden widths of the distribution networks.
+        feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
+        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned; 1 is the
+            high-rate law.
+        scene_agnostic: frozen network over anchor locations, ``pointnet2_bundled`` or ``pointnet2_s3dis_msg``; empty
+            for none.
+        feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
+        context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
+        context_neighbours: the nearest of them that are used; 0 for all.
+        context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses, when pricing
+            begins, the least with which the window holds six earlier anchors on average.
+        context_refresh: iterations after which neighbours are found anew.
+        rounding_last: last iterations, in which networks see rounded values instead of noisy ones.
+        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once,
+            as in the paper.
+        order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
+            anchors are decoded at once.
+        sparse_grid: files hold only those signs of the hash grid that some anchor depends on. A decoder, which
+            knows the locations, knows which. Training prices all: those in use then agree more, which costs less.
+        float_networks: networks code in floating point, with weights in float16, as in codecs of research: to measure
+            what exact integers cost. Such a file decodes where sums are rounded as where it was written; elsewhere it
+            may be refused.
+    """
+
+    sample_share: float = 0.15
+    lr_networks_end: float = 5e-4
+    lmbdas: str = "0.001 0.002 0.003 0.004"
+    feature_prior: int = 64
+    geometry_prior: int = 40
+    feature_hidden: int = 64
+    geometry_hidden: int = 40
+    feature_step_hidden: int = 32
+    geometry_step_hidden: int = 24
+    rate_octaves: float = 1.0
+    scene_agnostic: str = "pointnet2_bundled"
+    feature_context: int = 32
+    geometry_context: int = 24
+    context_window: int = 25
+    context_neighbours: int = 20
+    context_multiplier: int = 1
+    context_refresh: int = 1_000
+    rounding_last: int = 1_000
+    feature_chunks: int = 1
+    order: str = RASTER
+    sparse_grid: bool = False
+    float_networks: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for lmbda in numbers("lmbdas", self.lmbdas):
+            rate_input(lmbda)
+        if self.scene_agnostic:
+            scene_agnostic_dim(self.scene_agnostic)
+        # What is left to the model is chosen before there is a file.
+        window = self.window if self.window.multiplier != AUTOMATIC else replace(self.window, multiplier=1)
+        check_sizes(Header, replace(self.entropy, window=window))
+
+    @property
+    def window(self) -> ContextWindow:
+        """Which anchors are neighbours.
+
+        Raises:
+            ConfigError: there is no such window.
+        """
+        try:
+            return ContextWindow(self.context_window, self.context_neighbours, self.context_multiplier, self.order)
+        except ValueError as fault:
+            raise ConfigError(
+                f"context_window, context_neighbours, context_multiplier: {fault}", "see `hemgs describe`"
+            ) from fault
+
+    @property
+    def entropy(self) -> EntropySettings:
+        """Sizes of the entropy model."""
+        return EntropySettings(
+            self.feature_dim,
+            self.num_offsets,
+            self.grid,
+            self.feature_prior,
+            self.geometry_prior,
+            self.feature_hidden,
+            self.geometry_hidden,
+            self.feature_step_hidden,
+            self.geometry_step_hidden,
+            self.rate_octaves,
+            self.scene_agnostic,
+            self.feature_context,
+            self.geometry_context,
+            self.window,
+            self.feature_chunks,
+            self.float_networks,
+            self.sparse_grid,
+        )
+
+    @property
+    def simulation(self) -> SimulationSettings:
+        """Milestones of this run's length."""
+        phases = self.phases
+        return SimulationSettings(
+            **vars(phases),
+            continuous_start=(phases.entropy_start + self.iterations) // 2,
+            rounding_start=self.iterations - scaled(self.rounding_last, self.iterations) + 1,
+            table_refresh=max(1, scaled(self.context_refresh, self.iterations)),
+            lmbdas=numbers("lmbdas", self.lmbdas),
+        )
