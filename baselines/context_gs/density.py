@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hemgs.coding.make_tables import integer_frequencies
+from hemgs.coding.tables import integer_frequencies
 
 #: Widths between the layers (appendix 6.1).
 WIDTHS = (1, 3, 3, 3, 1)

@@ -20,7 +20,6 @@ from hemgs.core.files import atomic_path, sha256_of
 
 #: Reach of a table in standard deviations. What lies outside (6e-7) is escaped.
 REACH = 5.0
-TOTAL = 1 << tables.PROBABILITY_BITS
 
 
 def half_width_of(level: int) -> int:
@@ -41,27 +40,12 @@ def gaussian_masses(scale: float, mean: float, half_width: int) -> NDArray[np.fl
     return np.array([*masses, outside])
 
 
-def integer_frequencies(masses: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Frequencies of at least 1 that add up to 65536, nearest to the masses (largest remainders)."""
-    rare = np.zeros(len(masses), bool)
-    while True:
-        share = masses * ((TOTAL - np.count_nonzero(rare)) / masses[~rare].sum())
-        more = ~rare & (share < 1)
-        if not more.any():
-            break
-        rare |= more
-    frequencies = np.where(rare, 1, np.floor(share)).astype(np.int64)
-    order = np.argsort(np.where(rare, -1.0, share - np.floor(share)), kind="stable")[::-1]
-    frequencies[order[: TOTAL - frequencies.sum()]] += 1
-    return frequencies.astype(np.uint16)
-
-
 def make_integers() -> dict[str, NDArray[np.generic]]:
     """All arrays of the package file."""
     levels = range(tables.LAST_TABLE_LEVEL + 1)
     half_widths = [half_width_of(level) for level in levels]
     rows = [
-        integer_frequencies(
+        tables.integer_frequencies(
             gaussian_masses(float(tables.scale_of_level(level)), float(tables.mean_of_offset(offset)), half_width)
         )
         for level, half_width in zip(levels, half_widths, strict=True)

@@ -120,6 +120,26 @@ def gaussian_tables() -> GaussianTables:
     return GaussianTables.of(integers["frequencies"].astype(np.uint16), integers["half_widths"].astype(np.int64))
 
 
+def integer_frequencies(masses: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Round probabilities to frequencies of at least 1 that add up to 65536, by largest remainders.
+
+    Args:
+        masses: ``[n]`` probabilities, in any unit; n is less than 65536.
+    """
+    total = 1 << PROBABILITY_BITS
+    rare = np.zeros(len(masses), bool)
+    while True:
+        share = masses * ((total - np.count_nonzero(rare)) / masses[~rare].sum())
+        more = ~rare & (share < 1)
+        if not more.any():
+            break
+        rare |= more
+    frequencies = np.where(rare, 1, np.floor(share)).astype(np.int64)
+    order = np.argsort(np.where(rare, -1.0, share - np.floor(share)), kind="stable")[::-1]
+    frequencies[order[: total - frequencies.sum()]] += 1
+    return frequencies.astype(np.uint16)
+
+
 def level_of_log2(log2_scale: ArrayLike) -> NDArray[np.uint8]:
     """Level nearest to a scale, ties upwards, clipped to 0..127.
 
