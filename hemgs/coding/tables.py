@@ -1,7 +1,7 @@
 """Integer frequency tables of discretised Gaussians, and the scale of their indices.
 
 Owns the meaning of *level* and *mean offset*, the package file ``tables.npz`` and its check. Does not own the coder
-(``rans``), the making of the file (``make_tables``) or quantisation (``quantize``).
+(``rans``), the making of the file (``tools/make_tables``) or quantisation (``quantize``).
 
 A symbol is coded as its residual ``r``, the distance in quantisation steps from the rounded predicted mean. Its
 distribution is named by two small integers:
@@ -45,7 +45,7 @@ PROBABILITY_BITS = kernels.PROBABILITY_BITS
 LOG2_FRACTION_BITS = 6
 
 TABLES_FILE = Path(__file__).with_name("tables.npz")
-#: Written by ``python -m hemgs.coding.make_tables``. Another file means bitstreams that do not decode.
+#: Written by ``python -m tools.make_tables``. Another file means bitstreams that do not decode.
 TABLES_SHA256 = "ebd09ebe9b633bb03ed1593ee7a8f3ab4b79f0075cae6260e6b29fdcc8250f9c"
 
 _LOG2_BITS_PER_LEVEL = LOG2_FRACTION_BITS - 3  # 8 levels an octave

@@ -1,5 +1,5 @@
 """The scene-agnostic branch: a frozen PointNet++ over anchor locations, in exact integers.
 
-Owns the networks' forms and weights, the choice of points, and the scripts that made what is in the package. Does not
-own what features are used for (``hemgs.codec``).
+Owns the networks' forms and weights and the choice of points. Does not own how the weights were made (``tools``) or
+what features are used for (``hemgs.codec``).
 """

@@ -5,8 +5,8 @@ of a block for each thread, some 100 MiB), each block is scaled to its network's
 it in integers: encoder and decoder get the same bits on every device, with any number of threads.
 
 Two networks: ``pointnet2_s3dis_msg``, trained by its authors on S3DIS rooms, which the user fetches, with a projection
-of its 128 features to 32 from this package (``make_projection``); ``pointnet2_bundled``, of this package,
-trained on procedural geometry (``make_bundled``). Neither has seen a scene that is compressed with it.
+of its 128 features to 32 from this package (``tools/make_projection``); ``pointnet2_bundled``, of this package,
+trained on procedural geometry (``tools/make_pointnet``). Neither has seen a scene that is compressed with it.
 
 Owns their forms, their inputs and their files. Does not own PointNet++ itself (``network``, ``sets``).
 """

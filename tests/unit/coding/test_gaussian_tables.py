@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hemgs.coding import make_tables, tables
+from hemgs.coding import tables
 from hemgs.core.errors import AssetError
 from hemgs.core.files import sha256_of
 
@@ -74,20 +74,6 @@ def test_level_ties_go_up():
 def test_package_file_is_small_and_is_the_pinned_one():
     assert tables.TABLES_FILE.stat().st_size < 1_500_000
     assert sha256_of(tables.TABLES_FILE) == tables.TABLES_SHA256
-
-
-def test_script_makes_the_package_file_again(tmp_path, monkeypatch, capsys):
-    path = tmp_path / "tables.npz"
-    monkeypatch.setattr("sys.argv", ["make_tables", str(path)])
-    make_tables.main()
-    assert sha256_of(path) in capsys.readouterr().out
-    with np.load(path) as made:
-        stored = tables.package_integers()
-        assert set(made.files) == set(stored)
-        for name, array in stored.items():
-            assert made[name].dtype == array.dtype
-            # One count: erf may differ in its last bit between platforms.
-            assert np.abs(made[name].astype(np.int64) - array.astype(np.int64)).max() <= 1, name
 
 
 @pytest.mark.parametrize("damage", ["flip", "missing"])

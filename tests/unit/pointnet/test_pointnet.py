@@ -16,8 +16,8 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.pointnet import features as pointnet
 from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet
-from hemgs.pointnet.procedural_anchors import make_cloud
 from hemgs.pointnet.sets import make_blocks
+from tools.anchor_clouds import make_cloud
 
 
 def cloud(num: int, seed: int = 0) -> np.ndarray:

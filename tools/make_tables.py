@@ -1,4 +1,4 @@
-"""Makes the package file ``tables.npz``: ``python -m hemgs.coding.make_tables [FILE]``.
+"""Makes the package file ``tables.npz``: ``python -m tools.make_tables [FILE]``.
 
 Owns how frequencies are derived from Gaussians. Does not own their layout (``tables``). The result can differ by one
 count where another platform's ``erf`` rounds otherwise; the file in the package is the one that counts, and its

@@ -1,4 +1,4 @@
-"""Makes the package file of ``pointnet2_bundled``: ``python -m hemgs.pointnet.make_bundled [FILE]``.
+"""Makes the package file of ``pointnet2_bundled``: ``python -m tools.make_pointnet [FILE]``.
 
 A small PointNet++ learns, on procedural anchor clouds and nothing else, to say of each anchor what its attributes
 depend on: how the surface below it lies and bends, how densely anchors lie around it (some are held out and must be
@@ -26,9 +26,7 @@ from torch import Tensor, nn
 
 from hemgs.coding.fixed_point import FixedLayer
 from hemgs.pointnet import features as pointnet
-from hemgs.pointnet.make_projection import package_file, write_layers
 from hemgs.pointnet.network import ONE, Grouping
-from hemgs.pointnet.procedural_anchors import AnchorCloud, make_cloud
 from hemgs.pointnet.sets import (
     INTERPOLATION_BITS,
     Integers,
@@ -38,6 +36,8 @@ from hemgs.pointnet.sets import (
     make_blocks,
     three_nearest,
 )
+from tools.anchor_clouds import AnchorCloud, make_cloud
+from tools.make_projection import package_file, write_layers
 
 SEED = 20241127
 NUM_CLOUDS = 160

@@ -1,4 +1,4 @@
-"""Makes the package file of ``pointnet2_s3dis_projection``: ``python -m hemgs.pointnet.make_projection [FILE]``.
+"""Makes the package file of ``pointnet2_s3dis_projection``: ``python -m tools.make_projection [FILE]``.
 
 The 128 features that the S3DIS network has of each point, on procedural anchor clouds, are reduced to their 32
 principal components of unit variance. Needs the asset ``pointnet2_s3dis_msg``; the file holds no weights of it. Another
@@ -22,8 +22,8 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.files import atomic_path, sha256_of
 from hemgs.pointnet import features as pointnet
 from hemgs.pointnet.network import ONE, PRECISION_BITS, PointNet
-from hemgs.pointnet.procedural_anchors import make_cloud
 from hemgs.pointnet.sets import make_blocks
+from tools.anchor_clouds import make_cloud
 
 SEED = 20241127
 NUM_CLOUDS = 24
