@@ -1,4 +1,4 @@
-"""The constants of the rasteriser, shared by the compiled kernels and the reference.
+"""The constants of the rasteriser, shared by all its implementations.
 
 Owns conventions, computes nothing. All are those of gsplat 1.5.3, which follow the 3DGS rasteriser (arXiv 2308.04079)
 except where noted.

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from hemgs.coding import rans, torchac_backend
+from hemgs.coding import rans
 from hemgs.core.errors import DeviceError
+from tests.oracles import torchac_coder
 from tests.unit.coding.coding_workload import LIMIT, Workload, workload
 
 #: Symbols of a batch that a wavefront decoder asks for.
@@ -105,17 +106,17 @@ def _ours(batch: int | None) -> Coder:
 
 def _torchac() -> Coder | str:
     try:
-        torchac_backend.load_torchac()
+        torchac_coder.load_torchac()
     except DeviceError as fault:
         return fault.message
 
     def encode(load: Workload) -> bytes:
-        encoder = torchac_backend.GaussianEncoder()
+        encoder = torchac_coder.GaussianEncoder()
         encoder.push(load.residuals, load.levels, load.offsets)
         return encoder.finish()
 
     def decode(load: Workload, stream: bytes) -> np.ndarray:
-        decoder = torchac_backend.GaussianDecoder(stream)
+        decoder = torchac_coder.GaussianDecoder(stream)
         residuals = decoder.pull(load.levels, load.offsets)
         decoder.finish()
         return residuals
@@ -126,16 +127,16 @@ def _torchac() -> Coder | str:
 def _torchac_alone(load: Workload) -> Coder | str:
     """The library's own code; the same streams without their framing, escaped values excepted."""
     try:
-        library = torchac_backend.load_torchac()
+        library = torchac_coder.load_torchac()
     except DeviceError as fault:
         return fault.message
     import torch
 
-    rows = torchac_backend.Rows.of(load.levels, load.offsets)
+    rows = torchac_coder.Rows.of(load.levels, load.offsets)
     chunks = []
-    for start in range(0, len(rows), torchac_backend.CHUNK_SYMBOLS):
-        chosen = rows.part(slice(start, start + torchac_backend.CHUNK_SYMBOLS))
-        residuals = load.residuals[start : start + torchac_backend.CHUNK_SYMBOLS]
+    for start in range(0, len(rows), torchac_coder.CHUNK_SYMBOLS):
+        chosen = rows.part(slice(start, start + torchac_coder.CHUNK_SYMBOLS))
+        residuals = load.residuals[start : start + torchac_coder.CHUNK_SYMBOLS]
         high = (residuals + ((1 << chosen.shifts) >> 1)) >> chosen.shifts
         cumulative = chosen.cumulative()
         inside = np.abs(high) <= chosen.half_widths

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from hemgs.render import rasterization
-from hemgs.render.reference import rasterization_reference
+from tests.oracles.rasterization import rasterization_reference
 
 #: Gaussians and side of the image, pixels.
 SIZES = ((10_000, 128), (10_000, 512), (50_000, 128), (50_000, 256))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hemgs.render import rasterization
-from hemgs.render.reference import rasterization_reference
+from tests.oracles.rasterization import rasterization_reference
 
 #: Pixels nearer than this to a yes-or-no decision (smallest alpha, largest alpha, stop) are left out of comparisons:
 #: float32 may decide the other way there, which changes a pixel by up to 1/255.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hemgs.render import cpu, rasterization
-from hemgs.render.reference import rasterization_reference
+from tests.oracles.rasterization import rasterization_reference
 
 FOCAL, WIDTH, HEIGHT, CX, CY = 100.0, 40, 30, 20.0, 15.0
 BLUR = 0.3

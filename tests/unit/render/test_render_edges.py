@@ -10,7 +10,7 @@ import torch
 
 from hemgs.core.errors import DeviceError
 from hemgs.render import cuda, jit, rasterization
-from hemgs.render.reference import rasterization_reference
+from tests.oracles.rasterization import rasterization_reference
 from tests.unit.render.render_cases import Case, arguments_of
 
 LEAVES = ("means", "quats", "scales", "opacities", "colors")

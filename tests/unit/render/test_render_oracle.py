@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hemgs.render import rasterization
-from hemgs.render.reference import rasterization_reference
+from tests.oracles.rasterization import rasterization_reference
 from tests.unit.render.render_cases import CASES, Case, arguments_of, check_against_reference
 
 

@@ -1,8 +1,7 @@
-"""The coder's interface over torchac, for comparison with the papers' pipelines.
+"""The interface of ``hemgs.coding.rans`` over torchac, the entropy coder of the papers' pipelines, for comparison.
 
-Owns the framing around torchac. Does not own distributions: they are the same integer tables (``tables``). Not used
-by any method of this project; a codec that wants it imports it by name. torchac (pip) compiles itself when it is
-first imported, hence the import on demand.
+Owns the framing around torchac. Does not own distributions: they are the integer tables of ``hemgs.coding.tables``.
+torchac (extra ``entropy-check``) compiles itself when it is first imported, hence the import on demand.
 
 torchac keeps no state between calls and needs one row of cumulative frequencies a symbol, so every pushed batch
 becomes chunks that are streams of their own, each with its counts, its escaped values and its raw low bits. All rows

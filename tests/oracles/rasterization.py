@@ -2,8 +2,8 @@
 
 Owns a second, independent statement of the mathematics, in matrix notation, with gradients by autograd and float64
 arithmetic by default (float32 gives the plain-torch path that speed is compared with). Shares with the fast backends
-only the constants and the spherical harmonics. Not for use outside tests and measurements: time grows with pixels times
-Gaussians, memory with the pairs of one chunk of pixels.
+only the constants and the spherical harmonics. Time grows with pixels times Gaussians, memory with the pairs of one
+chunk of pixels.
 """
 
 from __future__ import annotations

@@ -5,18 +5,19 @@ import sys
 import numpy as np
 import pytest
 
-from hemgs.coding import rans, torchac_backend
+from hemgs.coding import rans
 from hemgs.core.errors import BitstreamError, DeviceError
+from tests.oracles import torchac_coder
 from tests.unit.coding.coding_workload import workload
 
 
 @pytest.fixture(scope="module")
 def backend():
     try:
-        torchac_backend.load_torchac()
+        torchac_coder.load_torchac()
     except DeviceError as fault:
         pytest.skip(fault.message)
-    return torchac_backend
+    return torchac_coder
 
 
 def encode(backend, *batches) -> bytes:
@@ -49,7 +50,7 @@ def test_size_is_that_of_its_row_widths(backend):
 
 
 def test_rows_are_the_tables_of_the_other_coder():
-    Rows = torchac_backend.Rows
+    Rows = torchac_coder.Rows
     every = Rows.of(np.repeat(np.arange(128), 32), np.tile(np.arange(32), 128)).cumulative()
     assert np.all(every[:, 0] == 0)
     assert np.all(every[:, -1] == 65536)
@@ -81,8 +82,8 @@ def test_faults(backend):
 
 def test_absence_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchac", None)
-    torchac_backend.load_torchac.cache_clear()
+    torchac_coder.load_torchac.cache_clear()
     with pytest.raises(DeviceError, match="torchac coder is not available") as caught:
-        torchac_backend.GaussianEncoder()
+        torchac_coder.GaussianEncoder()
     assert "pip install torchac ninja" in caught.value.fix
-    torchac_backend.load_torchac.cache_clear()
+    torchac_coder.load_torchac.cache_clear()
