@@ -1,4 +1,4 @@
-"""Anchor clouds of made-up scenes, with what is known of their surfaces: food for the scene-agnostic networks.
+"""Anchor clouds of procedural scenes with their surfaces: training data of the scene-agnostic networks.
 
 Unions of planes, boxes, spheres, tubes and terrain, sampled with uneven density, roughness and strays, on lattices of
 16, 4 and 1 voxels as Scaffold-GS grows them. No capture and no trained scene is involved.
@@ -34,7 +34,7 @@ class Surface:
     curvatures: Floats
 
     def take(self, rows: NDArray[np.int64]) -> Surface:
-        """Some of the points."""
+        """Select some of the points."""
         return Surface(self.points[rows], self.normals[rows], self.curvatures[rows])
 
 
@@ -56,7 +56,7 @@ class AnchorCloud:
 
 
 def make_cloud(rng: np.random.Generator, num: int) -> AnchorCloud:
-    """A random scene of at most ``num`` anchors and half as many held out."""
+    """Make a random scene of at most ``num`` anchors, with half as many held out."""
     scene = _scene(rng, 12 * num)
     thinned = _density(rng, scene.points)
     # An object of about one unit is some hundred voxels wide, more so the more anchors it has.

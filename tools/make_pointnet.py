@@ -1,11 +1,12 @@
-"""Makes the package file of ``pointnet2_bundled``: ``python -m tools.make_pointnet [FILE]``.
+"""Make the package file of ``pointnet2_bundled``: ``python -m tools.make_pointnet [FILE]``.
 
-A small PointNet++ learns, on procedural anchor clouds and nothing else, to say of each anchor what its attributes
-depend on: how the surface below it lies and bends, how densely anchors lie around it (some are held out and must be
-guessed), at which level it was born. Its 32 outputs feed linear heads, which are thrown away.
+A small PointNet++ learns on procedural anchor clouds and nothing else. It predicts what an anchor's attributes depend
+on: position and curvature of the surface below it, density of the anchors around it, and the level at which growing
+added it. Some anchors are held out, so that the network has to estimate the true density. Its 32 outputs feed linear
+heads, which are thrown away.
 
-Takes some six minutes on one core. Training is deterministic on one machine; another may round otherwise, and the file
-in the package is the one that counts: its hash stands in ``hemgs/assets/registry.yaml``.
+The run takes about six minutes on one core. Training is deterministic on one machine, but another may round otherwise.
+The file in the package is the one that counts: ``hemgs/assets/registry.yaml`` contains its hash.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _example(coords: Integers, targets: NDArray[np.float64]) -> Example:
 
 
 def cloud_targets(cloud: AnchorCloud) -> NDArray[np.float64]:
-    """What the network is to say of each anchor, ``[N, T]``."""
+    """Compute the training targets of each anchor, ``[N, T]``."""
     surface, coords = cloud.surface, cloud.coords.astype(np.float64)
     normals = surface.normals
     outer = np.stack([normals[:, i] * normals[:, j] for i in range(3) for j in range(i, 3)], axis=1)
@@ -176,7 +177,11 @@ def _shape(cloud: AnchorCloud) -> NDArray[np.float64]:
 
 
 def train(examples: Sequence[Example]) -> tuple[FloatPointNet, float]:
-    """The network, its outputs of mean 0 and variance 1, and the mean R² of its heads on blocks not trained on."""
+    """Train a network.
+
+    Returns:
+        The network, whose outputs have mean 0 and variance 1, and the mean R² of its heads on held-out blocks.
+    """
     torch.manual_seed(SEED)
     kept = [example for number, example in enumerate(examples) if number % HELD_OUT_BLOCKS]
     targets = torch.cat([example.targets for example in kept])
@@ -227,7 +232,7 @@ def rounded(network: FloatPointNet) -> list[FixedLayer]:
 
 
 def main() -> None:
-    """Writes the file and names its hash."""
+    """Write the file and print its hash."""
     started = time.monotonic()
     torch.set_num_threads(1)
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else package_file(pointnet.BUNDLED)

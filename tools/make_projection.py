@@ -1,9 +1,9 @@
-"""Makes the package file of ``pointnet2_s3dis_projection``: ``python -m tools.make_projection [FILE]``.
+"""Make the package file of ``pointnet2_s3dis_projection``: ``python -m tools.make_projection [FILE]``.
 
-The 128 features that the S3DIS network has of each point, on procedural anchor clouds, are reduced to their 32
-principal components of unit variance. Needs the asset ``pointnet2_s3dis_msg``; the file holds no weights of it. Another
-linear algebra library may round otherwise; the file in the package is the one that counts, its hash stands in
-``hemgs/assets/registry.yaml``.
+The S3DIS network computes 128 features of each point of procedural anchor clouds. The file projects them to their 32
+principal components of unit variance. The run needs the asset ``pointnet2_s3dis_msg``; the file contains no weights of
+it. Another linear algebra library may round otherwise. The file in the package is the one that counts:
+``hemgs/assets/registry.yaml`` contains its hash.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def principal_components(features: NDArray[np.float64], num: int) -> FixedLayer:
 
 
 def write_layers(path: Path, layers: Sequence[FixedLayer]) -> None:
-    """The file that :func:`hemgs.pointnet.features.read_layers` reads."""
+    """Write the file that :func:`hemgs.pointnet.features.read_layers` reads."""
     arrays = {}
     for number, layer in enumerate(layers):
         arrays[f"weight_{number:02}"] = layer.weight.numpy().astype(np.int32)
@@ -75,7 +75,7 @@ def package_file(asset: str) -> Path:
 
 
 def main() -> None:
-    """Writes the file and names its hash."""
+    """Write the file and print its hash."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else package_file(pointnet.S3DIS_PROJECTION)
     layer = principal_components(collect_features(), pointnet.scene_agnostic_dim(pointnet.S3DIS))
     write_layers(path, [layer])

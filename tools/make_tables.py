@@ -1,8 +1,8 @@
-"""Makes the package file ``tables.npz``: ``python -m tools.make_tables [FILE]``.
+"""Make the package file ``tables.npz``: ``python -m tools.make_tables [FILE]``.
 
-Owns how frequencies are derived from Gaussians. Does not own their layout (``tables``). The result can differ by one
-count where another platform's ``erf`` rounds otherwise; the file in the package is the one that counts, and its
-hash stands in ``tables.TABLES_SHA256``.
+Owns how frequencies are derived from Gaussians. Does not own their layout (``hemgs.coding.tables``). The result can
+differ by one count where another platform's ``erf`` rounds otherwise. The file in the package is the one that counts:
+``hemgs.coding.tables.TABLES_SHA256`` is its hash.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_integers() -> dict[str, NDArray[np.generic]]:
 
 
 def main() -> None:
-    """Writes the file and names its hash."""
+    """Write the file and print its hash."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else tables.TABLES_FILE
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **make_integers())  # type: ignore[arg-type]
