@@ -83,9 +83,10 @@ def test_no_machine_path_is_committed() -> None:
             assert not found, f"{path}: {found}"
 
 
-def test_figures_in_the_overview_are_those_of_the_points() -> None:
+@pytest.mark.parametrize("page", [MEASURED / "README.md", MEASURED.parents[1] / "README.md"])
+def test_figures_in_overviews_are_those_of_the_points(page: Path) -> None:
     """Every PSNR with its size in bytes: ``28.54 | 8,265,360`` in a table, ``28.29 dB at 23,549,900`` in a sentence."""
-    text = (MEASURED / "README.md").read_text()
+    text = page.read_text()
     points = [row for name in NAMES for row in read_points(MEASURED / name / "points.csv")]
     known = {(f"{float(row['psnr'] or 0):.2f}", int(row["bytes_total"] or 0)) for row in points}
     pairs = re.findall(r"(\d+\.\d\d)(?: dB)? (?:at|\|) (\d[\d,]{5,})", text)
