@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from baselines.gs3d.codec import METHOD, decode_cloud, encode_cloud
-from baselines.gs3d.model import GaussianTrainee, Gs3dParams
 from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
 from hemgs.core.params import params_of
@@ -19,6 +18,7 @@ from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model, Renderable
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
+from hemgs.splats.training import GaussianTrainee, Gs3dParams
 from hemgs.training.loop import LoopSettings, fit
 
 

@@ -12,7 +12,6 @@ import torch
 
 from baselines.gs3d.codec import decode_cloud, encode_cloud
 from baselines.gs3d.method import Gs3d
-from baselines.gs3d.model import GaussianTrainee, Gs3dParams, bytes_per_gaussian
 from hemgs.coding.container import SymbolDigest, read_container, write_container
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
@@ -21,6 +20,7 @@ from hemgs.protocol import Method, Model
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import read_ply, write_ply
+from hemgs.splats.training import GaussianTrainee, Gs3dParams, bytes_per_gaussian
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.losses import reconstruction_loss
 from tests.unit.training.toy import toy_scene
