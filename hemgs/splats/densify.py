@@ -1,96 +1,88 @@
 """Adaptive density control of 3DGS (arXiv 2308.04079, section 5.2): clone, split, prune, reset opacities.
 
-Works on rows named ``means``, ``log_scales``, ``quats`` and whatever else a method keeps per Gaussian, which is
-copied. Owns the rules; when they are applied is the trainer's business, optimiser state is that of the rows.
-
-Rows are any object with ``names``, item access, ``append`` and ``keep``: ``hemgs.training.rows.RowParameters``.
+Works on rows named ``means`` and ``log_scales`` and whatever else a method keeps per Gaussian, which is copied. Where the
+Gaussians lie and how they look is read off a cloud with one Gaussian per row: a method may store them in another form.
+Owns the rules and their statistics. When the rules are applied is the trainer's business.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from hemgs.splats.cloud import GaussianCloud
+from hemgs.splats.params import SplatParams
+from hemgs.training.rows import RowParameters
 
 #: A split Gaussian's two children are this much smaller (3DGS, released code: 0.8 times their number).
 SPLIT_SHRINK = 1.6
 _NUM_CHILDREN = 2
 #: Opacities are lowered to this at a reset (same source).
 RESET_OPACITY = 0.01
-
-
-class Rows(Protocol):
-    """The part of ``RowParameters`` that density control needs."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def num_rows(self) -> int: ...
-    def __getitem__(self, name: str) -> Tensor: ...
-    def append(self, rows: Mapping[str, Tensor]) -> None: ...
-    def keep(self, mask: Tensor) -> None: ...
-    def replace(self, name: str, tensor: Tensor) -> None: ...
-
-
-@dataclass(frozen=True)
-class DensitySettings:
-    """Thresholds of density control; defaults are those of 3DGS's released code.
-
-    Attributes:
-        gradient_threshold: mean norm of the loss's gradient to a projected centre, in normalised device
-            coordinates, from which a Gaussian is cloned or split.
-        dense_fraction: of the scene's extent; Gaussians up to this size are cloned, larger ones split.
-        min_opacity: more transparent Gaussians are removed.
-        large_fraction: of the scene's extent; larger Gaussians are removed once large ones are pruned at all.
-        max_gaussians: upper limit of their number, 0 for none (as published). Near the limit those with the largest
-            gradients grow first.
-    """
-
-    gradient_threshold: float = 2e-4
-    dense_fraction: float = 0.01
-    min_opacity: float = 0.005
-    large_fraction: float = 0.1
-    max_gaussians: int = 0
+_GRADIENTS, _VISITS = "gradients", "visits"
 
 
 class GradientStatistics:
-    """Mean gradient norm of each Gaussian over the views that saw it since the last growth."""
+    """Mean gradient norm of each Gaussian over the views that saw it since the last growth.
 
-    def __init__(self, num_rows: int, device: torch.device) -> None:
-        self.total = torch.zeros(num_rows, device=device)
-        self.visits = torch.zeros(num_rows, device=device)
+    The sums are buffers of the rows: they follow the rows and are saved with them.
+    """
+
+    def __init__(self, rows: RowParameters) -> None:
+        self._rows = rows
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every view."""
+        zeros = torch.zeros(self._rows.num_rows, device=self._rows.device)
+        self._rows.buffers |= {_GRADIENTS: zeros, _VISITS: zeros.clone()}
 
     def add(self, norms: Tensor, visible: Tensor) -> None:
         """Takes one view: ``norms`` ``[N] float32`` and ``visible`` ``[N] bool``."""
-        self.total += torch.where(visible, norms, 0.0)
-        self.visits += visible
+        self._rows.buffers[_GRADIENTS] += torch.where(visible, norms, 0.0)
+        self._rows.buffers[_VISITS] += visible
 
     def mean(self) -> Tensor:
         """``[N] float32``; 0 for what was never seen."""
-        return self.total / self.visits.clamp(min=1.0)
+        return self._rows.buffers[_GRADIENTS] / self._rows.buffers[_VISITS].clamp(min=1.0)
 
 
-def grow(rows: Rows, gradients: Tensor, settings: DensitySettings, extent: float) -> tuple[int, int]:
+def grow(
+    rows: RowParameters,
+    cloud: GaussianCloud,
+    gradients: Tensor,
+    settings: SplatParams,
+    extent: float,
+    stored_means: Callable[[Tensor], Tensor] = lambda means: means,
+) -> tuple[int, int]:
     """Clones small and splits large Gaussians whose mean gradient ``[N]`` reaches the threshold.
 
     A clone lies where its original lies. A split Gaussian gives way to two drawn from it (torch's global generator),
     :data:`SPLIT_SHRINK` times smaller. New rows are at the end: clones first, then children.
 
+    Args:
+        rows: the N rows; ``log_scales`` among them are logarithms.
+        cloud: the Gaussians of these rows, without gradients.
+        gradients: ``[N] float32``; see :class:`GradientStatistics`.
+        settings: thresholds.
+        extent: of the scene, world units.
+        stored_means: world coordinates ``[M, 3]`` to values of the rows ``means``, where those are in another form.
+
     Returns:
         Numbers of cloned and of split Gaussians.
     """
     chosen = _within_limit(gradients >= settings.gradient_threshold, gradients, settings.max_gaussians)
-    scales = rows["log_scales"].detach().exp()
+    scales = cloud.log_scales.exp()
     large = scales.amax(dim=1) > settings.dense_fraction * extent
     clone, split = chosen & ~large, chosen & large
     clones = {name: rows[name].detach()[clone] for name in rows.names}
     children = {name: _repeated(rows[name].detach()[split]) for name in rows.names}
-    spread = torch.randn_like(children["means"]) * _repeated(scales[split])
-    children["means"] = children["means"] + rotated(children["quats"], spread)
+    centers = _repeated(cloud.means[split])
+    spread = torch.randn_like(centers) * _repeated(scales[split])
+    children["means"] = stored_means(centers + rotated(_repeated(cloud.quats[split]), spread))
     children["log_scales"] = children["log_scales"] - math.log(SPLIT_SHRINK)
     num_cloned, num_split = int(clone.sum()), int(split.sum())
     if num_cloned + num_split == 0:
@@ -101,11 +93,23 @@ def grow(rows: Rows, gradients: Tensor, settings: DensitySettings, extent: float
     return num_cloned, num_split
 
 
-def prune(rows: Rows, opacities: Tensor, settings: DensitySettings, extent: float, large: bool) -> int:
-    """Removes transparent Gaussians and, if ``large``, those too big for the scene.
+def prune(
+    rows: RowParameters,
+    cloud: GaussianCloud,
+    settings: SplatParams,
+    extent: float,
+    large: bool,
+    others: Tensor | None = None,
+) -> int:
+    """Removes transparent Gaussians, those too big for the scene if ``large``, and ``others``.
 
     Args:
-        opacities: ``[N]`` in [0, 1].
+        rows: the N rows.
+        cloud: the Gaussians of these rows, without gradients.
+        settings: thresholds.
+        extent: of the scene, world units.
+        large: whether size counts.
+        others: ``[N] bool``: further rows to remove.
 
     Returns:
         Number removed.
@@ -113,18 +117,20 @@ def prune(rows: Rows, opacities: Tensor, settings: DensitySettings, extent: floa
     Raises:
         TrainingError: none would be left.
     """
-    gone = opacities < settings.min_opacity
+    gone = cloud.opacity_logits.sigmoid() < settings.min_opacity
     if large:
-        gone = gone | (rows["log_scales"].detach().amax(dim=1) > math.log(settings.large_fraction * extent))
+        gone = gone | (cloud.log_scales.amax(dim=1) > math.log(settings.large_fraction * extent))
+    if others is not None:
+        gone = gone | others
     num_gone = int(gone.sum())
     if num_gone:
         rows.keep(~gone)
     return num_gone
 
 
-def reset_opacities(rows: Rows, name: str = "opacity_logits") -> None:
-    """Lowers every opacity to at most :data:`RESET_OPACITY`; what stays needed becomes opaque again."""
-    rows.replace(name, rows[name].detach().clamp(max=math.log(RESET_OPACITY / (1.0 - RESET_OPACITY))))
+def lowered(opacity_logits: Tensor) -> Tensor:
+    """Logits of opacities that are at most :data:`RESET_OPACITY`; what stays needed becomes opaque again in training."""
+    return opacity_logits.detach().clamp(max=math.log(RESET_OPACITY / (1.0 - RESET_OPACITY)))
 
 
 def rotated(quats: Tensor, vectors: Tensor) -> Tensor:

@@ -1,134 +1,182 @@
-"""What one training step of 3DGS is, and its constants.
+"""Training of plain Gaussians (3DGS, arXiv 2308.04079), for every method that has them.
 
-Numbers without another source are those of the released code of 3DGS (arXiv 2308.04079), as used for the rows of
-later papers' tables.
+Owns the training step: rendering, loss, optimisers, and when density control acts. What the rows mean and what a method
+adds is the :class:`SplatModel`'s; the rules of density control are ``hemgs.splats.densify``'s; the loop is
+``hemgs.training.loop``'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from baselines.gs3d.params import Gs3dParams
 from hemgs.core.bundle import Bundle
+from hemgs.core.events import EventLog
 from hemgs.core.types import Camera, Scene
 from hemgs.render import ndc_gradient_norm, render_view
 from hemgs.splats.cloud import GaussianCloud
-from hemgs.splats.densify import GradientStatistics, grow, prune, reset_opacities
+from hemgs.splats.densify import GradientStatistics, grow, prune
 from hemgs.splats.init import cloud_from_points
+from hemgs.splats.model import SplatModel
+from hemgs.training.loop import LoopSettings, fit, seed_everything
 from hemgs.training.losses import reconstruction_loss
+from hemgs.training.networks import NetworkOptimizer
 from hemgs.training.rows import RowParameters
-from hemgs.training.schedule import Milestones, log_linear
+from hemgs.training.schedule import Milestones
 
-#: Values of one Gaussian besides its colour: mean 3, opacity 1, log-scales 3, quaternion 4.
-NUM_FLOATS_WITHOUT_SH = 11
-_FLOAT_BYTES = 4
+_PARTS = ("rows", "networks", "model")
 
 
-class GaussianTrainee:
-    """Gaussians being fitted: a :class:`hemgs.training.loop.Trainee`.
+class SplatTrainee:
+    """Gaussians in training: a :class:`hemgs.training.loop.Trainee`.
 
     Args:
         scene: gives initial points, extent and background.
-        params: settings.
+        model: what the rows mean.
         device: where to train.
+        start: Gaussians to start from, all bands of their spherical harmonics at once; ``None`` for the initial points.
 
     Raises:
         SceneError: too few initial points.
     """
 
-    def __init__(self, scene: Scene, params: Gs3dParams, device: torch.device) -> None:
-        cloud = cloud_from_points(scene.points, scene.point_colors, params.sh_degree).to(device)
-        self._params, self._extent = params, scene.extent
-        self._milestones = Milestones(params.iterations)
+    def __init__(
+        self, scene: Scene, model: SplatModel, device: torch.device, start: GaussianCloud | None = None
+    ) -> None:
+        self.model, self._params = model, model.params
+        self._extent, self._milestones = scene.extent, Milestones(model.params.iterations)
         self._white = all(channel == 1.0 for channel in scene.background)
-        self.rows = RowParameters(
-            {
-                "means": cloud.means,
-                "sh": cloud.sh[:, :1],
-                "sh_rest": cloud.sh[:, 1:],
-                "opacity_logits": cloud.opacity_logits,
-                "log_scales": cloud.log_scales,
-                "quats": cloud.quats,
-            },
-            {
-                "means": params.lr_means * self._extent,
-                "sh": params.lr_sh,
-                "sh_rest": params.lr_sh_rest,
-                "opacity_logits": params.lr_opacities,
-                "log_scales": params.lr_scalings,
-                "quats": params.lr_rotations,
-            },
-        )
-        self._statistics = GradientStatistics(self.rows.num_rows, device)
+        self._first_degree = 0 if start is None else start.sh_degree
+        cloud = cloud_from_points(scene.points, scene.point_colors, 0) if start is None else start
+        values = model.start(cloud.to(device), scene)
+        rates = model.learning_rates(1)
+        self.rows = RowParameters(values, {name: lr for name, lr in rates.items() if name in values})
+        self._networks = NetworkOptimizer(model.parameter_groups(), model.params.iterations)
+        self._statistics = GradientStatistics(self.rows)
 
     def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
         """See :class:`hemgs.training.loop.Trainee`; also gives ``num_gaussians``."""
-        params, rows = self._params, self.rows
-        lr = log_linear(params.lr_means, params.lr_means_end, iteration, params.iterations)
-        rows.set_lr("means", lr * self._extent)
-        degree = min(params.sh_degree, iteration // self._milestones.at(params.sh_every))
+        params, rows, model = self._params, self.rows, self.model
+        rates = model.learning_rates(iteration)
+        for name in rows.names:
+            rows.set_lr(name, rates[name])
+        self._networks.set_iteration(iteration, rates)
+        camera, image = model.view(iteration, camera, image)
+        degree = self._first_degree + iteration // self._milestones.at(params.sh_every)
+        gaussians = model.gaussians(rows, iteration, camera, min(params.sh_degree, degree))
         view = render_view(
-            rows["means"],
-            rows["quats"],
-            rows["log_scales"].exp(),
-            rows["opacity_logits"].sigmoid(),
-            torch.cat([rows["sh"], rows["sh_rest"]], dim=1),
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            gaussians.colors,
             camera,
             background,
-            sh_degree=degree,
+            sh_degree=gaussians.sh_degree,
         )
         loss = reconstruction_loss(view.image, image, params.ssim_weight)
+        extra = model.extra_loss(rows, iteration, gaussians, camera)
+        if extra is not None:
+            loss = loss + extra
         loss.backward()  # type: ignore[no-untyped-call]
         if iteration < self._milestones.at(params.densify_until) and view.means2d.grad is not None:
-            norms = ndc_gradient_norm(view.means2d.grad, camera.width, camera.height)
-            self._statistics.add(norms, view.visible)
+            self._statistics.add(ndc_gradient_norm(view.means2d.grad, camera.width, camera.height), view.visible)
         rows.step()
-        self._control_density(iteration)
+        self._networks.step()
+        with torch.no_grad():
+            self._control_density(iteration)
+            model.after_step(rows, iteration)
         return {"loss": float(loss.detach()), "num_gaussians": rows.num_rows}
 
     def _control_density(self, iteration: int) -> None:
-        params, milestones = self._params, self._milestones
+        params, milestones, rows, model = self._params, self._milestones, self.rows, self.model
         if iteration >= milestones.at(params.densify_until):
             return
         start = milestones.at(params.densify_from)
         if iteration > start and iteration % params.densify_interval == 0:
-            grow(self.rows, self._statistics.mean(), params.density, self._extent)
+            gradients = self._statistics.mean()
+            grow(rows, model.cloud(rows), gradients, params, self._extent, model.stored_means)
             large = iteration > milestones.at(params.prune_large_from)
-            prune(self.rows, self.rows["opacity_logits"].detach().sigmoid(), params.density, self._extent, large)
-            self._statistics = GradientStatistics(self.rows.num_rows, self.rows.device)
+            prune(rows, model.cloud(rows), params, self._extent, large, model.pruned(rows, iteration))
+            self._statistics.reset()
         # On white, floaters of the background's colour cost nothing: the released code resets them once more, early.
         if milestones.is_due(iteration, params.opacity_reset_every) or (self._white and iteration == start):
-            reset_opacities(self.rows)
+            model.reset_opacities(rows)
 
-    def cloud(self) -> GaussianCloud:
-        """The Gaussians as they are now."""
-        rows = self.rows
-        return GaussianCloud(
-            means=rows["means"].detach(),
-            log_scales=rows["log_scales"].detach(),
-            quats=rows["quats"].detach(),
-            opacity_logits=rows["opacity_logits"].detach(),
-            sh=torch.cat([rows["sh"], rows["sh_rest"]], dim=1).detach(),
-        )
+    def bundle(self) -> Bundle:
+        """The model as it is now; see :meth:`SplatModel.bundle`."""
+        with torch.no_grad():
+            return self.model.bundle(self.rows)
 
     def state(self) -> Bundle:
         """See :class:`hemgs.training.loop.Trainee`."""
-        statistics = {"statistics.total": self._statistics.total, "statistics.visits": self._statistics.visits}
-        return Bundle({**self.rows.state(), **statistics})
+        parts = (self.rows.state(), self._networks.state(), self.model.state())
+        return Bundle(
+            {f"{part}/{name}": tensor for part, own in zip(_PARTS, parts, strict=True) for name, tensor in own.items()}
+        )
 
     def restore(self, bundle: Bundle) -> None:
         """See :class:`hemgs.training.loop.Trainee`."""
-        self.rows.restore(bundle.tensors)
-        device = self.rows.device
-        self._statistics.total = bundle.tensors["statistics.total"].to(device)
-        self._statistics.visits = bundle.tensors["statistics.visits"].to(device)
+        rows, networks, model = (_under(bundle.tensors, f"{part}/") for part in _PARTS)
+        self.rows.restore(rows)
+        self._networks.restore(networks)
+        self.model.restore(model)
 
-    def estimated_bytes(self) -> int:
-        """The raw values' size; nothing is entropy-coded."""
-        return self.rows.num_rows * bytes_per_gaussian(self._params.sh_degree)
+    def estimated_bytes(self) -> int | None:
+        """See :class:`hemgs.training.loop.Trainee`."""
+        return self.model.estimated_bytes(self.rows)
 
 
-def bytes_per_gaussian(sh_degree: int) -> int:
-    """Bytes of one Gaussian's float32 values: 236 at degree 3."""
-    return _FLOAT_BYTES * (NUM_FLOATS_WITHOUT_SH + 3 * (sh_degree + 1) ** 2)
+def train_splats(
+    scene: Scene,
+    model: SplatModel,
+    workdir: Path,
+    events: EventLog,
+    seed: int,
+    device: torch.device,
+    identity: Mapping[str, Any],
+    start: GaussianCloud | None = None,
+) -> Bundle:
+    """Fits Gaussians to a scene; resumes from ``workdir`` by itself.
+
+    A method that trains in several stages calls this once for each, every time with a folder of its own: a stage that
+    is finished is then taken from its last checkpoint.
+
+    Args:
+        scene: prepared.
+        model: what the rows mean; trained in place.
+        workdir: for checkpoints.
+        events: progress.
+        seed: of everything random from here on. Whoever draws the first values of networks seeds that.
+        device: where to train.
+        identity: JSON-able settings beside ``model.params`` that a checkpoint must share to be continued, such as the
+            method's id, the rate, and what ``start`` is.
+        start: Gaussians to start from; ``None`` for the initial points.
+
+    Returns:
+        What :meth:`SplatModel.bundle` makes of the last step.
+
+    Raises:
+        TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.
+    """
+    seed_everything(seed)
+    trainee = SplatTrainee(scene, model, device, start)
+    params = model.params
+    settings = LoopSettings(
+        iterations=params.iterations,
+        seed=seed,
+        checkpoint_every=params.checkpoint_every,
+        log_every=params.log_every,
+        identity={**asdict(params), "checkpoint_every": None, "log_every": None, **identity},
+    )
+    fit(trainee, scene, settings, workdir, events, device)
+    return trainee.bundle()
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

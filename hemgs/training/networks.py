@@ -41,7 +41,7 @@ class NetworkOptimizer:
     """Adam over groups of network parameters, whose shapes never change.
 
     Args:
-        groups: distinct names; empty groups are allowed.
+        groups: distinct names; empty groups are allowed, and none at all.
         iterations: length of the run, over which learning rates decay.
 
     Raises:
@@ -53,18 +53,16 @@ class NetworkOptimizer:
         if len({group.name for group in self._groups}) != len(self._groups):
             raise ValueError(f"group names repeat: {[group.name for group in self._groups]}")
         self._iterations = iterations
-        self._adam = torch.optim.Adam(
-            [{"params": list(group.parameters), "lr": group.lr_start} for group in self._groups],
-            lr=0.0,
-            eps=ADAM_EPS,
-            fused=True,
-        )
+        options = [{"params": list(group.parameters), "lr": group.lr_start} for group in self._groups]
+        # Adam refuses an empty list, and takes one group without parameters.
+        self._adam = torch.optim.Adam(options or [{"params": []}], lr=0.0, eps=ADAM_EPS, fused=True)
 
-    def set_iteration(self, iteration: int) -> None:
-        """Sets all learning rates for a step, from 1."""
-        for group, options in zip(self._groups, self._adam.param_groups, strict=True):
+    def set_iteration(self, iteration: int, others: Mapping[str, float] | None = None) -> None:
+        """Sets all learning rates for a step, from 1; ``others`` replaces those of the groups that it names."""
+        for group, options in zip(self._groups, self._adam.param_groups, strict=False):
             since, total = iteration - group.decay_from, max(self._iterations - group.decay_from, 1)
-            options["lr"] = log_linear(group.lr_start, group.lr_end, since, total)
+            scheduled = log_linear(group.lr_start, group.lr_end, since, total)
+            options["lr"] = (others or {}).get(group.name, scheduled)
 
     def step(self) -> None:
         """One Adam step on the gradients present, which it then clears."""

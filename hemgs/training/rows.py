@@ -1,7 +1,7 @@
 """Parameters that share their rows (one per Gaussian or anchor), and the Adam that optimises them.
 
-Owns the one place where optimiser state is cut, padded and saved when rows come and go. Does not decide which rows
-do, nor any learning rate.
+Owns the one place where optimiser state is cut, padded, reordered and saved when rows come and go. Does not decide
+which rows do, nor any learning rate.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hemgs.core.errors import TrainingError
 #: Adam's epsilon for per-primitive parameters (3DGS, arXiv 2308.04079, released code; kept by Scaffold-GS and HAC).
 ADAM_EPS = 1e-15
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_BUFFER = "buffer/"
 
 
 class RowParameters:
@@ -25,6 +26,10 @@ class RowParameters:
     Args:
         tensors: initial values by name, at least one, all with the same first dimension; copied.
         lrs: learning rate by name; every name of ``tensors``.
+
+    Attributes:
+        buffers: tensors ``[N, ...]`` that no optimiser changes, by name. They follow the rows and are saved with them;
+            rows that are appended get zeros. Add or replace one by assignment.
 
     Raises:
         ValueError: names or row counts disagree.
@@ -35,12 +40,12 @@ class RowParameters:
             raise ValueError(f"tensors {sorted(tensors)} and learning rates {sorted(lrs)} must have the same names")
         if len({len(tensor) for tensor in tensors.values()}) != 1:
             raise ValueError(f"rows differ: { {name: len(tensor) for name, tensor in tensors.items()} }")
-        self._groups: dict[str, dict[str, Any]] = {}
+        self.buffers: dict[str, Tensor] = {}
         groups: list[dict[str, Any]] = [
             {"params": [_leaf(tensor)], "lr": float(lrs[name]), "name": name} for name, tensor in tensors.items()
         ]
         self._adam = torch.optim.Adam(groups, lr=0.0, eps=ADAM_EPS, fused=True)
-        self._groups = {group["name"]: group for group in self._adam.param_groups}
+        self._groups: dict[str, dict[str, Any]] = {group["name"]: group for group in self._adam.param_groups}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,21 +93,29 @@ class RowParameters:
             old = self[name]
             moments = {key: torch.cat([moment, torch.zeros_like(new)]) for key, moment in self._moments(name).items()}
             self._put(name, torch.cat([old.detach(), new.detach().to(old)]), moments)
+        num_new = len(next(iter(rows.values())))
+        for name, values in self.buffers.items():
+            self.buffers[name] = torch.cat([values, values.new_zeros(num_new, *values.shape[1:])])
 
-    def keep(self, mask: Tensor) -> None:
-        """Keeps the rows where ``mask`` (``[N] bool``) holds, in their order.
+    def keep(self, chosen: Tensor) -> None:
+        """Keeps some rows, and drops all others.
+
+        Args:
+            chosen: ``[N] bool``: the rows to keep, in their order; or ``[M] int64``: distinct indices of the rows to
+                keep, in their new order.
 
         Raises:
             TrainingError: none would be left.
         """
-        if not bool(mask.any()):
+        if not (bool(chosen.any()) if chosen.dtype == torch.bool else len(chosen)):
             raise TrainingError(
                 f"all {self.num_rows} primitives would be pruned; the model has become empty",
                 "check the cameras and the initial points, or lower the pruning threshold",
             )
         for name in self.names:
-            moments = {key: moment[mask] for key, moment in self._moments(name).items()}
-            self._put(name, self[name].detach()[mask], moments)
+            moments = {key: moment[chosen] for key, moment in self._moments(name).items()}
+            self._put(name, self[name].detach()[chosen], moments)
+        self.buffers = {name: values[chosen] for name, values in self.buffers.items()}
 
     def replace(self, name: str, tensor: Tensor) -> None:
         """Replaces one parameter's values (same shape) and sets its moments to zero."""
@@ -112,8 +125,8 @@ class RowParameters:
         self._put(name, tensor.detach().clone(), moments)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that :meth:`restore` needs, as tensors: values, moments, step counts and learning rates."""
-        tensors: dict[str, Tensor] = {}
+        """Everything that :meth:`restore` needs, as tensors: buffers, values, moments, step counts, learning rates."""
+        tensors = {_BUFFER + name: values for name, values in self.buffers.items()}
         for name in self.names:
             tensors[name] = self[name].detach()
             tensors[f"{name}.lr"] = torch.tensor(self.lr(name), dtype=torch.float64)
@@ -140,6 +153,11 @@ class RowParameters:
                 self._groups[name]["params"][0] = _leaf(tensors[name].to(device))
                 if optimiser:
                     self._adam.state[self[name]] = optimiser
+            self.buffers = {
+                name.removeprefix(_BUFFER): values.to(device, copy=True)
+                for name, values in tensors.items()
+                if name.startswith(_BUFFER)
+            }
         except KeyError as fault:
             raise TrainingError(
                 f"the checkpoint lacks {fault} of the parameters {self.names}", "delete it and train again"

@@ -1,0 +1,99 @@
+"""Methods whose model is plain Gaussians: what they share, from training to a model folder to a picture.
+
+Owns the way through the verbs of :class:`hemgs.protocol.Method`. Does not own what any method trains or writes: methods
+extend :class:`SplatMethod`, and where they change the training :class:`hemgs.splats.model.SplatModel`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+
+from hemgs.core.events import EventLog
+from hemgs.core.params import params_of
+from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.protocol import Model, Renderable
+from hemgs.render import render_view
+from hemgs.splats.cloud import GaussianCloud
+from hemgs.splats.model import SplatModel
+from hemgs.splats.params import SplatParams
+from hemgs.splats.training import train_splats
+from hemgs.training.loop import seed_everything
+
+P = TypeVar("P", bound=SplatParams)
+
+
+class SplatMethod(ABC, Generic[P]):
+    """A method whose decoded scene is plain Gaussians; see :class:`hemgs.protocol.Method`.
+
+    Methods say what is trained (:meth:`model`, 3DGS unless overridden), and how files are written and read.
+    """
+
+    spec: ClassVar[MethodSpec]
+    Params: ClassVar[type]
+
+    def model(self, settings: P, rate: Rate) -> SplatModel:
+        """What the rows of a training are; parameters without rows are drawn from torch's global random state."""
+        return SplatModel(settings)
+
+    @abstractmethod
+    def write(self, path: Path, model: Model, settings: P, rate: Rate) -> SectionTable:
+        """Writes one bitstream of what :meth:`SplatModel.bundle` gave."""
+
+    @abstractmethod
+    def read(self, path: Path) -> GaussianCloud:
+        """Reads one."""
+
+    def train(
+        self,
+        scene: Scene,
+        params: Mapping[str, Any],
+        workdir: Path,
+        events: EventLog,
+        *,
+        rate: Rate,
+        seed: int,
+        device: torch.device,
+    ) -> Model:
+        settings: P = params_of(self.Params, params)
+        seed_everything(seed)
+        bundle = train_splats(
+            scene,
+            self.model(settings, rate),
+            workdir,
+            events,
+            seed,
+            device,
+            {"method": self.spec.id, "rate": rate.id},
+        )
+        bundle.meta |= {"params": dict(params)}
+        return bundle
+
+    def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        return self.write(path, model, params_of(self.Params, model.meta["params"]), rate)
+
+    def decode(self, path: Path, *, device: torch.device) -> Renderable:
+        return self.read(path).to(device).to_bundle()
+
+    def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
+        gaussians = GaussianCloud.from_bundle(renderable).activated()
+        with torch.no_grad():
+            view = render_view(
+                gaussians.means,
+                gaussians.quats,
+                gaussians.scales,
+                gaussians.opacities,
+                gaussians.colors,
+                camera,
+                background,
+                sh_degree=gaussians.sh_degree,
+            )
+        return view.image.clamp(0.0, 1.0)
+
+    def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
+        """The Gaussians themselves, exactly; no part depends on ``camera``."""
+        return GaussianCloud.from_bundle(renderable)

@@ -1,0 +1,152 @@
+"""What a method makes of the rows that are trained: how they become Gaussians, and what else takes part.
+
+Owns the interface between the shared training (:mod:`hemgs.splats.training`) and one method, and its plain form, which
+is 3DGS. Does not own the training step, density control or any codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hemgs.core.bundle import Bundle
+from hemgs.core.types import Camera, Scene
+from hemgs.splats.cloud import GaussianCloud, Gaussians
+from hemgs.splats.densify import lowered
+from hemgs.splats.params import SplatParams
+from hemgs.training.networks import ParameterGroup
+from hemgs.training.rows import RowParameters
+from hemgs.training.schedule import log_linear
+
+
+class SplatModel:
+    """Gaussians as 3DGS trains them (arXiv 2308.04079). Methods override what they change.
+
+    The training calls :meth:`start` once, before everything else. Each step calls :meth:`learning_rates`, :meth:`view`,
+    :meth:`gaussians` and :meth:`extra_loss`, steps the optimisers, controls the density (:meth:`cloud`,
+    :meth:`pruned`, :meth:`reset_opacities`), and calls :meth:`after_step`.
+
+    A method that keeps values per Gaussian which no optimiser changes puts them into ``rows.buffers``: there they
+    follow the rows and are saved with them.
+
+    Args:
+        params: settings of the training.
+
+    Attributes:
+        extent: of the scene, world units (:attr:`hemgs.core.types.Scene.extent`), from :meth:`start` on.
+    """
+
+    def __init__(self, params: SplatParams) -> None:
+        self.params = params
+        self.extent = 0.0
+
+    def start(self, cloud: GaussianCloud, scene: Scene) -> dict[str, Tensor]:
+        """Builds whatever depends on the first Gaussians and on the scene.
+
+        Args:
+            cloud: the first Gaussians, on the device that trains.
+            scene: its training views may be read.
+
+        Returns:
+            First values of the rows by name, ``[N, ...] float32``. ``means`` and ``log_scales`` must be among them
+            where Gaussians grow.
+        """
+        self.extent = scene.extent
+        sh = cloud.at_degree(self.params.sh_degree).sh
+        return {
+            "means": cloud.means,
+            "sh": sh[:, :1],
+            "sh_rest": sh[:, 1:],
+            "opacity_logits": cloud.opacity_logits,
+            "log_scales": cloud.log_scales,
+            "quats": cloud.quats,
+        }
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Parameters that have no rows, such as networks and codebooks; their shapes never change."""
+        return []
+
+    def learning_rates(self, iteration: int) -> dict[str, float]:
+        """Learning rates of a step (from 1): of every row, and of groups that do not keep to their own schedule."""
+        params = self.params
+        lr_means = log_linear(params.lr_means, params.lr_means_end, iteration, params.iterations)
+        return {
+            "means": lr_means * self.extent,
+            "sh": params.lr_sh,
+            "sh_rest": params.lr_sh_rest,
+            "opacity_logits": params.lr_opacities,
+            "log_scales": params.lr_scalings,
+            "quats": params.lr_rotations,
+        }
+
+    def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
+        """What a step renders and compares with: a smaller picture, another camera, or the picture of a teacher.
+
+        Args:
+            iteration: the step, from 1.
+            camera: of the view that was drawn.
+            image: its pixels, ``[H, W, 3] float32`` in [0, 1]; not to be changed.
+        """
+        return camera, image
+
+    def cloud(self, rows: RowParameters) -> GaussianCloud:
+        """The Gaussians that the rows stand for, differentiable in the rows.
+
+        They are rendered (:meth:`gaussians`), decide what grows and is pruned, and are what remains of a training.
+        """
+        return GaussianCloud(
+            means=rows["means"],
+            log_scales=rows["log_scales"],
+            quats=rows["quats"],
+            opacity_logits=rows["opacity_logits"],
+            sh=torch.cat([rows["sh"], rows["sh_rest"]], dim=1),
+        )
+
+    def gaussians(self, rows: RowParameters, iteration: int, camera: Camera, sh_degree: int) -> Gaussians:
+        """What a step renders, differentiable in the rows and in the parameters of :meth:`parameter_groups`.
+
+        Methods whose Gaussians depend on the camera or on the iteration override this.
+
+        Args:
+            rows: as they are.
+            iteration: the step, from 1.
+            camera: of the picture.
+            sh_degree: bands that are trained by now.
+        """
+        return self.cloud(rows).activated(sh_degree)
+
+    def extra_loss(self, rows: RowParameters, iteration: int, gaussians: Gaussians, camera: Camera) -> Tensor | None:
+        """A scalar that is added to the reconstruction loss of a step; the arguments are those of the rendering."""
+        return None
+
+    def stored_means(self, means: Tensor) -> Tensor:
+        """World coordinates ``[M, 3]`` of new Gaussians as values of the rows ``means``."""
+        return means
+
+    def pruned(self, rows: RowParameters, iteration: int) -> Tensor | None:
+        """Rows that density control removes besides those of 3DGS, ``[N] bool``."""
+        return None
+
+    def reset_opacities(self, rows: RowParameters) -> None:
+        """Lowers all opacities, at the interval that the settings give."""
+        rows.replace("opacity_logits", lowered(rows["opacity_logits"]))
+
+    def after_step(self, rows: RowParameters, iteration: int) -> None:
+        """Whatever comes after density control: sorting (``rows.keep``), pruning at other times, clustering."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a resumed training needs beside rows, buffers and :meth:`parameter_groups`."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what :meth:`state` gave, on the CPU; called after :meth:`start`."""
+
+    def estimated_bytes(self, rows: RowParameters) -> int | None:
+        """Size of the bitstream if training stopped now; here that of the raw values. ``None`` if it is not known."""
+        return sum(rows[name].nbytes for name in rows.names)
+
+    def bundle(self, rows: RowParameters) -> Bundle:
+        """The trained model, with all that encoding needs."""
+        return self.cloud(rows).to_bundle()

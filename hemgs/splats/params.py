@@ -1,0 +1,81 @@
+"""Settings that every method on plain Gaussians shares, with the published values of 3DGS as defaults.
+
+Owns names, defaults and their validation. Methods extend :class:`SplatParams` with their own fields.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from hemgs.core.errors import ConfigError
+
+_MAX_SH_DEGREE = 3
+_POSITIVE = ("iterations", "sh_every", "densify_interval", "opacity_reset_every", "log_every", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class SplatParams:
+    """Training of plain Gaussians as in 3DGS (arXiv 2308.04079, released code, as used for the tables of later papers).
+
+    Iteration numbers are those published for 30,000 iterations and scale with ``iterations``; ``densify_interval``
+    does not, because the statistics behind it need that many views.
+
+    Attributes:
+        iterations: length of the training.
+        sh_degree: final degree of the spherical harmonics, 0 to 3.
+        sh_every: after each such interval one degree more is trained, from 0 on.
+        densify_from, densify_until, densify_interval: when Gaussians are cloned, split and pruned.
+        opacity_reset_every: interval of lowering all opacities, within the same window.
+        prune_large_from: iteration after which Gaussians that are too large are pruned too.
+        gradient_threshold: mean norm of the loss's gradient to a projected centre, in normalised device
+            coordinates, from which a Gaussian is cloned or split.
+        dense_fraction: of the scene's extent; Gaussians up to this size are cloned, larger ones split.
+        min_opacity: more transparent Gaussians are removed.
+        large_fraction: of the scene's extent; larger Gaussians are removed once large ones are pruned at all.
+        max_gaussians: upper limit of their number, 0 for none (as published). Near the limit those with the largest
+            gradients grow first.
+        lr_means, lr_means_end: times the scene's extent, log-linear over the run.
+        lr_sh, lr_sh_rest: of the constant and of the other coefficients.
+        lr_opacities: 0.05, as when the papers' tables were made; later code has 0.025.
+        lr_scalings, lr_rotations: of log-scales and quaternions.
+        ssim_weight: share of 1 - SSIM in the loss, the rest is L1.
+        log_every, checkpoint_every: steps between progress reports, and between checkpoints.
+    """
+
+    iterations: int = 30_000
+    sh_degree: int = 3
+    sh_every: int = 1_000
+    densify_from: int = 500
+    densify_until: int = 15_000
+    densify_interval: int = 100
+    opacity_reset_every: int = 3_000
+    prune_large_from: int = 3_000
+    gradient_threshold: float = 2e-4
+    dense_fraction: float = 0.01
+    min_opacity: float = 0.005
+    large_fraction: float = 0.1
+    max_gaussians: int = 0
+    lr_means: float = 1.6e-4
+    lr_means_end: float = 1.6e-6
+    lr_sh: float = 2.5e-3
+    lr_sh_rest: float = 2.5e-3 / 20.0
+    lr_opacities: float = 0.05
+    lr_scalings: float = 5e-3
+    lr_rotations: float = 1e-3
+    ssim_weight: float = 0.2
+    log_every: int = 10
+    checkpoint_every: int = 2_000
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, bool | str):
+                continue
+            if not math.isfinite(value) or value < 0 or (entry.name in _POSITIVE and value == 0):
+                allowed = "above 0" if entry.name in _POSITIVE else "of at least 0"
+                raise ConfigError(f"{entry.name}: {value!r} is not allowed", f"give a finite number {allowed}")
+        if self.sh_degree > _MAX_SH_DEGREE:
+            raise ConfigError(f"sh_degree: {self.sh_degree} is not allowed", f"give 0 to {_MAX_SH_DEGREE}")
+        if self.ssim_weight > 1:
+            raise ConfigError(f"ssim_weight: {self.ssim_weight} is not allowed", "give a number in [0, 1]")
