@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from baselines.gs3d.codec import METHOD, decode_cloud, encode_cloud
+from baselines.gs3d.params import Gs3dParams
 from hemgs.core.types import MethodSpec, Rate, SectionTable
 from hemgs.protocol import Model
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.method import SplatMethod
-from baselines.gs3d.params import Gs3dParams
 
 
 class Gs3d(SplatMethod[Gs3dParams]):

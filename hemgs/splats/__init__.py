@@ -1,5 +1,6 @@
-"""Plain 3D Gaussians: as a value, from a point cloud, growing and shrinking, and as a PLY file.
+"""Plain 3D Gaussians: as values, in training, and as what every method on them shares.
 
-Owns ``GaussianCloud`` (``cloud``), initialisation (``init``), adaptive density control (``densify``) and the exchange
-format (``ply``). Does not own rendering them, training them, or coding them.
+Owns clouds (``cloud``), initialisation (``init``), adaptive density control (``densify``), the exchange format
+(``ply``), the training step (``training``) with what a method may change of it (``model``, ``params``), and the base
+class of methods (``method``). Does not own rendering, the loop, or the bitstream of any method.
 """

@@ -21,8 +21,8 @@ class Gaussians:
         quats: ``[N, 4] float32``, real part first, of any length but 0.
         scales: ``[N, 3] float32`` standard deviations, world units, not negative.
         opacities: ``[N] float32`` in [0, 1].
-        colors: ``[N, (degree + 1)^2, 3] float32`` spherical harmonics, or ``[N, 3]`` RGB where ``sh_degree`` is ``None``.
-        sh_degree: bands up to this degree are rendered, those above it are passed over.
+        colors: ``[N, K, 3] float32`` spherical harmonics, or ``[N, 3]`` RGB where ``sh_degree`` is ``None``.
+        sh_degree: bands up to this degree are rendered, further ones are not.
     """
 
     means: Tensor

@@ -1,8 +1,8 @@
 """Adaptive density control of 3DGS (arXiv 2308.04079, section 5.2): clone, split, prune, reset opacities.
 
-Works on rows named ``means`` and ``log_scales`` and whatever else a method keeps per Gaussian, which is copied. Where the
-Gaussians lie and how they look is read off a cloud with one Gaussian per row: a method may store them in another form.
-Owns the rules and their statistics. When the rules are applied is the trainer's business.
+Works on rows named ``means`` and ``log_scales`` and whatever else a method keeps per Gaussian, which is copied. A cloud
+with one Gaussian per row says where the Gaussians lie and how they look: a method may store them in another form.
+Owns the rules and their statistics. Does not own when the rules are applied: that is the trainer's.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def prune(
 
 
 def lowered(opacity_logits: Tensor) -> Tensor:
-    """Logits of opacities that are at most :data:`RESET_OPACITY`; what stays needed becomes opaque again in training."""
+    """Logits of opacities lowered to :data:`RESET_OPACITY`; training makes opaque again what stays needed."""
     return opacity_logits.detach().clamp(max=math.log(RESET_OPACITY / (1.0 - RESET_OPACITY)))
 
 

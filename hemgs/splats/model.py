@@ -6,7 +6,9 @@ is 3DGS. Does not own the training step, density control or any codec.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -82,7 +84,9 @@ class SplatModel:
         }
 
     def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
-        """What a step renders and compares with: a smaller picture, another camera, or the picture of a teacher.
+        """What a step renders and compares with: a smaller picture, another camera, or a teacher's picture.
+
+        :func:`smaller_view` serves methods that train from coarse to fine.
 
         Args:
             iteration: the step, from 1.
@@ -150,3 +154,30 @@ class SplatModel:
     def bundle(self, rows: RowParameters) -> Bundle:
         """The trained model, with all that encoding needs."""
         return self.cloud(rows).to_bundle()
+
+
+def smaller_view(camera: Camera, image: Tensor, factor: float) -> tuple[Camera, Tensor]:
+    """A view with sides ``factor`` times as long, rounded down, and the same field of view.
+
+    Args:
+        camera: of the view.
+        image: ``[H, W, 3] float32``, sampled bilinearly, without a low-pass filter before.
+        factor: in (0, 1].
+    """
+    height, width = max(1, math.floor(camera.height * factor)), max(1, math.floor(camera.width * factor))
+    if (height, width) == (camera.height, camera.width):
+        return camera, image
+    along_x, along_y = width / camera.width, height / camera.height
+    resized = torch.nn.functional.interpolate(
+        image.permute(2, 0, 1)[None], (height, width), mode="bilinear", align_corners=False
+    )
+    smaller = replace(
+        camera,
+        width=width,
+        height=height,
+        fx=camera.fx * along_x,
+        fy=camera.fy * along_y,
+        cx=camera.cx * along_x,
+        cy=camera.cy * along_y,
+    )
+    return smaller, resized[0].permute(1, 2, 0).contiguous()

@@ -86,9 +86,31 @@ def test_rows_that_stay_go_on_as_if_nothing_had_happened() -> None:
     torch.testing.assert_close(changed["a"][:4], untouched["a"][[0, 2, 3, 4]], rtol=0, atol=1e-7)
 
 
-def test_keep_refuses_to_leave_nothing() -> None:
+def test_keep_by_index_puts_rows_with_their_moments_into_that_order() -> None:
+    rows, order = make(), torch.tensor([4, 0, 3])
+    values, before = rows["a"].detach().clone(), moments(rows, "a")
+    rows.keep(order)
+    assert torch.equal(rows["a"], values[order])
+    for old, new in zip(before, moments(rows, "a"), strict=True):
+        assert torch.equal(new, old[order])
+
+
+@pytest.mark.parametrize("chosen", [torch.zeros(5, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)])
+def test_keep_refuses_to_leave_nothing(chosen: torch.Tensor) -> None:
     with pytest.raises(TrainingError, match="all 5 primitives"):
-        make().keep(torch.zeros(5, dtype=torch.bool))
+        make().keep(chosen)
+
+
+def test_buffers_follow_the_rows_and_no_optimiser_changes_them() -> None:
+    rows = make()
+    rows.buffers["codes"] = torch.arange(5)
+    rows.keep(torch.tensor([3, 1]))
+    rows.append({"a": torch.rand(1, 2), "b": torch.rand(1)})
+    descend(rows)
+    assert rows.buffers["codes"].tolist() == [3, 1, 0] and rows.names == ("a", "b")
+    other = make(num_rows=2, steps=0)
+    other.restore(rows.state())
+    assert other.buffers["codes"].tolist() == [3, 1, 0]
 
 
 def test_replace_sets_values_and_zeroes_moments_of_that_name_only() -> None:
