@@ -13,9 +13,9 @@ from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
 from baselines.scaffold_gs.params import ScaffoldGsParams
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
 from hemgs.anchors.training import AttributeModel, train_anchors
+from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model, Renderable
 from hemgs.splats.cloud import GaussianCloud

@@ -30,7 +30,7 @@ from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.sheet import QUALITY_HEADINGS, number, size_mib, to_html
 from hemgs.analysis.tables import BUILDERS, Summary
 from hemgs.analysis.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
-from hemgs.core.config import ON_REQUEST_TABLES
+from hemgs.config.benchmark import ON_REQUEST_TABLES
 from hemgs.core.records import SECTION_COLUMNS, Row, Value
 
 PAGE_FILE = "index.html"

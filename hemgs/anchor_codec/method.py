@@ -19,10 +19,10 @@ from hemgs.anchor_codec.phases import PhasedAttributes
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
 from hemgs.anchors.training import train_anchors
+from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model, Renderable
 from hemgs.splats.cloud import GaussianCloud

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hemgs.core.config import MethodConfig
+from hemgs.config.benchmark import MethodConfig
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest, load_yaml
+from hemgs.core.reading import closest, load_yaml
 
 #: Where a checkout keeps them.
 DEFAULT_COSTS = Path("results/measured/costs.yaml")

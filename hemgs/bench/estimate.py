@@ -1,7 +1,7 @@
 """What a benchmark will cost before any of it runs: jobs, GPU hours, disk.
 
 Owns the arithmetic: jobs of the configuration times measured figures (``bench.costs``). Every sum that goes beyond what
-was measured is kept apart and named. Does not own the figures, nor what a benchmark consists of (``core.config``).
+was measured is kept apart and named. Does not own the figures, nor what a benchmark consists of (``config.benchmark``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.bench.costs import Costs
-from hemgs.core.config import Benchmark, FitPlan, fits
+from hemgs.config.benchmark import Benchmark, FitPlan, fits
 from hemgs.data.fetching import WantedArchive, wanted_archives
 from hemgs.training.checkpoint import NUM_KEPT
 

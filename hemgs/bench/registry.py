@@ -12,7 +12,7 @@ from dataclasses import is_dataclass
 from importlib import metadata
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest
+from hemgs.core.reading import closest
 from hemgs.core.types import MethodSpec
 from hemgs.protocol import Method
 

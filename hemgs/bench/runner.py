@@ -38,12 +38,12 @@ from hemgs.bench.runs import (
     trained_seconds,
     write_record,
 )
+from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle, load_bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
-from hemgs.core.params import params_of
 from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene, SectionTable

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from hemgs.cli.console import size_text
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, load_dataset
+from hemgs.config.dataset import DatasetConfig, SceneConfig, load_dataset
 from hemgs.protocol import Method
 
 _KINDS = {

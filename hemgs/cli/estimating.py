@@ -13,7 +13,7 @@ from hemgs.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from hemgs.bench.estimate import Estimate
-    from hemgs.core.config import Benchmark
+    from hemgs.config.benchmark import Benchmark
 
 _GB = 1e9
 _DEFAULT_CONFIG = Path("workflow/config/config.yaml")
@@ -65,8 +65,8 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(file: Path, changes: list[str]) -> Benchmark:
-    from hemgs.core.config import load_benchmark
-    from hemgs.core.schema import load_yaml
+    from hemgs.config.benchmark import load_benchmark
+    from hemgs.core.reading import load_yaml
 
     settings = load_yaml(file)
     for change in changes:

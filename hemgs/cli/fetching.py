@@ -76,9 +76,9 @@ def _named(scenes: str | None) -> list[str]:
 
 
 def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    from hemgs.core.dataset_config import load_dataset
+    from hemgs.config.dataset import load_dataset
     from hemgs.core.events import terminal_events
-    from hemgs.core.schema import closest
+    from hemgs.core.reading import closest
     from hemgs.data.fetching import fetch_archives, wanted_archives
     from hemgs.data.sources import DEFAULT_ARCHIVES
 
@@ -106,7 +106,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
 def _fetch_assets(names: list[str]) -> None:
     from hemgs.core.assets import list_assets
     from hemgs.core.events import terminal_events
-    from hemgs.core.schema import closest
+    from hemgs.core.reading import closest
     from hemgs.data.fetching import fetch_asset
 
     known = list_assets()
@@ -130,7 +130,7 @@ def _hash_archive(arguments: argparse.Namespace) -> int:
 
 
 def _hash_fetched(arguments: argparse.Namespace) -> int:
-    from hemgs.core.dataset_config import archive_name, load_dataset
+    from hemgs.config.dataset import archive_name, load_dataset
     from hemgs.data.download import fetched_sha256
     from hemgs.data.fetching import pin_archives
     from hemgs.data.sources import DEFAULT_ARCHIVES

@@ -32,7 +32,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from hemgs.core.events import terminal_events
-    from hemgs.core.schema import load_yaml, validate
+    from hemgs.core.reading import load_yaml, validate
     from hemgs.data.prepare import prepare_scene
     from hemgs.data.sources import DEFAULT_ARCHIVES
 

@@ -17,8 +17,8 @@ from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.refit import TrainedModel
 from hemgs.codec.training import HemgsAttributes
+from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.dataset_config import archive_name, expand_path, variables_of
+from hemgs.config.dataset import archive_name, expand_path, variables_of
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hemgs.config.dataset import DatasetConfig, SceneConfig, agreed, archive_name
 from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_asset
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, agreed, archive_name
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text

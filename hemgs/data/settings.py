@@ -1,7 +1,7 @@
 """A dataset's YAML as typed settings for one of its scenes.
 
 Owns the ranges and meanings of the keys that decide a prepared scene. Does not own the file's schema (checked before it
-gets here), a scene's overrides (``core.dataset_config``) nor any reading of captures.
+gets here), a scene's overrides (``config.dataset``) nor any reading of captures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from hemgs.core.dataset_config import scene_config
+from hemgs.config.dataset import scene_config
 from hemgs.core.errors import ConfigError
 
 SOURCE_KINDS = ("colmap", "blender", "procedural")

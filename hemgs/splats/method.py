@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model, Renderable
 from hemgs.render import render_view

@@ -30,10 +30,10 @@ from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.codec import anchor_set, bitstream, integer_model, traversal
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import HemgsParams
+from hemgs.config.params import params_of
 from hemgs.core.assets import find_asset
 from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError
-from hemgs.core.params import params_of
 from tests.speed.neighbours import surface_anchors
 from tests.speed.stages import timed_calls
 

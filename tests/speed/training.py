@@ -20,9 +20,9 @@ from hemgs.anchors import training as trainer
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
+from hemgs.config.params import params_of
 from hemgs.core.device import choose_device, synchronize
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.timing import StageTimer
 from hemgs.core.types import Scene
 from hemgs.data.prepare import prepare_scene

@@ -158,7 +158,7 @@ def test_an_installed_copy_finds_its_schemas(wheel: zipfile.ZipFile, tmp_path: P
     code = (
         "import sysconfig; sysconfig.get_path = lambda name, found=sysconfig.get_path: "
         f"{str(data)!r} if name == 'data' else found(name)\n"
-        "import hemgs.core.schema as s; print(s.schema_path('dataset'))"
+        "import hemgs.core.reading as s; print(s.schema_path('dataset'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -13,9 +13,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from hemgs.core.config import LOSSLESS_METHOD, fits, load_benchmark
-from hemgs.core.dataset_config import archive_name
-from hemgs.core.entries import check_entries
+from hemgs.config.benchmark import LOSSLESS_METHOD, fits, load_benchmark
+from hemgs.config.dataset import archive_name
+from hemgs.config.entries import check_entries
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again

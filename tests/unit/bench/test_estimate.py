@@ -15,7 +15,7 @@ import yaml
 from hemgs.bench.costs import Costs, load_costs
 from hemgs.bench.estimate import Estimate, estimate
 from hemgs.cli import main
-from hemgs.core.config import load_benchmark
+from hemgs.config.benchmark import load_benchmark
 from hemgs.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

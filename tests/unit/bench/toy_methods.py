@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.params import params_of
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.loop import LoopSettings, fit

@@ -114,7 +114,7 @@ def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_configuration_and_provenance_need_no_torch() -> None:
     code = (
-        "import sys; import hemgs.core.config, hemgs.core.entries, hemgs.core.provenance as p;"
+        "import sys; import hemgs.config.benchmark, hemgs.config.entries, hemgs.core.provenance as p;"
         "p.environment(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

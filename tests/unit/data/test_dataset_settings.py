@@ -8,7 +8,7 @@ import pytest
 
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.schema import load_named
+from hemgs.core.reading import load_named
 from hemgs.data.prepare import prepare_scene
 from hemgs.data.settings import Protocol, SceneSettings
 from tests.unit.data.capture_builders import dataset

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hemgs.cli import main
+from hemgs.config.dataset import load_dataset
 from hemgs.core import assets
 from hemgs.core.assets import find_asset, list_assets
-from hemgs.core.dataset_config import load_dataset
 from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
 from hemgs.data.fetching import MissingScene, fetch_archives, fetch_asset, wanted_archives

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.core.dataset_config import archive_name, load_dataset
+from hemgs.config.dataset import archive_name, load_dataset
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
 from hemgs.data.fetching import fetch_archives, wanted_archives

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest
+from hemgs.core.reading import closest
 
 T = TypeVar("T")
 

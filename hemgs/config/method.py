@@ -1,8 +1,8 @@
 """Methods and variants as their files describe them.
 
 Owns the meaning of ``config/methods/<id>.yaml``: what extends what, and which rates a method is run at. Does not own
-the settings of data sets or of a benchmark over a method's (``hemgs.core.config``), nor whether the method's class
-exists (``hemgs.core.entries``).
+the settings of data sets or of a benchmark over a method's (``hemgs.config.benchmark``), nor whether the method's class
+exists (``hemgs.config.entries``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest, load_named
+from hemgs.core.reading import closest, load_named
 from hemgs.core.types import SINGLE_RATE, FitKind, Rate
 
 #: Fit id of a model that serves every rate.

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.core.config import TABLES, Benchmark, fits, load_benchmark, load_dataset, load_methods
-from hemgs.core.dataset_config import expand_path
+from hemgs.config.benchmark import TABLES, Benchmark, fits, load_benchmark, load_dataset, load_methods
+from hemgs.config.dataset import expand_path
+from hemgs.config.method import parse_rates
 from hemgs.core.errors import ConfigError
-from hemgs.core.method_config import parse_rates
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SETTINGS: dict[str, Any] = {"title": "Test", "run": {"methods": ["sweep", "plain"], "datasets": ["house", "park"]}}

@@ -2,8 +2,8 @@
 
 Owns the meaning of the YAML files under ``workflow/config``: defaults, overrides, variants, selection, and the checks
 between files. Pure functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning
-is ``hemgs.core.dataset_config``'s and ``hemgs.core.method_config``'s, checks against schemas are
-``hemgs.core.schema``'s, and whether a method's class exists is ``hemgs.core.entries``'.
+is ``hemgs.config.dataset``'s and ``hemgs.config.method``'s, checks against schemas are
+``hemgs.core.reading``'s, and whether a method's class exists is ``hemgs.config.entries``'.
 
 Settings of a method are merged in this order, later ones winning: the method's file, the data set's
 ``method_params`` (``all_methods``, then the method's own), the benchmark's ``method_params`` (likewise). A variant
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hemgs.core.dataset_config import DatasetConfig, SceneConfig, agreed, expand_path, load_dataset, load_datasets
+from hemgs.config.dataset import DatasetConfig, SceneConfig, agreed, expand_path, load_dataset, load_datasets
+from hemgs.config.method import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
 from hemgs.core.errors import ConfigError
-from hemgs.core.method_config import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
-from hemgs.core.schema import closest, load_yaml, validate
+from hemgs.core.reading import closest, load_yaml, validate
 from hemgs.core.types import Rate
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Data sets as their files describe them.
 
 Owns the meaning of ``config/datasets/<id>.yaml``: scenes with their overrides applied, and paths with environment
-variables. Does not own pixels (``hemgs.data``) or the selection of scenes (``hemgs.core.config``).
+variables. Does not own pixels (``hemgs.data``) or the selection of scenes (``hemgs.config.benchmark``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest, load_named
+from hemgs.core.reading import closest, load_named
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 #: What of an archive may be left open, as null.

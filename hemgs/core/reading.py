@@ -1,7 +1,7 @@
 """YAML files checked against the schemas of ``workflow/schemas``, with messages a person can act on.
 
 Owns reading YAML strictly and turning a schema violation into one :class:`ConfigError` that names file, key, value
-and what is allowed. Does not know what any key means (``hemgs.core.config`` does).
+and what is allowed. Does not know what any key means (``hemgs.config.benchmark`` does).
 """
 
 from __future__ import annotations

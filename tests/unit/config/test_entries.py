@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hemgs.core.entries import find_entry
+from hemgs.config.entries import find_entry
 from hemgs.core.errors import ConfigError
 
 #: Importing this would fail: nothing of it may be run.

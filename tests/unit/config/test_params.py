@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from hemgs.config.params import params_of
 from hemgs.core.errors import ConfigError
-from hemgs.core.params import params_of
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hemgs.core.config import ALL_METHODS, Benchmark, MethodConfig
+from hemgs.config.benchmark import ALL_METHODS, Benchmark, MethodConfig
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest
+from hemgs.core.reading import closest
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.schema import closest, load_schema, load_yaml, validate
+from hemgs.core.reading import closest, load_schema, load_yaml, validate
 
 DATASET: dict[str, Any] = {
     "id": "toy",
