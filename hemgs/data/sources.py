@@ -11,10 +11,10 @@ from pathlib import Path
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.data.archives import find_scene
-from hemgs.data.blender import read_blender
 from hemgs.data.capture import Capture
-from hemgs.data.colmap import read_colmap
 from hemgs.data.procedural import ProceduralSettings, write_procedural
+from hemgs.data.readers.blender import read_blender
+from hemgs.data.readers.colmap import read_colmap
 from hemgs.data.settings import SceneSettings
 
 #: Where archives are kept once fetched, relative to the working directory (as every result of the workflow).

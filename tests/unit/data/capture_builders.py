@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hemgs.data.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
+from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
 
 WIDTH, HEIGHT = 48, 36
 CAMERA = ColmapCamera(1, "PINHOLE", WIDTH, HEIGHT, (40.0, 42.0, 23.0, 19.0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hemgs.core.errors import SceneError
-from hemgs.data.blender import read_blender
+from hemgs.data.readers.blender import read_blender
 from tests.unit.data.capture_builders import blender_capture, blender_pose, write_images
 
 

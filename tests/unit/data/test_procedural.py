@@ -9,8 +9,7 @@ from PIL import Image
 
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.data.colmap import read_colmap
-from hemgs.data.procedural import (
+from hemgs.data.procedural.capture import (
     DISTANCE,
     LOOK_AT,
     POINT_NOISE,
@@ -20,10 +19,11 @@ from hemgs.data.procedural import (
     look_at,
     write_procedural,
 )
-from hemgs.data.procedural_layouts import GROUND_RADIUS, LAYOUTS
-from hemgs.data.procedural_textures import PLAIN, lattice, noise
-from hemgs.data.raymarch import render_solids, trace_rays
-from hemgs.data.solids import Layout, Material
+from hemgs.data.procedural.layouts import GROUND_RADIUS, LAYOUTS
+from hemgs.data.procedural.raymarch import render_solids, trace_rays
+from hemgs.data.procedural.solids import Layout, Material
+from hemgs.data.procedural.textures import PLAIN, lattice, noise
+from hemgs.data.readers.colmap import read_colmap
 
 SKY = (0.25, 0.5, 0.75)
 GREY = Material(PLAIN, ((0.4, 0.4, 0.4),))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera
 from hemgs.data.capture import Capture, SourceView, check_camera, check_images_exist, path_inside, view_names
-from hemgs.data.colmap_binary import read_binary_cameras, read_binary_images, read_binary_points
-from hemgs.data.colmap_model import (
+from hemgs.data.readers.colmap_binary import read_binary_cameras, read_binary_images, read_binary_points
+from hemgs.data.readers.colmap_model import (
     ColmapCamera,
     ColmapImage,
     PointCloud,

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.data.procedural_textures import (
+from hemgs.data.procedural.solids import UP, Layout, Material, Vector, hanging, polar
+from hemgs.data.procedural.textures import (
     BRICKS,
     CHECKER,
     DOTS,
@@ -25,7 +26,6 @@ from hemgs.data.procedural_textures import (
     WATER,
     WOOD,
 )
-from hemgs.data.solids import UP, Layout, Material, Vector, hanging, polar
 
 #: Radius of the ground disc, world units.
 GROUND_RADIUS = 3.25

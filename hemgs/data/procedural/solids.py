@@ -1,7 +1,7 @@
 """Building blocks of procedural scenes: solids with materials, collected as the rows that ``raymarch`` reads.
 
 Owns the turn from shapes a person thinks in (a rod from here to there) to rows. Does not own any scene
-(``procedural_layouts``).
+(``layouts``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.data.raymarch import BOX, CAPSULE, CONE, CYLINDER, FOLIAGE, SOLID_FIELDS, SPHERE, TORUS
+from hemgs.data.procedural.raymarch import BOX, CAPSULE, CONE, CYLINDER, FOLIAGE, SOLID_FIELDS, SPHERE, TORUS
 
 Vector = Sequence[float] | NDArray[np.float64]
 Color = tuple[float, float, float]
@@ -29,7 +29,7 @@ class Material:
     """What a surface looks like.
 
     Attributes:
-        texture: a pattern of ``procedural_textures``.
+        texture: a pattern of ``textures``.
         colors: one to three linear RGB colours; the pattern blends them.
         frequency: features per unit length.
         specular: strength of the highlight.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hemgs.core.errors import SceneError
-from hemgs.data.colmap_model import (
+from hemgs.data.readers.colmap_model import (
     CAMERA_MODELS,
     FIX_CUT,
     SUPPORTED_MODELS,

@@ -1,7 +1,7 @@
 """Renders solids given as signed distance functions: sphere tracing, soft shadows, occlusion, Phong highlights.
 
-Owns the numba kernels. Does not own what stands in a scene (``procedural_layouts``), what surfaces look like
-(``procedural_textures``), or where cameras are (``procedural``). The kernels are compiled in every process: the disk
+Owns the numba kernels. Does not own what stands in a scene (``layouts``), what surfaces look like
+(``textures``), or where cameras are (``capture``). The kernels are compiled in every process: the disk
 cache of numba would not notice a change of the textures they call.
 
 A solid is one row of ``[P, SOLID_FIELDS] float64``: its shape, the centre in world coordinates, the rotation from world
@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hemgs.data.procedural_textures import albedo, noise
+from hemgs.data.procedural.textures import albedo, noise
 
 SOLID_FIELDS = 19
 SHAPE, CENTER, ROTATION, SIZES, BOUND, MATERIAL = 0, 1, 4, 13, 17, 18
@@ -30,7 +30,7 @@ TORUS = 4  # radius of the ring, radius of the tube
 CONE = 5  # radius below, radius above, half height
 FOLIAGE = 6  # radius, depth of the bumps, bumps per unit length
 
-# Columns of a material beyond its texture (``procedural_textures``): strength of the highlight, its sharpness as the
+# Columns of a material beyond its texture (``textures``): strength of the highlight, its sharpness as the
 # power 2**n, and how much of the sky it mirrors.
 SPECULAR, SHARPNESS, MIRROR = 11, 12, 13
 MATERIAL_FIELDS = 14
