@@ -13,7 +13,7 @@ from typing import Any
 
 from hemgs.bench.costs import Costs
 from hemgs.config.benchmark import Benchmark, FitPlan, fits
-from hemgs.data.fetching import WantedArchive, wanted_archives
+from hemgs.data.fetch.archives import WantedArchive, wanted_archives
 from hemgs.training.checkpoint import NUM_KEPT
 
 _MS_PER_H = 3.6e6

@@ -79,7 +79,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
     from hemgs.config.dataset import load_dataset
     from hemgs.core.events import terminal_events
     from hemgs.core.reading import closest
-    from hemgs.data.fetching import fetch_archives, wanted_archives
+    from hemgs.data.fetch.archives import fetch_archives, wanted_archives
     from hemgs.data.sources import DEFAULT_ARCHIVES
 
     folder = arguments.archives or DEFAULT_ARCHIVES
@@ -107,7 +107,7 @@ def _fetch_assets(names: list[str]) -> None:
     from hemgs.core.assets import list_assets
     from hemgs.core.events import terminal_events
     from hemgs.core.reading import closest
-    from hemgs.data.fetching import fetch_asset
+    from hemgs.data.fetch.archives import fetch_asset
 
     known = list_assets()
     for name in known if names == ["all"] else names:
@@ -131,8 +131,8 @@ def _hash_archive(arguments: argparse.Namespace) -> int:
 
 def _hash_fetched(arguments: argparse.Namespace) -> int:
     from hemgs.config.dataset import archive_name, load_dataset
-    from hemgs.data.download import fetched_sha256
-    from hemgs.data.fetching import pin_archives
+    from hemgs.data.fetch.http import fetched_sha256
+    from hemgs.data.fetch.archives import pin_archives
     from hemgs.data.sources import DEFAULT_ARCHIVES
 
     folder = arguments.archives or DEFAULT_ARCHIVES

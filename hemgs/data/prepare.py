@@ -23,7 +23,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
 from hemgs.data.capture import Capture, SourceView
-from hemgs.data.folders import staged_folder
+from hemgs.data.disk import staged_folder
 from hemgs.data.images import load_rgb, resize
 from hemgs.data.loader import load_scene
 from hemgs.data.scene_file import (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.data.archives import find_scene
 from hemgs.data.capture import Capture
+from hemgs.data.fetch.unpack import find_scene
 from hemgs.data.procedural import ProceduralSettings, write_procedural
 from hemgs.data.readers.blender import read_blender
 from hemgs.data.readers.colmap import read_colmap

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from hemgs.core.events import EventLog
-from hemgs.data.download import RemoteFile, fetch
+from hemgs.data.fetch.http import RemoteFile, fetch
 
 BODY = bytes(range(256)) * 4096
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -23,8 +23,8 @@ from hemgs.config.dataset import archive_name
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data import archives
-from hemgs.data.archives import find_scene, unpack
+from hemgs.data.fetch import unpack as archives
+from hemgs.data.fetch.unpack import find_scene, unpack
 from hemgs.data.prepare import prepare_scene
 from hemgs.data.settings import SceneSettings
 from tests.unit.data.archive_server import Answer, Server

@@ -10,9 +10,10 @@ import pytest
 
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.data import download, transfer
-from hemgs.data.download import RemoteFile, fetch, fetched_sha256
-from hemgs.data.transfer import Part
+from hemgs.data.fetch import http as download
+from hemgs.data.fetch import transfer
+from hemgs.data.fetch.http import RemoteFile, fetch, fetched_sha256
+from hemgs.data.fetch.transfer import Part
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.downloads import BODY, SHA, parts, room, run
 

@@ -18,7 +18,7 @@ import yaml
 from hemgs.config.dataset import archive_name, load_dataset
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data.fetching import fetch_archives, wanted_archives
+from hemgs.data.fetch.archives import fetch_archives, wanted_archives
 from hemgs.data.prepare import prepare_scene
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.capture_builders import blender_capture, colmap_capture, write_images

@@ -24,14 +24,14 @@ from hemgs.config.dataset import archive_name, expand_path, variables_of
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.data.capture import name_list
-from hemgs.data.download import RemoteFile, fetch
-from hemgs.data.folders import (
+from hemgs.data.disk import (
     check_can_be_made,
     check_room,
     disk_full_is_an_error,
     one_process_at_a_time,
     staged_folder,
 )
+from hemgs.data.fetch.http import RemoteFile, fetch
 from hemgs.data.settings import SceneSettings
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.

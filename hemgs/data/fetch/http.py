@@ -17,8 +17,8 @@ from typing import Any
 from hemgs.core.errors import ConfigError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import read_note, sha256_of, write_text
-from hemgs.data.folders import check_room, disk_full_is_an_error, one_process_at_a_time
-from hemgs.data.transfer import MirrorError, Part, PassingError, transfer
+from hemgs.data.disk import check_room, disk_full_is_an_error, one_process_at_a_time
+from hemgs.data.fetch.transfer import MirrorError, Part, PassingError, transfer
 
 #: Tries of one address in a row that bring nothing: where nothing has come from it yet (15 s of pauses), and where
 #: something has (two minutes: an outage must not cost gigabytes).

@@ -17,9 +17,9 @@ from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_ass
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
-from hemgs.data.archives import local_copy, remote_file, unpacked_bytes
-from hemgs.data.download import RemoteFile, fetch, fetched_sha256, partial_bytes
-from hemgs.data.folders import check_can_be_made, check_room
+from hemgs.data.disk import check_can_be_made, check_room
+from hemgs.data.fetch.http import RemoteFile, fetch, fetched_sha256, partial_bytes
+from hemgs.data.fetch.unpack import local_copy, remote_file, unpacked_bytes
 
 
 @dataclass(frozen=True)

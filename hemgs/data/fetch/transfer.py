@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from hemgs.core.events import EventLog
 from hemgs.core.files import read_note, write_text
-from hemgs.data.folders import check_room
+from hemgs.data.disk import check_room
 
 _CHUNK_BYTES = 1 << 20
 _MIB = 1 << 20
