@@ -79,8 +79,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
     from hemgs.config.dataset import load_dataset
     from hemgs.core.events import terminal_events
     from hemgs.core.reading import closest
-    from hemgs.data.fetch.archives import fetch_archives, wanted_archives
-    from hemgs.data.sources import DEFAULT_ARCHIVES
+    from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, fetch_archives, wanted_archives
 
     folder = arguments.archives or DEFAULT_ARCHIVES
     scenes = _named(arguments.scenes)
@@ -131,9 +130,8 @@ def _hash_archive(arguments: argparse.Namespace) -> int:
 
 def _hash_fetched(arguments: argparse.Namespace) -> int:
     from hemgs.config.dataset import archive_name, load_dataset
+    from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, pin_archives
     from hemgs.data.fetch.http import fetched_sha256
-    from hemgs.data.fetch.archives import pin_archives
-    from hemgs.data.sources import DEFAULT_ARCHIVES
 
     folder = arguments.archives or DEFAULT_ARCHIVES
     dataset = load_dataset(arguments.dataset)

@@ -33,8 +33,8 @@ def add_verbs(verbs: Verbs) -> None:
 def _prepare(arguments: argparse.Namespace) -> int:
     from hemgs.core.events import terminal_events
     from hemgs.core.reading import load_yaml, validate
+    from hemgs.data.fetch.archives import DEFAULT_ARCHIVES
     from hemgs.data.prepare import prepare_scene
-    from hemgs.data.sources import DEFAULT_ARCHIVES
 
     dataset = load_yaml(arguments.dataset)
     validate(dataset, "dataset", str(arguments.dataset))

@@ -1,6 +1,7 @@
-"""One capture to one prepared scene: split and resized once, for every method alike.
+"""One capture to one prepared scene: read, split and resized once, in the same way for every method.
 
-Owns the order of work and what is written. Does not own the formats of captures, settings or the scene's file form.
+Owns the order of work, the choice of reader, and what is written. Does not own the formats of captures (``readers``),
+where they lie (``fetch``), settings or the scene's file form.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.core.errors import SceneError
+from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
 from hemgs.data.capture import Capture, SourceView
 from hemgs.data.disk import staged_folder
+from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, find_scene
 from hemgs.data.images import load_rgb, resize
 from hemgs.data.loader import load_scene
+from hemgs.data.procedural import ProceduralSettings, write_procedural
+from hemgs.data.readers.blender import read_blender
+from hemgs.data.readers.colmap import read_colmap
 from hemgs.data.scene_file import (
     FORMAT_VERSION,
     IMAGES_FOLDER,
@@ -37,7 +42,6 @@ from hemgs.data.scene_file import (
     scene_hash,
 )
 from hemgs.data.settings import InitialPoints, Protocol, SceneSettings
-from hemgs.data.sources import DEFAULT_ARCHIVES, open_capture
 
 #: Smallest side of a prepared image, pixels: room for the 11-pixel window of SSIM.
 MIN_SIDE = 16
@@ -81,6 +85,46 @@ def prepare_scene(
             write_text(stage.path / SCENE_FILE, json.dumps(record, indent=1) + "\n")
             stage.publish()
     return load_scene(out)
+
+
+def open_capture(settings: SceneSettings, scratch: Path, archives: Path, events: EventLog) -> Capture:
+    """Reads the capture of a scene.
+
+    Args:
+        scratch: empty folder for what is made on the way; may be removed once images are read.
+        archives: folder where archives are kept once fetched.
+
+    Raises:
+        ConfigError: a source that cannot be used.
+        SceneError: a capture that cannot be read.
+    """
+    source = settings.source
+    with_points = settings.initial_points.kind == "sfm"
+    if source["kind"] == "procedural":
+        root = scratch / "capture"
+        write_procedural(root, procedural_settings(settings), settings.protocol.background, events)
+        return read_colmap(root, with_points=with_points)
+    root = find_scene(settings, archives, scratch, events)
+    if source["kind"] == "blender":
+        return read_blender(root, settings.protocol.split_kind)
+    images, sparse = source.get("images", "images"), source.get("sparse", "sparse/0")
+    return read_colmap(root, images, sparse, with_points=with_points)
+
+
+def procedural_settings(settings: SceneSettings) -> ProceduralSettings:
+    """The ``source.procedural`` section; the layout is the scene's id unless it says otherwise.
+
+    Raises:
+        ConfigError: an unknown key or a value out of range.
+    """
+    values = {"layout": settings.scene, **settings.source.get("procedural", {})}
+    known = {field.name for field in fields(ProceduralSettings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(
+            f"source.procedural has the unknown key {unknown[0]!r}", f"known keys are {', '.join(sorted(known))}"
+        )
+    return ProceduralSettings(**values)
 
 
 def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:

@@ -1,7 +1,7 @@
-"""Where a scene's capture lies: a local folder, a local archive, or an archive to be fetched first.
+"""Safe extraction: one folder of a zip or tar file, and nothing that leads out of it.
 
-Owns that search and safe extraction (only the wanted folder, no path that leads out, no links, no bombs). Does not own
-the network (``download``) nor what is inside a capture.
+Owns what is refused (paths that lead out, links, bombs, damage). Does not own where archives come from (``archives``)
+or what is inside a capture.
 """
 
 from __future__ import annotations
@@ -16,23 +16,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from hemgs.config.dataset import archive_name, expand_path, variables_of
-from hemgs.core.errors import ConfigError, SceneError
-from hemgs.core.events import EventLog
+from hemgs.core.errors import SceneError
 from hemgs.data.capture import name_list
-from hemgs.data.disk import (
-    check_can_be_made,
-    check_room,
-    disk_full_is_an_error,
-    one_process_at_a_time,
-    staged_folder,
-)
-from hemgs.data.fetch.http import RemoteFile, fetch
-from hemgs.data.settings import SceneSettings
+from hemgs.data.disk import check_room, staged_folder
 
 #: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
 MAX_UNPACKED_BYTES = 64 << 30
@@ -56,82 +46,6 @@ _DAMAGE = (
     OverflowError,
     struct.error,
 )
-
-
-def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: EventLog) -> Path:
-    """The folder of a scene's capture, fetched and unpacked where need be.
-
-    Looked for in ``source.local`` (a folder, or an archive). If it is not there and ``source.archives`` are declared,
-    those that hold the scene are fetched into ``archives`` and the scene's folder is unpacked into ``source.local``.
-
-    Args:
-        archives: folder where archives are kept once fetched.
-        scratch: temporary folder, for a scene out of a local archive.
-
-    Raises:
-        ConfigError: ``source.local`` is missing, or names an unset variable, a path that does not exist or one that
-            lacks the scene and cannot be written to.
-        SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
-        DeviceError: the disk is full.
-    """
-    path = str(settings.source["path"])
-    local = local_copy(settings.dataset, settings.source, archives if settings.archives else None)
-    if local.is_file():
-        return unpack(local, path, scratch / "unpacked")
-    folder = local / path
-    if folder.is_dir():
-        return folder
-    remotes = [entry for entry in settings.archives if settings.scene in entry.get("scenes", (settings.scene,))]
-    if not remotes:
-        raise ConfigError(
-            f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
-            "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
-        )
-
-    check_can_be_made(folder)
-
-    def tell() -> None:
-        events.write("waiting", folder=str(folder), reason="another process unpacks it")
-
-    # Several data sets may prepare one scene in their own way, side by side.
-    with disk_full_is_an_error(folder), one_process_at_a_time(folder, tell):
-        if folder.is_dir():
-            return folder
-        for entry in remotes:
-            target = archives / archive_name(entry["url"])
-            events.write("fetch", file=str(target), url=entry["url"])
-            fetch(remote_file(entry), target, events)
-            unpack(target, path, folder)
-    return folder
-
-
-def local_copy(dataset: str, source: Mapping[str, Any], archives: Path | None) -> Path:
-    """The folder that holds a data set's scenes, or will hold them once unpacked; or a local archive of them.
-
-    Args:
-        source: the ``source`` section of one of its scenes.
-        archives: folder where archives are kept once fetched, ``None`` for a data set without any.
-
-    Raises:
-        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
-            one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
-    """
-    where = f"data set '{dataset}': source.local"
-    if "local" not in source:
-        if archives is None:
-            raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
-        return archives / dataset
-    local = expand_path(source["local"], where)
-    variables = variables_of(source["local"])
-    if variables and not local.exists():
-        names = ", ".join(variables)
-        fix = f"; unset {names} to download, or make that folder to have scenes unpacked there" if archives else ""
-        raise ConfigError(
-            f"{where} is {local}, which does not exist, since the environment has "
-            + ", ".join(f"{name}={value}" for name, value in variables.items()),
-            f"correct {names}{fix}",
-        )
-    return local
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:
@@ -264,8 +178,3 @@ def _unsafe(archive: Path, what: str) -> SceneError:
     return SceneError(
         f"archive {archive} holds {what}; nothing was unpacked", "get the archive from its official source"
     )
-
-
-def remote_file(entry: Mapping[str, Any]) -> RemoteFile:
-    """An entry of ``source.archives`` as what to fetch."""
-    return RemoteFile((entry["url"], *entry.get("mirrors", ())), entry.get("size_bytes"), entry.get("sha256"))

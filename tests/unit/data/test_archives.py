@@ -23,8 +23,10 @@ from hemgs.config.dataset import archive_name
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
-from hemgs.data.fetch import unpack as archives
-from hemgs.data.fetch.unpack import find_scene, unpack
+from hemgs.data.fetch import archives
+from hemgs.data.fetch import unpack as unpacking
+from hemgs.data.fetch.archives import find_scene
+from hemgs.data.fetch.unpack import unpack
 from hemgs.data.prepare import prepare_scene
 from hemgs.data.settings import SceneSettings
 from tests.unit.data.archive_server import Answer, Server
@@ -287,7 +289,7 @@ def test_two_members_of_one_name(tmp_path: Path, names: tuple[str, str]) -> None
 
 
 def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_SMALL_ARCHIVE_BYTES", 0)
+    monkeypatch.setattr(unpacking, "_SMALL_ARCHIVE_BYTES", 0)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("scene/zeros", bytes(20_000_000))
     with pytest.raises(SceneError, match="implausible size"):
@@ -309,7 +311,7 @@ def test_a_zip_that_lies_about_its_sizes(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    monkeypatch.setattr(unpacking, "MAX_FILES", 3)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for number in range(4):
             file.writestr(f"scene/{number}", b"")

@@ -18,7 +18,7 @@ from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.errors import AssetError, ConfigError, DeviceError
 from hemgs.core.events import EventLog
 from hemgs.data.fetch.archives import MissingScene, fetch_archives, fetch_asset, wanted_archives
-from hemgs.data.fetch.transfer import Part
+from hemgs.data.fetch.http import Part
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.downloads import room
 

@@ -10,10 +10,8 @@ import pytest
 
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
-from hemgs.data.fetch import http as download
-from hemgs.data.fetch import transfer
-from hemgs.data.fetch.http import RemoteFile, fetch, fetched_sha256
-from hemgs.data.fetch.transfer import Part
+from hemgs.data.fetch import http
+from hemgs.data.fetch.http import Part, RemoteFile, fetch, fetched_sha256
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.downloads import BODY, SHA, parts, room, run
 
@@ -120,7 +118,7 @@ def test_a_verified_file_is_not_hashed_again(target: Path, monkeypatch: pytest.M
     target.parent.mkdir()
     target.write_bytes(BODY)
     run(RemoteFile([], None, SHA), target)
-    monkeypatch.setattr(download, "sha256_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(http, "sha256_of", lambda _: pytest.fail("hashed again"))
     run(RemoteFile([], None, SHA), target)
 
 
@@ -128,7 +126,7 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(transfer, "copy", full)
+    monkeypatch.setattr(http, "copy", full)
     with pytest.raises(DeviceError, match=r"no space left while writing .*scenes\.zip"):
         run(RemoteFile([server.add("/a.zip", Answer(BODY))]), target)
 
@@ -196,5 +194,5 @@ def test_the_part_file_never_looks_finished(target: Path) -> None:
 
     target.parent.mkdir()
     with pytest.raises(KeyboardInterrupt), Part.of(target, "").path.open("wb") as file:
-        transfer.copy(Broken(), file, 0, None, EventLog())
+        http.copy(Broken(), file, 0, None, EventLog())
     assert not target.exists()

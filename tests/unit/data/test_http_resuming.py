@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import shutil
 import ssl
+from http.client import HTTPResponse
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +14,8 @@ import pytest
 
 from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
-from hemgs.data.fetch import http as download
-from hemgs.data.fetch.http import RemoteFile, fetch
-from hemgs.data.fetch.transfer import Part
+from hemgs.data.fetch import http
+from hemgs.data.fetch.http import Part, RemoteFile, fetch
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.downloads import BODY, SHA, parts, room, run
 
@@ -42,7 +41,7 @@ def test_tries_are_counted_anew_whenever_more_has_come(server: Server, target: P
 
 
 def test_requests_are_bounded(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "MAX_REQUESTS", 7)
+    monkeypatch.setattr(http, "MAX_REQUESTS", 7)
     answer = Answer(BODY, cut_after=1)
     with pytest.raises(SceneError, match="7 requests"):
         run(RemoteFile([server.add("/a.zip", answer)]), target)
@@ -71,7 +70,7 @@ def test_an_outage_does_not_cost_what_has_been_fetched(server: Server, target: P
 def test_a_run_that_was_stopped_is_resumed_by_the_next(server: Server, target: Path) -> None:
     answer = Answer(BODY, cut_after=200_000, stops_after=5)
     url = server.add("/a.zip", answer)
-    with pytest.raises(SceneError, match="8 tries in vain"):
+    with pytest.raises(SceneError, match="8 tries that brought nothing"):
         run(RemoteFile([url]), target)
     assert not target.exists()
     server.add("/a.zip", Answer(BODY))
@@ -89,7 +88,7 @@ def test_a_complete_part_is_verified_and_not_fetched_again(
     answer = Answer(BODY, length=length)
     remote = RemoteFile([server.add("/a.zip", answer)], len(BODY) if declared else None)
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr(download, "sha256_of", interrupted)
+        killed.setattr(http, "sha256_of", interrupted)
         run(remote, target)
     assert run(remote, target) == []
     assert target.read_bytes() == BODY
@@ -105,7 +104,7 @@ def test_a_complete_part_of_another_file_is_not_kept(
     wrong = BODY[:-1] + b"!"
     url = server.add("/a.zip", Answer(wrong, length=length))
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr(download, "sha256_of", interrupted)
+        killed.setattr(http, "sha256_of", interrupted)
         run(RemoteFile([url], None, SHA), target)
     with pytest.raises(SceneError, match=f"instead of {SHA}"):
         run(RemoteFile([url], None, SHA), target)
@@ -118,7 +117,7 @@ def test_every_address_keeps_its_own_part(server: Server, target: Path) -> None:
     """Both break off for good; the next run goes on where most had come, and leaves no part behind."""
     first, second = Answer(BODY, cut_after=100_000, stops_after=1), Answer(BODY, cut_after=300_000, stops_after=1)
     urls = [server.add("/a.zip", first), server.add("/b.zip", second)]
-    with pytest.raises(SceneError, match=r"a\.zip: .* tries in vain.*b\.zip"):
+    with pytest.raises(SceneError, match=r"a\.zip: .* tries that brought nothing.*b\.zip"):
         run(RemoteFile(urls), target)
     assert [Part.of(target, url).size_bytes for url in urls] == [100_000, 300_000]
     first, second = Answer(BODY), Answer(BODY)
@@ -155,14 +154,14 @@ def test_faults_of_the_network_pass(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, call: str
 ) -> None:
     """Amid the file and amid the headers: the first one is tried again, and where it stays the mirror is asked."""
-    genuine, faults = getattr(http.client.HTTPResponse, call), [fault]
+    genuine, faults = getattr(HTTPResponse, call), [fault]
 
-    def broken(response: http.client.HTTPResponse, *arguments: int) -> Any:
+    def broken(response: HTTPResponse, *arguments: int) -> Any:
         if faults:
             raise faults.pop()
         return genuine(response, *arguments)
 
-    monkeypatch.setattr(http.client.HTTPResponse, call, broken)
+    monkeypatch.setattr(HTTPResponse, call, broken)
     url = server.add("/a.zip", Answer(BODY))
     assert run(RemoteFile([url], None, SHA), target) == [1.0]
     assert target.read_bytes() == BODY
