@@ -6,6 +6,7 @@ What a whole training on CUDA comes to is tested for all methods alike in ``test
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,8 @@ def test_both_devices_write_the_same_file_of_a_rival(name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", sorted(RIVALS))
 def test_a_priced_step_of_a_rival_runs_where_the_anchors_are(name: str) -> None:
-    toy, method = RIVALS[name], get_method(name)
+    toy = RIVALS[name]
+    method: Any = get_method(name)
     anchors = toy.toy_anchors(3000)
     params = method.Params(iterations=300, sample_share=1.0)
     hook = method.attributes(params, toy.toy_model(anchors), rate_of(0.002))

@@ -9,7 +9,9 @@ replaces one.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def integers(count: int, seed: int, low: int, high: int) -> NDArray[np.int64]:
     return np.array(values, np.int64)
 
 
-def expected() -> dict[str, object]:
+def expected() -> dict[str, Any]:
     coords = integers(NUM_ANCHORS * 3, 1, -30, 30000).reshape(-1, 3)
     shape = (NUM_ANCHORS, NUM_FEATURES)
     levels = integers(NUM_ANCHORS * NUM_FEATURES, 2, 0, 127).reshape(shape)
@@ -110,7 +112,8 @@ def test_the_file_decodes(values):
     signs = decode_signs(sections["hash_grid"], SIGN_SIZES)
     networks = decode_integers(sections["networks"], INTEGER_SHAPES)
     half = decode_half(sections["other"], HALF_SHAPES)
-    for name, decoded in (("signs", signs), ("integers", networks), ("half", half)):
+    decoded_by_name: dict[str, Sequence[np.ndarray]] = {"signs": signs, "integers": networks, "half": half}
+    for name, decoded in decoded_by_name.items():
         for part, wanted in zip(decoded, values[name], strict=True):
             assert np.array_equal(part, wanted), name
     decoder = GaussianDecoder(sections["features"])

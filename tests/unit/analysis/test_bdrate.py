@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def test_the_order_of_points_does_not_matter() -> None:
 
 def test_lower_is_better_is_the_mirror_image() -> None:
     anchor, test = Curve([1, 2, 4, 8], [0.30, 0.27, 0.25, 0.24]), Curve([1.5, 3, 6, 12], [0.29, 0.26, 0.24, 0.23])
-    mirrored = [Curve(curve.rates, [-quality for quality in curve.qualities]) for curve in (anchor, test)]
-    result, mirror = bd_rate(anchor, test, lower_is_better=True), bd_rate(*mirrored)
+    mirrored, other = (Curve(curve.rates, [-quality for quality in curve.qualities]) for curve in (anchor, test))
+    result, mirror = bd_rate(anchor, test, lower_is_better=True), bd_rate(mirrored, other)
     assert result.percent == pytest.approx(mirror.percent)
     assert (result.low, result.high) == (pytest.approx(0.24), pytest.approx(0.29))
     assert bd_rate(anchor, test).percent != pytest.approx(result.percent)
@@ -107,13 +108,13 @@ def test_rates_that_are_no_sizes_are_the_callers_fault(rates: list[float]) -> No
         Curve(rates, [30, 31])
 
 
-def _pair(rows: list[Row], anchor: str, method: str, **key: str) -> Row:
+def _pair(rows: Sequence[Row], anchor: str, method: str, **key: str) -> Row:
     wanted = {"scene": "mean", "metric": "psnr", "interpolation": "pchip", **key, "anchor": anchor, "method": method}
     (found,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     return found
 
 
-def _rows(results: Results) -> list[Row]:
+def _rows(results: Results) -> Sequence[Row]:
     plan = load_plan(results.plan)
     return bdrate_rows(plan, planned_points(plan, gather(plan)))
 

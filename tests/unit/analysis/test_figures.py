@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from hemgs.analysis.bdrate_tables import variable_rate_costs
@@ -69,12 +70,17 @@ def test_the_csv_holds_every_point_that_is_drawn(drawn: Path) -> None:
     ]
 
 
+def points_of(line: Line2D) -> np.ndarray:
+    """``[N, 2]`` of what a line joins."""
+    return np.asarray(line.get_xydata(), dtype=float)
+
+
 def test_curves_show_sizes_in_mib_and_quality_in_db(loaded: tuple[Summary, Style]) -> None:
     summary, style = loaded
     rows = [row for row in summary.datasets if row["dataset"] == "court"]
     with conventions():
         (axes,) = rd_figure(rows, style, style.datasets[0]).axes
-    lines = {line.get_color(): line.get_xydata() for line in axes.get_lines()}
+    lines = {line.get_color(): points_of(line) for line in axes.get_lines()}
     assert set(lines) == {look_of(style, method)[0] for method in ("gs3d", "scaffold_gs", "hac", "hemgs")}
     own = sorted((float(r["bytes_total"] or 0) / 2**20, float(r["psnr"] or 0)) for r in rows if r["method"] == "hemgs")
     np.testing.assert_allclose(lines[PALETTE["hemgs"][0]], own)
@@ -107,9 +113,9 @@ def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: 
         figure = rd_figure(summary.datasets, style, style.datasets[0])
         variable = variable_rate_figure([row for row in summary.datasets if row["method"] == "hemgs"], style)
     assert [text.get_text() for text in figure.texts] == ["Not shown, PSNR infinite: HEMGS (1 of 16 rates)"]
-    drawn = {line.get_color(): len(line.get_xydata()) for line in figure.axes[0].get_lines()}
+    drawn = {line.get_color(): len(points_of(line)) for line in figure.axes[0].get_lines()}
     assert (drawn[PALETTE["hemgs"][0]], drawn[PALETTE["gs3d"][0]]) == (15, 1)
-    assert len(variable.axes[0].get_lines()[0].get_xydata()) == 15
+    assert len(points_of(variable.axes[0].get_lines()[0])) == 15
     with (tmp_path / "figures" / "rd_court.csv").open() as file:
         assert [row["psnr"] for row in csv.DictReader(file) if row["rate"] == "lmbda_0.0010"] == ["inf"]
 
@@ -144,10 +150,10 @@ def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summar
         figure = variable_rate_figure(rows, style)
     assert len(figure.axes) == 4
     for left, right in (figure.axes[:2], figure.axes[2:]):
-        assert len(left.get_lines()[0].get_xydata()) == 16
-        lmbdas, sizes = right.get_lines()[0].get_data()
+        assert len(points_of(left.get_lines()[0])) == 16
+        lmbdas, sizes = points_of(right.get_lines()[0]).T
         np.testing.assert_allclose(lmbdas, np.arange(1.0, 4.1, 0.2))
-        assert (np.diff(np.asarray(sizes)) < 0).all()
+        assert (np.diff(sizes) < 0).all()
         assert {"λ = 0.0040", "λ = 0.0010"} <= {text.get_text() for text in left.texts}
 
 
@@ -176,7 +182,7 @@ def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Resu
     pattern = r"HEMGS against HAC: -2\d\.\d\d % bytes \(BD-rate, overlap 32\.71–33\.40 dB, 16/4 points\)"
     assert re.fullmatch(pattern, said.replace("\n", " "))
     assert max(map(len, said.splitlines())) <= 56
-    assert sorted(len(line.get_xydata()) for line in left.get_lines()) == [4, 16]
+    assert sorted(len(points_of(line)) for line in left.get_lines()) == [4, 16]
     texts = [text.get_text() for text in left.texts]
     assert {"HEMGS", "HAC"} <= set(texts)
     assert sum(text.startswith("λ = ") for text in texts) == 2

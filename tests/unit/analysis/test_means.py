@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,16 @@ from hemgs.core.records import SECTION_COLUMNS, Row, read_rows
 from tests.unit.analysis.synthetic_results import HEMGS_RATES, Results, point
 
 
-def _row(rows: list[Row], **key: str) -> Row:
+def _row(rows: Sequence[Row], **key: str) -> Row:
     (found,) = [row for row in rows if all(row[name] == value for name, value in key.items())]
     return found
 
 
-def _datasets(results: Results) -> list[Row]:
+def _datasets(results: Results) -> Sequence[Row]:
     return list(read_rows(results.summary / "datasets.csv", DATASET_COLUMNS))
 
 
-def _computed(results: Results) -> list[Row]:
+def _computed(results: Results) -> Sequence[Row]:
     plan = load_plan(results.plan)
     planned = planned_points(plan, gather(plan))
     return dataset_rows(planned, means_of(planned))

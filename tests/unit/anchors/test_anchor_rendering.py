@@ -20,6 +20,7 @@ from hemgs.anchors.rendering import (
 from hemgs.core.errors import HemgsError
 from hemgs.render import render_view
 from hemgs.splats.init import SH_C0
+from tests.narrowing import linear
 from tests.unit.anchors.ball_scene import ball_scene, ring_camera
 
 NUM, DIM, OFFSETS = 30, 6, 3
@@ -130,9 +131,9 @@ def test_export_takes_a_quaternion_and_its_negative_for_the_same_rotation() -> N
     with torch.no_grad():
         for parameter in heads.parameters():
             parameter.zero_()
-        heads.opacity[2].bias[:] = 1.0
-        heads.covariance[0].weight[:, DIM] = torch.tensor([1.0, -1.0])
-        heads.covariance[2].weight[3] = torch.tensor([1.0, -1.0])
+        linear(heads.opacity, 2).bias[:] = 1.0
+        linear(heads.covariance, 0).weight[:, DIM] = torch.tensor([1.0, -1.0])
+        linear(heads.covariance, 2).weight[3] = torch.tensor([1.0, -1.0])
     attributes = AnchorAttributes(torch.zeros(1, DIM), torch.ones(1, 6), torch.zeros(1, 1, 3))
     anchors = FixedAnchors(torch.zeros(1, 3), attributes, heads, torch.tensor([[5.0, 0.0, 0.0], [-5.0, 0.0, 0.0]]))
     assert anchors_to_cloud(anchors).quats.abs().tolist() == [[1.0, 0.0, 0.0, 0.0]]

@@ -24,6 +24,7 @@ from hemgs.metrics.psnr import psnr
 from hemgs.metrics.ssim import ssim
 from hemgs.training.loop import seed_everything
 from hemgs.training.networks import ParameterGroup
+from tests.narrowing import linear
 from tests.unit.anchors.ball_scene import ball_scene
 
 CPU = torch.device("cpu")
@@ -270,9 +271,9 @@ def test_parts_of_the_loss() -> None:
 def test_networks_follow_their_schedule() -> None:
     model = NoisyModel()
     trained = trainee(model)
-    before = [p.detach().clone() for p in (model.network.bias, trained.anchors.heads.opacity[2].bias)]
+    before = [p.detach().clone() for p in (model.network.bias, linear(trained.anchors.heads.opacity, 2).bias)]
     run(trained, 60, 60)
-    after = [p.detach() for p in (model.network.bias, trained.anchors.heads.opacity[2].bias)]
+    after = [p.detach() for p in (model.network.bias, linear(trained.anchors.heads.opacity, 2).bias)]
     moved = [float((b - a).abs().max()) for a, b in zip(before, after, strict=True)]
     assert moved == pytest.approx([1e-3, 2e-5], rel=1e-2)
 

@@ -16,10 +16,18 @@ def layer(seed: int = 0) -> torch.nn.Linear:
     return torch.nn.Linear(3, 2)
 
 
+def weight_of(net: torch.nn.Linear) -> list[torch.nn.Parameter]:
+    return [net.get_parameter("weight")]
+
+
+def bias_of(net: torch.nn.Linear) -> list[torch.nn.Parameter]:
+    return [net.get_parameter("bias")]
+
+
 def optimizer(net: torch.nn.Linear) -> NetworkOptimizer:
     groups = [
-        ParameterGroup("weight", [net.weight], 1e-2, 1e-4),
-        ParameterGroup("bias", [net.bias], 1e-3, 1e-3),
+        ParameterGroup("weight", weight_of(net), 1e-2, 1e-4),
+        ParameterGroup("bias", bias_of(net), 1e-3, 1e-3),
         ParameterGroup("none", [], 1.0, 1.0),
     ]
     return NetworkOptimizer(groups, iterations=10)
@@ -46,7 +54,7 @@ def test_learning_rates_are_log_linear() -> None:
 def test_a_rate_may_decay_from_a_later_iteration_on(iteration: int, rate: float) -> None:
     net = layer()
     before = net.weight.detach().clone()
-    adam = NetworkOptimizer([ParameterGroup("weight", [net.weight], 1e-2, 1e-4, decay_from=6)], iterations=10)
+    adam = NetworkOptimizer([ParameterGroup("weight", weight_of(net), 1e-2, 1e-4, decay_from=6)], iterations=10)
     train(net, adam, iteration, iteration)
     assert (net.weight - before).abs().mean().item() == pytest.approx(rate, rel=1e-3)
 
@@ -77,7 +85,13 @@ def test_parameters_without_gradient_stay() -> None:
 def test_faults() -> None:
     net = layer()
     with pytest.raises(ValueError, match="repeat"):
-        NetworkOptimizer([ParameterGroup("a", [net.weight], 1, 1), ParameterGroup("a", [net.bias], 1, 1)], 3)
+        NetworkOptimizer(
+            [
+                ParameterGroup("a", weight_of(net), 1, 1),
+                ParameterGroup("a", bias_of(net), 1, 1),
+            ],
+            3,
+        )
     adam = optimizer(net)
     with pytest.raises(TrainingError, match="does not fit"):
         adam.restore({"weight.0": torch.zeros(2, 3)})

@@ -41,7 +41,7 @@ def generator() -> torch.Generator:
 
 def expected(anchors: AnchorModel, stats: GrowthStatistics, settings: GrowthSettings) -> dict[tuple[int, ...], list]:
     """Cell coordinates to [level's cell size, features], by the definition."""
-    draws, found = generator(), {}
+    draws, found = generator(), dict[tuple[int, ...], list]()
     for level, cell in enumerate((16, 4, 1) if settings.factor == 16 else (4, 1)):
         if level > 0 and not found:
             break

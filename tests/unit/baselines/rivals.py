@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from hemgs.anchor_codec import method as coded_method
-from hemgs.anchor_codec.phases import PhasedAttributes
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.registry import get_method
 from hemgs.core.events import EventLog
@@ -33,8 +33,8 @@ def same(one: FixedAnchors, two: FixedAnchors) -> bool:
 
 
 def trained_for(
-    method: str, params: dict[str, object], rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> tuple[Any, PhasedAttributes, dict[str, str]]:
+    method: str, params: Mapping[str, Any], rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> tuple[Any, Any, dict[str, str]]:
     """Settings, attribute model and identity with which a method would train anchors."""
 
     class StoppedError(Exception):

@@ -20,6 +20,7 @@ from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
+from tests.narrowing import grad_of, present
 from tests.unit.anchors.ball_scene import ball_scene
 from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_context_gs import LATENTS, SETTINGS, toy_anchors
@@ -78,18 +79,18 @@ def test_rendered_attributes_are_those_of_the_visible_anchors() -> None:
     assert rendered.num_anchors == len(visible)
     assert (rendered.features - model.features[visible]).abs().max() <= 1.01
     assert (rendered.offsets - model.offsets[visible]).abs().max() <= 0.21
-    assert torch.equal(rendered.masks.bool(), torch.sigmoid(model.mask_logits[visible]) > 0.01)
+    assert torch.equal(present(rendered.masks).bool(), torch.sigmoid(model.mask_logits[visible]) > 0.01)
 
 
 def test_price_reaches_anchors_that_the_camera_does_not_see() -> None:
     model = toy_anchors(300)
     attributes(model).sample(30, model, torch.arange(5))[1].backward()
     kept = kept_of(model)
-    assert (model.features.grad[kept].abs().sum(dim=1) > 0).all()
-    assert (model.latents.grad[kept].abs().sum(dim=1) > 0).all()
+    assert (grad_of(model.features)[kept].abs().sum(dim=1) > 0).all()
+    assert (grad_of(model.latents)[kept].abs().sum(dim=1) > 0).all()
     # Those that no file will hold are not priced, and no context of those that it will.
     assert (~kept).sum() >= 20
-    assert (model.features.grad[~kept] == 0).all() and (model.latents.grad[~kept] == 0).all()
+    assert (grad_of(model.features)[~kept] == 0).all() and (grad_of(model.latents)[~kept] == 0).all()
 
 
 def test_price_pushes_values_masks_latents_and_networks() -> None:
@@ -97,10 +98,10 @@ def test_price_pushes_values_masks_latents_and_networks() -> None:
     hook = attributes(model)
     hook.sample(30, model, everyone(model))[1].backward()
     masks = torch.sigmoid(model.mask_logits) > 0.01
-    assert (model.offsets.grad[~masks] == 0).all()
-    assert (model.mask_logits.grad[masks] > 0).all()
+    assert (grad_of(model.offsets)[~masks] == 0).all()
+    assert (grad_of(model.mask_logits)[masks] > 0).all()
     for group in hook.parameter_groups():
-        assert all(parameter.grad.abs().sum() > 0 for parameter in group.parameters), group.name
+        assert all(grad_of(parameter).abs().sum() > 0 for parameter in group.parameters), group.name
 
 
 def test_a_share_of_all_anchors_is_priced() -> None:
@@ -109,7 +110,7 @@ def test_a_share_of_all_anchors_is_priced() -> None:
     hook.sample(30, model, torch.arange(10))[1].backward()
     kept = kept_of(model)
     # Others may be contexts of those that are priced; their masks have no part in that.
-    priced = (model.mask_logits.grad[kept].abs().sum(dim=1) > 0).float().mean().item()
+    priced = (grad_of(model.mask_logits)[kept].abs().sum(dim=1) > 0).float().mean().item()
     assert 0.12 < priced < 0.18
 
 
@@ -198,8 +199,9 @@ def test_locations_do_not_depend_on_where_or_how_large_the_scene_is() -> None:
     for moved in (coords, coords * 10 + 5000):
         model.calibrate(moved, values)
         found.append(model.locations(moved))
-    assert torch.allclose(*found, atol=1e-6)
-    assert 0.8 < found[0].abs().mean() < 1.2
+    first, second = found
+    assert torch.allclose(first, second, atol=1e-6)
+    assert 0.8 < first.abs().mean() < 1.2
     assert model.locations(coords * 10**6).abs().max() == 32
 
 

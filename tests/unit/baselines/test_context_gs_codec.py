@@ -34,7 +34,7 @@ def test_decoder_has_the_predictions_of_training(file: Path, monkeypatch: pytest
     model = toy_model(anchors)
     kept = keep_mask(anchors.mask_logits).any(dim=1)
     levels = levels_in_training(anchors.coords.numpy(), kept.numpy(), model.scales.tolist())
-    seen: dict[tuple[int, ...], torch.Tensor] = {}
+    seen: dict[int, torch.Tensor] = {}
     code = FixedPredictor.code
 
     def spy(predictor: FixedPredictor, stream: SymbolStream, rows: Any, inputs: torch.Tensor, masks: Any) -> Any:

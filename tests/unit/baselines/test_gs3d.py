@@ -381,7 +381,8 @@ def test_the_digest_covers_every_value(tmp_path: Path) -> None:
     for name in ("locations", "colors", "opacities", "scalings", "rotations"):
         payload = bytearray(sections[name])
         payload[-4] ^= 1
-        reseal(path, **{**sections, name: bytes(payload)})
+        changed: dict[str, Any] = {**sections, name: bytes(payload)}
+        reseal(path, **changed)
         with pytest.raises(BitstreamError, match="digest"):
             decode_cloud(path)
     digest = SymbolDigest()

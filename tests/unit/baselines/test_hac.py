@@ -15,6 +15,7 @@ from hemgs.anchor_codec.phases import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.core.errors import ConfigError
+from tests.narrowing import grad_of, present
 from tests.unit.baselines.toy_hac import SETTINGS, toy_anchors
 
 PLAN = GridPhaseSettings(
@@ -58,12 +59,13 @@ def test_price_is_that_of_the_values_rendered_under_the_prediction() -> None:
     model = toy_anchors(200)
     hook = attributes(model, mask_weight=0.0)
     rendered, loss, figures = hook.sample(40, model, everyone(model))
-    kept = rendered.masks.amax(dim=1) > 0
+    masks = present(rendered.masks)
+    kept = masks.amax(dim=1) > 0
     prediction = hook.entropy.predict(model.coords)
     exact = torch.cat([rendered.features, rendered.scalings / 0.001, rendered.offsets.flatten(1) / 0.2], dim=1)
     step = prediction.step
     bits = gaussian_bits(exact / step, prediction.mean / step, prediction.log2_scale - prediction.log2_step)
-    offsets = rendered.masks.repeat_interleave(3, dim=1)
+    offsets = masks.repeat_interleave(3, dim=1)
     wanted = torch.cat([torch.ones(len(offsets), 14), offsets], dim=1) * kept[:, None]
     scalars = exact.shape[1]
     per_scalar = (bits * wanted).sum() / (kept.sum() * scalars) * kept.float().mean()
@@ -97,18 +99,18 @@ def test_price_pushes_values_masks_and_networks() -> None:
     loss.backward()
     # Masked offsets and anchors that are not coded have no price.
     kept = torch.sigmoid(model.mask_logits) > 0.01
-    assert (model.features.grad[kept.any(dim=1)].abs().sum(dim=1) > 0).all()
-    assert (model.offsets.grad[~kept] == 0).all()
-    assert (model.mask_logits.grad[kept] > 0).all()
+    assert (grad_of(model.features)[kept.any(dim=1)].abs().sum(dim=1) > 0).all()
+    assert (grad_of(model.offsets)[~kept] == 0).all()
+    assert (grad_of(model.mask_logits)[kept] > 0).all()
     for group in hook.parameter_groups():
-        assert all(parameter.grad.abs().sum() > 0 for parameter in group.parameters), group.name
+        assert all(grad_of(parameter).abs().sum() > 0 for parameter in group.parameters), group.name
 
 
 def test_share_of_the_anchors_is_priced() -> None:
     model = toy_anchors(2000)
     hook = attributes(model, sample_share=0.05)
     hook.sample(30, model, everyone(model))[1].backward()
-    priced = (model.features.grad.abs().sum(dim=1) > 0).float().mean().item()
+    priced = (grad_of(model.features).abs().sum(dim=1) > 0).float().mean().item()
     assert 0.02 < priced < 0.08
 
 

@@ -19,7 +19,7 @@ from tests.unit.baselines.rivals import RIVALS, trained_for
 pytestmark = pytest.mark.parametrize("name", sorted(RIVALS))
 #: Noise from step 10 on, prices from step 20 on.
 PLAN = {"noise_from": 9, "growth_pause": 5, "entropy_from": 19, "rate_warmup": 10, "sample_share": 1.0}
-SMALL: dict[str, dict[str, object]] = {
+SMALL: dict[str, dict[str, str]] = {
     "context_gs": {},
     "hac": {"grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
     "hac_plus": {"grid_resolutions_3d": "8", "grid_resolutions_2d": "8"},
@@ -29,7 +29,7 @@ LMBDA = 0.002
 
 def attributes(name: str, anchors: AnchorModel) -> Any:
     torch.manual_seed(0)
-    method = get_method(name)
+    method: Any = get_method(name)
     hook = method.attributes(method.Params(**PLAN), RIVALS[name].CODEC.Model(RIVALS[name].SETTINGS), rate_of(LMBDA))
     hook.start(anchors, 1.0)
     return hook

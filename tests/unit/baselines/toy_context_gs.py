@@ -8,6 +8,7 @@ import torch
 
 from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextModel, ContextSettings
+from baselines.shared.predictor import AnchorPredictor
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.core.types import SectionTable
@@ -35,6 +36,7 @@ def toy_model(anchors: AnchorModel, settings: ContextSettings = SETTINGS) -> Con
     with torch.no_grad():
         model.calibrate(anchors.coords, torch.cat(BaseSteps().divide(anchors.attributes()), dim=1))
     for predictor in model.predictors:
+        assert isinstance(predictor, AnchorPredictor)
         torch.nn.init.normal_(predictor.second.weight, std=0.1)
     return model
 

@@ -97,7 +97,7 @@ def test_fitting_saves_bytes_and_is_deterministic(toy_model: Path, tmp_path: Pat
 
 def test_mistakes_are_named_before_any_work(toy_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
-    for changes, message in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"variants": ("base", "best")}, "'best' is not known"),
         ({"variants": ("base", "base")}, "one twice"),
         ({"iterations": 0}, "nothing would be fitted"),
@@ -106,7 +106,8 @@ def test_mistakes_are_named_before_any_work(toy_model: Path, tmp_path: Path) -> 
         ({"texts": {"scene_agnostic": ""}}, "frozen network"),
         ({"out": tmp_path}, "is a folder"),
         ({"model": tmp_path}, "no finished training"),
-    ):
+    ]
+    for changes, message in cases:
         with pytest.raises(ConfigError, match=message):
             run_lossless(request(**{"model": toy_model, "out": out, **changes}), CPU)
         assert not out.exists()

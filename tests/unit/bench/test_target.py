@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from tests.unit.bench.conftest import CPU, TOY
 from tests.unit.codec.toy_anchors import encode_toy
 
 
-def trained(folder: Path, scene_dir: Path, kind: str, **named: str) -> Path:
+def trained(folder: Path, scene_dir: Path, kind: str, **named: Any) -> Path:
     run_train(TrainRequest(scene_dir, f"{TOY}{kind}", folder / "model", **named), CPU)
     return folder / "model"
 
@@ -56,7 +57,8 @@ def measured(model: Path, folder: Path, scene_dir: Path, *lmbdas: float) -> list
     """What `hemgs evaluate` says of the quality at some λ."""
     run_encode(model, folder / "points", [Rate.of(lmbda) for lmbda in lmbdas], CPU)
     return [
-        float(row["psnr"]) for row in run_evaluate(EvaluateRequest(folder / "points", scene_dir, folder), CPU).points
+        float(str(row["psnr"]))
+        for row in run_evaluate(EvaluateRequest(folder / "points", scene_dir, folder), CPU).points
     ]
 
 

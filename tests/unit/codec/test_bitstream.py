@@ -25,11 +25,11 @@ from hemgs.codec.bitstream import decode_anchors
 from hemgs.codec.header import Header
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import AUTOMATIC, ContextWindow
-from hemgs.coding import fixed_point
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.locations import OCTREE, raster_order
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.core.errors import BitstreamError, ConfigError, TrainingError
+from tests.narrowing import linear, present
 from tests.unit.codec.toy_anchors import (
     FEATURES,
     OFFSETS,
@@ -65,7 +65,7 @@ def test_decoded_anchors_are_the_quantised_ones(file: Path) -> None:
     raster = np.lexsort((coords[:, 0], coords[:, 1], coords[:, 2]))
     assert torch.equal(decoded.positions, anchors.positions[kept][raster])
     masks = keep_mask(anchors.mask_logits)[kept][raster]
-    assert torch.equal(decoded.attributes.masks.bool(), masks)
+    assert torch.equal(present(decoded.attributes.masks).bool(), masks)
     # Steps are at most 2^(2 + 1/2) base steps; masked offsets decode as zero.
     largest = 2**2.5 / 2 * 1.001
     steps = BaseSteps()
@@ -108,7 +108,7 @@ def test_heads_of_eight_bits_are_products_and_a_third_of_the_bytes(file: Path, t
 def test_eight_bits_refuse_weights_that_they_cannot_hold(tmp_path: Path) -> None:
     anchors = toy_anchors()
     with torch.no_grad():
-        anchors.heads.color[0].weight[0, 0] = math.nan
+        linear(anchors.heads.color, 0).weight[0, 0] = math.nan
     with pytest.raises(TrainingError, match="float16"):
         encode_toy(tmp_path / "a.gsc", anchors=anchors, storage=Storage(head_bits=BYTE))
     stored = StoredHeads.of(toy_anchors().heads, BYTE)
@@ -297,7 +297,7 @@ def _shuffled_addmm(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor)
 
 def test_order_of_summation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = decode_anchors(file, "hemgs")
-    monkeypatch.setattr(fixed_point.torch, "addmm", _shuffled_addmm)
+    monkeypatch.setattr(torch, "addmm", _shuffled_addmm)
     assert same(decode_anchors(file, "hemgs"), reference)
 
 
@@ -337,7 +337,7 @@ def test_networks_in_floating_point_decode_with_other_threads_and_refuse_other_s
     def other_machine(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         return (bias + left @ right) * (1 + 2**-11)  # products in TF32 differ by as much
 
-    monkeypatch.setattr(fixed_point.torch, "addmm", other_machine)
+    monkeypatch.setattr(torch, "addmm", other_machine)
     with pytest.raises(BitstreamError, match="section|checksum") as caught:
         decode_anchors(path, "hemgs")
     assert "where it was written" in caught.value.fix

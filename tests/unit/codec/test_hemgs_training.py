@@ -15,6 +15,7 @@ from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.codec.model import EntropyModel, EntropySettings
 from hemgs.codec.neighbours import AUTOMATIC, MAX_AUTOMATIC, ContextWindow
 from hemgs.codec.training import HemgsAttributes, SimulationSettings
+from tests.narrowing import grad_of, present
 
 NUM, FEATURES, OFFSETS = 60, 5, 3
 SETTINGS = SimulationSettings(
@@ -67,7 +68,7 @@ def test_masks_are_exact_bits_with_the_sigmoid_s_gradient() -> None:
     assert keep_mask(logits).tolist() == [False, False, True, True, True]
     masks.sum().backward()
     soft = torch.sigmoid(logits.detach())
-    assert torch.allclose(logits.grad, soft * (1 - soft))
+    assert torch.allclose(grad_of(logits), soft * (1 - soft))
 
 
 def test_first_phase_renders_attributes_as_they_are() -> None:
@@ -107,7 +108,7 @@ def test_third_phase_prices_the_attributes() -> None:
     bits = priced.predict(prior, t, priced.rate_predictor.log2_steps(prior, t)).bits(features).mean().item()
     assert bits == pytest.approx(expected - expected_step, abs=0.1)
     assert loss.item() > 0
-    assert hook.estimated_bytes(model) > 6 * model.num_anchors
+    assert present(hook.estimated_bytes(model)) > 6 * model.num_anchors
 
 
 def test_price_pushes_values_masks_and_networks() -> None:
@@ -115,9 +116,9 @@ def test_price_pushes_values_masks_and_networks() -> None:
     hook = attribute_model(model)
     _, loss, _ = hook.sample(30, model, everyone(model))
     loss.backward()
-    assert model.features.grad.abs().sum() > 0
-    assert model.offsets.grad.abs().sum() > 0
-    assert (model.mask_logits.grad > 0).all()  # fewer offsets, fewer bits
+    assert grad_of(model.features).abs().sum() > 0
+    assert grad_of(model.offsets).abs().sum() > 0
+    assert (grad_of(model.mask_logits) > 0).all()  # fewer offsets, fewer bits
     for group in hook.parameter_groups():
         assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in group.parameters)
 
@@ -130,7 +131,7 @@ def test_anchors_out_of_view_are_priced_like_all_others() -> None:
     assert len(attributes.features) == 3
     loss.backward()
     for name in ("features", "log_scalings", "offsets", "mask_logits"):
-        assert (getattr(model, name).grad.flatten(1).abs().sum(dim=1) > 0).all(), name
+        assert (grad_of(getattr(model, name)).flatten(1).abs().sum(dim=1) > 0).all(), name
 
 
 def test_networks_learn_at_full_rate_until_the_price_begins() -> None:
@@ -170,7 +171,7 @@ def test_masked_anchors_and_offsets_cost_nothing() -> None:
     with torch.no_grad():
         model.mask_logits[: model.num_anchors // 2] = -9.0
     attributes, _, figures = hook.sample(40, model, everyone(model))
-    assert attributes.masks[: model.num_anchors // 2].sum() == 0
+    assert present(attributes.masks)[: model.num_anchors // 2].sum() == 0
     assert figures["kept"] == pytest.approx((model.num_anchors - model.num_anchors // 2) / model.num_anchors)
 
 
@@ -242,10 +243,10 @@ def test_price_reaches_neighbours_that_the_camera_does_not_see() -> None:
         assert group.autoregressive is not None and group.autoregressive.gain.grad is not None
         assert group.autoregressive.gain.grad.abs().sum() > 0
     with torch.no_grad():
-        hook.entropy.features.autoregressive.gain.fill_(1.0)
+        present(hook.entropy.features.autoregressive).gain.fill_(1.0)
     model.features.grad = None
     hook.sample(30, model, visible)[1].backward()
-    assert model.features.grad[hidden].abs().sum() > 0
+    assert grad_of(model.features)[hidden].abs().sum() > 0
 
 
 def test_neighbours_are_found_anew_when_anchors_or_masks_have_changed() -> None:
@@ -341,7 +342,7 @@ def test_masks_in_the_rate_are_pushed_by_the_bits_that_they_save() -> None:
     assert len(attributes.features) == len(visible) and attributes.masks_scale
     assert figures["kept"] == pytest.approx(1 - 10 / model.num_anchors)
     loss.backward()
-    push = model.mask_logits.grad
+    push = grad_of(model.mask_logits)
     assert (push[10:].sum(dim=1) > 0).all(), "unseen anchors are priced, too"
     assert loss.item() < 10
     assert (push[:10].abs() < push[10:].abs().mean()).all(), "a closed mask has a small slope"

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numba
 import numpy as np
@@ -175,7 +176,7 @@ def test_threads_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     kernel = module.fill_nearest
     seen: set[int] = set()
 
-    def watched(*arguments: object) -> None:
+    def watched(*arguments: Any) -> None:
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
             gate.wait(timeout=60)  # until as many threads as there should be have begun
@@ -303,7 +304,7 @@ def test_other_arrays(coords: Coords) -> None:
         ({"size": 2 * module.MAX_RADIUS + 3}, "192 lattice voxels or less"),
     ],
 )
-def test_impossible_windows(fields: dict[str, int], message: str) -> None:
+def test_impossible_windows(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ContextWindow(**fields)
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from hemgs.anchor_codec.channels import chunk_columns
-from hemgs.anchor_codec.prediction import FixedPrediction, Integers
-from hemgs.anchor_codec.streams import Rows
+from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.streams import CodedPrediction, Rows
 from hemgs.codec import anchor_set, bitstream, traversal
 from hemgs.codec.anchor_set import AnchorSet
 from hemgs.codec.bitstream import decode_anchors
@@ -61,8 +61,9 @@ class KnownStream:
         """Nothing."""
 
     def code(
-        self, attribute: str, rows: Rows, prediction: FixedPrediction, select: NDArray[np.bool_], chunk: int = 0
+        self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
     ) -> Integers:
+        assert isinstance(rows, np.ndarray)
         columns = chunk_columns(self.known[attribute].shape[1], self.chunks.get(attribute, 1))[chunk]
         self.batches.append(len(rows))
         for own, part in zip(self.rows[attribute], prediction.table_rows(), strict=True):
@@ -83,7 +84,7 @@ def _fresh_anchor_sets() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=list(SETTINGS))
 def workload(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Workload:
-    file, seen = tmp_path_factory.mktemp("toy") / "toy.gsc", []
+    file, seen = tmp_path_factory.mktemp("toy") / "toy.gsc", list[Any]()
 
     def spy(*arguments: Any) -> None:
         seen.extend(arguments)
@@ -149,7 +150,7 @@ def test_blocks_and_threads_change_no_prediction(
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("threads", range(1, 1 + min(2, numba.config.NUMBA_NUM_THREADS)))
+@pytest.mark.parametrize("threads", range(1, 1 + min(2, numba.get_num_threads())))
 @pytest.mark.parametrize("chunk", [7, 16384])
 def test_file_decodes_alike_in_other_blocks_and_threads(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int

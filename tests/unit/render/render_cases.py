@@ -122,12 +122,6 @@ def gaussians_of(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: inputs[name] for name in GAUSSIANS}
 
 
-def grad_of(leaf: Tensor) -> Tensor:
-    """The gradient that a backward pass left."""
-    assert leaf.grad is not None
-    return leaf.grad
-
-
 def _world_to_camera(angle: float, distance: float) -> Tensor:
     cos, sin = math.cos(angle), math.sin(angle)
     tilt = torch.tensor([[1, 0, 0], [0, 0.96, -0.28], [0, 0.28, 0.96]], dtype=torch.float64)

@@ -11,7 +11,8 @@ import torch
 
 from hemgs.core.types import Camera
 from hemgs.render import ndc_gradient_norm, rasterization, render_view, visible_mask
-from tests.unit.render.render_cases import GAUSSIANS, Case, arguments_of, gaussians_of, grad_of
+from tests.narrowing import grad_of
+from tests.unit.render.render_cases import GAUSSIANS, Case, arguments_of, gaussians_of
 
 BLACK = (0.0, 0.0, 0.0)
 
