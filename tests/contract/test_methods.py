@@ -17,6 +17,8 @@ from hemgs.data.loader import load_scene
 
 pytestmark = pytest.mark.slow
 
+#: Overrides all that a method on plain Gaussians can: interrupted, it must resume like the others.
+TOY = "tests.unit.splats.toy_splats:ToySplats"
 #: Settings that suit a scene of 48 x 36 pixels; the method's defaults are for millions of pixels.
 PARAMS: dict[str, dict[str, object]] = {
     "context_gs": {"feature_dim": 16, "hidden": 16, "sample_share": 1.0},
@@ -54,6 +56,14 @@ PARAMS: dict[str, dict[str, object]] = {
         "sample_share": 1.0,
     },
     "scaffold_gs": {"feature_dim": 16},
+    TOY: {
+        "num_codes": 64,
+        "fine_from": 3_000,
+        "lr_sh": 0.02,
+        "opacity_reset_every": 1_000_000,
+        "cluster_every": 5_000,
+        "sort_every": 6_000,
+    },
 }
 
 
@@ -62,11 +72,11 @@ def contract_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_scene(tmp_path_factory.mktemp("contract_scene") / "scene")
 
 
-@pytest.fixture(scope="session", params=sorted(list_methods()))
+@pytest.fixture(scope="session", params=[*sorted(list_methods()), TOY])
 def specimen(
     request: pytest.FixtureRequest, contract_scene: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Specimen:
-    folder = tmp_path_factory.mktemp(f"contract_{request.param}")
+    folder = tmp_path_factory.mktemp("contract_" + request.param.rpartition(":")[2])
     return make_specimen(Case(request.param, contract_scene, folder, PARAMS.get(request.param, {})))
 
 
