@@ -15,10 +15,11 @@ import pandas as pd
 from hemgs.analysis.means import SPREAD_COLUMNS
 from hemgs.analysis.plan import Plan, PlannedMethod
 from hemgs.analysis.points import lmbda_of, rows_of
-from hemgs.core.records import CONTEXT_COLUMNS, QUALITY_COLUMNS, Column, Row
+from hemgs.core.catalogue import METRICS
+from hemgs.core.records import CONTEXT_COLUMNS, Column, Row
 
 #: Figures that are compared, and the column with the change.
-COMPARED = ("bytes_total", *QUALITY_COLUMNS)
+COMPARED = ("bytes_total", *METRICS)
 #: Fewer rates than these are no curve: Bjøntegaard's own cubic needs four points (VCEG-M33, 2001).
 MIN_CURVE_RATES = 4
 _KEY = (
@@ -33,7 +34,7 @@ _KEY = (
 ABLATION_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     Column("bytes_total", "float", "B", "mean length of the files"),
-    *(Column(name, "float", "dB" if name == "psnr" else "", f"mean {name}") for name in QUALITY_COLUMNS),
+    *(Column(spec.id, "float", spec.unit, f"mean {spec.id}") for spec in METRICS.values()),
     *SPREAD_COLUMNS,
     *(Column(f"change_{name}", "float", "%", f"change of {name} against the full method") for name in COMPARED),
     Column("bd_rate", "float", "%", "bytes needed beyond the full method's at equal PSNR; positive: more"),

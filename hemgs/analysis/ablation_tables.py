@@ -13,7 +13,6 @@ from hemgs.analysis.plan import Style
 from hemgs.analysis.sheet import (
     MIB,
     QUALITY_HEADINGS,
-    Better,
     Entry,
     Heading,
     Sheet,
@@ -23,6 +22,7 @@ from hemgs.analysis.sheet import (
     text,
     with_spread,
 )
+from hemgs.core.catalogue import Better
 from hemgs.core.records import Row
 
 _NO_CONTEXT = "no autoregressive network"

@@ -25,14 +25,6 @@ from scipy.interpolate import PchipInterpolator
 Interpolation = Literal["pchip", "cubic"]
 #: A cubic has four coefficients; PCHIP needs an interval.
 MIN_POINTS: dict[Interpolation, int] = {"pchip": 2, "cubic": 4}
-#: Quality columns that are compared; True where lower is better.
-METRICS: dict[str, bool] = {
-    "psnr": False,
-    "ssim": False,
-    "lpips_vgg_unit": True,
-    "lpips_vgg": True,
-    "lpips_squeeze": True,
-}
 
 
 @dataclass(frozen=True)

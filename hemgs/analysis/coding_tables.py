@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from hemgs.analysis.lines import SECTION_HEADINGS, by_key, lines_of, row_label
+from hemgs.analysis.lines import by_key, lines_of, row_label
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.sheet import Entry, Heading, Sheet, number, signed, text
-from hemgs.core.records import ESTIMATE_COLUMNS, LOSSLESS_SECTIONS, Row
+from hemgs.core.catalogue import MODEL_SECTIONS, SECTIONS, section_of
+from hemgs.core.records import Row, section_id
 
 #: Entropy models of ``hemgs ablate`` in print.
 MODEL_LABELS: Mapping[str, str] = {
@@ -70,10 +71,9 @@ def coder_cost_sheet(rows: Sequence[Row], style: Style) -> Sheet:
 def _costs(row: Row) -> Iterator[tuple[str, tuple[Entry, ...]]]:
     """Section in print and its cells, all sections together last."""
     hole = str(row["hole"])
-    own = [column for column in ESTIMATE_COLUMNS if row[column] is not None]
-    for column in own:
-        name = column.replace("estimated_bits", "bytes")
-        yield SECTION_HEADINGS[name], _cost(row[column], 8 * float(row[name] or 0), hole)
+    own = [name for name in map(section_id, row) if name and row.get(f"estimated_bits_{name}") is not None]
+    for name in dict.fromkeys(own):
+        yield section_of(name).label, _cost(row[f"estimated_bits_{name}"], 8 * float(row[f"bytes_{name}"] or 0), hole)
     remark = hole or ("" if own else "the points do not hold the ideal length of each section")
     ideal, actual, *changes = _cost(row["estimated_bits"], row["coded_bits"], hole)
     yield "All coded", (Entry(ideal.text, ideal.value, remark), actual, *changes)
@@ -99,7 +99,7 @@ def lossless_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         Heading("Steps"),
         Heading("Size [B]", better="lower"),
         Heading("Change [%]", better="lower"),
-        *(Heading(SECTION_HEADINGS[f"bytes_{name}"], "Bits per anchor", "lower") for name in LOSSLESS_SECTIONS),
+        *(Heading(SECTIONS[name].label, "Bits per anchor", "lower") for name in MODEL_SECTIONS),
         Heading("all", "Bits per anchor", "lower"),
         Heading("attributes in float", "Bits per anchor", "lower"),
     )
@@ -142,7 +142,7 @@ def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> 
     for own in scenes.values():
         for row in own:
             by_model.setdefault(str(row["variant"]), []).append(row)
-    names = ("bytes_total", "num_anchors", *(f"bytes_{name}" for name in (*LOSSLESS_SECTIONS, "float")))
+    names = ("bytes_total", "num_anchors", *(f"bytes_{name}" for name in (*MODEL_SECTIONS, "float")))
     return [
         {"variant": model, "iterations": own[0]["iterations"] if len({row["iterations"] for row in own}) == 1 else None}
         | {name: fmean(float(row[name] or 0) for row in own) for name in names}
@@ -156,7 +156,7 @@ def _models(rows: Sequence[Row]) -> Iterator[tuple[Entry, ...]]:
     base = next((row["bytes_total"] for row in rows if row["variant"] == BASE_MODEL), None)
     for row in rows:
         model, num_anchors = str(row["variant"]), float(row["num_anchors"] or 0)
-        per_anchor = [row[f"bytes_{name}"] for name in (*LOSSLESS_SECTIONS, "total", "float")]
+        per_anchor = [row[f"bytes_{name}"] for name in (*MODEL_SECTIONS, "total", "float")]
         change = 100 * (float(row["bytes_total"] or 0) / float(base) - 1) if base else None
         yield (
             text(MODEL_LABELS.get(model, model)),

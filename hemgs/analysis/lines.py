@@ -6,29 +6,20 @@ by method, data set and rate. Does not own what stands in a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of
 from hemgs.analysis.sheet import Entry, number, text
-from hemgs.core.records import Row
+from hemgs.core.catalogue import SECTIONS, SectionSpec, section_of
+from hemgs.core.records import Row, section_id
 
-#: Columns of bytes and their headings, in the order of the tables.
-SECTION_HEADINGS: Mapping[str, str] = {
-    "bytes_locations": "Locations",
-    "bytes_features": "Features",
-    "bytes_scalings": "Scalings",
-    "bytes_offsets": "Offsets",
-    "bytes_colors": "Colours",
-    "bytes_opacities": "Opacities",
-    "bytes_rotations": "Rotations",
-    "bytes_masks": "Masks",
-    "bytes_hash_grid": "Hash grid",
-    "bytes_networks": "Networks",
-    "bytes_settings": "Settings",
-    "bytes_container": "Container",
-    "bytes_other": "Other",
-}
+
+def sections_of(rows: Iterable[Row]) -> list[SectionSpec]:
+    """The sections that rows have columns for: those with a column in published tables first, overhead last."""
+    names = dict.fromkeys((*SECTIONS, *(section_id(column) for row in rows for column in row)))
+    specs = [section_of(name) for name in names if name]
+    return sorted(specs, key=lambda spec: (spec.overhead, spec.counts_as == "others"))
 
 
 def end_rates(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:

@@ -7,19 +7,21 @@ Does not own comparisons between methods (``bdrate``, ``parity``) or print.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import fmean, stdev
 
 import pandas as pd
 
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import FAILURE_COLUMNS, Points, frame_of, rows_of, series_of
-from hemgs.core.records import ESTIMATE_COLUMNS, POINT_COLUMNS, QUALITY_COLUMNS, SECTION_COLUMNS, Column, Row
+from hemgs.core.catalogue import CONTAINER, METRICS, SECTIONS
+from hemgs.core.records import POINT_COLUMNS, Column, Row, with_sections
 
 #: What a mean over scenes and seeds belongs to.
 _CELL = ["method", "dataset", "rate"]
 _SHARED = ["lmbda", "iterations"]
-#: Every figure of a point.
-_AVERAGED = [c.name for c in POINT_COLUMNS if c.dtype != "text" and c.name not in ("schema_version", "seed", *_SHARED)]
+#: Numbers of a point that are not averaged.
+_NOT_AVERAGED = ("schema_version", "seed", *_SHARED)
 
 _KEY = (
     Column("method", "text", "", "method or variant id", required=True),
@@ -50,7 +52,7 @@ DATASET_COLUMNS: tuple[Column, ...] = (
     Column("bytes_total", "float", "B", "mean length of the files"),
     Column("bytes_total_std", "float", "B", "standard deviation between seeds of the mean over scenes"),
     SPREAD_COLUMNS[0],
-    *(Column(name, "float", "dB" if name == "psnr" else "", f"mean {name}") for name in QUALITY_COLUMNS),
+    *(Column(spec.id, "float", spec.unit, f"mean {spec.id}") for spec in METRICS.values()),
     Column("psnr_std", "float", "dB", "standard deviation between seeds of the mean over scenes"),
     SPREAD_COLUMNS[1],
     *(
@@ -68,10 +70,10 @@ STORAGE_COLUMNS: tuple[Column, ...] = (
     _HOLE,
     Column("bytes_total", "float", "B", "mean length of the files"),
     SPREAD_COLUMNS[0],
-    *(Column(name, "float", "B", f"mean {name}, sections add up to the total") for name in SECTION_COLUMNS),
+    *(Column(f"bytes_{name}", "float", "B", "mean bytes, sections add up to the total") for name in SECTIONS),
     Column("estimated_bits", "float", "bit", "mean ideal code length of the entropy-coded sections"),
     Column("coded_bits", "float", "bit", "mean length of the entropy-coded sections"),
-    *(Column(name, "float", "bit", f"mean {name}") for name in ESTIMATE_COLUMNS),
+    *(Column(f"estimated_bits_{name}", "float", "bit", "mean ideal bits") for name in SECTIONS if name != CONTAINER),
     Column("psnr", "float", "dB", "mean PSNR"),
     SPREAD_COLUMNS[1],
     Column("ssim", "float", "", "mean SSIM"),
@@ -91,11 +93,17 @@ def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
         [(fit.method, fit.dataset, rate, fit.scene, fit.seed) for fit in plan.fits for rate in fit.rates],
         columns=point,
     ).sort_values([*order], key=lambda ids: ids.map(order[ids.name].index))
-    found = frame_of(points.rows).assign(method=[series_of(row) for row in points.rows])
-    planned = wanted.merge(found.astype(dict.fromkeys(_AVERAGED, float)), how="left", on=point, validate="1:1")
+    found = frame_of(points.rows, points.columns).assign(method=[series_of(row) for row in points.rows])
+    planned = wanted.merge(found.astype(dict.fromkeys(_averaged(found), float)), how="left", on=point, validate="1:1")
     failures = frame_of(points.failures, FAILURE_COLUMNS)
     holes = {key: _hole(key, cell, failures) for key, cell in planned.groupby(_CELL)}
     return planned.join(pd.Series(holes, name="hole", dtype="str").rename_axis(_CELL), on=_CELL)
+
+
+def _averaged(planned: Iterable[str]) -> list[str]:
+    """Columns of ``points.csv`` with a figure of a point, sections that only a codec knows among them."""
+    columns = with_sections(POINT_COLUMNS, planned)
+    return [column.name for column in columns if column.dtype != "text" and column.name not in _NOT_AVERAGED]
 
 
 def _hole(key: tuple[str, str, str], cell: pd.DataFrame, failures: pd.DataFrame) -> str:
@@ -119,7 +127,7 @@ def means_of(planned: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([planned.assign(scene="mean"), planned.assign(hole=absent)])
     groups = both.groupby([*_CELL, "scene"], sort=False)
     # fmean rounds once: the same bytes whatever the order; pandas' own mean differs in the last digit.
-    means = groups[_AVERAGED].agg(fmean)
+    means = groups[_averaged(planned)].agg(fmean)
     means[_SHARED] = groups[_SHARED].first().where(groups[_SHARED].nunique() == 1)
     means["hole"] = groups["hole"].max()
     by_seed = both.groupby([*_CELL, "scene", "seed"], sort=False)[["bytes_total", "psnr"]].agg(fmean)
@@ -143,7 +151,7 @@ def dataset_rows(planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
 
 def storage_rows(means: pd.DataFrame) -> list[Row]:
     """Rows of ``storage.csv``."""
-    return rows_of(means.xs("mean", level="scene"), STORAGE_COLUMNS)
+    return rows_of(means.xs("mean", level="scene"), with_sections(STORAGE_COLUMNS, means.columns))
 
 
 def _spread(means: pd.Series) -> float:

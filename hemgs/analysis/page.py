@@ -22,7 +22,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.analysis.lines import SECTION_HEADINGS, end_rates
+from hemgs.analysis.lines import end_rates, sections_of
 from hemgs.analysis.looks import look_of
 from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import DatasetNames, Style
@@ -30,8 +30,8 @@ from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.sheet import QUALITY_HEADINGS, number, size_mib, to_html
 from hemgs.analysis.tables import BUILDERS, Summary
 from hemgs.analysis.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
-from hemgs.config.benchmark import ON_REQUEST_TABLES
-from hemgs.core.records import SECTION_COLUMNS, Row, Value
+from hemgs.core.catalogue import ON_REQUEST_TABLES
+from hemgs.core.records import Row, Value, section_id
 
 PAGE_FILE = "index.html"
 #: Pictures wider than this are scaled down for the page; up to LOSSLESS_WIDTH they are kept to the bit.
@@ -40,22 +40,6 @@ LOSSLESS_WIDTH = 400
 WEBP_QUALITY = 90
 #: Rates per method that are embedded: ends and middle.
 MAX_RATES = 3
-#: Colours of sections: warm for geometry, cold for appearance, grey for what every file carries.
-_SECTION_COLORS = {
-    "bytes_locations": "#D55E00",
-    "bytes_scalings": "#E69F00",
-    "bytes_rotations": "#B8860B",
-    "bytes_offsets": "#F0C95A",
-    "bytes_features": "#0072B2",
-    "bytes_colors": "#56B4E9",
-    "bytes_opacities": "#8CC9C0",
-    "bytes_masks": "#CC79A7",
-    "bytes_hash_grid": "#009E73",
-    "bytes_networks": "#332288",
-    "bytes_settings": "#777777",
-    "bytes_container": "#AAAAAA",
-    "bytes_other": "#CCCCCC",
-}
 
 
 def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables: Path, figures: Path, out: Path) -> str:
@@ -76,7 +60,8 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
         "datasets": [_dataset(dataset) for dataset in style.datasets],
         "metrics": _metrics(summary),
         "sections": [
-            {"id": name, "label": label, "color": _SECTION_COLORS[name]} for name, label in SECTION_HEADINGS.items()
+            {"id": section.id, "label": section.label, "color": section.color}
+            for section in sections_of(summary.points)
         ],
         "curves": _curves(summary, style),
         "showcase": showcase,
@@ -162,7 +147,8 @@ def _curves(summary: Summary, style: Style) -> list[dict[str, object]]:
 def _point(row: Row, sections: Row) -> dict[str, object]:
     point: dict[str, object] = {name: _finite(row[name]) for name in QUALITY_HEADINGS}
     point |= {"rate": row["rate"], "lmbda": row["lmbda"], "bytes": row["bytes_total"], "iterations": row["iterations"]}
-    point["sections"] = {name: sections[name] for name in SECTION_COLUMNS if sections[name]}
+    bytes_of = {section_id(name): size for name, size in sections.items() if name.startswith("bytes_")}
+    point["sections"] = {name: size for name, size in bytes_of.items() if name and size}
     return point
 
 

@@ -12,14 +12,17 @@ from statistics import fmean
 
 import pandas as pd
 
-from hemgs.analysis.bdrate import METRICS, MIN_POINTS, BdRate, Curve, Interpolation, bd_rate
+from hemgs.analysis.bdrate import MIN_POINTS, BdRate, Curve, Interpolation, bd_rate
 from hemgs.analysis.means import means_of
 from hemgs.analysis.plan import Plan
+from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Column, Row, Value
 
 #: Method that Table 2 of HEMGS (arXiv 2411.18473) measures the others against.
 ANCHOR = "hemgs"
 
+#: Metrics at equal values of which sizes are compared.
+COMPARED = tuple(metric for metric, spec in METRICS.items() if spec.in_bd_rate)
 #: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, data set, scene, metric and interpolation.
 BDRATE_COLUMNS: tuple[Column, ...] = (
     Column("anchor", "text", "", "method that needs 0 % more", required=True),
@@ -63,13 +66,13 @@ def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
             (method.id, scene, metric): _curves(per_seed, (method.id, dataset.id, scene), metric)
             for method in plan.methods
             for scene in scenes
-            for metric in METRICS
+            for metric in COMPARED
         }
         trained = {method.id: _iterations(per_seed, (method.id, dataset.id, "mean")) for method in plan.methods}
         for pair in itertools.permutations((method.id for method in plan.methods), 2):
             known: dict[str, Value] = {"anchor": pair[0], "method": pair[1], "dataset": dataset.id}
             known |= {"iterations_anchor": trained[pair[0]], "iterations_method": trained[pair[1]]}
-            for scene, metric in itertools.product(scenes, METRICS):
+            for scene, metric in itertools.product(scenes, COMPARED):
                 both = [curves[name, scene, metric] for name in pair]
                 rows += ({**known, "scene": scene, **row} for row in _compared(pair, both, metric))
     return rows
@@ -98,7 +101,7 @@ def curve_of(method: str, means: pd.DataFrame | None, metric: str) -> Curve | st
 def _compared(pair: tuple[str, str], curves: Sequence[SeedCurves], metric: str) -> Iterator[dict[str, Value]]:
     for interpolation in MIN_POINTS:
         results = {
-            seed: _of_seed(pair, (curve, curves[1][seed]), interpolation, METRICS[metric])
+            seed: _of_seed(pair, (curve, curves[1][seed]), interpolation, METRICS[metric].better == "lower")
             for seed, curve in curves[0].items()
         }
         yield {"metric": metric, "interpolation": interpolation, **_over_seeds(results)}

@@ -8,7 +8,7 @@ why; a number is still shown, but never judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import yaml
 from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import lmbda_of
+from hemgs.core.catalogue import SECTIONS, section_of
 from hemgs.core.errors import ConfigError
-from hemgs.core.records import Column, Row, Value, read_rows, read_views
+from hemgs.core.records import Column, Row, Value, read_rows, read_views, section_id
 
 MIB = 2.0**20
 #: Columns of ``workflow/reference/published.csv``.
@@ -50,26 +51,6 @@ PARITY_COLUMNS: tuple[Column, ...] = (
     Column("iterations_published", "text", "", "training iterations behind the published value"),
     Column("iterations_ours", "int", "", "training iterations behind ours"),
 )
-#: Metrics of Table 5 that are sums of section columns.
-_SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "locations_mib": ("bytes_locations",),
-    "features_mib": ("bytes_features",),
-    "scalings_mib": ("bytes_scalings",),
-    "offsets_mib": ("bytes_offsets",),
-    "networks_mib": ("bytes_networks",),
-    "size_mib": ("bytes_total",),
-    "others_mib": (
-        "bytes_container",
-        "bytes_settings",
-        "bytes_masks",
-        "bytes_hash_grid",
-        "bytes_networks",
-        "bytes_colors",
-        "bytes_opacities",
-        "bytes_rotations",
-        "bytes_other",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -204,13 +185,29 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
     iterations = int(lengths[0]) if len(lengths) == 1 else None
     if own.empty or len(measured) < len(own):
         return None, iterations, str(cell["hole"].iloc[0]) or "not measured"
-    names = ("train_s",) if metric == "train_h" else _SECTIONS.get(metric, (metric,))
-    if not set(names) <= set(own.columns):
+    names = _columns_of(metric, own.columns)
+    if not names or not set(names) <= set(own.columns):
         return None, iterations, "not measured by this project"
     total = sum(sum(own[name]) / len(own) for name in names)
     if math.isnan(total):
         return None, iterations, "" if metric == "train_h" else "not measured on this machine"
-    return total / (MIB if metric in _SECTIONS else 3600.0 if metric == "train_h" else 1.0), iterations, ""
+    return total / (MIB if metric.endswith("_mib") else 3600.0 if metric == "train_h" else 1.0), iterations, ""
+
+
+def _columns_of(metric: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Columns of ``points.csv`` that add up to what is printed.
+
+    ``size_mib`` is the file, ``networks_mib`` that section, and ``others_mib`` all sections that count as others.
+    """
+    if metric == "train_h":
+        return ("train_s",)
+    if not metric.endswith("_mib"):
+        return (metric,)
+    name = metric.removesuffix("_mib")
+    if name in SECTIONS:
+        return (f"bytes_{name}",)
+    own = [column for column in known if column.startswith("bytes_") and section_id(column)]
+    return ("bytes_total",) if name == "size" else tuple(c for c in own if section_of(section_id(c)).counts_as == name)
 
 
 def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:

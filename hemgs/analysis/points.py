@@ -17,7 +17,16 @@ import pyarrow.parquet as pq
 
 from hemgs.analysis.plan import Fit, Plan
 from hemgs.core.files import atomic_path
-from hemgs.core.records import POINT_COLUMNS, Column, RecordError, Row, read_points, recorded_reason
+from hemgs.core.records import (
+    POINT_COLUMNS,
+    Column,
+    RecordError,
+    Row,
+    read_points,
+    recorded_reason,
+    with_all_sections,
+    with_sections,
+)
 
 #: Columns of ``summary/failures.csv``.
 FAILURE_COLUMNS: tuple[Column, ...] = (
@@ -49,6 +58,11 @@ class Points:
 
     rows: tuple[Row, ...]
     failures: tuple[Row, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """``POINT_COLUMNS``, and those of sections that only the codec of some row knows."""
+        return with_sections(POINT_COLUMNS, self.rows[0] if self.rows else ())
 
 
 def series_of(row: Row) -> str:
@@ -82,10 +96,10 @@ def gather(plan: Plan) -> Points:
             else:
                 failures.append(_failure(fit, rate, str(row["status"]), str(row["reason"]), str(fit.points)))
     failures += [_missing(comparison, "lossless") for comparison in plan.lossless if not comparison.finished]
-    return Points(tuple(rows), tuple(failures))
+    return Points(tuple(with_all_sections(rows)), tuple(failures))
 
 
-def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> None:
+def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
     """Writes typed rows as parquet, ``None`` as null; units and descriptions are in the column metadata."""
     listed = list(rows)
     schema = pa.schema(

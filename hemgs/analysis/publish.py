@@ -51,7 +51,7 @@ def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
     means = means_of(table)
     bdrate = bdrate_rows(planned, table)
     write_points(out / "points.csv", points.rows)
-    write_parquet(out / "points.parquet", points.rows)
+    write_parquet(out / "points.parquet", points.rows, points.columns)
     write_rows(out / "datasets.csv", dataset_rows(table, means), DATASET_COLUMNS)
     write_rows(out / "storage.csv", storage_rows(means), STORAGE_COLUMNS)
     write_rows(out / "complexity.csv", complexity_rows(table), COMPLEXITY_COLUMNS)

@@ -12,8 +12,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from hemgs.core.catalogue import METRICS, Better
 from hemgs.core.records import NOT_AVAILABLE
 
 MIB = 2.0**20
@@ -23,14 +23,9 @@ WIDE = 7
 #: Vermilion and blue of Okabe and Ito's palette, which everyone can tell apart, as red, green and blue.
 COST_COLOR, SAVING_COLOR = "213, 94, 0", "0, 114, 178"
 STRONGEST_TINT = 0.55
-Better = Literal["higher", "lower", ""]
 #: Quality columns and how they are headed; the variants of LPIPS are different quantities and never share a column.
 QUALITY_HEADINGS: Mapping[str, tuple[str, int, Better]] = {
-    "psnr": ("PSNR [dB]", 2, "higher"),
-    "ssim": ("SSIM", 3, "higher"),
-    "lpips_vgg_unit": ("LPIPS-VGG [0,1]", 3, "lower"),
-    "lpips_vgg": ("LPIPS-VGG", 3, "lower"),
-    "lpips_squeeze": ("LPIPS-SqueezeNet", 3, "lower"),
+    spec.id: (spec.heading, spec.decimals, spec.better) for spec in METRICS.values()
 }
 _TEX_ESCAPES = {
     "\\": r"\textbackslash{}",

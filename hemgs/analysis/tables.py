@@ -18,12 +18,12 @@ from hemgs.analysis.bdrate_tables import bdrate_sheet, matrix_sheet
 from hemgs.analysis.coding_tables import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
 from hemgs.analysis.lines import (
-    SECTION_HEADINGS,
     by_key,
     dataset_names,
     iterations_entry,
     lines_of,
     row_label,
+    sections_of,
     spread_note,
 )
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS
@@ -44,10 +44,9 @@ from hemgs.analysis.sheet import (
     text,
     with_spread,
 )
+from hemgs.core.catalogue import METRICS, SectionSpec
 from hemgs.core.records import LOSSLESS_COLUMNS, Row, read_points, read_rows
 
-#: Sections that the storage table prints as one.
-OVERHEAD_SECTIONS = ("bytes_settings", "bytes_container", "bytes_other")
 #: Below this, the storage table takes one more decimal.
 SMALL_FILE_MIB = 0.3
 
@@ -118,10 +117,11 @@ def quality(summary: Summary, style: Style) -> Sheet:
 
 def storage(summary: Summary, style: Style) -> Sheet:
     """Table 5: bytes by section, in MiB, with the coder's overhead over the model's own estimate."""
-    named = [name for name in SECTION_HEADINGS if name not in OVERHEAD_SECTIONS]
-    used = [name for name in named if any(row[name] for row in summary.storage)]
+    sections = sections_of(summary.storage)
+    used = [s for s in sections if not s.overhead and any(row[f"bytes_{s.id}"] for row in summary.storage)]
+    overheads = [f"bytes_{section.id}" for section in sections if section.overhead]
     headings = [Heading("Data set", numeric=False), Heading("Method", numeric=False)]
-    headings += [Heading(SECTION_HEADINGS[name], "Size [MiB]") for name in used]
+    headings += [Heading(section.label, "Size [MiB]") for section in used]
     headings += [Heading("Other", "Size [MiB]"), Heading("Total", "Size [MiB]")]
     headings += [Heading("Overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
     found = by_key(summary.storage)
@@ -141,8 +141,8 @@ def storage(summary: Summary, style: Style) -> Sheet:
                 (
                     text(dataset.label),
                     text(row_label(style, method, rate, ends)),
-                    *(size_mib(row[name], hole, decimals) for name in used),
-                    size_mib(_sum(row, OVERHEAD_SECTIONS), hole, decimals),
+                    *(size_mib(row[f"bytes_{section.id}"], hole, decimals) for section in used),
+                    size_mib(_sum(row, overheads), hole, decimals),
                     with_spread(size_mib(row["bytes_total"], hole, decimals), row["bytes_total_half_range"], 1 / MIB),
                     number(overhead, 2, hole or ("" if estimated else "no entropy-coded sections")),
                     with_spread(number(row["psnr"], 2, hole), row["psnr_half_range"]),
@@ -159,7 +159,7 @@ def storage(summary: Summary, style: Style) -> Sheet:
 
 
 def _published_storage(
-    parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[str]
+    parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[SectionSpec]
 ) -> list[tuple[Entry, ...]]:
     """Published rows of a data set, for methods of this run; ``Others`` hold all that has no column of its own."""
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
@@ -178,10 +178,7 @@ def _published_storage(
             (
                 text(dataset.label),
                 text(f"{style.label_of(method)}, published", "; ".join((origin, *reasons))),
-                *(
-                    number(value.get(f"{name.removeprefix('bytes_')}_mib"), 3, f"{origin}: counted under Other")
-                    for name in used
-                ),
+                *(number(value.get(f"{section.id}_mib"), 3, f"{origin}: counted under Other") for section in used),
                 *(number(value.get(name), decimals) for name, decimals in (("others_mib", 3), ("size_mib", 3))),
                 Entry(None, note="not published"),
                 number(value.get("psnr"), 2),
@@ -309,8 +306,8 @@ def _num_seeds(summary: Summary) -> int:
 
 
 def _measured(summary: Summary, name: str) -> bool:
-    """PSNR and SSIM always; an LPIPS variant only if some row has it."""
-    return name in ("psnr", "ssim") or any(row[name] is not None for row in summary.datasets)
+    """Metrics that every point needs always; others only if some row has them."""
+    return METRICS[name].required or any(row[name] is not None for row in summary.datasets)
 
 
 def _remarks(rows: Iterable[Row]) -> list[str]:

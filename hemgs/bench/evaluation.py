@@ -6,7 +6,6 @@ the file itself, speed after a warm-up. Needs no model. Does not own metrics, co
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +26,7 @@ from hemgs.core.files import sha256_of
 from hemgs.core.provenance import hardware
 from hemgs.core.records import (
     CONTEXT_COLUMNS,
-    ESTIMATE_COLUMNS,
     POINT_COLUMNS,
-    SECTION_COLUMNS,
     VIEW_COLUMNS,
     Column,
     Value,
@@ -288,27 +285,20 @@ def median_seconds(call: Callable[[int], None], synchronize_device: Callable[[],
     return statistics.median(seconds)
 
 
-def section_bytes(sections: dict[str, int]) -> dict[str, Value]:
-    """Columns ``bytes_*``: every section in its own, those without one together in ``bytes_other``."""
-    columns: dict[str, Value] = dict.fromkeys(SECTION_COLUMNS, 0)
-    for name, size_bytes in sections.items():
-        column = f"bytes_{name}" if f"bytes_{name}" in columns else "bytes_other"
-        columns[column] = int(columns[column] or 0) + size_bytes
-    return columns | {"bytes_total": sum(sections.values())}
+def section_bytes(sections: Mapping[str, int]) -> dict[str, Value]:
+    """Columns ``bytes_*``: every section in its own, whether the catalogue lists it or only the codec knows it.
+
+    >>> section_bytes({"container": 7, "codebook": 5})
+    {'bytes_container': 7, 'bytes_codebook': 5, 'bytes_total': 12}
+    """
+    own: dict[str, Value] = {f"bytes_{name}": size for name, size in sections.items()}
+    return own | {"bytes_total": sum(sections.values())}
 
 
 def estimated_columns(encoded: EncodedRate) -> dict[str, Value]:
-    """Columns ``estimated_bits*`` and ``coded_bits``: ideal and actual bits of the entropy-coded sections.
-
-    ``None`` for a section that is not entropy-coded, and for ``other`` unless all that is counted there is.
-    """
+    """Columns ``estimated_bits*`` and ``coded_bits``: ideal and actual bits of the entropy-coded sections."""
     estimated = encoded.estimated_bits
-    columns: dict[str, Value] = dict.fromkeys(ESTIMATE_COLUMNS)
-    others = {name for name in encoded.sections if f"bytes_{name}" not in SECTION_COLUMNS or name == "other"}
-    if others and others <= set(estimated):
-        columns["estimated_bits_other"] = math.fsum(estimated[name] for name in others)
-    own = {f"estimated_bits_{name}": bits for name, bits in estimated.items() if name not in others}
-    columns |= {column: bits for column, bits in own.items() if column in columns}
+    columns: dict[str, Value] = {f"estimated_bits_{name}": bits for name, bits in estimated.items()}
     columns["estimated_bits"] = float(sum(estimated.values())) if estimated else None
     columns["coded_bits"] = 8 * sum(encoded.sections[name] for name in estimated) if estimated else None
     return columns
@@ -328,7 +318,7 @@ def context_figures(figures: Mapping[str, float]) -> dict[str, Value]:
 
 def _of_encoding(encoded: EncodedRate) -> dict[str, Value]:
     return (
-        section_bytes(dict(encoded.sections))
+        section_bytes(encoded.sections)
         | estimated_columns(encoded)
         | context_figures(encoded.figures)
         | {

@@ -39,8 +39,8 @@ from hemgs.coding.locations import RAW16, raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
 from hemgs.coding.rans import GaussianEncoder
 from hemgs.coding.weights import encode_integers
+from hemgs.core.catalogue import MODEL_SECTIONS
 from hemgs.core.errors import ConfigError, TrainingError
-from hemgs.core.records import LOSSLESS_SECTIONS
 
 #: Variants by name: whether the frozen network and the autoregressive networks take part.
 VARIANTS: Mapping[str, tuple[bool, bool]] = {
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, tuple[bool, bool]] = {
     "both": (True, True),
 }
 #: What a compared model is charged for.
-SECTIONS = LOSSLESS_SECTIONS
+SECTIONS = MODEL_SECTIONS
 
 
 @dataclass(frozen=True)

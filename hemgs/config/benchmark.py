@@ -19,6 +19,7 @@ from typing import Any
 
 from hemgs.config.dataset import DatasetConfig, SceneConfig, agreed, expand_path, load_dataset, load_datasets
 from hemgs.config.method import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
+from hemgs.core.catalogue import TABLES
 from hemgs.core.errors import ConfigError
 from hemgs.core.reading import closest, load_yaml, validate
 from hemgs.core.types import Rate
@@ -38,20 +39,6 @@ __all__ = [
 
 #: Key of ``method_params`` that applies to every method.
 ALL_METHODS = "all_methods"
-#: Tables that are published where a benchmark does not say which; also the order they are shown in.
-TABLES = (
-    "quality",
-    "bdrate",
-    "bdrate_matrix",
-    "ablation",
-    "context",
-    "storage",
-    "coder_cost",
-    "complexity",
-    "parity",
-)
-#: Tables that need jobs of their own, and are made only where a benchmark names them.
-ON_REQUEST_TABLES = ("lossless",)
 #: The method whose entropy models the table ``lossless`` compares.
 LOSSLESS_METHOD = "hemgs"
 

@@ -1,7 +1,8 @@
 """The rows of ``points.csv`` and ``views.csv``: their columns, and files of them.
 
-Owns the one list of columns that the runner writes, the analysis reads and the schema documents. Does not own any
-figure in them, and knows nothing of torch or pandas.
+Owns the one list of columns that the runner writes, the analysis reads and the schema documents. Metrics and sections
+come from ``hemgs.core.catalogue``; a codec may have sections of its own besides, each with columns at the end of the
+table. Does not own any figure in them, and knows nothing of torch or pandas.
 
 A value that could not be computed is ``None`` in memory and the text ``not available`` in the file; it is never a
 number, and NaN is refused.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hemgs.core.catalogue import CONTAINER, METRICS, MODEL_SECTIONS, SECTIONS, section_of
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
@@ -60,53 +62,10 @@ class Column:
     required: bool = False
 
 
-#: Sections of a bitstream, in the order of the storage table; ``other`` is whatever has no name of its own.
-SECTION_NAMES = (
-    "container",
-    "settings",
-    "locations",
-    "masks",
-    "hash_grid",
-    "networks",
-    "features",
-    "scalings",
-    "offsets",
-    "colors",
-    "opacities",
-    "rotations",
-    "other",
-)
-_SECTION_TEXTS = {
-    "container": "header, section table and checksums",
-    "settings": "bounds, counts, rate, hyper-parameters the decoder needs",
-    "locations": "positions of anchors or Gaussians",
-    "masks": "which offsets of an anchor exist",
-    "hash_grid": "binary hash grid of the hyperprior",
-    "networks": "weights of every network stored with the scene",
-    "features": "anchor features",
-    "scalings": "scalings of anchors or Gaussians",
-    "offsets": "offsets of an anchor's Gaussians",
-    "colors": "spherical harmonics or other colours",
-    "opacities": "opacities",
-    "rotations": "rotations",
-    "other": "sections with no column of their own",
-}
-SECTION_COLUMNS = tuple(f"bytes_{name}" for name in SECTION_NAMES)
-#: Ideal code length by section, in the order of the sections; the container is never entropy-coded.
-ESTIMATE_COLUMNS = tuple(f"estimated_bits_{name}" for name in SECTION_NAMES if name != "container")
-#: Sections that a lossless comparison of entropy models is about: the others are the same for all of them.
-LOSSLESS_SECTIONS = ("hash_grid", "networks", "features", "scalings", "offsets")
-#: Quality columns; also the columns of ``hemgs.metrics.suite.MetricSuite``.
-QUALITY_COLUMNS = ("psnr", "ssim", "lpips_vgg_unit", "lpips_vgg", "lpips_squeeze")
-
-_QUALITY = (
-    Column("psnr", "float", "dB", "peak signal-to-noise ratio of 8-bit views, peak 1", required=True),
-    Column(
-        "ssim", "float", "", "structural similarity, 11 x 11 Gaussian window, sigma 1.5, zero padding", required=True
-    ),
-    Column("lpips_vgg_unit", "float", "", "LPIPS with VGG-16 on [0, 1] input, not rescaled: the papers' convention"),
-    Column("lpips_vgg", "float", "", "LPIPS with VGG-16 on input rescaled to [-1, 1]"),
-    Column("lpips_squeeze", "float", "", "LPIPS with SqueezeNet 1.1 on input rescaled to [-1, 1]"),
+#: Name of a column with the bytes or the ideal bits of one section; totals belong to no section.
+_SECTION_COLUMN = re.compile(r"(bytes|estimated_bits)_(?!total)([a-z0-9_]+)")
+_QUALITY = tuple(
+    Column(spec.id, "float", spec.unit, spec.description, required=spec.required) for spec in METRICS.values()
 )
 #: What a method with an autoregressive network counts while it encodes; ``SectionTable.figures`` by these names.
 CONTEXT_COLUMNS: tuple[Column, ...] = (
@@ -139,12 +98,13 @@ POINT_COLUMNS: tuple[Column, ...] = (
     Column("status", "text", "", f"one of {', '.join(STATUSES)}", required=True),
     Column("reason", "text", "", "why the status is not ok, or why a figure is not available"),
     Column("bytes_total", "int", "B", "length of the one file that the decoder opens", required=True),
-    *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in SECTION_NAMES),
+    *(Column(f"bytes_{spec.id}", "int", "B", spec.description, required=True) for spec in SECTIONS.values()),
     Column("estimated_bits", "float", "bit", "ideal code length of the entropy-coded sections under their model"),
     Column("coded_bits", "int", "bit", "bits that the entropy-coded sections take in the file"),
     *(
-        Column(name, "float", "bit", f"ideal code length of the section {name.removeprefix('estimated_bits_')}")
-        for name in ESTIMATE_COLUMNS
+        Column(f"estimated_bits_{name}", "float", "bit", f"ideal code length of the section {name}")
+        for name in SECTIONS
+        if name != CONTAINER
     ),
     *_QUALITY,
     Column("num_views", "int", "", "test views measured", required=True),
@@ -192,7 +152,7 @@ LOSSLESS_COLUMNS: tuple[Column, ...] = (
     Column("fit_s", "float", "s", "wall time of the fit, or of the training"),
     Column("bytes_total", "int", "B", "length of all streams", required=True),
     Column("bits_per_anchor", "float", "bit", "8 bytes_total / num_anchors", required=True),
-    *(Column(f"bytes_{name}", "int", "B", _SECTION_TEXTS[name], required=True) for name in LOSSLESS_SECTIONS),
+    *(Column(f"bytes_{name}", "int", "B", SECTIONS[name].description, required=True) for name in MODEL_SECTIONS),
     Column("bytes_float", "int", "B", "features, scalings and offsets by networks in float and an ideal coder"),
 )
 
@@ -201,14 +161,66 @@ def blank_row(columns: Sequence[Column] = POINT_COLUMNS) -> dict[str, Value]:
     """A row with this version, no section bytes, empty texts and nothing measured; fill in and write."""
     row: dict[str, Value] = {column.name: "" if column.dtype == "text" else None for column in columns}
     row["schema_version"] = SCHEMA_VERSION
-    row.update({name: 0 for name in SECTION_COLUMNS if name in row})
-    return row
+    return row | _without_sections(columns)
+
+
+def section_id(column: str) -> str:
+    """Return the section whose bytes or ideal bits a column holds; empty for other columns.
+
+    >>> section_id("bytes_hash_grid"), section_id("bytes_total"), section_id("psnr")
+    ('hash_grid', '', '')
+    """
+    found = _SECTION_COLUMN.fullmatch(column)
+    return found[2] if found else ""
+
+
+def with_sections(columns: Sequence[Column], names: Iterable[str]) -> tuple[Column, ...]:
+    """Return the columns of a table, and behind them those of sections that only its codecs know.
+
+    Args:
+        columns: of the table. One without a column for the container has no sections of bitstreams.
+        names: of columns that are to be in it.
+
+    >>> [column.name for column in with_sections(POINT_COLUMNS, ["psnr", "bytes_codebook"])[-2:]]
+    ['torch_version', 'bytes_codebook']
+    """
+    known = {column.name: column for column in columns}
+    if f"bytes_{CONTAINER}" not in known:
+        return tuple(columns)
+    own = [name for name in dict.fromkeys(names) if name not in known and section_id(name)]
+    bytes_type = known["bytes_total"].dtype
+    return (
+        *columns,
+        *(
+            Column(name, bytes_type, "B", section_of(section_id(name)).description, required=True)
+            if name.startswith("bytes_")
+            else Column(name, "float", "bit", f"ideal code length of the section {section_id(name)}")
+            for name in own
+        ),
+    )
+
+
+def with_all_sections(rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> list[Row]:
+    """Return rows that all have the columns of every section that one of them has.
+
+    >>> with_all_sections([blank_row() | {"bytes_codebook": 5}, blank_row()])[1]["bytes_codebook"]
+    0
+    """
+    listed = list(rows)
+    every = with_sections(columns, (name for row in listed for name in row))
+    blank = _without_sections([column for column in every if section_id(column.name) not in SECTIONS])
+    return [blank | dict(row) for row in listed]
+
+
+def _without_sections(columns: Sequence[Column]) -> dict[str, Value]:
+    """Values of the columns of sections in a row of a file that has none: no bytes, and no ideal bits."""
+    return {c.name: 0 if c.name.startswith("bytes_") else None for c in columns if section_id(c.name)}
 
 
 def mean_quality(views: Sequence[Row]) -> dict[str, float | None]:
     """Quality of a point from its views: the mean where every view has a value, ``None`` where one has not."""
     means: dict[str, float | None] = {}
-    for name in QUALITY_COLUMNS:
+    for name in METRICS:
         values = [view[name] for view in views]
         numbers = [float(value) for value in values if value is not None]
         means[name] = math.fsum(numbers) / len(numbers) if values and len(numbers) == len(values) else None
@@ -227,6 +239,7 @@ def check_row(row: Row, columns: Sequence[Column] = POINT_COLUMNS, where: str = 
             f"{where}: schema version {row['schema_version']!r}, this program reads {SCHEMA_VERSION}",
             "make the file again with this version",
         )
+    columns = with_sections(columns, row)
     _check_names(row, columns, where)
     for column in columns:
         _check_value(row[column.name], column, where)
@@ -240,11 +253,11 @@ def check_row(row: Row, columns: Sequence[Column] = POINT_COLUMNS, where: str = 
     if absent := [column.name for column in columns if column.required and row[column.name] in (None, "")]:
         raise RecordError(f"{where}: status ok but no value for {', '.join(absent)}", "set status and reason instead")
     if "bytes_container" in row and isinstance(row["bytes_total"], int):
-        total = sum(int(row[name] or 0) for name in SECTION_COLUMNS)
+        total = sum(int(row[c.name] or 0) for c in columns if c.name.startswith("bytes_") and section_id(c.name))
         if total != row["bytes_total"]:
             raise RecordError(
                 f"{where}: sections add up to {total} bytes, the file has {row['bytes_total']}",
-                "count every section; what has no column belongs in bytes_other",
+                "count every section",
             )
 
 
@@ -324,31 +337,41 @@ def parse_value(cell: str, column: Column) -> Value:
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-    """Writes any table of checked rows atomically; the analysis keeps its summaries in the same form."""
+    """Writes any table of checked rows atomically; the analysis keeps its summaries in the same form.
+
+    A row without a section that another row has gets its columns: no bytes, and no ideal bits.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    listed = with_all_sections(rows, columns)
+    columns = with_sections(columns, listed[0] if listed else ())
     writer.writerow([column.name for column in columns])
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(listed, start=1):
         check_row(row, columns, f"{path}, row {number}")
         writer.writerow([format_value(row[column.name]) for column in columns])
     write_text(path, text.getvalue())
 
 
 def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
-    """Reads what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does."""
-    by_name = {column.name: column for column in columns}
+    """Reads what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does.
+
+    A metric that not every point needs may lack its column: the file was written before the metric was declared.
+    """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             table = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise RecordError(f"{path} cannot be read: {fault}", "make the file again") from fault
     header, lines = (table[0], table[1:]) if table else ([], [])
+    columns = with_sections(columns, header)
+    by_name = {column.name: column for column in columns}
+    later = [name for name, spec in METRICS.items() if name in by_name and name not in header and not spec.required]
     rows = []
     for number, cells in enumerate(lines, start=1):
         where = f"{path}, row {number}"
         if len(cells) != len(header):
             raise RecordError(f"{where}: {len(cells)} cells under {len(header)} columns", "make the file again")
-        row: dict[str, Value] = {}
+        row: dict[str, Value] = dict.fromkeys(later)
         for name, cell in zip(header, cells, strict=True):
             try:
                 row[name] = parse_value(cell, by_name[name]) if name in by_name else cell
@@ -357,7 +380,7 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
         check_row(row, columns, where)
         rows.append(row)
     if not rows:
-        _check_names(header, columns, f"{path}, header")
+        _check_names([*header, *later], columns, f"{path}, header")
     return rows
 
 
@@ -378,4 +401,9 @@ def points_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "required": [column.name for column in POINT_COLUMNS],
         "properties": properties,
+        # Sections that only a codec knows.
+        "patternProperties": {
+            "^bytes_": {"type": ["integer", "null"]},
+            "^estimated_bits_": {"type": ["number", "null"]},
+        },
     }

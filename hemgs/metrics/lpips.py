@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hemgs.core.assets import MissingAssetError, find_asset
+from hemgs.core.catalogue import METRICS
 from hemgs.core.errors import AssetError
 from hemgs.core.files import sha256_of
-from hemgs.metrics.psnr import check_images
+from hemgs.metrics.metric import Metric, check_images
 
 #: Input normalisation of LPIPS, for images in [-1, 1] (released code of arXiv 1801.03924).
 SHIFT = (-0.030, -0.088, -0.188)
@@ -30,13 +31,17 @@ NORM_EPS = 1e-10
 #: Layers between two taps, numbered as in torchvision's SqueezeNet 1.1; "pool" is max-pool 3, stride 2, ceil mode.
 STAGES: tuple[tuple[int | str, ...], ...] = ((0,), ("pool", 3, 4), ("pool", 6, 7), ("pool", 9), (10,), (11,), (12,))
 #: Below this width or height the third pooling has no input left.
-MIN_SIDE = 17
+MIN_SIDE = METRICS["lpips_squeeze"].min_side
 #: File that torchvision keeps its VGG-16 weights in; the last eight hex digits begin its SHA-256 (torch.hub's rule).
 VGG_FILE = "vgg16-397923af.pth"
 #: The same file as an asset.
 VGG_ASSET = "vgg16_backbone"
 
-Distance = Callable[[Tensor, Tensor], Tensor]
+
+def load_squeeze(device: torch.device) -> Mapping[str, Metric]:
+    """Return the metric ``lpips_squeeze``. Raises ``AssetError`` where its weights are missing or altered."""
+    backbone, heads = find_asset("lpips_squeeze_backbone"), find_asset("lpips_squeeze_heads")
+    return {"lpips_squeeze": SqueezeLpips(load_state(backbone), load_state(heads), device)}
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -123,22 +128,21 @@ class SqueezeLpips:
             raise AssetError(f"SqueezeNet layer {name!r} is missing or misshapen: {fault}", "fetch it again") from fault
 
 
-def vgg_distances(device: torch.device) -> tuple[Distance, Distance]:
-    """LPIPS over VGG-16 by the ``lpips`` package, in both conventions.
+def load_vgg(device: torch.device) -> Mapping[str, Metric]:
+    """Return LPIPS over VGG-16 by the ``lpips`` package, in both conventions.
 
-    Returns:
-        Functions of two images ``[H, W, 3]`` in [0, 1]. The first gives them to the network as they are, the
-        convention of 3DGS (arXiv 2308.04079) and of the papers that follow it; the second rescales to [-1, 1], as
-        LPIPS asks.
+    ``lpips_vgg_unit`` gives images in [0, 1] to the network as they are, the convention of 3DGS (arXiv 2308.04079) and
+    of the papers that follow it. ``lpips_vgg`` rescales them to [-1, 1], as LPIPS asks.
 
     Raises:
-        AssetError: a package or the weights are missing; nothing is downloaded.
+        MissingAssetError: a package or the weights are missing; nothing is downloaded.
+        AssetError: the weights among the assets are altered.
     """
     for package in ("torchvision", "lpips"):
         try:
             importlib.import_module(package)
         except (ImportError, RuntimeError, OSError) as fault:  # torchvision built for another torch: RuntimeError
-            raise AssetError(
+            raise MissingAssetError(
                 f"the package {package!r} cannot be imported ({fault})", f"pip install {package}"
             ) from fault
     with _hub_folder_of(_vgg_weights()):
@@ -152,7 +156,7 @@ def vgg_distances(device: torch.device) -> tuple[Distance, Distance]:
     def rescaled(image: Tensor, target: Tensor) -> Tensor:
         return unit(image * 2.0 - 1.0, target * 2.0 - 1.0)
 
-    return unit, rescaled
+    return {"lpips_vgg_unit": unit, "lpips_vgg": rescaled}
 
 
 def _vgg_weights() -> Path:
@@ -164,7 +168,7 @@ def _vgg_weights() -> Path:
     try:
         return find_asset(VGG_ASSET)
     except MissingAssetError as fault:
-        raise AssetError(
+        raise MissingAssetError(
             f"no VGG-16 weights with SHA-256 {expected}… at {weights}, and {fault.message}", fault.fix
         ) from fault
 

@@ -6,8 +6,17 @@ views' PSNRs, never the PSNR of the mean error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+from hemgs.metrics.metric import Metric, check_images
+
+
+def load(device: torch.device) -> Mapping[str, Metric]:
+    """Return the metric ``psnr``, which computes on the device of its images."""
+    return {"psnr": psnr}
 
 
 def psnr(image: Tensor, target: Tensor) -> Tensor:
@@ -24,15 +33,3 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
     """
     check_images(image, target)
     return -10.0 * torch.log10(torch.mean((image - target) ** 2))
-
-
-def check_images(image: Tensor, target: Tensor) -> None:
-    """Raises ``ValueError`` unless both are floating-point ``[H, W, 3]`` of one shape, dtype and device."""
-    if image.shape != target.shape:
-        raise ValueError(f"images differ in shape: {tuple(image.shape)} and {tuple(target.shape)}")
-    if image.ndim != 3 or image.shape[-1] != 3 or image.numel() == 0:
-        raise ValueError(f"expected [H, W, 3], found {tuple(image.shape)}")
-    if not image.is_floating_point() or image.dtype != target.dtype:
-        raise ValueError(f"expected one floating-point dtype, found {image.dtype} and {target.dtype}")
-    if image.device != target.device:
-        raise ValueError(f"images are on {image.device} and {target.device}")

@@ -16,6 +16,7 @@ convolution and gives the same bits for any number of threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hemgs.metrics.psnr import check_images
+from hemgs.metrics.metric import Metric, check_images
 
 #: Window of 3DGS: 11 taps, standard deviation 1.5 pixels (Wang et al. 2004, section III-B).
 RADIUS = 5
@@ -41,6 +42,11 @@ def _taps() -> list[float]:
 
 #: Window weights at distance 0, 1, ..., RADIUS; the full symmetric window sums to 1.
 TAPS = _taps()
+
+
+def load(device: torch.device) -> Mapping[str, Metric]:
+    """Return the metric ``ssim``, which computes on the device of its images."""
+    return {"ssim": ssim}
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:

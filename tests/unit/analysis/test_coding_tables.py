@@ -13,7 +13,7 @@ from hemgs.analysis.plan import Style, load_style
 from hemgs.analysis.publish import summarise
 from hemgs.analysis.sheet import Sheet
 from hemgs.analysis.tables import load_summary
-from hemgs.core.records import ESTIMATE_COLUMNS, LOSSLESS_COLUMNS, Row, Value, write_rows
+from hemgs.core.records import LOSSLESS_COLUMNS, POINT_COLUMNS, Row, Value, write_rows
 from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 #: Bytes of hash grid, networks, features, scalings and offsets.
@@ -52,7 +52,8 @@ def test_every_coded_section_has_its_ideal_and_actual_bits(tmp_path: Path) -> No
 
 def test_points_that_know_only_the_sum_show_only_the_sum(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)})
-    results.write(lambda row: row | dict.fromkeys(ESTIMATE_COLUMNS))
+    unknown = dict.fromkeys(c.name for c in POINT_COLUMNS if c.name.startswith("estimated_bits_"))
+    results.write(lambda row: row | unknown)
     summarise(results.plan, REFERENCE, results.summary)
     sheet = _costs(results)
     assert {row[2].text for row in sheet.rows} == {"All coded"}

@@ -13,7 +13,8 @@ from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
-from hemgs.core.records import SECTION_COLUMNS, Row, read_rows
+from hemgs.core.catalogue import SECTIONS
+from hemgs.core.records import Row, read_rows
 from tests.unit.analysis.synthetic_results import HEMGS_RATES, Results, point
 
 
@@ -120,7 +121,9 @@ def test_different_training_lengths_are_not_hidden(tmp_path: Path) -> None:
 
 def test_sections_add_up_in_the_mean(complete: Results) -> None:
     for row in read_rows(complete.summary / "storage.csv", STORAGE_COLUMNS):
-        assert sum(float(row[name] or 0) for name in SECTION_COLUMNS) == pytest.approx(float(row["bytes_total"] or 0))
+        assert sum(float(row[f"bytes_{name}"] or 0) for name in SECTIONS) == pytest.approx(
+            float(row["bytes_total"] or 0)
+        )
 
 
 def test_one_model_for_all_rates_is_paid_once(complete: Results) -> None:

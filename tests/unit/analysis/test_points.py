@@ -172,7 +172,7 @@ def test_parquet_has_types_nulls_and_units(complete: Results) -> None:
 
 
 def test_an_empty_parquet_keeps_its_types(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "points.parquet", [])
+    write_parquet(tmp_path / "points.parquet", [], POINT_COLUMNS)
     assert str(pq.read_table(tmp_path / "points.parquet").schema.field("bytes_total").type) == "int64"
 
 

@@ -33,7 +33,7 @@ from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import EncodedRate, bitstream_path, read_encode_record
 from hemgs.core.errors import BitstreamError, DeviceError, SceneError
 from hemgs.core.provenance import hardware
-from hemgs.core.records import SECTION_COLUMNS, read_points, read_views
+from hemgs.core.records import read_points, read_views
 from hemgs.data.loader import load_scene
 from tests.unit.bench.conftest import CPU, TOY
 
@@ -58,10 +58,14 @@ def test_every_figure_of_a_point(toy_points: Path, scene_dir: Path, tmp_path: Pa
     record = read_encode_record(toy_points)
     for row in rows:
         path = bitstream_path(toy_points, str(row["rate"]))
-        assert row["bytes_total"] == path.stat().st_size == sum(int(row[name] or 0) for name in SECTION_COLUMNS)
-        assert row["bytes_other"] == record.rates[str(row["rate"])].sections["extra_part"] > 0
+        assert (
+            row["bytes_total"]
+            == path.stat().st_size
+            == sum(int(size or 0) for name, size in row.items() if name.startswith("bytes_") and name != "bytes_total")
+        )
+        assert row["bytes_extra_part"] == record.rates[str(row["rate"])].sections["extra_part"] > 0
         assert row["estimated_bits"] == row["coded_bits"] == row["estimated_bits_colors"] == 96
-        assert row["estimated_bits_other"] is None
+        assert "estimated_bits_extra_part" not in row
         assert (row["status"], row["num_views"], row["num_gaussians"], row["num_anchors"]) == ("ok", 2, 1, None)
         assert (row["context_mean"], row["num_wavefronts"], row["context_max"]) == (1.5, 3, None)
         assert row["fps"] == pytest.approx(1 / float(row["render_s"] or 0))
@@ -197,11 +201,9 @@ def test_file_swapped_for_another_intact_one(toy_points: Path) -> None:
         check_bitstream(path, record.rates["lmbda_0.0010"])
 
 
-def test_sections_without_a_column_are_counted_as_other() -> None:
-    columns = section_bytes({"container": 7, "features": 5, "one": 2, "two": 3})
-    assert (columns["bytes_container"], columns["bytes_features"], columns["bytes_other"]) == (7, 5, 5)
-    assert columns["bytes_total"] == 17
-    assert columns["bytes_masks"] == 0
+def test_every_section_has_a_column_whoever_knows_it() -> None:
+    columns = section_bytes({"container": 7, "features": 5, "one": 2})
+    assert columns == {"bytes_container": 7, "bytes_features": 5, "bytes_one": 2, "bytes_total": 14}
 
 
 def _encoded(sections: dict[str, int], estimated: dict[str, float]) -> EncodedRate:
@@ -216,15 +218,6 @@ def test_ideal_bits_stand_beside_each_coded_section_and_nowhere_else() -> None:
     expected = {"estimated_bits_features": 39.5, "estimated_bits_masks": 15.0}
     assert given == expected | {"estimated_bits": 54.5, "coded_bits": 56}
     assert set(estimated_columns(_encoded({"container": 7}, {})).values()) == {None}
-
-
-@pytest.mark.parametrize(
-    ("estimated", "other"), [({"one": 15.0, "two": 23.5}, 38.5), ({"one": 15.0}, None), ({"features": 39.0}, None)]
-)
-def test_ideal_bits_of_others_need_all_that_is_counted_there(estimated: dict[str, float], other: float | None) -> None:
-    columns = estimated_columns(_encoded({"container": 7, "features": 5, "one": 2, "two": 3}, estimated))
-    assert columns["estimated_bits_other"] == other
-    assert columns["estimated_bits"] == sum(estimated.values())
 
 
 def test_figures_of_the_context_have_columns_and_others_do_not() -> None:

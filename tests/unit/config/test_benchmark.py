@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.config.benchmark import TABLES, Benchmark, fits, load_benchmark, load_dataset, load_methods
+from hemgs.config.benchmark import Benchmark, fits, load_benchmark, load_dataset, load_methods
 from hemgs.config.dataset import expand_path
 from hemgs.config.method import parse_rates
+from hemgs.core.catalogue import TABLES
 from hemgs.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

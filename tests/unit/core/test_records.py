@@ -10,11 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hemgs.core.catalogue import METRICS, SECTIONS
 from hemgs.core.records import (
     NOT_AVAILABLE,
     POINT_COLUMNS,
-    QUALITY_COLUMNS,
-    SECTION_COLUMNS,
     VIEW_COLUMNS,
     RecordError,
     Value,
@@ -180,7 +179,36 @@ def test_columns_are_unique_and_described() -> None:
         assert len(set(names)) == len(names)
         assert all(column.description for column in columns)
     known = {column.name for column in POINT_COLUMNS}
-    assert set(QUALITY_COLUMNS) | set(SECTION_COLUMNS) <= known
+    assert set(METRICS) | {f"bytes_{name}" for name in SECTIONS} <= known
+    assert "estimated_bits_container" not in known
+
+
+def test_a_section_that_only_its_codec_knows_has_columns_in_every_row(tmp_path: Path) -> None:
+    path, own = tmp_path / "points.csv", point(bytes_features=880, bytes_codebook=20, estimated_bits_codebook=150.5)
+    write_points(path, [point(rate="lmbda_0.0010"), own])
+    first, second = read_points(path)
+    assert first == point(rate="lmbda_0.0010") | {"bytes_codebook": 0, "estimated_bits_codebook": None}
+    assert second == own
+    jsonschema.validate(second, points_schema())
+    path.write_text(path.read_text().replace(",20,150.5", ",21,150.5"))
+    with pytest.raises(RecordError, match="sections add up to 1001 bytes, the file has 1000"):
+        read_points(path)
+
+
+def test_only_tables_of_bitstreams_have_sections_of_their_own() -> None:
+    with pytest.raises(RecordError, match="unknown columns bytes_codebook"):
+        check_row(view(bytes_codebook=1), VIEW_COLUMNS)
+
+
+def test_a_file_from_before_a_metric_was_declared_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    write_points(path, [point()])
+    path.write_text(path.read_text().replace(",lpips_squeeze,", ",").replace(",not available,0.1,", ",not available,"))
+    assert read_points(path) == [point(lpips_squeeze=None)]
+    write_points(path, [point(psnr=30.0)])
+    path.write_text(path.read_text().replace(",psnr,", ",").replace(",30.0,", ","))
+    with pytest.raises(RecordError, match="missing columns psnr"):
+        read_points(path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hemgs.core.errors import AssetError
 from hemgs.metrics import lpips
-from hemgs.metrics.lpips import MIN_SIDE, SqueezeLpips, load_state, vgg_distances
+from hemgs.metrics.lpips import MIN_SIDE, SqueezeLpips, load_state, load_vgg
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def vgg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("vgg")
 def test_vgg_conventions() -> None:
-    unit, rescaled = vgg_distances(torch.device("cpu"))
+    unit, rescaled = load_vgg(torch.device("cpu")).values()
     image, target = torch.full((20, 30, 3), 0.75), torch.full((20, 30, 3), 0.5)
     assert float(unit(image, target)) == pytest.approx(0.75 + 5.0)
     assert float(rescaled(image, target)) == pytest.approx(0.5 + 0.0)
@@ -139,10 +139,10 @@ def test_vgg_conventions() -> None:
 def test_vgg_weights_are_verified_and_never_downloaded(vgg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lpips, "sha256_of", lambda _: "f" * 64)
     with pytest.raises(AssetError, match="no VGG-16 weights"):
-        vgg_distances(torch.device("cpu"))
+        load_vgg(torch.device("cpu"))
     vgg.unlink()
     with pytest.raises(AssetError, match=str(vgg)):
-        vgg_distances(torch.device("cpu"))
+        load_vgg(torch.device("cpu"))
 
 
 def test_vgg_weights_among_the_assets_serve_as_well(vgg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_vgg_weights_among_the_assets_serve_as_well(vgg: Path, monkeypatch: pyte
     monkeypatch.setattr(lpips, "find_asset", lambda name: {"vgg16_backbone": asset}[name])
     folders: list[Path] = []
     monkeypatch.setattr(torch.hub, "set_dir", folders.append)
-    vgg_distances(torch.device("cpu"))
+    load_vgg(torch.device("cpu"))
     assert folders == [tmp_path / "assets/torch_hub", str(tmp_path)]
 
 
@@ -164,7 +164,7 @@ def test_a_torchvision_built_for_another_torch_is_a_reason_not_a_crash(
     monkeypatch.delitem(sys.modules, "torchvision")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AssetError, match="nms does not exist"):
-        vgg_distances(torch.device("cpu"))
+        load_vgg(torch.device("cpu"))
 
 
 @pytest.mark.usefixtures("vgg")
@@ -172,4 +172,4 @@ def test_a_torchvision_built_for_another_torch_is_a_reason_not_a_crash(
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(AssetError, match=f"'{package}'"):
-        vgg_distances(torch.device("cpu"))
+        load_vgg(torch.device("cpu"))
