@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from hemgs.analysis.tables import BUILDERS
-from hemgs.config.benchmark import ON_REQUEST_TABLES, TABLES
+from hemgs.core.catalogue import ON_REQUEST_TABLES, TABLES
 from tests.workflow.workflow_project import REPOSITORY, Project
 
 CONFIG = REPOSITORY / "workflow" / "config"
