@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from hemgs.cli.codec import parse_assignments
 from hemgs.cli.console import say, table
+from hemgs.cli.models import parse_assignments
 from hemgs.cli.parser import Verbs, add_device, add_verb
 
 

@@ -6,8 +6,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from hemgs.cli.codec import parse_assignments
 from hemgs.cli.console import note, say
+from hemgs.cli.models import parse_assignments
 from hemgs.cli.parser import Verbs, add_verb
 
 

@@ -59,19 +59,19 @@ def _describe(arguments: argparse.Namespace) -> int:
             say(f"  {name:<16} {entry}")
         return 0
     if arguments.name.endswith((".yaml", ".yml")):
-        from hemgs.cli.describe import dataset_text
+        from hemgs.cli.methods import dataset_text
 
         say(dataset_text(Path(arguments.name)))
         return 0
     from hemgs.bench.registry import get_method
-    from hemgs.cli.describe import method_text
+    from hemgs.cli.methods import method_text
 
     say(method_text(get_method(arguments.name)))
     return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from hemgs.doctor import MARKS, examine
+    from hemgs.cli.doctor import MARKS, examine
 
     findings = examine()
     width = max(len(finding.topic) for finding in findings)
@@ -87,7 +87,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _setup(arguments: argparse.Namespace) -> int:
     if arguments.profile not in PROFILES:
         raise ConfigError(f"there is no profile {arguments.profile!r}", f"use one of {', '.join(PROFILES)}")
-    from hemgs.cli.profiles import install_profile
+    from hemgs.cli.setup import install_profile
 
     for line in install_profile(arguments.profile, copy=arguments.copy, force=arguments.force):
         say(line)

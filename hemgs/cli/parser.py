@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``hemgs``; a parsed command has ``run``, the function to call with it."""
-    from hemgs.cli import ablation, checking, codec, estimating, fetching, machine, pictures, publishing, scenes
+    from hemgs.cli import ablation, benchmark, bitstreams, checking, estimating, fetching, machine, models, scenes
 
     parser = Parser(
         prog="hemgs",
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (estimating, fetching, scenes, codec, pictures, ablation, publishing, machine, checking):
+    for module in (estimating, fetching, scenes, models, bitstreams, ablation, benchmark, machine, checking):
         module.add_verbs(verbs)
     return parser
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tests.cluster.slurm_machine import SlurmError, SlurmMachine, wait_for
-from tests.unit.cli_cases import heed_interrupts
+from tests.unit.cli.cli_cases import heed_interrupts
 from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 
 #: Seconds that a whole run, and a job on its way to its first checkpoint, may take on two shared cores.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.cli_cases import make_capture
+from tests.unit.cli.cli_cases import make_capture
 from tests.unit.data.archive_server import Answer, Server, serving
 from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 

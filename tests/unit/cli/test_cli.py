@@ -18,10 +18,10 @@ import torch
 from hemgs import cli
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.cli import main
-from hemgs.cli.codec import parse_assignments, parse_params
+from hemgs.cli.bitstreams import parse_background
 from hemgs.cli.console import seconds_text, size_text, table
+from hemgs.cli.models import parse_assignments, parse_params
 from hemgs.cli.parser import build_parser
-from hemgs.cli.pictures import parse_background
 from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import ConfigError, DeviceError, HemgsError
 
@@ -57,7 +57,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
     def examine() -> None:
         raise fault
 
-    monkeypatch.setattr("hemgs.doctor.examine", examine)
+    monkeypatch.setattr("hemgs.cli.doctor.examine", examine)
 
 
 def test_help_lists_every_verb_and_comes_at_once() -> None:
@@ -318,6 +318,6 @@ def test_term_signal_unwinds(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr("hemgs.doctor.examine", examine)
+    monkeypatch.setattr("hemgs.cli.doctor.examine", examine)
     assert cli.main(["doctor"]) == 143
     assert signal.getsignal(signal.SIGTERM) is before

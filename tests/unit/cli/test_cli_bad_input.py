@@ -16,7 +16,7 @@ import pytest
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.bench.damage import Damaged, damaged_copies
 from hemgs.cli import main
-from tests.unit.cli_cases import TOY, dataset_file, entries, make_capture
+from tests.unit.cli.cli_cases import TOY, dataset_file, entries, make_capture
 
 
 def one_error(capsys: pytest.CaptureFixture[str]) -> str:

@@ -94,7 +94,7 @@ def check_libraries() -> Iterator[Finding]:
 def check_caches() -> Iterator[Finding]:
     """Compiled kernels are kept between runs, so that a start takes half a second and not half a minute."""
     named = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(named) if named else Path(__file__).resolve().parent / "render"
+    folder = Path(named) if named else Path(__file__).resolve().parents[1] / "render"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

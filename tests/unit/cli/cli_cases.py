@@ -10,7 +10,7 @@ from hemgs.core.events import EventLog
 from hemgs.data.procedural import ProceduralSettings, write_procedural
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 NUM_VIEWS = 9
 DATASET = """\
 id: mine

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hemgs import doctor
 from hemgs.bench.registry import list_methods
-from hemgs.cli import main, profiles
-from hemgs.cli.describe import attribute_texts, settings_of
-from hemgs.cli.profiles import install_profile
+from hemgs.cli import doctor, main
+from hemgs.cli import setup as profiles
+from hemgs.cli.doctor import Finding, examine
+from hemgs.cli.methods import attribute_texts, settings_of
+from hemgs.cli.setup import install_profile
 from hemgs.core.errors import AssetError, ConfigError
-from hemgs.doctor import Finding, examine
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 DOCSTRING = """A thing.
 

@@ -16,7 +16,7 @@ import pytest
 
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.cli import main
-from tests.unit.cli_cases import DATASET, REPOSITORY, TOY, dataset_file, entries, heed_interrupts, make_capture
+from tests.unit.cli.cli_cases import DATASET, REPOSITORY, TOY, dataset_file, entries, heed_interrupts, make_capture
 
 
 @pytest.fixture(scope="module")
