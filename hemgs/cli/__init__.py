@@ -1,7 +1,7 @@
 """The command line: one verb per step, for people and for the workflow alike.
 
 Owns parsing, what is printed, and exit codes: 0 done, 1 a fault of the program or a failed check, 2 wrong input (one
-line says what is wrong and how to mend it), 130 interrupted. Does not own any work: verbs call ``hemgs.bench``,
+line says what is wrong and how to fix it), 130 interrupted. Does not own any work: verbs call ``hemgs.bench``,
 ``hemgs.data`` and ``hemgs.analysis``, and import them only when they run, so that help and mistakes cost no time.
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from hemgs.cli.console import report_error
-from hemgs.cli.parser import build_parser
+from hemgs.cli.parser import parse
 from hemgs.core.errors import HemgsError
 
 __all__ = ["main"]
@@ -34,14 +34,14 @@ class Terminated(KeyboardInterrupt):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit code.
+    """Run one command and return its exit code.
 
     Args:
         argv: arguments after the program's name; those of the process if ``None``.
     """
     # Threads that spin while waiting slow the other thread pool down; must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         with _termination_as_exception():
             return int(arguments.run(arguments) or 0)

@@ -1,20 +1,57 @@
-"""Verbs that publish: ``summarise``, ``tables``, ``figures``, ``page``. None of them needs torch."""
+"""Verbs of the whole benchmark: ``estimate`` before it, and what publishes its results, which needs no torch."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hemgs.cli.console import say
-from hemgs.cli.parser import Verbs, add_verb
+from hemgs.cli.console import say, say_json, table
+from hemgs.cli.parser import Parser, explain
+from hemgs.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hemgs.bench.estimate import Estimate
+    from hemgs.config.benchmark import Benchmark
+
+_GB = 1e9
+_DEFAULT_CONFIG = Path("workflow/config/config.yaml")
 
 
-def add_verbs(verbs: Verbs) -> None:
-    """Adds this module's verbs."""
-    parser = add_verb(
-        verbs,
-        "summarise",
-        "gather all measured points",
+def add_estimate(parser: Parser) -> None:
+    """Add the options of ``estimate``."""
+    explain(
+        parser,
+        "Multiplies the jobs of a configuration with measured figures, before anything runs; what is finished already\n"
+        "is not counted. Says what was measured and what is extrapolated.",
+        "  hemgs estimate\n"
+        "  hemgs estimate --configfile workflow/config/ablations.yaml\n"
+        "  hemgs estimate --config 'run={datasets: [deepblending], scenes: [playroom], methods: [hemgs]}'",
+    )
+    parser.add_argument(
+        "--configfile", type=Path, default=_DEFAULT_CONFIG, metavar="FILE", help="configuration [%(default)s]"
+    )
+    parser.add_argument(
+        "--config",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change keys, as snakemake takes them; repeatable",
+    )
+    parser.add_argument("--costs", type=Path, metavar="FILE", help="measured figures [results/measured/costs.yaml]")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="finished results [%(default)s]"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_estimate)
+
+
+def add_summarise(parser: Parser) -> None:
+    """Add the options of ``summarise``."""
+    explain(
+        parser,
         "Reads every points.csv that the plan names and writes one table of all points, means over complete sets of\n"
         "scenes, BD-rates, comparisons with published values, and a list of what is missing and why.",
         "  hemgs summarise --plan results/summary/plan.json --reference workflow/reference --out results/summary",
@@ -23,16 +60,12 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="published values, as CSV")
     _add_out(parser)
     parser.set_defaults(run=_summarise)
-    _add_tables(verbs)
-    _add_figures(verbs)
-    _add_page(verbs)
 
 
-def _add_tables(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "tables",
-        "write the tables as CSV, Markdown and LaTeX",
+def add_tables(parser: Parser) -> None:
+    """Add the options of ``tables``."""
+    explain(
+        parser,
         "Writes the tables that style.json asks for.",
         "  hemgs tables --summary results/summary --style results/summary/style.json --out results/tables",
     )
@@ -41,11 +74,10 @@ def _add_tables(verbs: Verbs) -> None:
     parser.set_defaults(run=_tables)
 
 
-def _add_figures(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "figures",
-        "draw the figures as PDF, SVG and PNG",
+def add_figures(parser: Parser) -> None:
+    """Add the options of ``figures``."""
+    explain(
+        parser,
         "Draws the rate-distortion, variable-rate and visual figures that style.json asks for, each with its CSV.",
         "  hemgs figures --summary results/summary --style results/summary/style.json --out results/figures",
     )
@@ -54,11 +86,10 @@ def _add_figures(verbs: Verbs) -> None:
     parser.set_defaults(run=_figures)
 
 
-def _add_page(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "page",
-        "make one self-contained HTML page of all results",
+def add_page(parser: Parser) -> None:
+    """Add the options of ``page``."""
+    explain(
+        parser,
         "Makes index.html, which needs no other file and no network: tables, an interactive plot, pictures to compare.",
         "  hemgs page --summary results/summary --style results/summary/style.json \\\n"
         "      --tables results/tables --figures results/figures --out results/page",
@@ -68,6 +99,97 @@ def _add_page(verbs: Verbs) -> None:
     parser.add_argument("--figures", type=Path, required=True, metavar="DIR", help="what `hemgs figures` wrote")
     _add_out(parser)
     parser.set_defaults(run=_page)
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from hemgs.bench.costs import DEFAULT_COSTS, load_costs
+    from hemgs.bench.estimate import estimate
+
+    costs = load_costs(arguments.costs or DEFAULT_COSTS)
+    benchmark = _benchmark(arguments.configfile, arguments.config)
+    found = estimate(benchmark, costs, _default_iterations, arguments.results)
+    if arguments.json:
+        say_json(found.as_json())
+    else:
+        _say(found, benchmark, costs.training.num_at_once)
+    return 0
+
+
+def _benchmark(file: Path, changes: list[str]) -> Benchmark:
+    from hemgs.config.benchmark import load_benchmark
+    from hemgs.core.reading import load_yaml
+
+    settings = load_yaml(file)
+    for change in changes:
+        _update(settings, _parsed(change))
+    folder = _DEFAULT_CONFIG.parent if _DEFAULT_CONFIG.parent.is_dir() else file.parent
+    return load_benchmark(settings, [file], folder)
+
+
+def _parsed(change: str) -> dict[str, Any]:
+    import yaml
+
+    key, equals, text = change.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise ConfigError(
+            f"--config {change}: the value is not YAML", "quote it, as in 'run={scenes: [room]}'"
+        ) from fault
+    if not (key and equals):
+        raise ConfigError(f"--config {change}", "give KEY=VALUE")
+    return {key: value}
+
+
+def _update(settings: dict[str, Any], change: Mapping[str, Any]) -> None:
+    """Changes single keys, nested ones too, as Snakemake does with --config."""
+    for key, value in change.items():
+        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
+            _update(settings[key], value)
+        else:
+            settings[key] = value
+
+
+def _default_iterations(entry: str) -> int:
+    from hemgs.bench.registry import get_method
+
+    return int(getattr(get_method(entry).Params(), "iterations", 0))
+
+
+def _say(found: Estimate, benchmark: Benchmark, num_at_once: int) -> None:
+    header = (
+        "method",
+        "fits",
+        "rates",
+        "M steps",
+        "GPU h alone",
+        f"{num_at_once} at once",
+        "scaled",
+        "encode h",
+        "decode h",
+    )
+    rows = []
+    for method in found.methods:
+        hours = (method.alone_h, method.together_h, method.scaled_h, method.encode_h, method.decode_h)
+        counts = (str(method.fits), str(method.rates), f"{method.steps / 1e6:.2f}")
+        rows.append((method.method, *counts, *(f"{value:.1f}" for value in hours)))
+    sums = [sum(float(row[column]) for row in rows) for column in range(1, len(header))]
+    rows.append(
+        ("all", *(f"{value:.0f}" for value in sums[:2]), f"{sums[2]:.2f}", *(f"{value:.1f}" for value in sums[3:]))
+    )
+    scenes = f"{sum(map(len, benchmark.scenes.values()))} scenes of {len(benchmark.scenes)} data sets"
+    say(f"{benchmark.title}: {scenes}; {found.done} fits are done already")
+    say()
+    say(table(header, rows))
+    say()
+    jobs = ", ".join(f"{number} {rule}" for rule, number in found.jobs.items())
+    say(f"{sum(found.jobs.values())} jobs: {jobs}")
+    say()
+    disk = [(name, f"{size / _GB:.1f} GB") for name, size in found.disk_bytes.items()]
+    say(table(("disk", ""), [*disk, ("all", f"{sum(found.disk_bytes.values()) / _GB:.1f} GB")]))
+    say()
+    for note in found.notes:
+        say(f"* {note}")
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

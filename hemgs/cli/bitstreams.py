@@ -1,28 +1,57 @@
-"""Verbs that look at decoded scenes: ``render``, ``evaluate``, ``export``."""
+"""Verbs that open bitstreams: ``decode``, ``inspect``, ``render``, ``evaluate``, ``export``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hemgs.cli.console import note, say, size_text, table
-from hemgs.cli.parser import Verbs, add_device, add_verb
-from hemgs.core.errors import ConfigError
+from hemgs.cli.console import note, say, say_json, seconds_text, size_text, table
+from hemgs.cli.parser import Parser, add_device, explain
+from hemgs.core.errors import BitstreamError, ConfigError
 
-
-def add_verbs(verbs: Verbs) -> None:
-    """Adds this module's verbs."""
-    _add_render(verbs)
-    _add_evaluate(verbs)
-    _add_export(verbs)
+if TYPE_CHECKING:
+    from hemgs.coding.container import ContainerReport
 
 
-def _add_render(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "render",
-        "draw pictures from a bitstream",
+def add_decode(parser: Parser) -> None:
+    """Add the options of ``decode``."""
+    explain(
+        parser,
+        "Decodes one bitstream; nothing but that file is needed. The decoded scene is written as safetensors.\n"
+        "The time shown is that of a second decoding, so that compiling and loading stay outside the clock\n"
+        "(the first one's if it took more than ten seconds).",
+        "  hemgs decode court.gsc --out court.safetensors\n"
+        "  hemgs decode court.gsc --out court.safetensors --json stats.json",
+    )
+    _add_bitstream(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="file to write")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write time, memory and counts")
+    parser.add_argument("--once", action="store_true", help="decode once only; the time then includes compiling")
+    parser.add_argument("--method", metavar="ENTRY", help="package.module:Class, for a method that is not installed")
+    add_device(parser)
+    parser.set_defaults(run=_decode)
+
+
+def add_inspect(parser: Parser) -> None:
+    """Add the options of ``inspect``."""
+    explain(
+        parser,
+        "Shows which method wrote a bitstream, the size of every section and whether its checksum holds.\n"
+        "Exit code 2 if the file is damaged.",
+        "  hemgs inspect court.gsc\n  hemgs inspect court.gsc --json",
+    )
+    _add_bitstream(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=_inspect)
+
+
+def add_render(parser: Parser) -> None:
+    """Add the options of ``render``."""
+    explain(
+        parser,
         "Decodes a bitstream and draws PNGs: the views of a prepared scene, with a strip of photograph, picture and\n"
         "error (four times amplified) of each in compare/, or cameras of your own from a JSON file.",
         "  hemgs render court.gsc --scene results/court --out pictures\n"
@@ -42,11 +71,10 @@ def _add_render(verbs: Verbs) -> None:
     parser.set_defaults(run=_render)
 
 
-def _add_evaluate(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "evaluate",
-        "measure bitstreams: bytes, quality, speed",
+def add_evaluate(parser: Parser) -> None:
+    """Add the options of ``evaluate``."""
+    explain(
+        parser,
         "Decodes every bitstream of an encoding in a process of its own, renders the test views, and writes\n"
         "points.csv (one row per rate), views.csv (one per rate and view) and a few pictures in showcase/.\n"
         "The model is not needed.",
@@ -66,11 +94,10 @@ def _add_evaluate(verbs: Verbs) -> None:
     parser.set_defaults(run=_evaluate)
 
 
-def _add_export(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "export",
-        "write a bitstream's scene as a standard splat PLY",
+def add_export(parser: Parser) -> None:
+    """Add the options of ``export``."""
+    explain(
+        parser,
         "Decodes a bitstream and writes plain Gaussians in the PLY that 3DGS viewers read. Methods whose Gaussians\n"
         "depend on the view are frozen for a mean view; with --scene, the loss this causes is stated.",
         "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
@@ -80,6 +107,68 @@ def _add_export(verbs: Verbs) -> None:
     parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
     add_device(parser)
     parser.set_defaults(run=_export)
+
+
+def _add_bitstream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+
+
+def _decode(arguments: argparse.Namespace) -> int:
+    from hemgs.bench.decoding import run_decode
+    from hemgs.bench.runs import write_json
+    from hemgs.core.bundle import save_bundle
+    from hemgs.core.device import choose_device
+
+    device = choose_device(arguments.device)
+    renderable, stats = run_decode(arguments.bitstream, device, arguments.method, repeat=not arguments.once)
+    save_bundle(arguments.out, renderable)
+    if arguments.json is not None:
+        write_json(arguments.json, asdict(stats))
+    say(
+        f"{arguments.out}: {stats.method}, decoded in {seconds_text(stats.decode_s)}, "
+        f"{stats.decode_peak_mib:.0f} MiB at most"
+    )
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from hemgs.coding.container import inspect_container
+
+    report = inspect_container(arguments.bitstream)
+    if arguments.json:
+        say_json(_report_json(report))
+    else:
+        _say_report(arguments.bitstream, report)
+    if not report.intact:
+        raise BitstreamError(f"{arguments.bitstream}: the file is damaged", "copy it again, or encode it again")
+    return 0
+
+
+def _report_json(report: ContainerReport) -> dict[str, Any]:
+    return {
+        "method": report.method,
+        "version": report.version,
+        "intact": report.intact,
+        "file_bytes": report.file_bytes,
+        "expected_bytes": report.expected_bytes,
+        "symbols_digest": report.symbols_digest.hex(),
+        "sections": {
+            "container": {"offset": 0, "bytes": report.header_bytes, "intact": report.header_intact},
+            **{row.name: {"offset": row.offset, "bytes": row.size_bytes, "intact": row.intact} for row in report.rows},
+        },
+    }
+
+
+def _say_report(path: Path, report: ContainerReport) -> None:
+    say(f"{path}: method {report.method}, format {report.version}, symbols {report.symbols_digest.hex()}")
+    sections = [("container", report.header_bytes, report.header_intact)]
+    sections += [(row.name, row.size_bytes, row.intact) for row in report.rows]
+    rows = [
+        [name, str(size), f"{100 * size / max(report.expected_bytes, 1):.1f} %", "ok" if intact else "DAMAGED"]
+        for name, size, intact in sections
+    ]
+    rows.append(["all", str(report.file_bytes), size_text(report.file_bytes), "ok" if report.intact else "DAMAGED"])
+    say(table(["section", "bytes", "share", "checksum"], rows))
 
 
 def parse_background(text: str | None) -> tuple[float, float, float]:

@@ -1,11 +1,12 @@
-"""Is everything installed, and if not, what mends it?
+"""The verb ``doctor``: is everything installed, and if not, what fixes it?
 
-Owns the checks behind ``hemgs doctor``: each looks at one thing and gives a finding; none raises, prints or changes
-anything. Does not own what the things are for.
+Owns the checks: each looks at one thing and yields findings; none raises, prints or changes anything. Does not own what
+the things are for.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hemgs.cli.console import say
+from hemgs.cli.parser import Parser, explain
 from hemgs.core.errors import HemgsError
 from hemgs.core.timing import BYTES_PER_MIB
 
@@ -38,6 +41,29 @@ MIN_FREE_MIB = 2048.0
 _INSTALL = "pip install -c constraints.txt -e ."
 
 
+def add_doctor(parser: Parser) -> None:
+    """Add the options of ``doctor``."""
+    explain(
+        parser,
+        "Checks Python, libraries, compiled-code caches, GPU, workflow tools, assets and disk space.\n"
+        "Exit code 1 if something that everyone needs is missing.",
+        "  hemgs doctor",
+    )
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    findings = examine()
+    width = max(len(finding.topic) for finding in findings)
+    for finding in findings:
+        say(f"{MARKS[finding.status]:<4}  {finding.topic:<{width}}  {finding.text}")
+        if finding.fix:
+            say(f"{'':<4}  {'':<{width}}  -> {finding.fix}")
+    failed = sum(finding.status == "fail" for finding in findings)
+    say("everything needed is there" if not failed else f"things to fix: {failed}")
+    return 1 if failed else 0
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing looked at.
@@ -56,7 +82,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings, in the order to mend them."""
+    """All findings, in the order to fix them."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         check_python,
         check_libraries,
@@ -76,7 +102,7 @@ def check_python() -> Iterator[Finding]:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < MIN_PYTHON:
         needed = ".".join(map(str, MIN_PYTHON))
-        yield Finding("fail", "python", found, f"install Python {needed} or newer and make the environment anew")
+        yield Finding("fail", "python", found, f"install Python {needed} or newer and make the environment again")
     else:
         yield Finding("ok", "python", f"{found} at {sys.executable}")
 
@@ -103,7 +129,7 @@ def check_caches() -> Iterator[Finding]:
         yield Finding(
             "note",
             "numba cache",
-            f"{folder} cannot be written ({fault.strerror}); kernels are compiled anew by every process",
+            f"{folder} cannot be written ({fault.strerror}); kernels are compiled again by every process",
             "set NUMBA_CACHE_DIR to a folder that can be written",
         )
         return

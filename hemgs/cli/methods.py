@@ -1,22 +1,27 @@
-"""Methods and data sets in words.
+"""Verbs about methods and data sets: ``describe`` explains them in words, ``check`` tests a method.
 
-Owns the text of ``hemgs describe``; the words themselves stand in docstrings and data set files.
+Owns the text of ``describe``; docstrings and data set files contain the words themselves.
 """
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import inspect
 import re
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from hemgs.cli.console import size_text
+from hemgs.cli.console import note, say, size_text
+from hemgs.cli.parser import Parser, add_settings, explain, parse_assignments
 from hemgs.config.dataset import DatasetConfig, SceneConfig, load_dataset
-from hemgs.protocol import Method
+
+if TYPE_CHECKING:
+    from hemgs.protocol import Method
 
 _KINDS = {
     "single": "one model, one bitstream, no rate knob",
@@ -26,6 +31,71 @@ _KINDS = {
 }
 _WIDTH = 100
 _NAMES = re.compile(r"^([A-Za-z_][\w*]*(?:, [A-Za-z_][\w*]*)*):\s*(.*)$")
+
+
+def add_describe(parser: Parser) -> None:
+    """Add the options of ``describe``."""
+    explain(
+        parser,
+        "Prints what a method is and every setting with its default, or the scenes and protocol of a data set file.\n"
+        "Without a name, lists the methods that are installed.",
+        "  hemgs describe\n  hemgs describe hemgs\n  hemgs describe workflow/config/datasets/mipnerf360.yaml",
+    )
+    parser.add_argument("name", nargs="?", metavar="METHOD|FILE.yaml", help="method id, package.module:Class, or file")
+    parser.set_defaults(run=_describe)
+
+
+def add_check(parser: Parser) -> None:
+    """Add the options of ``check``."""
+    explain(
+        parser,
+        "Trains the method for a moment on a tiny scene and checks what the benchmark relies on: equal bytes each\n"
+        "time, decoding in another process from the file alone, damaged files refused, killed trainings resumed.\n"
+        "Exit code 1 if a check fails.",
+        "  hemgs check scaffold_gs\n  hemgs check my_package.method:MyMethod --set iterations=60",
+    )
+    parser.add_argument("method", metavar="METHOD", help="id, or package.module:Class")
+    add_settings(parser, "a setting; may be repeated")
+    parser.set_defaults(run=_check)
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        from hemgs.bench.registry import list_methods
+
+        say("installed methods:")
+        for name, entry in list_methods().items():
+            say(f"  {name:<16} {entry}")
+        return 0
+    if arguments.name.endswith((".yaml", ".yml")):
+        say(dataset_text(Path(arguments.name)))
+        return 0
+    from hemgs.bench.registry import get_method
+
+    say(method_text(get_method(arguments.name)))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    texts = parse_assignments(arguments.set)
+    from hemgs.bench.conformance import CHECKS, Case, ConformanceError, make_specimen, make_tiny_scene
+
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="hemgs_check_") as folder:
+        scene = make_tiny_scene(Path(folder) / "scene")
+        specimen = make_specimen(Case(arguments.method, scene, Path(folder), texts=texts))
+        for check in CHECKS:
+            name = check.__name__.removeprefix("check_").replace("_", " ")
+            try:
+                check(specimen)
+            except ConformanceError as fault:
+                failed += 1
+                say(f"FAIL  {name}")
+                note(f"      {fault}")
+            else:
+                say(f"ok    {name}")
+    say(f"{specimen.method.spec.id} keeps the contract" if not failed else f"{failed} of {len(CHECKS)} checks failed")
+    return 1 if failed else 0
 
 
 @dataclass(frozen=True)

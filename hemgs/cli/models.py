@@ -1,4 +1,4 @@
-"""Verbs of the codec: ``train``, ``encode``, ``decode``, ``inspect``."""
+"""Verbs that make and use models: ``train``, ``encode``, ``ablate``."""
 
 from __future__ import annotations
 
@@ -6,35 +6,28 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hemgs.cli.console import say, say_json, seconds_text, size_text, table
-from hemgs.cli.parser import Verbs, add_device, add_verb
-from hemgs.cli.targets import psnr_lines, size_lines
-from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.cli.console import say, seconds_text, size_text, table
+from hemgs.cli.parser import Parser, add_device, add_settings, explain, parse_assignments
+from hemgs.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hemgs.coding.container import ContainerReport
+    from hemgs.bench.target import Found
     from hemgs.core.types import Rate
 
 _SUFFIX = ".gsc"
+#: A file that is further below the size asked for is explained, as a part of that size.
+NEAR_SIZE = 0.01
+#: A file that is further above the quality asked for is explained, dB; twice what the search stops at.
+NEAR_PSNR_DB = 0.02
 
 
-def add_verbs(verbs: Verbs) -> None:
-    """Adds this module's verbs."""
-    _add_train(verbs)
-    _add_encode(verbs)
-    _add_decode(verbs)
-    _add_inspect(verbs)
-
-
-def _add_train(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "train",
-        "fit a model to a prepared scene",
+def add_train(parser: Parser) -> None:
+    """Add the options of ``train``."""
+    explain(
+        parser,
         "Fits one model. Stopped at any moment (Ctrl-C, time limit, power cut), the same command continues from the\n"
         "last checkpoint in MODEL_DIR/work. Writes model.safetensors, train.json and events.jsonl.",
         "  hemgs train results/court --method hemgs --out results/court_hemgs\n"
@@ -45,13 +38,7 @@ def _add_train(verbs: Verbs) -> None:
     parser.add_argument("--method", required=True, metavar="ID", help="id, or package.module:Class")
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder to write")
     parser.add_argument("--rate", metavar="ID", help="rate id, for methods that are trained once per rate")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting over the method's default; may be repeated, and wins over --params-json",
-    )
+    add_settings(parser, "a setting over the method's default; may be repeated, and wins over --params-json")
     parser.add_argument("--params-json", metavar="JSON", help="several settings as a JSON mapping, or @FILE")
     parser.add_argument("--seed", type=int, default=0, help="of everything random [%(default)s]")
     parser.add_argument("--variant", default="", metavar="ID", help="id of the variant these settings make")
@@ -60,11 +47,10 @@ def _add_train(verbs: Verbs) -> None:
     parser.set_defaults(run=_train)
 
 
-def _add_encode(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "encode",
-        "write a model as bitstreams, at one or many rates",
+def add_encode(parser: Parser) -> None:
+    """Add the options of ``encode``."""
+    explain(
+        parser,
         "Encodes a trained model. A larger lambda gives a smaller file of lower quality. With a folder as --out,\n"
         "writes bitstreams/<rate>.gsc and encode.json with sizes by section; with a file (.gsc), just that file.\n"
         "Instead of lambda, a size or a quality may be named; about ten files are then tried, and the lambda of the\n"
@@ -104,42 +90,29 @@ def _add_encode(verbs: Verbs) -> None:
     parser.set_defaults(run=_encode)
 
 
-def _add_decode(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "decode",
-        "read a bitstream back",
-        "Decodes one bitstream; nothing but that file is needed. The decoded scene is written as safetensors.\n"
-        "The time shown is that of a second decoding, so that compiling and loading stay outside the clock\n"
-        "(the first one's if it took more than ten seconds).",
-        "  hemgs decode court.gsc --out court.safetensors\n"
-        "  hemgs decode court.gsc --out court.safetensors --json stats.json",
+def add_ablate(parser: Parser) -> None:
+    """Add the options of ``ablate``."""
+    explain(
+        parser,
+        "Quantises the attributes of a trained HEMGS model once, with its own steps, and fits one entropy model per\n"
+        "variant to them: base (hash grid only), sa (with the scene-agnostic network), ar (with the autoregressive\n"
+        "networks), both. The table holds the bytes of real streams. Pictures do not change, so neither does quality.\n"
+        "Locations, masks and rendering networks are the same for all variants and left out.",
+        "  hemgs ablate results/court_hemgs --out court_lossless.csv\n"
+        "  hemgs ablate results/court_hemgs --variants base,ar --lmbda 0.004 --iterations 5000 --out court_ar.csv\n"
+        "  hemgs ablate results/court_hemgs --variants ar --set context_multiplier=4 --out court_wide.csv",
     )
-    _add_bitstream(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="file to write")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write time, memory and counts")
-    parser.add_argument("--once", action="store_true", help="decode once only; the time then includes compiling")
-    parser.add_argument("--method", metavar="ENTRY", help="package.module:Class, for a method that is not installed")
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what `hemgs train` wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table to write")
+    parser.add_argument("--variants", default="base,sa,ar,both", metavar="NAME,NAME", help="to compare [%(default)s]")
+    parser.add_argument("--iterations", type=int, default=3000, metavar="N", help="steps of each fit [%(default)s]")
+    parser.add_argument(
+        "--lmbda", type=float, default=0.002, metavar="X", help="rate–distortion trade-off [%(default)s]"
+    )
+    add_settings(parser, "a setting of the variants over that of the model; may be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="of the fits [%(default)s]")
     add_device(parser)
-    parser.set_defaults(run=_decode)
-
-
-def _add_inspect(verbs: Verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "inspect",
-        "list the sections of a bitstream and check them",
-        "Shows which method wrote a bitstream, the size of every section and whether its checksum holds.\n"
-        "Exit code 2 if the file is damaged.",
-        "  hemgs inspect court.gsc\n  hemgs inspect court.gsc --json",
-    )
-    _add_bitstream(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(run=_inspect)
-
-
-def _add_bitstream(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    parser.set_defaults(run=_ablate)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -188,21 +161,6 @@ def parse_params(params_json: str | None) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise ConfigError(f"--params-json is {text.strip()[:60]!r}, not a mapping", 'write {"iterations": 3000}')
     return params
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, str]:
-    """Settings from ``--set KEY=VALUE``, values as they were typed.
-
-    Raises:
-        ConfigError: no name or no ``=``.
-    """
-    texts = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment!r} is not KEY=VALUE", "write, for example, --set iterations=3000")
-        texts[key.strip()] = value
-    return texts
 
 
 def _encode(arguments: argparse.Namespace) -> int:
@@ -282,59 +240,52 @@ def _encode_to_target(arguments: argparse.Namespace, device: Any) -> int:
     return 0
 
 
-def _decode(arguments: argparse.Namespace) -> int:
-    from hemgs.bench.decoding import run_decode
-    from hemgs.bench.runs import write_json
-    from hemgs.core.bundle import save_bundle
+def _ablate(arguments: argparse.Namespace) -> int:
+    texts = parse_assignments(arguments.set)
+    from hemgs.bench.lossless import LosslessRequest, run_lossless
+    from hemgs.codec.refit import SECTIONS
     from hemgs.core.device import choose_device
 
-    device = choose_device(arguments.device)
-    renderable, stats = run_decode(arguments.bitstream, device, arguments.method, repeat=not arguments.once)
-    save_bundle(arguments.out, renderable)
-    if arguments.json is not None:
-        write_json(arguments.json, asdict(stats))
-    say(
-        f"{arguments.out}: {stats.method}, decoded in {seconds_text(stats.decode_s)}, "
-        f"{stats.decode_peak_mib:.0f} MiB at most"
+    variants = tuple(name.strip() for name in arguments.variants.split(","))
+    request = LosslessRequest(
+        arguments.model, arguments.out, variants, arguments.iterations, arguments.lmbda, texts, arguments.seed
     )
-    return 0
-
-
-def _inspect(arguments: argparse.Namespace) -> int:
-    from hemgs.coding.container import inspect_container
-
-    report = inspect_container(arguments.bitstream)
-    if arguments.json:
-        say_json(_report_json(report))
-    else:
-        _say_report(arguments.bitstream, report)
-    if not report.intact:
-        raise BitstreamError(f"{arguments.bitstream}: the file is damaged", "copy it again, or encode it again")
-    return 0
-
-
-def _report_json(report: ContainerReport) -> dict[str, Any]:
-    return {
-        "method": report.method,
-        "version": report.version,
-        "intact": report.intact,
-        "file_bytes": report.file_bytes,
-        "expected_bytes": report.expected_bytes,
-        "symbols_digest": report.symbols_digest.hex(),
-        "sections": {
-            "container": {"offset": 0, "bytes": report.header_bytes, "intact": report.header_intact},
-            **{row.name: {"offset": row.offset, "bytes": row.size_bytes, "intact": row.intact} for row in report.rows},
-        },
-    }
-
-
-def _say_report(path: Path, report: ContainerReport) -> None:
-    say(f"{path}: method {report.method}, format {report.version}, symbols {report.symbols_digest.hex()}")
-    sections = [("container", report.header_bytes, report.header_intact)]
-    sections += [(row.name, row.size_bytes, row.intact) for row in report.rows]
-    rows = [
-        [name, str(size), f"{100 * size / max(report.expected_bytes, 1):.1f} %", "ok" if intact else "DAMAGED"]
-        for name, size, intact in sections
+    rows = run_lossless(request, choose_device(arguments.device), sys.stderr)
+    header = ["variant", *SECTIONS, "total", "bits/anchor"]
+    lines = [
+        [row["variant"], *(row[f"bytes_{name}"] for name in (*SECTIONS, "total")), row["bits_per_anchor"]]
+        for row in rows
     ]
-    rows.append(["all", str(report.file_bytes), size_text(report.file_bytes), "ok" if report.intact else "DAMAGED"])
-    say(table(["section", "bytes", "share", "checksum"], rows))
+    say(table(header, [[str(cell) for cell in line] for line in lines]))
+    return 0
+
+
+def size_lines(found: Found, target_bytes: int) -> list[str]:
+    """How far the file is below the size asked for."""
+    below = target_bytes - found.chosen.total_bytes
+    lines = [f"{100 * below / target_bytes:.2f} % below the {target_bytes} bytes asked for"]
+    if found.is_largest and below > 0:
+        lines.append(
+            f"{target_bytes} bytes cannot be reached: this is the largest file of the model, at the smallest λ that it "
+            "serves; one with more anchors or features makes larger ones"
+        )
+    elif below > NEAR_SIZE * target_bytes and found.next_larger is not None:
+        larger = found.next_larger
+        lines.append(f"no nearer: the next larger file, at λ {larger.lmbda}, has {larger.total_bytes} bytes")
+    return lines
+
+
+def psnr_lines(found: Found, target_db: float) -> list[str]:
+    """What was measured on the file, on which views, and how far it is above the quality asked for."""
+    above = (found.chosen.psnr or 0.0) - target_db
+    lines = [
+        f"PSNR {found.chosen.psnr:.3f} dB, {above:.3f} dB above the {target_db:g} dB asked for; mean of "
+        f"{found.num_views} of {found.num_test_views} test views of the decoded file"
+    ]
+    if found.is_smallest:
+        lines.append("this is the smallest file of the model, at the largest λ that it serves")
+    elif above > NEAR_PSNR_DB:
+        lines.append("no nearer: all smaller files that were tried fall short")
+    if not found.falls_with_lmbda:
+        lines.append("PSNR does not fall steadily with λ here: a smaller file that reaches it too may have been missed")
+    return lines

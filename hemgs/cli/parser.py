@@ -1,15 +1,20 @@
 """The command-line grammar: verbs in the order of work, and the options several of them share.
 
-Does not import anything heavy: help must come at once.
+Owns the list of verbs. Each names the module that adds its options; only the module of the verb that is asked for is
+imported, by name, so that help comes at once. Does not import any verb itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from hemgs.cli.console import report_error
+from hemgs.cli.console import report_error, say
+from hemgs.core.errors import ConfigError
 
 _DESCRIPTION = """\
 Compression of 3D Gaussian splats: train a scene, write it as one small file, decode it elsewhere, measure it.
@@ -30,27 +35,68 @@ Exit codes: 0 done, 1 a failed check or a fault of the program, 2 wrong input, 1
 #: Help of the options that choose a device.
 DEVICE_HELP = "auto (HEMGS_DEVICE, else a GPU if there is one), cpu, cuda or cuda:N [%(default)s]"
 
-Verbs = Any  # argparse's sub-parser action, whose class is private
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        module: of this package; its function ``add_<verb>`` takes a parser and adds description, options and ``run``.
+        summary: the line in ``hemgs --help``.
+    """
+
+    module: str
+    summary: str
+
+
+#: All verbs by name, in the order of work.
+VERBS = {
+    "estimate": Verb("benchmark", "what a benchmark will cost: jobs, GPU hours, disk"),
+    "fetch": Verb("scenes", "download what scenes and metrics need, beforehand"),
+    "hash-archive": Verb("scenes", "print size and SHA-256 of archives, or pin them in a data set's file"),
+    "prepare": Verb("scenes", "read a capture; split, resize and check it once"),
+    "train": Verb("models", "fit a model to a prepared scene"),
+    "encode": Verb("models", "write a model as bitstreams, at one or many rates"),
+    "decode": Verb("bitstreams", "read a bitstream back"),
+    "inspect": Verb("bitstreams", "list the sections of a bitstream and check them"),
+    "render": Verb("bitstreams", "draw pictures from a bitstream"),
+    "evaluate": Verb("bitstreams", "measure bitstreams: bytes, quality, speed"),
+    "export": Verb("bitstreams", "write a bitstream's scene as a standard splat PLY"),
+    "ablate": Verb("models", "compare entropy models on the symbols of one trained model"),
+    "summarise": Verb("benchmark", "gather all measured points"),
+    "tables": Verb("benchmark", "write the tables as CSV, Markdown and LaTeX"),
+    "figures": Verb("benchmark", "draw the figures as PDF, SVG and PNG"),
+    "page": Verb("benchmark", "make one self-contained HTML page of all results"),
+    "describe": Verb("methods", "explain a method or a data set"),
+    "doctor": Verb("doctor", "check the installation and say how to fix it"),
+    "setup": Verb("setup", "make `snakemake --profile NAME` work as typed"),
+    "check": Verb("methods", "run a method through the contract that all methods keep"),
+}
 
 
 class Parser(argparse.ArgumentParser):
     """Mistakes in arguments look like every other error of the program."""
 
     def error(self, message: str) -> NoReturn:
-        """Usage, the error in one line, exit code 2."""
+        """Print usage and the error in one line, and exit with code 2."""
         self.print_usage()
         report_error(message, f"see `{self.prog} --help`")
         raise SystemExit(2)
 
     def print_usage(self, file: Any = None) -> None:
-        """The usage goes to standard error: it is part of a complaint."""
+        """Print usage to standard error: it is part of a complaint."""
         super().print_usage(file or sys.stderr)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``hemgs``; a parsed command has ``run``, the function to call with it."""
-    from hemgs.cli import ablation, benchmark, bitstreams, checking, estimating, fetching, machine, models, scenes
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command; the result has ``run``, the function to call with it.
 
+    Args:
+        arguments: words after the program's name.
+
+    Raises:
+        SystemExit: help or the version was asked for (0), or the words are wrong (2).
+    """
     parser = Parser(
         prog="hemgs",
         description=_DESCRIPTION,
@@ -59,27 +105,45 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (estimating, fetching, scenes, models, bitstreams, ablation, benchmark, machine, checking):
-        module.add_verbs(verbs)
-    return parser
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for name, verb in VERBS.items():
+        own = verbs.add_parser(name, help=verb.summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == asked:
+            module = importlib.import_module(f"hemgs.cli.{verb.module}")
+            getattr(module, f"add_{name.replace('-', '_')}")(own)
+            own.add_argument("--traceback", action="store_true", help="on an error, show where in the program it arose")
+    return parser.parse_args(arguments)
 
 
-def add_verb(verbs: Verbs, name: str, summary: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Adds one verb; ``examples`` are shown below its options."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--traceback", action="store_true", help="on an error, show where in the program it arose")
-    return parser
+def explain(parser: Parser, description: str, examples: str) -> None:
+    """Set what ``hemgs VERB --help`` says above and below the options."""
+    parser.description = description
+    parser.epilog = f"examples:\n{examples}"
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device``."""
+def add_device(parser: Parser) -> None:
+    """Add ``--device``."""
     parser.add_argument("--device", default="auto", metavar="DEVICE", help=DEVICE_HELP)
+
+
+def add_settings(parser: Parser, help_text: str) -> None:
+    """Add ``--set KEY=VALUE``, which ``parse_assignments`` reads."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
+    """Split the words of ``--set`` into names and values; values stay as they were typed.
+
+    Raises:
+        ConfigError: no name or no ``=``.
+    """
+    texts = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment!r} is not KEY=VALUE", "write, for example, --set iterations=3000")
+        texts[key.strip()] = value
+    return texts
 
 
 class _Version(argparse.Action):
@@ -89,7 +153,6 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        from hemgs.cli.console import say
         from hemgs.core.provenance import code_version
 
         say(f"hemgs {code_version()}")

@@ -1,19 +1,46 @@
-"""Putting a profile where Snakemake looks for it by name.
+"""The verb ``setup``: puts a profile where Snakemake looks for it by name.
 
 Owns the user's Snakemake folder and nothing of a profile's content.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
 from pathlib import Path
 
+from hemgs.cli.console import say
+from hemgs.cli.parser import Parser, explain
 from hemgs.core.errors import ConfigError
 
 _SOURCE = Path(__file__).resolve().parents[2] / "profiles"
 _CONFIG_FILE = "config.yaml"
+#: Profiles that can be installed; folders of profiles/.
+PROFILES = ("slurm", "slurm-gres", "local-gpu", "demo")
+
+
+def add_setup(parser: Parser) -> None:
+    """Add the options of ``setup``."""
+    explain(
+        parser,
+        "Links a profile of this repository into the user's Snakemake folder, where `--profile NAME` is looked up.\n"
+        "Anything of another origin that is there already is left alone, unless --force is given.",
+        "  hemgs setup --profile slurm\n  hemgs setup --profile slurm --copy      a copy to edit, instead of a link",
+    )
+    parser.add_argument("--profile", required=True, metavar="NAME", help=f"one of {', '.join(PROFILES)}")
+    parser.add_argument("--copy", action="store_true", help="copy the profile instead of linking it")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.set_defaults(run=_setup)
+
+
+def _setup(arguments: argparse.Namespace) -> int:
+    if arguments.profile not in PROFILES:
+        raise ConfigError(f"there is no profile {arguments.profile!r}", f"use one of {', '.join(PROFILES)}")
+    for line in install_profile(arguments.profile, copy=arguments.copy, force=arguments.force):
+        say(line)
+    return 0
 
 
 def snakemake_folder() -> Path:

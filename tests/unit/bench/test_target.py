@@ -17,7 +17,7 @@ from hemgs.bench.registry import get_method
 from hemgs.bench.runner import TrainRequest, encode_one, run_encode, run_encode_file, run_train
 from hemgs.bench.runs import read_train_record
 from hemgs.bench.target import run_encode_to_psnr, run_encode_to_size
-from hemgs.cli.targets import psnr_lines, size_lines
+from hemgs.cli.models import psnr_lines, size_lines
 from hemgs.codec.method import Hemgs
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError, SceneError

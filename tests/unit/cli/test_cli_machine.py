@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from hemgs.bench.registry import list_methods
-from hemgs.cli import doctor, main
-from hemgs.cli import setup as profiles
+from hemgs.cli import doctor, main, setup
 from hemgs.cli.doctor import Finding, examine
 from hemgs.cli.methods import attribute_texts, settings_of
 from hemgs.cli.setup import install_profile
@@ -140,7 +139,7 @@ def test_doctor_names_what_is_missing_and_its_fix(
     assert "not installed: matplotlib" in printed
     assert "too old" in printed
     assert "MiB free" in printed
-    assert "1 things need mending" in printed
+    assert "things to fix: 1" in printed
 
 
 def test_doctor_survives_a_broken_method_and_an_absent_asset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +237,7 @@ def test_user_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     if sys.platform == "linux":
-        assert profiles.snakemake_folder() == tmp_path / ".config" / "snakemake"
+        assert setup.snakemake_folder() == tmp_path / ".config" / "snakemake"
 
 
 @pytest.mark.skipif(shutil.which("snakemake") is None and not (Path(sys.executable).parent / "snakemake").exists(),
