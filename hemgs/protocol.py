@@ -64,3 +64,25 @@ class Method(Protocol):
     def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
         """Plain Gaussians for a standard PLY; view-dependent parts are baked for ``camera`` (or a mean one)."""
         ...
+
+
+class PostMethod(Protocol):
+    """How a method of kind ``post`` trains; all else is as in :class:`Method`."""
+
+    def train(
+        self,
+        scene: Scene,
+        params: Mapping[str, Any],
+        workdir: Path,
+        events: EventLog,
+        *,
+        rate: Rate,
+        seed: int,
+        device: torch.device,
+        base: GaussianCloud,
+    ) -> Model:
+        """As :meth:`Method.train`, from Gaussians that another method has trained on the same scene.
+
+        ``base`` is on ``device``. A checkpoint of a training from other Gaussians must not be continued.
+        """
+        ...

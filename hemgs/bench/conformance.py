@@ -37,6 +37,7 @@ from hemgs.core.types import Scene
 from hemgs.data.loader import load_scene
 from hemgs.data.prepare import prepare_scene
 from hemgs.protocol import Method, Renderable
+from hemgs.splats.init import cloud_from_points
 from hemgs.splats.ply import write_ply
 
 #: λ at which a variable-rate method is checked; any three of its interval would do.
@@ -130,11 +131,19 @@ def make_specimen(case: Case, device: torch.device = CPU) -> Specimen:
     params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
     params = resolve_params(method, params, case.texts)
     rate_id = rate_of(LMBDAS[0]).id if method.spec.kind == "per_rate" else None
-    request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params)
+    base = _untrained_base(case) if method.spec.kind == "post" else None
+    request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params, base=base)
     run_train(request, device)
     rates = [rate_of(lmbda) for lmbda in LMBDAS] if method.spec.kind == "all_rates" else []
     record = run_encode(request.out, case.folder / "points", rates, device)
     return Specimen(case, method, load_scene(case.scene), request, case.folder / "points", record)
+
+
+def _untrained_base(case: Case) -> Path:
+    """Gaussians at the scene's points, as a file that methods of kind ``post`` can start from."""
+    scene, path = load_scene(case.scene), case.folder / "base.ply"
+    write_ply(path, cloud_from_points(scene.points, scene.point_colors, sh_degree=3))
+    return path
 
 
 def check_import_without_gpu(specimen: Specimen) -> None:
@@ -236,6 +245,7 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
     arguments = ["train", str(request.scene), "--method", specimen.entry, "--device", "cpu"]
     arguments += ["--params-json", json.dumps(dict(request.params))]
     arguments += ["--rate", request.rate] if request.rate else []
+    arguments += ["--base", str(request.base)] if request.base else []
     # In a process like the other's: sums in float32 depend on the number of threads, which a caller may have changed.
     whole = specimen.case.folder / "uninterrupted"
     straight = _hemgs([*arguments, "--out", str(whole)])

@@ -12,10 +12,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, get_type_hints
+from typing import IO, Any, cast, get_type_hints
 
 import torch
 
+from hemgs.bench.base import Base, load_base
 from hemgs.bench.decoding import WARM_UP_LIMIT_S, file_sections
 from hemgs.bench.origin import origin_of
 from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, training_rate
@@ -34,12 +35,12 @@ from hemgs.bench.runs import (
     alone_in,
     bitstream_path,
     counts_of,
-    read_train_record,
+    load_trained,
     trained_seconds,
     write_record,
 )
 from hemgs.config.params import params_of
-from hemgs.core.bundle import Bundle, load_bundle, save_bundle
+from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.events import EventLog
@@ -48,7 +49,7 @@ from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene, SectionTable
 from hemgs.data.loader import load_scene
-from hemgs.protocol import Method
+from hemgs.protocol import Method, PostMethod
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class TrainRequest:
         seed: 0 to 2^32 - 1.
         variant: id of the variant these settings make, empty for the method itself.
         label: name for print; the method's own if empty.
+        base: folder of the finished training that a method of kind ``post`` starts from, or a PLY file.
     """
 
     scene: Path
@@ -76,6 +78,7 @@ class TrainRequest:
     seed: int = 0
     variant: str = ""
     label: str = ""
+    base: Path | None = None
 
 
 def resolve_params(
@@ -130,7 +133,9 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     """
     method = get_method(request.method)
     params = resolve_params(method, request.params, request.texts)
-    training = _Training(request, method, params, training_rate(method.spec, request.rate), load_scene(request.scene))
+    rate, scene = training_rate(method.spec, request.rate), load_scene(request.scene)
+    base = load_base(request.base, method.spec, scene, request.seed, device)
+    training = _Training(request, method, params, rate, scene, base)
     with alone_in(request.out, stream) as place:
         record = training.finished() if place.waited else None
         if record is None:
@@ -149,10 +154,13 @@ class _Training:
     params: Mapping[str, Any]
     rate: Rate
     scene: Scene
+    base: Base | None
 
     @property
     def config_hash(self) -> str:
         described = {"method": self.method.spec.id, "params": self.params, "protocol": dict(self.scene.protocol)}
+        if self.base is not None:
+            described["base"] = self.base.settings_hash
         return config_hash(described)
 
     def finished(self) -> TrainRecord | None:
@@ -162,9 +170,17 @@ class _Training:
             record, _, _ = load_model(request.out, torch.device("cpu"))
         except HemgsError:
             return None
-        found = (record.variant, record.rate, record.seed, record.scene_hash, record.config_hash)
-        wanted = (request.variant, self.rate.id, request.seed, self.scene.hash, self.config_hash)
+        base = self.base.record if self.base else {}
+        found = (record.variant, record.rate, record.seed, record.scene_hash, record.config_hash, record.base)
+        wanted = (request.variant, self.rate.id, request.seed, self.scene.hash, self.config_hash, base)
         return record if found == wanted else None
+
+    def _train(self, work: Path, events: EventLog, device: torch.device) -> Bundle:
+        scene, params, rate, seed = self.scene, self.params, self.rate, self.request.seed
+        if self.base is None:
+            return self.method.train(scene, params, work, events, rate=rate, seed=seed, device=device)
+        post = cast(PostMethod, self.method)
+        return post.train(scene, params, work, events, rate=rate, seed=seed, device=device, base=self.base.cloud)
 
     def run(self, device: torch.device, stream: IO[str] | None) -> TrainRecord:
         """Trains in the work folder and writes the result."""
@@ -176,8 +192,7 @@ class _Training:
             events.write("session", method=spec.id, seed=request.seed, origin=origin)
             seed_everything(request.seed)
             reset_peak_memory(device)
-            work = request.out / WORK_FOLDER
-            model = self.method.train(scene, self.params, work, events, rate=rate, seed=request.seed, device=device)
+            model = self._train(request.out / WORK_FOLDER, events, device)
             synchronize(device)
             peak_mib = peak_memory_mib(device)
 
@@ -195,14 +210,15 @@ class _Training:
             rate=rate.id,
             seed=request.seed,
             params=self.params,
-            iterations=int(self.params.get("iterations", 0)),
-            train_s=trained_seconds(log, watch.seconds),
+            iterations=int(self.params.get("iterations", 0)) + (self.base.iterations if self.base else 0),
+            train_s=trained_seconds(log, watch.seconds) + (self.base.train_s if self.base else 0.0),
             train_peak_mib=peak_mib,
             counts=counts_of(model),
             model_sha256=sha256_of(request.out / MODEL_FILE),
             device=str(device),
             config_hash=self.config_hash,
             origin=origin,
+            base=self.base.record if self.base else {},
         )
         write_record(request.out / TRAIN_FILE, record)
         return record
@@ -308,11 +324,7 @@ def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Meth
         ConfigError: there is no finished training in the folder, or its method is not installed.
         HemgsError: the model is damaged, or not the one that the record describes.
     """
-    record = read_train_record(model_dir)
-    path = model_dir / MODEL_FILE
-    model = load_bundle(path, device)
-    if sha256_of(path) != record.model_sha256:
-        raise HemgsError(f"{path}: not the model that {TRAIN_FILE} beside it describes", "run `hemgs train` again")
+    record, model = load_trained(model_dir, device)
     return record, get_method(record.entry), model
 
 

@@ -14,9 +14,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from hemgs.core.bundle import Bundle
+import torch
+
+from hemgs.core.bundle import Bundle, load_bundle
 from hemgs.core.errors import ConfigError, HemgsError
-from hemgs.core.files import Workplace, sole_worker, write_text
+from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
 
 #: Raised by one whenever a field of either record changes its name or meaning.
 SCHEMA_VERSION = 1
@@ -41,14 +43,15 @@ class TrainRecord:
         label: name for print.
         fit: ``all``, or the id of the rate trained at, which is ``rate``.
         params: every setting, defaults included.
-        iterations: spent.
-        train_s: wall time, interrupted parts that led to the result included.
+        iterations: spent, those of the base included.
+        train_s: wall time, interrupted parts that led to the result and that of the base included.
         train_peak_mib: peak memory of the process that finished (see ``core.device.peak_memory_mib``).
         counts: ``num_anchors`` and ``num_gaussians``, where known.
         model_sha256: of the model file that belongs to this record.
         device: torch device.
         config_hash: of the method's settings and the scene's protocol.
         origin: code, machine and libraries.
+        base: what the training started from, for methods of kind ``post``; see :mod:`hemgs.bench.base`.
     """
 
     method: str
@@ -70,6 +73,7 @@ class TrainRecord:
     device: str
     config_hash: str
     origin: Mapping[str, Any]
+    base: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,21 @@ def read_train_record(model_dir: Path) -> TrainRecord:
     """
     path = model_dir / TRAIN_FILE
     return _train_record(_read(path, f"{model_dir} holds no finished training", "run `hemgs train` first"), path)
+
+
+def load_trained(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Bundle]:
+    """A finished training: its record, and the model on ``device``.
+
+    Raises:
+        ConfigError: there is no finished training in the folder.
+        HemgsError: the model is damaged, or not the one that the record describes.
+    """
+    record = read_train_record(model_dir)
+    path = model_dir / MODEL_FILE
+    model = load_bundle(path, device)
+    if sha256_of(path) != record.model_sha256:
+        raise HemgsError(f"{path}: not the model that {TRAIN_FILE} beside it describes", "run `hemgs train` again")
+    return record, model
 
 
 def read_encode_record(point_dir: Path) -> EncodeRecord:

@@ -27,7 +27,7 @@ _KINDS = {
     "single": "one model, one bitstream, no rate knob",
     "per_rate": "one training per rate",
     "all_rates": "one model serves every rate (λ is chosen when encoding)",
-    "post": "starts from another method's model",
+    "post": "starts from Gaussians that another method has trained (--base); one bitstream, no rate knob",
 }
 _WIDTH = 100
 _NAMES = re.compile(r"^([A-Za-z_][\w*]*(?:, [A-Za-z_][\w*]*)*):\s*(.*)$")
@@ -114,7 +114,6 @@ def method_text(method: Method) -> str:
     lines = [
         f"{spec.id}: {spec.label}",
         f"  kind        {spec.kind}: {_KINDS[spec.kind]}",
-        f"  needs       {', '.join(spec.needs) or 'nothing'}",
         f"  codes       {', '.join(spec.attributes)}",
         f"  class       {type(method).__module__}:{type(method).__name__}",
         "",

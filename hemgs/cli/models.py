@@ -32,7 +32,8 @@ def add_train(parser: Parser) -> None:
         "last checkpoint in MODEL_DIR/work. Writes model.safetensors, train.json and events.jsonl.",
         "  hemgs train results/court --method hemgs --out results/court_hemgs\n"
         "  hemgs train results/court --method hemgs --set iterations=3000 --set voxel_size=0.01 --out results/short\n"
-        "  hemgs train results/court --method my_package.method:MyMethod --rate lmbda_0.0020 --out results/mine",
+        "  hemgs train results/court --method my_package.method:MyMethod --rate lmbda_0.0020 --out results/mine\n"
+        "  hemgs train results/court --method my_package.method:MyPost --base results/court_gs3d --out results/post",
     )
     parser.add_argument("scene", type=Path, metavar="SCENE_DIR", help="what `hemgs prepare` wrote")
     parser.add_argument("--method", required=True, metavar="ID", help="id, or package.module:Class")
@@ -41,6 +42,12 @@ def add_train(parser: Parser) -> None:
     add_settings(parser, "a setting over the method's default; may be repeated, and wins over --params-json")
     parser.add_argument("--params-json", metavar="JSON", help="several settings as a JSON mapping, or @FILE")
     parser.add_argument("--seed", type=int, default=0, help="of everything random [%(default)s]")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="MODEL_DIR|FILE.ply",
+        help="for methods of kind post: trained Gaussians of the same scene to start from",
+    )
     parser.add_argument("--variant", default="", metavar="ID", help="id of the variant these settings make")
     parser.add_argument("--label", default="", metavar="TEXT", help="name for print [the method's own]")
     add_device(parser)
@@ -130,6 +137,7 @@ def _train(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         variant=arguments.variant,
         label=arguments.label,
+        base=arguments.base,
     )
     record = run_train(request, choose_device(arguments.device), sys.stderr)
     counts = ", ".join(f"{value} {name.removeprefix('num_')}" for name, value in record.counts.items())

@@ -160,13 +160,11 @@ class MethodSpec:
         id: lower snake_case; equals its folder, YAML and package name.
         label: for print.
         kind: ``single`` (no rate knob), ``per_rate`` (one training per rate), ``all_rates`` (one model serves
-            every rate), ``post`` (starts from another method's model).
-        needs: subset of {``points``, ``base_model``, ``assets``}.
+            every rate), ``post`` (no rate knob; starts from the Gaussians that another method has trained).
         attributes: what a bitstream of this method codes, for the storage table.
     """
 
     id: str
     label: str
     kind: FitKind
-    needs: tuple[str, ...] = ("points",)
     attributes: tuple[str, ...] = ()

@@ -30,7 +30,8 @@ P = TypeVar("P", bound=SplatParams)
 class SplatMethod(ABC, Generic[P]):
     """A method whose decoded scene is plain Gaussians; see :class:`hemgs.protocol.Method`.
 
-    Methods say what is trained (:meth:`model`, 3DGS unless overridden), and how files are written and read.
+    Methods say what is trained (:meth:`model`, 3DGS unless overridden), and how files are written and read. One of kind
+    ``post`` starts from trained Gaussians; it overrides :meth:`train` where it has several stages.
     """
 
     spec: ClassVar[MethodSpec]
@@ -58,18 +59,12 @@ class SplatMethod(ABC, Generic[P]):
         rate: Rate,
         seed: int,
         device: torch.device,
+        base: GaussianCloud | None = None,
     ) -> Model:
         settings: P = params_of(self.Params, params)
         seed_everything(seed)
-        bundle = train_splats(
-            scene,
-            self.model(settings, rate),
-            workdir,
-            events,
-            seed,
-            device,
-            {"method": self.spec.id, "rate": rate.id},
-        )
+        identity = {"method": self.spec.id, "rate": rate.id}
+        bundle = train_splats(scene, self.model(settings, rate), workdir, events, seed, device, identity, base)
         bundle.meta |= {"params": dict(params)}
         return bundle
 

@@ -23,6 +23,7 @@ from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.densify import GradientStatistics, grow, prune
 from hemgs.splats.init import cloud_from_points
 from hemgs.splats.model import SplatModel
+from hemgs.training.checkpoint import digest_of
 from hemgs.training.loop import LoopSettings, fit, seed_everything
 from hemgs.training.losses import reconstruction_loss
 from hemgs.training.networks import NetworkOptimizer
@@ -154,8 +155,8 @@ def train_splats(
         events: progress.
         seed: of everything random from here on. Whoever draws the first values of networks seeds that.
         device: where to train.
-        identity: JSON-able settings beside ``model.params`` that a checkpoint must share to be continued, such as the
-            method's id, the rate, and what ``start`` is.
+        identity: JSON-able settings beside ``model.params`` and ``start`` that a checkpoint must share to be continued,
+            such as the method's id and the rate.
         start: Gaussians to start from; ``None`` for the initial points.
 
     Returns:
@@ -167,12 +168,13 @@ def train_splats(
     seed_everything(seed)
     trainee = SplatTrainee(scene, model, device, start)
     params = model.params
+    start_digest = None if start is None else digest_of(start.to_bundle().tensors, {})
     settings = LoopSettings(
         iterations=params.iterations,
         seed=seed,
         checkpoint_every=params.checkpoint_every,
         log_every=params.log_every,
-        identity={**asdict(params), "checkpoint_every": None, "log_every": None, **identity},
+        identity={**asdict(params), "checkpoint_every": None, "log_every": None, "start": start_digest, **identity},
     )
     fit(trainee, scene, settings, workdir, events, device)
     return trainee.bundle()

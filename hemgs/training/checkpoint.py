@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def save_checkpoint(workdir: Path, iteration: int, bundle: Bundle, identity: str
     """
     path = workdir / f"checkpoint_{iteration:08d}.safetensors"
     inner = {"state": bundle.meta, "iteration": iteration, "identity": identity, "schema": _SCHEMA}
-    inner["digest"] = _digest(bundle.tensors, inner)
+    inner["digest"] = digest_of(bundle.tensors, inner)
     save_bundle(path, Bundle(bundle.tensors, inner))
     for old in _paths(workdir)[NUM_KEPT:]:
         old.unlink(missing_ok=True)
@@ -85,7 +86,7 @@ def _read(path: Path, identity: str) -> Checkpoint | None:
         raise HemgsError(f"{path}: not a checkpoint")
     meta = dict(bundle.meta)
     digest = meta.pop("digest", None)
-    if digest != _digest(bundle.tensors, meta):
+    if digest != digest_of(bundle.tensors, meta):
         raise HemgsError(f"{path}: checksum does not match")
     if meta["schema"] != _SCHEMA or meta["identity"] != identity:
         return None
@@ -99,7 +100,8 @@ def _paths(workdir: Path) -> list[Path]:
     return sorted((path for path in workdir.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
-def _digest(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> str:
+def digest_of(tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over named tensors, their types and shapes, and JSON-able ``meta``."""
     digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

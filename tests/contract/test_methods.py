@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 #: Overrides all that a method on plain Gaussians can: interrupted, it must resume like the others.
 TOY = "tests.unit.splats.toy_splats:ToySplats"
+#: Starts from trained Gaussians.
+TOY_POST = "tests.unit.splats.toy_splats:ToyPost"
 #: Settings that suit a scene of 48 x 36 pixels; the method's defaults are for millions of pixels.
 PARAMS: dict[str, dict[str, object]] = {
     "context_gs": {"feature_dim": 16, "hidden": 16, "sample_share": 1.0},
@@ -56,6 +58,7 @@ PARAMS: dict[str, dict[str, object]] = {
         "sample_share": 1.0,
     },
     "scaffold_gs": {"feature_dim": 16},
+    TOY_POST: {"lr_sh": 0.02},
     TOY: {
         "num_codes": 64,
         "fine_from": 3_000,
@@ -72,7 +75,7 @@ def contract_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_scene(tmp_path_factory.mktemp("contract_scene") / "scene")
 
 
-@pytest.fixture(scope="session", params=[*sorted(list_methods()), TOY])
+@pytest.fixture(scope="session", params=[*sorted(list_methods()), TOY, TOY_POST])
 def specimen(
     request: pytest.FixtureRequest, contract_scene: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Specimen:

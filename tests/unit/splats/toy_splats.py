@@ -189,6 +189,24 @@ class ToySplats(SplatMethod[ToyParams]):
         return GaussianCloud(**read_sections(path, container, shapes))
 
 
+@dataclass(frozen=True)
+class ToyPostParams(ToyParams):
+    """Settings of a training that adds no Gaussians."""
+
+    iterations: int = 20
+    densify_until: int = 0
+
+
+class ToyPost(ToySplats):
+    """Goes on training what another method has trained, with the files of the toy."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("toy_post", "Toy, after", "post", attributes=("locations", "colors"))
+    Params: ClassVar[type] = ToyPostParams
+
+    def model(self, settings: ToyParams, rate: Rate) -> SplatModel:
+        return SplatModel(settings)
+
+
 def through(values: Tensor, replaced: Tensor) -> Tensor:
     """``replaced``, with the gradient passed on to ``values``."""
     return values + (replaced - values).detach()
