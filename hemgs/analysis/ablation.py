@@ -2,7 +2,7 @@
 
 Owns the columns of ``ablation.csv`` and ``context.csv``, and the rate at which both are read: the largest λ. HEMGS
 (arXiv 2411.18473) does not state that of its Tables 3 and 4; sizes are near its low rate. Does not own print
-(``hemgs.analysis.ablation_tables``).
+(``hemgs.analysis.tables.ablation``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every method against every other: the rows of ``bdrate.csv``.
 
 Owns which curves are compared, what a curve is made of, and what becomes of several seeds: one BD-rate per seed, then
-their mean and range. The arithmetic is ``hemgs.analysis.bdrate``'s, print is ``hemgs.analysis.bdrate_tables``'.
+their mean and range. The arithmetic is ``hemgs.analysis.bdrate``'s, print is ``hemgs.analysis.tables.bdrate``'.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS, complexity_rows
-from hemgs.analysis.figures import figure_files, write_figures
+from hemgs.analysis.figures.rate_distortion import figure_files, write_figures
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points, storage_rows
-from hemgs.analysis.page import PAGE_FILE, page_html
+from hemgs.analysis.page.document import PAGE_FILE, page_html
 from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.parity import PARITY_COLUMNS, load_reference, parity_rows
 from hemgs.analysis.plan import load_plan, load_style
 from hemgs.analysis.points import FAILURE_COLUMNS, Points, gather, write_parquet
-from hemgs.analysis.sheet import to_csv, to_latex, to_markdown
-from hemgs.analysis.tables import BUILDERS, load_summary
+from hemgs.analysis.tables.quality import BUILDERS, load_summary
+from hemgs.analysis.tables.table import to_csv, to_latex, to_markdown
 from hemgs.core.errors import ConfigError
 from hemgs.core.files import write_text
 from hemgs.core.provenance import environment

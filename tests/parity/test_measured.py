@@ -16,7 +16,7 @@ from hemgs.analysis.parity import PARITY_COLUMNS
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import FAILURE_COLUMNS, series_of
 from hemgs.analysis.publish import make_tables, summarise
-from hemgs.analysis.tables import BUILDERS
+from hemgs.analysis.tables.quality import BUILDERS
 from hemgs.core.records import Row, read_points, read_rows, write_points
 from tests.workflow.workflow_project import REPOSITORY, copy_workflow
 

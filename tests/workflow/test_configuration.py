@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.analysis.tables import BUILDERS
+from hemgs.analysis.tables.quality import BUILDERS
 from hemgs.core.catalogue import ON_REQUEST_TABLES, TABLES
 from tests.workflow.workflow_project import REPOSITORY, Project
 

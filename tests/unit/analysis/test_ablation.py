@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
-from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
 from hemgs.analysis.means import means_of, planned_points
 from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.plan import DatasetNames, Fit, MethodStyle, Named, Plan, PlannedMethod, Style
 from hemgs.analysis.points import Points
-from hemgs.analysis.sheet import Sheet, to_csv, to_latex, to_markdown
+from hemgs.analysis.tables.ablation import ablation_sheet, context_sheet
+from hemgs.analysis.tables.table import Sheet, to_csv, to_latex, to_markdown
 from hemgs.core.records import Row, Value, read_rows, write_rows
 from tests.unit.analysis.synthetic_results import MIB, point
 

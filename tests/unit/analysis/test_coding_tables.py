@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hemgs.analysis.coding_tables import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.plan import Style, load_style
 from hemgs.analysis.publish import summarise
-from hemgs.analysis.sheet import Sheet
-from hemgs.analysis.tables import load_summary
+from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
+from hemgs.analysis.tables.quality import load_summary
+from hemgs.analysis.tables.table import Sheet
 from hemgs.core.records import LOSSLESS_COLUMNS, POINT_COLUMNS, Row, Value, write_rows
 from tests.unit.analysis.synthetic_results import REFERENCE, Results
 

@@ -14,13 +14,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from hemgs.analysis.bdrate_tables import variable_rate_costs
-from hemgs.analysis.figures import rd_figure, variable_rate_figure
-from hemgs.analysis.looks import PALETTE, Label, conventions, look_of, new_figure, place_labels
+from hemgs.analysis.figures.drawing import PALETTE, Label, conventions, look_of, new_figure, place_labels
+from hemgs.analysis.figures.rate_distortion import rd_figure, variable_rate_figure
+from hemgs.analysis.figures.visual import MAX_PICTURES, Box, Picture, choose, choose_crops
 from hemgs.analysis.plan import Style, load_style
 from hemgs.analysis.publish import make_figures, summarise
-from hemgs.analysis.tables import Summary, load_summary
-from hemgs.analysis.visual import MAX_PICTURES, Box, Picture, choose, choose_crops
+from hemgs.analysis.tables.bdrate import variable_rate_costs
+from hemgs.analysis.tables.quality import Summary, load_summary
 from hemgs.core.records import RecordError
 from tests.unit.analysis.synthetic_results import HEMGS_RATES, REFERENCE, Results
 

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from hemgs.analysis.sheet import (
+from hemgs.analysis.tables.table import (
     MIB,
     Entry,
     Heading,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hemgs.analysis.lines import end_rates
 from hemgs.analysis.plan import load_style
 from hemgs.analysis.publish import make_tables, summarise
-from hemgs.analysis.sheet import Sheet
-from hemgs.analysis.tables import BUILDERS, load_summary
+from hemgs.analysis.tables.quality import BUILDERS, load_summary
+from hemgs.analysis.tables.rates import end_rates
+from hemgs.analysis.tables.table import Sheet
 from tests.unit.analysis.synthetic_results import REFERENCE, Results
 
 

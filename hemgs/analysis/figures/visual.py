@@ -17,10 +17,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from hemgs.analysis.looks import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
+from hemgs.analysis.figures.drawing import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
 from hemgs.analysis.plan import Showcase, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.sheet import number, size_mib
+from hemgs.analysis.tables.table import number, size_mib
 from hemgs.core.records import RecordError, Row, Value, read_views
 
 #: Folder of the photographs in a showcase, beside one folder per rate.

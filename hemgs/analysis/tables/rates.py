@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of
-from hemgs.analysis.sheet import Entry, number, text
+from hemgs.analysis.tables.table import Entry, number, text
 from hemgs.core.catalogue import SECTIONS, SectionSpec, section_of
 from hemgs.core.records import Row, section_id
 

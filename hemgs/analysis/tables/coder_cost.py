@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from hemgs.analysis.lines import by_key, lines_of, row_label
 from hemgs.analysis.plan import DatasetNames, Style
-from hemgs.analysis.sheet import Entry, Heading, Sheet, number, signed, text
+from hemgs.analysis.tables.rates import by_key, lines_of, row_label
+from hemgs.analysis.tables.table import Entry, Heading, Sheet, number, signed, text
 from hemgs.core.catalogue import MODEL_SECTIONS, SECTIONS, section_of
 from hemgs.core.records import Row, section_id
 

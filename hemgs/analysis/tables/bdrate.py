@@ -1,7 +1,7 @@
 """The tables of BD-rates, from the summary: Table 2 of HEMGS (arXiv 2411.18473), and every method against every other.
 
 Owns what stands in them, and how a BD-rate is printed: with its overlap and points, or the reason why there is none.
-Does not own the values (``hemgs.analysis.pairs``) or rounding (``hemgs.analysis.sheet``).
+Does not own the values (``hemgs.analysis.pairs``) or rounding (``hemgs.analysis.tables.table``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from hemgs.analysis.lines import iterations_entry, spread_note
 from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import Style
-from hemgs.analysis.sheet import QUALITY_HEADINGS, Entry, Heading, Sheet, number, signed, text, with_spread
+from hemgs.analysis.tables.rates import iterations_entry, spread_note
+from hemgs.analysis.tables.table import QUALITY_HEADINGS, Entry, Heading, Sheet, number, signed, text, with_spread
 from hemgs.core.records import Row
 
 #: A method that needs this many times the bytes, or one over it, has the strongest shade.

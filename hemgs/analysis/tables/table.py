@@ -1,7 +1,7 @@
 """A printed table: typed cells in, CSV, Markdown, LaTeX and HTML text out.
 
 Owns how numbers are rounded, how the best is marked and how a hole is shown. Does not own what a table holds
-(``hemgs.analysis.tables``).
+(``hemgs.analysis.tables.quality``).
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """The tables of the ablations, from the summary: Tables 3 and 4 of HEMGS (arXiv 2411.18473).
 
-Owns what stands in them. Does not own the figures (``hemgs.analysis.ablation``) or rounding (``hemgs.analysis.sheet``).
+Owns what stands in them. Does not own the figures (``hemgs.analysis.ablation``) or rounding
+(``hemgs.analysis.tables.table``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hemgs.analysis.bdrate_tables import half_range, in_words, overlap, variable_rate_costs
-from hemgs.analysis.lines import dataset_names
 from hemgs.analysis.plan import Style
-from hemgs.analysis.sheet import (
+from hemgs.analysis.tables.bdrate import half_range, in_words, overlap, variable_rate_costs
+from hemgs.analysis.tables.rates import dataset_names
+from hemgs.analysis.tables.table import (
     MIB,
     QUALITY_HEADINGS,
     Entry,

@@ -1,7 +1,7 @@
 """The paper's figures, from the summary: rate–distortion curves and the variable-rate figure; and all figures as files.
 
 Owns Figures 3 and 4 of HEMGS (arXiv 2411.18473) and the list of figure files. Does not own the visual comparison
-(``hemgs.analysis.visual``) or looks (``hemgs.analysis.looks``).
+(``hemgs.analysis.figures.visual``) or looks (``hemgs.analysis.figures.drawing``).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hemgs.analysis.bdrate_tables import in_words, variable_rate_costs
-from hemgs.analysis.looks import (
+from hemgs.analysis.figures.drawing import (
     COLUMN_WIDTH_IN,
     FONT_PT,
     FORMATS,
@@ -31,11 +30,12 @@ from hemgs.analysis.looks import (
     save,
     size_axis,
 )
+from hemgs.analysis.figures.visual import visual_figure
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of
-from hemgs.analysis.sheet import MIB
-from hemgs.analysis.tables import Summary
-from hemgs.analysis.visual import visual_figure
+from hemgs.analysis.tables.bdrate import in_words, variable_rate_costs
+from hemgs.analysis.tables.quality import Summary
+from hemgs.analysis.tables.table import MIB
 from hemgs.core.files import write_text
 from hemgs.core.records import NOT_AVAILABLE, Row, Value
 

@@ -1,7 +1,8 @@
 """The results as one self-contained HTML file: tables, interactive curves, decoded views, bytes, provenance.
 
 Owns what the page shows and the data behind its script (``templates/page.js``). Does not own the tables
-(``hemgs.analysis.tables``) or which views are shown (``hemgs.analysis.visual``). The page loads nothing from anywhere.
+(``hemgs.analysis.tables``) or which views are shown (``hemgs.analysis.figures.visual``). The page loads nothing from
+anywhere.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.analysis.lines import end_rates, sections_of
-from hemgs.analysis.looks import look_of
+from hemgs.analysis.figures.drawing import look_of
+from hemgs.analysis.figures.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
 from hemgs.analysis.pairs import ANCHOR
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.sheet import QUALITY_HEADINGS, number, size_mib, to_html
-from hemgs.analysis.tables import BUILDERS, Summary
-from hemgs.analysis.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
+from hemgs.analysis.tables.quality import BUILDERS, Summary
+from hemgs.analysis.tables.rates import end_rates, sections_of
+from hemgs.analysis.tables.table import QUALITY_HEADINGS, number, size_mib, to_html
 from hemgs.core.catalogue import ON_REQUEST_TABLES
 from hemgs.core.records import Row, Value, section_id
 
@@ -93,7 +94,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _template(name: str) -> str:
-    return importlib.resources.files("hemgs.analysis").joinpath("templates", name).read_text(encoding="utf-8")
+    return importlib.resources.files("hemgs.analysis.page").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _json(data: object) -> Markup:

@@ -1,9 +1,9 @@
 """The paper's tables, from the summary.
 
 Owns what stands in which table: quality (layout of Table 1 of HEMGS, arXiv 2411.18473), storage (Table 5), complexity
-(Table 6), and parity with published values. Table 2 is ``hemgs.analysis.bdrate_tables``', Tables 3 and 4 are
-``hemgs.analysis.ablation_tables``', and what coding costs is ``hemgs.analysis.coding_tables``'. Does not own rounding
-and file formats (``hemgs.analysis.sheet``) or arithmetic.
+(Table 6), and parity with published values. Table 2 is ``hemgs.analysis.tables.bdrate``', Tables 3 and 4 are
+``hemgs.analysis.tables.ablation``', and what coding costs is ``hemgs.analysis.tables.coder_cost``'. Does not own
+rounding and file formats (``hemgs.analysis.tables.table``) or arithmetic.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS
-from hemgs.analysis.ablation_tables import ablation_sheet, context_sheet
-from hemgs.analysis.bdrate_tables import bdrate_sheet, matrix_sheet
-from hemgs.analysis.coding_tables import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
-from hemgs.analysis.lines import (
+from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS
+from hemgs.analysis.pairs import BDRATE_COLUMNS
+from hemgs.analysis.parity import PARITY_COLUMNS
+from hemgs.analysis.plan import DatasetNames, Style
+from hemgs.analysis.points import FAILURE_COLUMNS
+from hemgs.analysis.tables.ablation import ablation_sheet, context_sheet
+from hemgs.analysis.tables.bdrate import bdrate_sheet, matrix_sheet
+from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
+from hemgs.analysis.tables.rates import (
     by_key,
     dataset_names,
     iterations_entry,
@@ -26,12 +31,7 @@ from hemgs.analysis.lines import (
     sections_of,
     spread_note,
 )
-from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS
-from hemgs.analysis.pairs import BDRATE_COLUMNS
-from hemgs.analysis.parity import PARITY_COLUMNS
-from hemgs.analysis.plan import DatasetNames, Style
-from hemgs.analysis.points import FAILURE_COLUMNS
-from hemgs.analysis.sheet import (
+from hemgs.analysis.tables.table import (
     MIB,
     QUALITY_HEADINGS,
     Entry,
