@@ -1,7 +1,7 @@
 """Our values beside the published ones, with a verdict.
 
 Owns when two values may be compared and what the verdict is. Does not own the published values or the tolerances
-(``workflow/reference``). Where training length, resolution or views differ, the verdict is ``not comparable`` and says
+(``workflow/published``). Where training length, resolution or views differ, the verdict is ``not comparable`` and says
 why; a number is still shown, but never judged.
 """
 
@@ -24,7 +24,7 @@ from hemgs.core.errors import ConfigError
 from hemgs.core.records import Column, Row, Value, read_rows, read_views, section_id
 
 MIB = 2.0**20
-#: Columns of ``workflow/reference/published.csv``.
+#: Columns of ``workflow/published/values.csv``.
 PUBLISHED_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method or variant id", required=True),
     Column("rate", "text", "", "`single`, `low`, `high`, `all`, or a rate id", required=True),
@@ -76,7 +76,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Reference:
-    """Everything in ``workflow/reference``; ``datasets`` maps a data set id of ours to the published one."""
+    """Everything in ``workflow/published``; ``datasets`` maps a data set id of ours to the published one."""
 
     published: tuple[Row, ...]
     protocols: Mapping[str, Protocol]
@@ -85,11 +85,11 @@ class Reference:
 
 
 def load_reference(folder: Path) -> Reference:
-    """Reads ``published.csv`` and ``protocols.yaml``.
+    """Reads ``values.csv`` and ``protocols.yaml``.
 
     Raises:
         ConfigError: a file is missing or lacks a field.
-        RecordError: ``published.csv`` is altered.
+        RecordError: ``values.csv`` is altered.
     """
     path = folder / "protocols.yaml"
     try:
@@ -105,7 +105,7 @@ def load_reference(folder: Path) -> Reference:
         }
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ConfigError(f"{path} cannot be used: {fault!r}", "restore it from the repository") from fault
-    published = tuple(read_rows(folder / "published.csv", PUBLISHED_COLUMNS))
+    published = tuple(read_rows(folder / "values.csv", PUBLISHED_COLUMNS))
     return Reference(published, protocols, {name: name for name in protocols} | aliases, tolerances)
 
 

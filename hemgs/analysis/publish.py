@@ -35,7 +35,7 @@ def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
 
     Args:
         plan: ``plan.json``, what should exist.
-        reference: folder with ``published.csv`` and ``protocols.yaml``.
+        reference: folder with ``values.csv`` and ``protocols.yaml``.
         out: folder for the summary.
 
     Returns:

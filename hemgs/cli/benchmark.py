@@ -54,7 +54,7 @@ def add_summarise(parser: Parser) -> None:
         parser,
         "Reads every points.csv that the plan names and writes one table of all points, means over complete sets of\n"
         "scenes, BD-rates, comparisons with published values, and a list of what is missing and why.",
-        "  hemgs summarise --plan results/summary/plan.json --reference workflow/reference --out results/summary",
+        "  hemgs summarise --plan results/summary/plan.json --reference workflow/published --out results/summary",
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="plan.json, which the workflow writes")
     parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="published values, as CSV")

@@ -36,7 +36,7 @@ def republished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.root)  # the plan's paths are relative
         lay_out(read_points(MEASURED / name / "points.csv"))
-        summarise(SUMMARY / "plan.json", project.root / "workflow" / "reference", SUMMARY)
+        summarise(SUMMARY / "plan.json", project.root / "workflow" / "published", SUMMARY)
         make_tables(SUMMARY, SUMMARY / "style.json", Path("results/tables"), list(BUILDERS))
     return name, project.root
 

@@ -101,7 +101,7 @@ def test_changed_caption_makes_nothing_again(finished: Project) -> None:
 
 
 def test_changed_reference_summarises_only(finished: Project) -> None:
-    reference = finished.root / "workflow/reference/published.csv"
+    reference = finished.root / "workflow/published/values.csv"
     reference.write_text(reference.read_text().replace("HEMGS", "HEMGS "))
     assert finished.planned() == SUMMARY
 

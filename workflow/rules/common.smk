@@ -87,7 +87,7 @@ ARCHIVES = {
 }
 # Entropy models are compared on one model of a scene.
 LOSSLESS_FIT = {"method": LOSSLESS_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
-REFERENCE = relative(workflow.basedir) / "reference"
+REFERENCE = relative(workflow.basedir) / "published"
 
 
 def any_of(names):

@@ -19,7 +19,7 @@ rule summarise_points:
         plan="results/summary/plan.json",
         points=finished_files("points.csv"),
         views=finished_files("views.csv"),
-        published=local(f"{REFERENCE}/published.csv"),
+        published=local(f"{REFERENCE}/values.csv"),
         protocols=local(f"{REFERENCE}/protocols.yaml"),
     output:
         points="results/summary/points.csv",

@@ -32,7 +32,7 @@ CHAIR = point("gs3d", "chair", "chair", "single", 0, "single", 30000)
 def _compare(tmp_path: Path, *lines: str, protocols: str = PROTOCOLS, results: Results | None = None) -> list[Row]:
     folder = tmp_path / "reference"
     folder.mkdir()
-    (folder / "published.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines))
+    (folder / "values.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines))
     (folder / "protocols.yaml").write_text(protocols)
     if results is None:
         results = Results(tmp_path, methods=("gs3d", "hac", "hemgs")).write()

@@ -69,7 +69,7 @@ def test_the_figures_are_those_that_were_measured(costs: Costs) -> None:
 
 
 def test_model_sizes_are_those_that_were_printed(costs: Costs) -> None:
-    with (REPOSITORY / "workflow/reference/published.csv").open(encoding="utf-8", newline="") as file:
+    with (REPOSITORY / "workflow/published/values.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "size_mib" and row["table"] == "Table 1"]
     printed = {(row["method"], row["dataset"]): float(row["value"]) * 2**20 for row in rows if row["scene"] == "mean"}
     for method, sizes in (("gs3d", costs.disk.splats), ("scaffold_gs", costs.disk.anchors)):
