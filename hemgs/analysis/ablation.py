@@ -54,7 +54,7 @@ _BD_RATE = {
     "percent_max": "bd_rate_max",
     "low": "bd_rate_low",
     "high": "bd_rate_high",
-    "num_points_anchor": "bd_rate_points_base",
+    "num_points_reference": "bd_rate_points_base",
     "num_points_method": "bd_rate_points",
 }
 #: What stands for a data set: the most of any scene where the most is counted, else the mean over its scenes.
@@ -81,7 +81,7 @@ def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> lis
         bdrate: rows of ``bdrate.csv``.
     """
     compared = {
-        (row["anchor"], row["method"], row["dataset"]): row
+        (row["reference"], row["method"], row["dataset"]): row
         for row in bdrate
         if (row["scene"], row["metric"], row["interpolation"]) == ("mean", "psnr", "pchip")
     }

@@ -2,9 +2,9 @@
 
 Owns the arithmetic, the rule for curves that are not monotone, and the refusals; not which curves are compared
 (``hemgs.analysis.pairs``). The value is
-``exp(mean over the common quality interval of (ln rate_test - ln rate_anchor)) - 1``, with log rate interpolated over
-quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial (Bjøntegaard,
-VCEG-M33, 2001). Positive means the test needs more bytes than the anchor.
+``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``, with log rate interpolated
+over quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial (Bjøntegaard,
+VCEG-M33, 2001). Positive means the test needs more bytes than the reference.
 
 Rule for curves that are not monotone: a point that costs at least as much as another without being better is dropped
 before anything else, as no one would choose it; what is left rises strictly in rate and quality. How many points were
@@ -35,14 +35,14 @@ class BdRate:
         percent: ``None`` exactly where ``reason`` is not empty.
         reason: why there is no value.
         low, high: common quality interval in the metric's unit, ``None`` if the curves do not overlap.
-        num_points_anchor, num_points_test: points left after the monotone rule.
+        num_points_reference, num_points_test: points left after the monotone rule.
     """
 
     percent: float | None
     reason: str
     low: float | None
     high: float | None
-    num_points_anchor: int
+    num_points_reference: int
     num_points_test: int
 
 
@@ -61,15 +61,15 @@ class Curve:
 
 
 def bd_rate(
-    anchor: Curve,
+    reference: Curve,
     test: Curve,
     interpolation: Interpolation = "pchip",
     lower_is_better: bool = False,
-    names: tuple[str, str] = ("the anchor", "the test"),
+    names: tuple[str, str] = ("the reference", "the test"),
 ) -> BdRate:
-    """Extra rate of ``test`` over ``anchor`` in percent, or the reason why there is none; ``names`` stand in it."""
+    """Extra rate of ``test`` over ``reference`` in percent, or the reason why there is none; ``names`` stand in it."""
     sign = -1.0 if lower_is_better else 1.0
-    curves = [_monotone(curve, sign) for curve in (anchor, test)]
+    curves = [_monotone(curve, sign) for curve in (reference, test)]
     counts = len(curves[0][0]), len(curves[1][0])
     for name, curve, count in zip(names, curves, counts, strict=True):
         if not np.isfinite(curve[0]).all():

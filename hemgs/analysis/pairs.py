@@ -19,25 +19,27 @@ from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Column, Row, Value
 
 #: Method that Table 2 of HEMGS (arXiv 2411.18473) measures the others against.
-ANCHOR = "hemgs"
+REFERENCE = "hemgs"
 
 #: Metrics at equal values of which sizes are compared.
 COMPARED = tuple(metric for metric, spec in METRICS.items() if spec.in_bd_rate)
 #: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, data set, scene, metric and interpolation.
 BDRATE_COLUMNS: tuple[Column, ...] = (
-    Column("anchor", "text", "", "method that needs 0 % more", required=True),
+    Column("reference", "text", "", "method that needs 0 % more", required=True),
     Column("method", "text", "", "method that is compared with it", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id, or `mean` for the curve of dataset means", required=True),
     Column("metric", "text", "", "quality column", required=True),
     Column("interpolation", "text", "", "`pchip` or `cubic`", required=True),
-    Column("percent", "float", "%", "bytes needed beyond the anchor's at equal quality, mean over seeds"),
+    Column("percent", "float", "%", "bytes needed beyond the reference's at equal quality, mean over seeds"),
     Column("hole", "text", "", "why there is no value; empty where there is"),
     Column("low", "float", "", "common quality interval, lower end, in the metric's unit; the lowest of any seed"),
     Column("high", "float", "", "common quality interval, upper end; the highest of any seed"),
-    Column("num_points_anchor", "int", "", "points of the anchor's curve used; the fewest of any seed", required=True),
+    Column(
+        "num_points_reference", "int", "", "points of the reference's curve used; the fewest of any seed", required=True
+    ),
     Column("num_points_method", "int", "", "points of the method's curve used; the fewest of any seed", required=True),
-    Column("iterations_anchor", "int", "", "training iterations of the anchor"),
+    Column("iterations_reference", "int", "", "training iterations of the reference"),
     Column("iterations_method", "int", "", "training iterations of the method"),
     Column("num_seeds", "int", "", "seeds, each with a BD-rate of its own", required=True),
     Column("percent_min", "float", "%", "smallest percent of any seed; not available with one seed"),
@@ -70,8 +72,8 @@ def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
         }
         trained = {method.id: _iterations(per_seed, (method.id, dataset.id, "mean")) for method in plan.methods}
         for pair in itertools.permutations((method.id for method in plan.methods), 2):
-            known: dict[str, Value] = {"anchor": pair[0], "method": pair[1], "dataset": dataset.id}
-            known |= {"iterations_anchor": trained[pair[0]], "iterations_method": trained[pair[1]]}
+            known: dict[str, Value] = {"reference": pair[0], "method": pair[1], "dataset": dataset.id}
+            known |= {"iterations_reference": trained[pair[0]], "iterations_method": trained[pair[1]]}
             for scene, metric in itertools.product(scenes, COMPARED):
                 both = [curves[name, scene, metric] for name in pair]
                 rows += ({**known, "scene": scene, **row} for row in _compared(pair, both, metric))
@@ -110,11 +112,11 @@ def _compared(pair: tuple[str, str], curves: Sequence[SeedCurves], metric: str) 
 def _of_seed(
     pair: tuple[str, str], curves: tuple[Curve | str, Curve | str], interpolation: Interpolation, lower_is_better: bool
 ) -> BdRate:
-    anchor, test = curves
-    if isinstance(anchor, str) or isinstance(test, str):
+    reference, test = curves
+    if isinstance(reference, str) or isinstance(test, str):
         holes = [curve for curve in curves if isinstance(curve, str)]
         return BdRate(None, "; ".join(sorted(set(holes))), None, None, 0, 0)
-    return bd_rate(anchor, test, interpolation, lower_is_better, pair)
+    return bd_rate(reference, test, interpolation, lower_is_better, pair)
 
 
 def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
@@ -132,7 +134,7 @@ def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
         "hole": "; ".join(dict.fromkeys(reasons)),
         "low": min(lows) if complete else None,
         "high": max(highs) if complete else None,
-        "num_points_anchor": min(result.num_points_anchor for result in every),
+        "num_points_reference": min(result.num_points_reference for result in every),
         "num_points_method": min(result.num_points_test for result in every),
         "num_seeds": len(every),
         "percent_min": min(percents) if several else None,

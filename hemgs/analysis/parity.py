@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hemgs.analysis.pairs import ANCHOR
+from hemgs.analysis.pairs import REFERENCE
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import lmbda_of
 from hemgs.core.catalogue import SECTIONS, section_of
@@ -75,16 +75,16 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Reference:
+class Published:
     """Everything in ``workflow/published``; ``datasets`` maps a data set id of ours to the published one."""
 
-    published: tuple[Row, ...]
+    values: tuple[Row, ...]
     protocols: Mapping[str, Protocol]
     datasets: Mapping[str, str]
     tolerances: Mapping[str, Tolerance]
 
 
-def load_reference(folder: Path) -> Reference:
+def load_published(folder: Path) -> Published:
     """Reads ``values.csv`` and ``protocols.yaml``.
 
     Raises:
@@ -105,21 +105,21 @@ def load_reference(folder: Path) -> Reference:
         }
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ConfigError(f"{path} cannot be used: {fault!r}", "restore it from the repository") from fault
-    published = tuple(read_rows(folder / "values.csv", PUBLISHED_COLUMNS))
-    return Reference(published, protocols, {name: name for name in protocols} | aliases, tolerances)
+    values = tuple(read_rows(folder / "values.csv", PUBLISHED_COLUMNS))
+    return Published(values, protocols, {name: name for name in protocols} | aliases, tolerances)
 
 
-def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], reference: Reference) -> list[Row]:
-    """Rows of ``parity.csv``: every published value of a planned method and data set, in the order of the reference."""
+def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], published: Published) -> list[Row]:
+    """Rows of ``parity.csv``: every published value of a planned method and data set, in the order of its file."""
     methods = {method.id for method in plan.methods}
     rows: list[Row] = []
     for dataset in plan.datasets:
-        published_as = reference.datasets.get(dataset.id)
+        published_as = published.datasets.get(dataset.id)
         if published_as is None:
             continue
         own = planned[planned["dataset"] == dataset.id]
-        faults = _protocol_faults(plan, dataset.id, reference.protocols[published_as])
-        for value in reference.published:
+        faults = _protocol_faults(plan, dataset.id, published.protocols[published_as])
+        for value in published.values:
             scene = str(value["scene"])
             if value["dataset"] != published_as or value["method"] not in methods:
                 continue
@@ -127,21 +127,21 @@ def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], refere
                 continue
             if scene != "mean" and scene not in {known.id for known in dataset.scenes}:
                 continue
-            rows.append(_compare({**value, "dataset": dataset.id}, own, bdrate, reference, faults))
+            rows.append(_compare({**value, "dataset": dataset.id}, own, bdrate, published, faults))
     return rows
 
 
 def _compare(
-    value: Row, planned: pd.DataFrame, bdrate: Sequence[Row], reference: Reference, faults: Mapping[str, str]
+    value: Row, planned: pd.DataFrame, bdrate: Sequence[Row], published: Published, faults: Mapping[str, str]
 ) -> Row:
-    metric, scene, published = str(value["metric"]), str(value["scene"]), float(value["value"] or 0.0)
+    metric, scene, printed = str(value["metric"]), str(value["scene"]), float(value["value"] or 0.0)
     ours, iterations, reason = _our_value(value, _cell_of(value, planned), bdrate)
-    tolerance = reference.tolerances.get(metric)
+    tolerance = published.tolerances.get(metric)
     stated = str(value["iterations"])
     row: dict[str, Value] = {name: value[name] for name in ("method", "rate", "dataset", "scene", "metric", "unit")}
     row |= {name: value[name] for name in ("table", "source", "note")}
-    row |= {"published": published, "ours": ours, "iterations_published": stated, "iterations_ours": iterations}
-    row |= {"difference": None if ours is None else ours - published, "tolerance": None, "reason": reason}
+    row |= {"published": printed, "ours": ours, "iterations_published": stated, "iterations_ours": iterations}
+    row |= {"difference": None if ours is None else ours - printed, "tolerance": None, "reason": reason}
     if ours is None:
         return row | {"verdict": "missing"}
     reasons = [fault for name, fault in faults.items() if scene in ("mean", name)]
@@ -153,8 +153,8 @@ def _compare(
         reasons.append("depends on the machine" if metric.endswith(("_h", "_s")) else "shown, not judged")
     if reasons or tolerance is None:
         return row | {"verdict": "not comparable", "reason": "; ".join(reasons)}
-    allowed = tolerance.of(published)
-    gain = (ours - published) * (1.0 if tolerance.better == "higher" else -1.0)
+    allowed = tolerance.of(printed)
+    gain = (ours - printed) * (1.0 if tolerance.better == "higher" else -1.0)
     verdict = "reproduced" if abs(gain) <= allowed else "better" if gain > 0 else "worse"
     return row | {"verdict": verdict, "tolerance": allowed}
 
@@ -212,11 +212,11 @@ def _columns_of(metric: str, known: Iterable[str]) -> tuple[str, ...]:
 
 def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
     for row in bdrate:
-        key = (row["anchor"], row["method"], row["dataset"], row["scene"], row["metric"], row["interpolation"])
-        if key == (ANCHOR, value["method"], value["dataset"], value["scene"], "psnr", "pchip"):
+        key = (row["reference"], row["method"], row["dataset"], row["scene"], row["metric"], row["interpolation"])
+        if key == (REFERENCE, value["method"], value["dataset"], value["scene"], "psnr", "pchip"):
             percent = row["percent"]
             return (None if percent is None else float(percent)), row["iterations_method"], str(row["hole"])
-    return None, None, f"no curve to compare with {ANCHOR}"
+    return None, None, f"no curve to compare with {REFERENCE}"
 
 
 def _protocol_faults(plan: Plan, dataset: str, protocol: Protocol) -> dict[str, str]:

@@ -16,7 +16,7 @@ from hemgs.analysis.figures.rate_distortion import figure_files, write_figures
 from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points, storage_rows
 from hemgs.analysis.page.document import PAGE_FILE, page_html
 from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
-from hemgs.analysis.parity import PARITY_COLUMNS, load_reference, parity_rows
+from hemgs.analysis.parity import PARITY_COLUMNS, load_published, parity_rows
 from hemgs.analysis.plan import load_plan, load_style
 from hemgs.analysis.points import FAILURE_COLUMNS, Points, gather, write_parquet
 from hemgs.analysis.tables.quality import BUILDERS, load_summary
@@ -30,22 +30,22 @@ from hemgs.core.records import write_points, write_rows
 _ORIGIN_COLUMNS = ("code_version", "code_fingerprint", "hardware", "device", "torch_version", "iterations", "seed")
 
 
-def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
+def summarise(plan: Path, published: Path, out: Path) -> list[Path]:
     """Gathers every planned ``points.csv`` and computes all that tables, figures and page show.
 
     Args:
         plan: ``plan.json``, what should exist.
-        reference: folder with ``values.csv`` and ``protocols.yaml``.
+        published: folder with ``values.csv`` and ``protocols.yaml``.
         out: folder for the summary.
 
     Returns:
         The files written.
 
     Raises:
-        ConfigError: the plan or the reference cannot be used.
+        ConfigError: the plan or the published values cannot be used.
         RecordError: a ``points.csv`` is altered or belongs to another fit.
     """
-    planned, published = load_plan(plan), load_reference(reference)
+    planned, printed = load_plan(plan), load_published(published)
     points = gather(planned)
     table = planned_points(planned, points)
     means = means_of(table)
@@ -58,7 +58,7 @@ def summarise(plan: Path, reference: Path, out: Path) -> list[Path]:
     write_rows(out / "bdrate.csv", bdrate, BDRATE_COLUMNS)
     write_rows(out / "ablation.csv", ablation_rows(planned, means, bdrate), ABLATION_COLUMNS)
     write_rows(out / "context.csv", context_rows(planned, table, means), NEIGHBOUR_COLUMNS)
-    write_rows(out / "parity.csv", parity_rows(planned, table, bdrate, published), PARITY_COLUMNS)
+    write_rows(out / "parity.csv", parity_rows(planned, table, bdrate, printed), PARITY_COLUMNS)
     write_rows(out / "failures.csv", points.failures, FAILURE_COLUMNS)
     write_text(out / "environment.json", json.dumps(_environment(points), indent=2, ensure_ascii=False) + "\n")
     names = ("points", "datasets", "storage", "complexity", "bdrate", "ablation", "context", "parity", "failures")

@@ -54,10 +54,10 @@ def add_summarise(parser: Parser) -> None:
         parser,
         "Reads every points.csv that the plan names and writes one table of all points, means over complete sets of\n"
         "scenes, BD-rates, comparisons with published values, and a list of what is missing and why.",
-        "  hemgs summarise --plan results/summary/plan.json --reference workflow/published --out results/summary",
+        "  hemgs summarise --plan results/summary/plan.json --published workflow/published --out results/summary",
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="plan.json, which the workflow writes")
-    parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="published values, as CSV")
+    parser.add_argument("--published", type=Path, required=True, metavar="DIR", help="values that papers print, as CSV")
     _add_out(parser)
     parser.set_defaults(run=_summarise)
 
@@ -204,7 +204,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 def _summarise(arguments: argparse.Namespace) -> int:
     from hemgs.analysis.publish import summarise
 
-    summarise(arguments.plan, arguments.reference, arguments.out)
+    summarise(arguments.plan, arguments.published, arguments.out)
     say(f"{arguments.out}: summary of all points")
     return 0
 

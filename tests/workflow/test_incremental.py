@@ -100,9 +100,9 @@ def test_changed_caption_makes_nothing_again(finished: Project) -> None:
     assert finished.planned() == {}
 
 
-def test_changed_reference_summarises_only(finished: Project) -> None:
-    reference = finished.root / "workflow/published/values.csv"
-    reference.write_text(reference.read_text().replace("HEMGS", "HEMGS "))
+def test_changed_published_values_summarise_only(finished: Project) -> None:
+    values = finished.root / "workflow/published/values.csv"
+    values.write_text(values.read_text().replace("HEMGS", "HEMGS "))
     assert finished.planned() == SUMMARY
 
 

@@ -87,7 +87,7 @@ ARCHIVES = {
 }
 # Entropy models are compared on one model of a scene.
 LOSSLESS_FIT = {"method": LOSSLESS_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
-REFERENCE = relative(workflow.basedir) / "published"
+PUBLISHED = relative(workflow.basedir) / "published"
 
 
 def any_of(names):
@@ -363,7 +363,7 @@ def figure_files():
     ]
 
 
-def published():
+def published_files():
     """All that a complete run leaves for a reader."""
     return [
         "results/page/index.html",

@@ -19,8 +19,8 @@ rule summarise_points:
         plan="results/summary/plan.json",
         points=finished_files("points.csv"),
         views=finished_files("views.csv"),
-        published=local(f"{REFERENCE}/values.csv"),
-        protocols=local(f"{REFERENCE}/protocols.yaml"),
+        published=local(f"{PUBLISHED}/values.csv"),
+        protocols=local(f"{PUBLISHED}/protocols.yaml"),
     output:
         points="results/summary/points.csv",
         typed="results/summary/points.parquet",
@@ -41,8 +41,8 @@ rule summarise_points:
         "../envs/analysis.yaml"
     params:
         folder=subpath(output.points, parent=True),
-        reference=subpath(input.published, parent=True),
+        values=subpath(input.published, parent=True),
     message:
         "summarise {input.plan}"
     shell:
-        f"{HEMGS} summarise" " --plan {input.plan} --reference {params.reference} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} summarise" " --plan {input.plan} --published {params.values} --out {params.folder} > {log} 2>&1"

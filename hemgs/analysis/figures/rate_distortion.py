@@ -46,14 +46,14 @@ MOST_LABELS = 7
 _PRICE_CHARACTERS = 56
 #: Columns of ``variable_rate.csv`` with what one model costs → columns of ``bdrate.csv``.
 _COST_COLUMNS = {
-    "bd_rate_against": "anchor",
+    "bd_rate_against": "reference",
     "bd_rate_percent": "percent",
     "bd_rate_percent_min": "percent_min",
     "bd_rate_percent_max": "percent_max",
     "bd_rate_low": "low",
     "bd_rate_high": "high",
     "bd_rate_points": "num_points_method",
-    "bd_rate_points_against": "num_points_anchor",
+    "bd_rate_points_against": "num_points_reference",
     "bd_rate_hole": "hole",
 }
 
@@ -244,7 +244,7 @@ def _cost_columns(row: Row, costs: Iterable[Row]) -> dict[str, Value]:
 
 
 def _price(cost: Row, style: Style) -> str:
-    one, many = (style.label_of(str(cost[name])) for name in ("method", "anchor"))
+    one, many = (style.label_of(str(cost[name])) for name in ("method", "reference"))
     return textwrap.fill(f"{one} against {many}: {in_words(cost, style)}", _PRICE_CHARACTERS)
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from hemgs.analysis.figures.drawing import look_of
 from hemgs.analysis.figures.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
-from hemgs.analysis.pairs import ANCHOR
+from hemgs.analysis.pairs import REFERENCE
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.tables.quality import BUILDERS, Summary
@@ -56,7 +56,7 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
     shown = [name for name in BUILDERS if name in style.tables or name not in ON_REQUEST_TABLES]
     sheets = [BUILDERS[name](summary, style) for name in shown]
     data = {
-        "anchor": ANCHOR,
+        "reference": REFERENCE,
         "methods": _methods(summary, style),
         "datasets": [_dataset(dataset) for dataset in style.datasets],
         "metrics": _metrics(summary),
@@ -215,18 +215,18 @@ def _showcase_note(showcase: Sequence[Mapping[str, Any]]) -> str:
 def _cards(summary: Summary, style: Style) -> list[dict[str, object]]:
     """Headline figures per data set, from complete means only."""
     groups: list[dict[str, object]] = []
-    ends = end_rates(summary.datasets).get(ANCHOR, ())
+    ends = end_rates(summary.datasets).get(REFERENCE, ())
     for dataset in style.datasets:
         rows = {
             (str(row["method"]), str(row["rate"])): row
             for row in summary.datasets
             if row["dataset"] == dataset.id and not row["hole"]
         }
-        own = [row for (method, _), row in rows.items() if method == ANCHOR]
-        if not own or any((ANCHOR, rate) not in rows for rate in ends):
+        own = [row for (method, _), row in rows.items() if method == REFERENCE]
+        if not own or any((REFERENCE, rate) not in rows for rate in ends):
             continue
-        small, large = rows[ANCHOR, ends[0]], rows[ANCHOR, ends[-1]]
-        label = style.label_of(ANCHOR)
+        small, large = rows[REFERENCE, ends[0]], rows[REFERENCE, ends[-1]]
+        label = style.label_of(REFERENCE)
         cards = [
             {"value": _span(size_mib, small, large, "bytes_total", " MiB"), "text": f"{len(own)} rates of {label}"},
             {
@@ -235,14 +235,14 @@ def _cards(summary: Summary, style: Style) -> list[dict[str, object]]:
             },
         ]
         for (method, _), row in sorted(rows.items(), key=lambda item: style.order_of(item[0][0])):
-            if method != ANCHOR and _num_rates(rows, method) == 1:
+            if method != REFERENCE and _num_rates(rows, method) == 1:
                 cards.append(_against(row, large, style.label_of(method), label))
         groups.append({"title": dataset.label, "cards": cards})
     return groups
 
 
-def _against(row: Row, large: Row, label: str, anchor: str) -> dict[str, str]:
-    """How much smaller the anchor's largest file is than a method with one rate, and at what change of PSNR."""
+def _against(row: Row, large: Row, label: str, reference: str) -> dict[str, str]:
+    """How much smaller the reference's largest file is than a method with one rate, and at what change of PSNR."""
     factor = float(row["bytes_total"] or 0.0) / float(large["bytes_total"] or 1.0)
     psnrs = float(large["psnr"] or 0.0), float(row["psnr"] or 0.0)
     quality = f"PSNR {psnrs[0] - psnrs[1]:+.2f} dB" if all(map(math.isfinite, psnrs)) else "PSNR infinite"
@@ -251,7 +251,7 @@ def _against(row: Row, large: Row, label: str, anchor: str) -> dict[str, str]:
     if row["iterations"] != large["iterations"]:
         ours, theirs = (f"{n:,}" if n else "differing numbers of" for n in (large["iterations"], row["iterations"]))
         budget = f"; trained {ours} against {theirs} iterations"
-    return {"value": words, "text": f"{anchor} at its highest rate against {label}, {quality}{budget}"}
+    return {"value": words, "text": f"{reference} at its highest rate against {label}, {quality}{budget}"}
 
 
 def _span(form: Any, small: Row, large: Row, name: str, unit: str) -> str:

@@ -66,7 +66,7 @@ def ablation_sheet(rows: Sequence[Row], style: Style, bdrate: Sequence[Row] = ()
         "both curves have, points of the variant / of the full method."
     )
     for cost in variable_rate_costs(bdrate, style):
-        one, many = (style.label_of(str(cost[name])) for name in ("method", "anchor"))
+        one, many = (style.label_of(str(cost[name])) for name in ("method", "reference"))
         where = dataset_names(style, str(cost["dataset"])).label
         notes.append(f"One model for all rates, {one} against {many} on {where}: {in_words(cost, style)}.")
     if any(row["psnr_half_range"] is not None for row in rows):

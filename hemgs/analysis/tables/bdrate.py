@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from hemgs.analysis.pairs import ANCHOR
+from hemgs.analysis.pairs import REFERENCE
 from hemgs.analysis.plan import Style
 from hemgs.analysis.tables.rates import iterations_entry, spread_note
 from hemgs.analysis.tables.table import QUALITY_HEADINGS, Entry, Heading, Sheet, number, signed, text, with_spread
@@ -22,7 +22,7 @@ _Pairs = Mapping[tuple[str, str, str, str], Row]
 
 
 def bdrate_sheet(rows: Sequence[Row], style: Style) -> Sheet:
-    """Table 2: extra bytes at equal PSNR against :data:`ANCHOR`, with overlap and number of points beside each value.
+    """Table 2: extra bytes at equal PSNR against :data:`REFERENCE`, with overlap and number of points.
 
     Args:
         rows: of ``bdrate.csv``.
@@ -34,7 +34,7 @@ def bdrate_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         headings.append(Heading("by cubic [%]", dataset.label, "lower"))
         headings.append(Heading("Overlap [dB]", dataset.label))
         headings.append(Heading("Points", dataset.label))
-    wanted = [r for r in rows if (r["anchor"], r["scene"], r["metric"]) == (ANCHOR, "mean", "psnr")]
+    wanted = [r for r in rows if (r["reference"], r["scene"], r["metric"]) == (REFERENCE, "mean", "psnr")]
     found = {(str(row["method"]), str(row["dataset"]), str(row["interpolation"])): row for row in wanted}
     lines = []
     for method in sorted({str(row["method"]) for row in wanted}, key=style.order_of):
@@ -44,17 +44,17 @@ def bdrate_sheet(rows: Sequence[Row], style: Style) -> Sheet:
             cells += [percent_entry(row, style), percent_entry(found.get((method, dataset.id, "cubic")), style)]
             cells += [text(words) if words else Entry(None) for words in (_overlap(row), _points(row))]
         lines.append(tuple(cells))
-    anchor = style.label_of(ANCHOR)
+    reference = style.label_of(REFERENCE)
     notes = [
-        f"Positive: more bytes than {anchor} at equal PSNR. Log size over PSNR by PCHIP, and by one cubic polynomial, "
-        f"integrated over the overlap; points of the method / of {anchor} that were used.",
+        f"Positive: more bytes than {reference} at equal PSNR. Log size over PSNR by PCHIP, and by one cubic "
+        f"polynomial, integrated over the overlap; points of the method / of {reference} that were used.",
         *_seed_notes(wanted),
     ]
-    if trained := iterations_entry(wanted, "iterations_anchor").text:
-        notes.append(f"{anchor} was trained for {trained} iterations.")
+    if trained := iterations_entry(wanted, "iterations_reference").text:
+        notes.append(f"{reference} was trained for {trained} iterations.")
     if not lines:
-        notes.append(f"No rows: this run has no {anchor}, or nothing besides it.")
-    return Sheet("bdrate", f"Bjøntegaard delta rate against {anchor}", tuple(headings), tuple(lines), tuple(notes))
+        notes.append(f"No rows: this run has no {reference}, or nothing besides it.")
+    return Sheet("bdrate", f"Bjøntegaard delta rate against {reference}", tuple(headings), tuple(lines), tuple(notes))
 
 
 def matrix_sheet(rows: Sequence[Row], style: Style) -> Sheet:
@@ -65,17 +65,17 @@ def matrix_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         style: labels and order.
     """
     means = [row for row in rows if (row["scene"], row["interpolation"]) == ("mean", "pchip")]
-    found: _Pairs = {tuple(str(row[n]) for n in ("dataset", "metric", "anchor", "method")): row for row in means}  # type: ignore[misc]
-    methods = sorted({str(row["anchor"]) for row in means}, key=style.order_of)
+    found: _Pairs = {tuple(str(row[n]) for n in ("dataset", "metric", "reference", "method")): row for row in means}  # type: ignore[misc]
+    methods = sorted({str(row["reference"]) for row in means}, key=style.order_of)
     metrics = [name for name in QUALITY_HEADINGS if any(_compared(row) for row in means if row["metric"] == name)]
     headings = [Heading(name, numeric=False) for name in ("Data set", "At equal", "Method")]
-    headings += [Heading(style.label_of(anchor), "BD-rate [%] against") for anchor in methods]
+    headings += [Heading(style.label_of(reference), "BD-rate [%] against") for reference in methods]
     lines = [
         (
             text(dataset.label),
             text(QUALITY_HEADINGS[metric][0].partition(" [dB]")[0]),
             text(style.label_of(method)),
-            *(_against(found, (dataset.id, metric, anchor, method), style) for anchor in methods),
+            *(_against(found, (dataset.id, metric, reference, method), style) for reference in methods),
         )
         for dataset in style.datasets
         for metric in metrics or ["psnr"]
@@ -86,7 +86,7 @@ def matrix_sheet(rows: Sequence[Row], style: Style) -> Sheet:
         "PCHIP; overlap and points of every pair, and the same by one cubic, are in summary/bdrate.csv.",
         *_seed_notes(means),
     ]
-    if len({row[name] for row in means for name in ("iterations_anchor", "iterations_method")}) > 1:
+    if len({row[name] for row in means for name in ("iterations_reference", "iterations_method")}) > 1:
         notes.append("The methods were trained for different numbers of iterations.")
     if not lines:
         notes = ["No rows: a single method has nothing to be compared with."]
@@ -110,7 +110,7 @@ def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
         (
             row
             for row in rows
-            if (row["anchor"], row["method"]) in pairs
+            if (row["reference"], row["method"]) in pairs
             and (row["scene"], row["metric"], row["interpolation"]) == ("mean", "psnr", "pchip")
             and row["dataset"] in shown
         ),
@@ -151,8 +151,8 @@ def _overlap(row: Row | None) -> str:
 
 
 def _points(row: Row | None) -> str:
-    """Points of the method / of the anchor; empty without a value."""
-    return "" if row is None or row["percent"] is None else f"{row['num_points_method']}/{row['num_points_anchor']}"
+    """Points of the method / of the reference; empty without a value."""
+    return "" if row is None or row["percent"] is None else f"{row['num_points_method']}/{row['num_points_reference']}"
 
 
 def _against(found: _Pairs, key: tuple[str, str, str, str], style: Style) -> Entry:

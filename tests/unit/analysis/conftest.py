@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hemgs.analysis.publish import summarise
-from tests.unit.analysis.synthetic_results import REFERENCE, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 
 @pytest.fixture(scope="session")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Every planned point is there, with pictures."""
     results = Results(tmp_path_factory.mktemp("complete")).write(pictures=True)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     return results
 
 
@@ -32,5 +32,5 @@ def with_hole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     log = results.root / "logs" / "train_model" / "scaffold_gs-court-tower-single-s0.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 10\nerror: first\nerror: loss is not finite at step 20 — lower the learning rate\nbye\n")
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     return results

@@ -15,7 +15,7 @@ from PIL import Image
 from hemgs.core.records import VIEW_COLUMNS, Value, blank_row, write_points, write_views
 
 MIB = 2**20
-REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "workflow" / "published"
 HEMGS_RATES = tuple(f"lmbda_{0.001 + 0.0002 * step:.4f}" for step in range(16))
 HAC_RATES = ("lmbda_0.0005", "lmbda_0.0010", "lmbda_0.0020", "lmbda_0.0040")
 #: method → kind, rates, seconds of one training, whether it has anchors

@@ -32,48 +32,48 @@ def _curve(rng: np.random.Generator, num_points: int) -> Curve:
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_the_bjontegaard_package(interpolation: str, num_points: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    anchor, test = _curve(rng, num_points), _curve(rng, num_points)
+    reference, test = _curve(rng, num_points), _curve(rng, num_points)
     theirs = bjontegaard.bd_rate(
-        anchor.rates, anchor.qualities, test.rates, test.qualities, method=interpolation, min_overlap=0
+        reference.rates, reference.qualities, test.rates, test.qualities, method=interpolation, min_overlap=0
     )
-    ours = bd_rate(anchor, test, interpolation)  # type: ignore[arg-type]
+    ours = bd_rate(reference, test, interpolation)  # type: ignore[arg-type]
     assert ours.reason == ""
     assert ours.percent == pytest.approx(theirs, abs=1e-6, rel=1e-8)
 
 
 def test_akima_of_the_package_is_near_on_smooth_curves() -> None:
     rates = np.geomspace(1, 8, 6)
-    anchor, test = Curve(list(rates), list(30 + np.log(rates))), Curve(list(1.3 * rates), list(30 + np.log(rates)))
+    reference, test = Curve(list(rates), list(30 + np.log(rates))), Curve(list(1.3 * rates), list(30 + np.log(rates)))
     theirs = bjontegaard.bd_rate(
-        anchor.rates, anchor.qualities, test.rates, test.qualities, method="akima", min_overlap=0
+        reference.rates, reference.qualities, test.rates, test.qualities, method="akima", min_overlap=0
     )
-    assert bd_rate(anchor, test).percent == pytest.approx(theirs, abs=1e-6)
+    assert bd_rate(reference, test).percent == pytest.approx(theirs, abs=1e-6)
     assert theirs == pytest.approx(30.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["pchip", "cubic"])
 def test_twice_the_bytes_is_plus_hundred_percent(interpolation: str) -> None:
-    anchor = Curve([1, 2, 4, 8], [30, 31, 32, 33])
+    reference = Curve([1, 2, 4, 8], [30, 31, 32, 33])
     test = Curve([2, 4, 8, 16], [30, 31, 32, 33])
-    assert bd_rate(anchor, test, interpolation).percent == pytest.approx(100.0)  # type: ignore[arg-type]
-    assert bd_rate(test, anchor, interpolation).percent == pytest.approx(-50.0)  # type: ignore[arg-type]
-    same = bd_rate(anchor, anchor, interpolation)  # type: ignore[arg-type]
+    assert bd_rate(reference, test, interpolation).percent == pytest.approx(100.0)  # type: ignore[arg-type]
+    assert bd_rate(test, reference, interpolation).percent == pytest.approx(-50.0)  # type: ignore[arg-type]
+    same = bd_rate(reference, reference, interpolation)  # type: ignore[arg-type]
     assert same.percent == pytest.approx(0.0, abs=1e-12)
-    assert (same.low, same.high, same.num_points_anchor, same.num_points_test) == (30, 33, 4, 4)
+    assert (same.low, same.high, same.num_points_reference, same.num_points_test) == (30, 33, 4, 4)
 
 
 def test_the_order_of_points_does_not_matter() -> None:
-    anchor, test = Curve([1, 2, 4], [30, 31, 32]), Curve([3, 1.5, 6], [31.2, 30.2, 32.2])
-    assert bd_rate(anchor, test) == bd_rate(Curve([4, 1, 2], [32, 30, 31]), Curve([6, 3, 1.5], [32.2, 31.2, 30.2]))
+    reference, test = Curve([1, 2, 4], [30, 31, 32]), Curve([3, 1.5, 6], [31.2, 30.2, 32.2])
+    assert bd_rate(reference, test) == bd_rate(Curve([4, 1, 2], [32, 30, 31]), Curve([6, 3, 1.5], [32.2, 31.2, 30.2]))
 
 
 def test_lower_is_better_is_the_mirror_image() -> None:
-    anchor, test = Curve([1, 2, 4, 8], [0.30, 0.27, 0.25, 0.24]), Curve([1.5, 3, 6, 12], [0.29, 0.26, 0.24, 0.23])
-    mirrored, other = (Curve(curve.rates, [-quality for quality in curve.qualities]) for curve in (anchor, test))
-    result, mirror = bd_rate(anchor, test, lower_is_better=True), bd_rate(mirrored, other)
+    reference, test = Curve([1, 2, 4, 8], [0.30, 0.27, 0.25, 0.24]), Curve([1.5, 3, 6, 12], [0.29, 0.26, 0.24, 0.23])
+    mirrored, other = (Curve(curve.rates, [-quality for quality in curve.qualities]) for curve in (reference, test))
+    result, mirror = bd_rate(reference, test, lower_is_better=True), bd_rate(mirrored, other)
     assert result.percent == pytest.approx(mirror.percent)
     assert (result.low, result.high) == (pytest.approx(0.24), pytest.approx(0.29))
-    assert bd_rate(anchor, test).percent != pytest.approx(result.percent)
+    assert bd_rate(reference, test).percent != pytest.approx(result.percent)
 
 
 def test_points_that_nobody_would_choose_are_dropped_and_counted() -> None:
@@ -85,19 +85,24 @@ def test_points_that_nobody_would_choose_are_dropped_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("anchor", "test", "interpolation", "fault"),
+    ("reference", "test", "interpolation", "fault"),
     [
-        (Curve([1, 2, 4], [30, 31, 32]), Curve([1, 2, 4, 8], [30, 31, 32, 33]), "cubic", "anchor has 3 usable points"),
+        (
+            Curve([1, 2, 4], [30, 31, 32]),
+            Curve([1, 2, 4, 8], [30, 31, 32, 33]),
+            "cubic",
+            "reference has 3 usable points",
+        ),
         (Curve([1, 2], [30, 31]), Curve([1], [30]), "pchip", "test has 1 usable points, pchip needs 2"),
-        (Curve([1, 2, 3, 4], [31, 30, 29, 28]), Curve([1, 2], [30, 31]), "pchip", "anchor has 1 usable"),
+        (Curve([1, 2, 3, 4], [31, 30, 29, 28]), Curve([1, 2], [30, 31]), "pchip", "reference has 1 usable"),
         (Curve([1, 2], [30, 31]), Curve([1, 2], [31, 32]), "pchip", r"do not overlap \(30 to 31 and 31 to 32\)"),
         (Curve([1, 2], [30, 31]), Curve([1, 2], [40, 41]), "pchip", "do not overlap"),
         (Curve([1, 2], [30, float("inf")]), Curve([1, 2], [30, 31]), "pchip", "infinite"),
-        (Curve([], []), Curve([1, 2], [30, 31]), "pchip", "anchor has 0 usable"),
+        (Curve([], []), Curve([1, 2], [30, 31]), "pchip", "reference has 0 usable"),
     ],
 )
-def test_refusals_say_why(anchor: Curve, test: Curve, interpolation: str, fault: str) -> None:
-    result = bd_rate(anchor, test, interpolation)  # type: ignore[arg-type]
+def test_refusals_say_why(reference: Curve, test: Curve, interpolation: str, fault: str) -> None:
+    result = bd_rate(reference, test, interpolation)  # type: ignore[arg-type]
     assert result.percent is None
     assert re.search(fault, result.reason)
 
@@ -108,8 +113,15 @@ def test_rates_that_are_no_sizes_are_the_callers_fault(rates: list[float]) -> No
         Curve(rates, [30, 31])
 
 
-def _pair(rows: Sequence[Row], anchor: str, method: str, **key: str) -> Row:
-    wanted = {"scene": "mean", "metric": "psnr", "interpolation": "pchip", **key, "anchor": anchor, "method": method}
+def _pair(rows: Sequence[Row], reference: str, method: str, **key: str) -> Row:
+    wanted = {
+        "scene": "mean",
+        "metric": "psnr",
+        "interpolation": "pchip",
+        **key,
+        "reference": reference,
+        "method": method,
+    }
     (found,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     return found
 
@@ -122,22 +134,22 @@ def _rows(results: Results) -> Sequence[Row]:
 def test_rows_are_every_ordered_pair_per_dataset_scene_metric_and_interpolation(complete: Results) -> None:
     rows = read_rows(complete.summary / "bdrate.csv", BDRATE_COLUMNS)
     methods = ("gs3d", "scaffold_gs", "hac", "hemgs")
-    pairs = {(row["anchor"], row["method"]) for row in rows}
-    assert pairs == {(anchor, method) for anchor in methods for method in methods if anchor != method}
+    pairs = {(row["reference"], row["method"]) for row in rows}
+    assert pairs == {(reference, method) for reference in methods for method in methods if reference != method}
     scenes = {("court", "mean"), ("court", "knot"), ("court", "tower"), ("chair", "mean"), ("chair", "chair")}
     assert {(row["dataset"], row["scene"]) for row in rows} == scenes
     assert len(rows) == len(pairs) * len(scenes) * 5 * 2
     psnr = [
         row
         for row in rows
-        if (row["anchor"], row["method"], row["scene"], row["metric"]) == ("hemgs", "hac", "chair", "psnr")
+        if (row["reference"], row["method"], row["scene"], row["metric"]) == ("hemgs", "hac", "chair", "psnr")
     ]
     # HAC's attributes cost 1.3 times as much and lose 0.1 dB; the rest of the file is the same.
     assert [row["interpolation"] for row in psnr] == ["pchip", "cubic"]
     for row in psnr:
         assert 15 < float(row["percent"] or 0) < 45
-        assert (row["num_points_anchor"], row["num_points_method"], row["num_seeds"]) == (16, 4, 1)
-        assert (row["iterations_anchor"], row["iterations_method"]) == (30000, 30000)
+        assert (row["num_points_reference"], row["num_points_method"], row["num_seeds"]) == (16, 4, 1)
+        assert (row["iterations_reference"], row["iterations_method"]) == (30000, 30000)
         assert (row["percent_min"], row["percent_max"]) == (None, None)
     missing = next(row for row in rows if row["metric"] == "lpips_vgg" and row["method"] == "hac")
     assert missing["percent"] is None
@@ -148,7 +160,7 @@ def test_a_pair_and_its_reverse_cancel(complete: Results) -> None:
     rows = read_rows(complete.summary / "bdrate.csv", BDRATE_COLUMNS)
     there, back = _pair(rows, "hemgs", "hac", dataset="court"), _pair(rows, "hac", "hemgs", dataset="court")
     assert (1 + float(there["percent"] or 0) / 100) * (1 + float(back["percent"] or 0) / 100) == pytest.approx(1.0)
-    assert (back["num_points_anchor"], back["num_points_method"]) == (4, 16)
+    assert (back["num_points_reference"], back["num_points_method"]) == (4, 16)
     assert (there["low"], there["high"]) == (back["low"], back["high"])
 
 
@@ -201,7 +213,7 @@ def test_every_seed_has_a_bd_rate_and_the_mean_is_over_them(tmp_path: Path) -> N
     assert alone[1] - alone[0] > 10
     assert (row["percent_min"], row["percent_max"]) == (pytest.approx(alone[0]), pytest.approx(alone[1]))
     assert row["percent"] == pytest.approx(sum(alone) / 2)
-    assert (row["num_seeds"], row["num_points_anchor"], row["num_points_method"]) == (2, 16, 4)
+    assert (row["num_seeds"], row["num_points_reference"], row["num_points_method"]) == (2, 16, 4)
     # Every seed adds 0.05 dB.
     assert float(row["high"] or 0) - float(row["low"] or 0) == pytest.approx(0.5 * math.log(4) + 0.05, abs=0.051)
 

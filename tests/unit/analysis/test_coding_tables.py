@@ -14,7 +14,7 @@ from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.tables.quality import load_summary
 from hemgs.analysis.tables.table import Sheet
 from hemgs.core.records import LOSSLESS_COLUMNS, POINT_COLUMNS, Row, Value, write_rows
-from tests.unit.analysis.synthetic_results import REFERENCE, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 #: Bytes of hash grid, networks, features, scalings and offsets.
 SIZES = {"trained": (90, 110, 400, 200, 300), "base": (100, 100, 400, 200, 200), "both": (100, 120, 300, 180, 200)}
@@ -37,7 +37,7 @@ def test_every_coded_section_has_its_ideal_and_actual_bits(tmp_path: Path) -> No
         return row | dict(zip(columns, ideal, strict=True)) | {"estimated_bits": sum(ideal)} if row["lmbda"] else row
 
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)}).write(bits)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     sheet = _costs(results)
     low = "HEMGS, low rate (λ = 0.0040)"
     assert [row[2].text for row in sheet.rows if row[1].text == low] == ["Features", "Scalings", "Offsets", "All coded"]
@@ -54,7 +54,7 @@ def test_points_that_know_only_the_sum_show_only_the_sum(tmp_path: Path) -> None
     results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)})
     unknown = dict.fromkeys(c.name for c in POINT_COLUMNS if c.name.startswith("estimated_bits_"))
     results.write(lambda row: row | unknown)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     sheet = _costs(results)
     assert {row[2].text for row in sheet.rows} == {"All coded"}
     assert all("do not hold" in row[3].note for row in sheet.rows)
@@ -70,7 +70,7 @@ def test_a_hole_keeps_its_reason(with_hole: Results) -> None:
 
 def test_nothing_coded_says_so(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",)).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     assert _costs(results).rows == ()
     assert _costs(results).notes[0].startswith("No rows")
 

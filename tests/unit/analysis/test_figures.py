@@ -22,7 +22,7 @@ from hemgs.analysis.publish import make_figures, summarise
 from hemgs.analysis.tables.bdrate import variable_rate_costs
 from hemgs.analysis.tables.quality import Summary, load_summary
 from hemgs.core.records import RecordError
-from tests.unit.analysis.synthetic_results import HEMGS_RATES, REFERENCE, Results
+from tests.unit.analysis.synthetic_results import HEMGS_RATES, PUBLISHED, Results
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: 
         lambda row: row | {"psnr": math.inf} if (row["method"], row["rate"], row["seed"]) == best else row,
         pictures=True,
     )
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     written = make_figures(results.summary, results.style, tmp_path / "figures")
     assert all(path.stat().st_size > 0 for path in written)
     summary, style = load_summary(results.summary), load_style(results.style)
@@ -123,7 +123,7 @@ def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: 
 def test_nothing_but_infinite_psnr_still_gives_every_figure(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)})
     results.write(lambda row: row | {"psnr": math.inf}, pictures=True)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     assert make_figures(results.summary, results.style, tmp_path / "figures")
     summary, style = load_summary(results.summary), load_style(results.style)
     figures = (rd_figure(summary.datasets, style, style.datasets[0]), variable_rate_figure(summary.datasets, style))
@@ -133,7 +133,7 @@ def test_nothing_but_infinite_psnr_still_gives_every_figure(tmp_path: Path) -> N
 
 def test_nothing_measured_still_gives_every_file(tmp_path: Path) -> None:
     results = Results(tmp_path, scenes={"court": ("knot",)}).write(lambda _: None, pictures=True)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     written = make_figures(results.summary, results.style, tmp_path / "figures")
     assert len(written) == 3 * 4
     assert all(path.stat().st_size > 0 for path in written)
@@ -205,7 +205,7 @@ def test_methods_without_a_colour_of_their_own_differ_in_marker(complete: Result
 
 def test_spread_between_seeds_is_drawn(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1)).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     summary, style = load_summary(results.summary), load_style(results.style)
     with conventions():
         (axes,) = rd_figure(summary.datasets, style, style.datasets[0]).axes
@@ -288,7 +288,7 @@ def test_at_most_five_pictures_and_the_last_method_keeps_both_ends() -> None:
 
 def test_a_view_of_another_size_is_an_error(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(pictures=True)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     (folder,) = (tmp_path / "points").rglob("showcase")
     Image.new("RGB", (9, 9)).save(folder / "single" / "view_0.png")
     with pytest.raises(RecordError, match="another size"):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hemgs.analysis.publish import make_page, summarise
-from tests.unit.analysis.synthetic_results import REFERENCE, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 BROWSER_TIMEOUT_S = 120
@@ -56,13 +56,13 @@ def test_headline_figures_follow_from_the_summary(page: str) -> None:
 
 def test_unequal_training_stands_in_the_headline(tmp_path: Path) -> None:
     results = Results(tmp_path, iterations={"hemgs": 60000}).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     assert "trained 60,000 against 30,000 iterations" in _page(results, tmp_path)
 
 
 def test_scenes_trained_for_unequal_numbers_of_iterations_stand_in_the_headline(tmp_path: Path) -> None:
     results = Results(tmp_path).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     table = results.summary / "datasets.csv"
     rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
     with table.open("w", encoding="utf-8", newline="") as file:
@@ -107,8 +107,8 @@ def test_the_matrix_of_bd_rates_is_coloured(page: str) -> None:
 def test_entropy_models_on_equal_symbols_are_shown_on_request(tmp_path: Path) -> None:
     """Not because somebody asked for a scene's file by its name: the page does not wait for that."""
     results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)}).write()
-    summarise(results.plan, REFERENCE, results.summary)
-    measured = REFERENCE.parents[1] / "results" / "measured" / "lossless" / "chair.csv"
+    summarise(results.plan, PUBLISHED, results.summary)
+    measured = PUBLISHED.parents[1] / "results" / "measured" / "lossless" / "chair.csv"
     (results.summary / "lossless" / "chair").mkdir(parents=True)
     shutil.copy(measured, results.summary / "lossless" / "chair")
     assert "with scene-agnostic network" not in _page(results, tmp_path)
@@ -120,7 +120,7 @@ def test_entropy_models_on_equal_symbols_are_shown_on_request(tmp_path: Path) ->
 def test_an_infinite_psnr_makes_a_page(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)})
     results.write(lambda row: row | {"psnr": math.inf}, pictures=True)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     page = _page(results, tmp_path)
     assert "HEMGS at its highest rate against 3DGS, PSNR infinite" in page
     assert "∞" in page
@@ -144,7 +144,7 @@ def test_text_from_outside_cannot_become_markup(tmp_path: Path) -> None:
         data = json.loads(path.read_text())
         data["methods"][0]["label"] = data["title"] = hostile
         path.write_text(json.dumps(data))
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     page = _page(results, tmp_path)
     assert hostile not in page
     assert "<img src=x" not in page

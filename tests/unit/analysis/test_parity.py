@@ -8,13 +8,13 @@ import pytest
 
 from hemgs.analysis.means import planned_points
 from hemgs.analysis.pairs import bdrate_rows
-from hemgs.analysis.parity import MIB, VERDICTS, load_reference, parity_rows
+from hemgs.analysis.parity import MIB, VERDICTS, load_published, parity_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.bench.rates import parse_rate
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import Row
-from tests.unit.analysis.synthetic_results import METHODS, REFERENCE, Results, point
+from tests.unit.analysis.synthetic_results import METHODS, PUBLISHED, Results, point
 
 PROTOCOLS = """
 datasets:
@@ -30,7 +30,7 @@ CHAIR = point("gs3d", "chair", "chair", "single", 0, "single", 30000)
 
 
 def _compare(tmp_path: Path, *lines: str, protocols: str = PROTOCOLS, results: Results | None = None) -> list[Row]:
-    folder = tmp_path / "reference"
+    folder = tmp_path / "published"
     folder.mkdir()
     (folder / "values.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines))
     (folder / "protocols.yaml").write_text(protocols)
@@ -38,7 +38,7 @@ def _compare(tmp_path: Path, *lines: str, protocols: str = PROTOCOLS, results: R
         results = Results(tmp_path, methods=("gs3d", "hac", "hemgs")).write()
     plan = load_plan(results.plan)
     planned = planned_points(plan, gather(plan))
-    return parity_rows(plan, planned, bdrate_rows(plan, planned), load_reference(folder))
+    return parity_rows(plan, planned, bdrate_rows(plan, planned), load_published(folder))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_bd_rate_is_the_one_against_hemgs(tmp_path: Path) -> None:
     """Of all pairs, of which several name the method."""
     (row,) = _compare(tmp_path, "hac,all,chair,mean,bd_rate_percent,30.0,%,Table 2,30000,paper,")
     plan = load_plan(tmp_path / "summary" / "plan.json")
-    key = {"anchor": "hemgs", "method": "hac", "dataset": "chair", "scene": "mean", "metric": "psnr"}
+    key = {"reference": "hemgs", "method": "hac", "dataset": "chair", "scene": "mean", "metric": "psnr"}
     key |= {"interpolation": "pchip"}
     pairs = bdrate_rows(plan, planned_points(plan, gather(plan)))
     (own,) = [pair for pair in pairs if all(pair[name] == value for name, value in key.items())]
@@ -190,7 +190,7 @@ def test_a_broken_protocol_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def _published(**key: str) -> float:
-    rows = load_reference(REFERENCE).published
+    rows = load_published(PUBLISHED).values
     (found,) = [row for row in rows if all(row[name] == value for name, value in key.items())]
     return float(found["value"] or 0)
 
@@ -208,19 +208,19 @@ def test_the_papers_tables_as_printed() -> None:
     assert _published(method="context_gs", table="Table 6", metric="train_h") == 5
 
 
-def test_the_reference_is_complete_and_unambiguous() -> None:
-    reference = load_reference(REFERENCE)
-    first = [row for row in reference.published if row["table"] == "Table 1"]
+def test_the_published_values_are_complete_and_unambiguous() -> None:
+    published = load_published(PUBLISHED)
+    first = [row for row in published.values if row["table"] == "Table 1"]
     # 13 rows; CompGS and ContextGS have no Synthetic-NeRF.
     assert len(first) == 13 * 4 * 4 - 2 * 4
     keys = [(r["table"], r["source"], r["method"], r["rate"], r["dataset"], r["scene"], r["metric"]) for r in first]
     assert len(set(keys)) == len(keys)
-    assert {str(row["dataset"]) for row in reference.published} == set(reference.protocols)
-    for row in reference.published:
-        scenes = reference.protocols[str(row["dataset"])].scenes
+    assert {str(row["dataset"]) for row in published.values} == set(published.protocols)
+    for row in published.values:
+        scenes = published.protocols[str(row["dataset"])].scenes
         assert row["scene"] in ("mean", *scenes)
         assert row["rate"] in ("single", "low", "high", "all") or parse_rate(str(row["rate"])).lmbda
-    five = [row for row in reference.published if row["table"] == "Table 5" and row["method"] == "hemgs"]
+    five = [row for row in published.values if row["table"] == "Table 5" and row["method"] == "hemgs"]
     parts = [float(r["value"] or 0) for r in five if str(r["metric"]).endswith("_mib") and r["metric"] != "size_mib"]
     assert sum(parts) == pytest.approx(3.670, abs=1e-9)
 

@@ -12,7 +12,7 @@ import pytest
 from hemgs.analysis.publish import make_figures, make_page, make_tables, summarise
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import RecordError
-from tests.unit.analysis.synthetic_results import REFERENCE, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 SUMMARY_FILES = {
     *(f"{n}.csv" for n in ("points", "datasets", "bdrate", "parity", "complexity", "storage", "failures")),
@@ -23,7 +23,7 @@ SUMMARY_FILES = {
 
 
 def _everything(results: Results, out: Path) -> dict[str, bytes]:
-    written = summarise(results.plan, REFERENCE, out / "summary")
+    written = summarise(results.plan, PUBLISHED, out / "summary")
     written += make_tables(out / "summary", results.style, out / "tables")
     written += make_figures(out / "summary", results.style, out / "figures")
     written += make_page(out / "summary", results.style, out / "tables", out / "figures", out / "page")

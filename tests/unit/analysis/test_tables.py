@@ -12,7 +12,7 @@ from hemgs.analysis.publish import make_tables, summarise
 from hemgs.analysis.tables.quality import BUILDERS, load_summary
 from hemgs.analysis.tables.rates import end_rates
 from hemgs.analysis.tables.table import Sheet
-from tests.unit.analysis.synthetic_results import REFERENCE, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 
 def _sheet(results: Results, name: str) -> Sheet:
@@ -51,7 +51,7 @@ def test_a_hole_is_shown_with_its_reason_and_the_rest_appears(with_hole: Results
 
 def test_unequal_budgets_are_shown_and_nothing_is_called_best(tmp_path: Path) -> None:
     results = Results(tmp_path, iterations={"hemgs": 60000}).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     sheet = _sheet(results, "quality")
     assert {row[0].text: row[1].text for row in sheet.rows}["HEMGS, low rate (λ = 0.0040)"] == "60,000"
     assert not any(entry.mark for row in sheet.rows for entry in row)
@@ -85,7 +85,7 @@ def test_bdrate_states_both_interpolations_with_overlap_and_points(complete: Res
 def test_a_cubic_without_four_points_says_so_beside_the_pchip(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)})
     results.write(lambda row: row | {"psnr": 20.0} if row["fit"] == "lmbda_0.0005" else row)
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     (row,) = _sheet(results, "bdrate").rows
     assert row[2].text is not None
     assert (row[3].text, row[3].note) == (None, "HAC has 3 usable points, cubic needs 4")
@@ -95,7 +95,7 @@ def test_a_cubic_without_four_points_says_so_beside_the_pchip(tmp_path: Path) ->
 def test_bdrate_without_hemgs_or_anything_besides_it_says_so(tmp_path: Path) -> None:
     for methods in (("hemgs",), ("hac", "gs3d")):
         results = Results(tmp_path / methods[0], methods=methods).write()
-        summarise(results.plan, REFERENCE, results.summary)
+        summarise(results.plan, PUBLISHED, results.summary)
         sheet = _sheet(results, "bdrate")
         assert sheet.rows == ()
         assert any(note.startswith("No rows") for _, note in sheet.footnotes())
@@ -127,7 +127,7 @@ def test_the_matrix_holds_every_pair_of_every_measured_metric(complete: Results)
 def test_seeds_show_as_means_with_half_of_their_range(tmp_path: Path) -> None:
     """Every seed adds 1 % of the bytes and 0.05 dB."""
     results = Results(tmp_path, methods=("gs3d", "hac", "hemgs"), scenes={"chair": ("chair",)}, seeds=(0, 1)).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     quality = _sheet(results, "quality")
     assert _cells(quality)["3DGS"][1] == "32.92 ± 0.02"
     assert _cells(quality)["3DGS"][4] == "84.42 ± 0.42"
@@ -169,7 +169,7 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
 def test_storage_shows_published_parts_beside_ours(tmp_path: Path) -> None:
     """Table 5 of the paper, for the methods of the run: what has no column there is among its others."""
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"deepblending": ("playroom",)}).write()
-    summarise(results.plan, REFERENCE, results.summary)
+    summarise(results.plan, PUBLISHED, results.summary)
     sheet = _sheet(results, "storage")
     names = [heading.name for heading in sheet.headings]
     (row,) = (row for row in sheet.rows if "published" in str(row[1].text))

@@ -241,7 +241,7 @@
     byId("compare-split").addEventListener("input", drawSplit);
     const ids = new Set(data.showcase[0].items.map((item) => item.method));
     refreshMethods();
-    if (ids.has(data.anchor)) { byId("compare-method").value = data.anchor; refreshRates(); }
+    if (ids.has(data.reference)) { byId("compare-method").value = data.reference; refreshRates(); }
   }
 
   // ---- bytes by section -----------------------------------------------------------------------------------------
