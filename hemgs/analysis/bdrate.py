@@ -3,8 +3,8 @@
 Owns the arithmetic, the rule for curves that are not monotone, and the refusals; not which curves are compared
 (``hemgs.analysis.pairs``). The value is
 ``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``, with log rate interpolated
-over quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial (Bjøntegaard,
-VCEG-M33, 2001). Positive means the test needs more bytes than the reference.
+over quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial
+(Bjøntegaard, VCEG-M33, 2001). Positive means the test needs more bytes than the reference.
 
 Rule for curves that are not monotone: a point that costs at least as much as another without being better is dropped
 before anything else, as no one would choose it; what is left rises strictly in rate and quality. How many points were
