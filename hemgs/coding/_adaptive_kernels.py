@@ -1,11 +1,11 @@
 """Compiled inner loops of adaptive binary coding: integers only, state in arrays.
 
 Owns the range coder, the probabilities that learn, their mixing, and the contexts of octrees and of masks. Does not own
-framing, buffers or messages (``adaptive``, ``octree``, ``masks``). Everything here is part of the format: a changed
-context is a changed codec, and the files in ``tests/golden/coding`` would no longer decode.
+framing, buffers or messages (``adaptive``, ``octree``, ``masks``). Everything here is part of the format. With a
+changed context, the files in ``tests/golden/coding`` would no longer decode.
 
 One loop serves both directions, so that encoder and decoder cannot differ: ``_bit`` writes the bit it is given, or
-reads one. The range coder is that of Martin (1979) with 32 bits of range and bytes; several adaptive probabilities are
+reads one. The range coder is that of Martin (1979) with 32 bits of range and bytes. Several adaptive probabilities are
 mixed in the logistic domain with weights that learn (Mahoney, "Adaptive weighing of context models for lossless data
 compression", 2005).
 """
@@ -26,7 +26,7 @@ I64 = NDArray[np.int64]
 
 #: The coder's state, and the bytes that it reads or writes.
 Stream = tuple[I64, U8]
-#: What learns, and its tables: entries, weights, ``stretch``, ``squash``, ``rates`` (see ``adaptive``).
+#: Adaptive values and their tables: entries, weights, ``stretch``, ``squash``, ``rates`` (see ``adaptive``).
 Model = tuple[U32, I32, I64, I64, I64]
 
 #: Slots of the coder's state, ``[5] int64``: the interval's low end or the decoder's distance from it; its width; bytes
@@ -34,18 +34,18 @@ Model = tuple[U32, I32, I64, I64, I64]
 LOW, WIDTH, POSITION, DECODING, SIZE = 0, 1, 2, 3, 4
 FULL_WIDTH = (1 << 32) - 1
 _LEAST_WIDTH = 1 << 24
-#: Bytes that the decoder reads ahead; it takes as many zeros beyond the end, which the encoder leaves out.
+#: Bytes that the decoder reads ahead. It adds as many zeros beyond the end, which the encoder leaves out.
 AHEAD = 4
 
-#: An entry of 32 bits holds 22 bits of probability above 10 bits that count what it has seen.
+#: An entry of 32 bits contains 22 bits of probability above 10 bits that count the bits it has seen.
 _COUNT_BITS = 10
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 FRESH_ENTRY = 1 << 31
 _ONE = 1 << (32 - _COUNT_BITS)
-#: Counts stop here: from then on an entry forgets at this rate.
+#: Counts stop here; from then on an entry adapts at a constant rate.
 _LAST_COUNT = 250
-#: Logits lie within this, in units of 1/256: probabilities of 3 in 65,536 and more. Those that are coded keep off both
-#: ends by ``_LEAST`` of 65,536. The high bits of an entry's probability index ``stretch``.
+#: Largest logit in units of 1/256, which is a probability of 3 in 65,536. Coded probabilities are at least ``_LEAST``
+#: of 65,536 from both ends. The high bits of an entry's probability index ``stretch``.
 LOGIT_LIMIT, LOGIT_UNITS = 2559, 256
 STRETCH_BITS = 12
 _LEAST, _MOST = 4, 65536 - 4
@@ -54,14 +54,15 @@ _WEIGHT_BITS, _LEARNING_SHIFT = 16, 16
 #: Inputs of the octree's mixer, and of the masks'.
 OCTREE_INPUTS, MASK_INPUTS = 6, 5
 FIRST_WEIGHT = (1 << _WEIGHT_BITS) * 3 // 10
-#: Growing puts anchors on lattices of 16, 4 and 1 voxels: below nodes of 2^4 voxels it matters how many low bits of a
-#: node's corner are zero (``_TZ`` cases). ``_CORNERS`` and ``_CLASSES`` count pairs of a level and such a number.
+#: Growing puts anchors on lattices of 16, 4 and 1 voxels. Below nodes of 2^4 voxels, contexts therefore include the
+#: number of low zero bits of a node's corner (``_TZ`` cases). ``_CORNERS`` and ``_CLASSES`` count pairs of a level and
+#: such a number.
 LATTICE_LEVELS = 4
 MAX_LEVELS = 21
 _TZ = LATTICE_LEVELS + 1
 _CORNERS, _CLASSES = MAX_LEVELS * _TZ, LATTICE_LEVELS * _TZ + 1
 
-#: Starts of the octree's tables within one array of entries, and generations alone that are told apart.
+#: Starts of the octree's tables within one array of entries, and the number of cases for generations alone.
 _PREFIX = 0
 _AROUND = _PREFIX + _CORNERS * 256
 _FACES = _AROUND + _CLASSES * 8 * 128 * 4
@@ -73,7 +74,7 @@ _RUNS = 8
 _CHILD = _SINGLE + _CORNERS * _RUNS
 OCTREE_ENTRIES = _CHILD + _CORNERS * 2 * 8
 OCTREE_WEIGHT_SETS = _CLASSES * 4
-#: Room for the worst: 15 bits for each decision, of which a node has nine or fewer.
+#: Bytes for the worst case: 15 bits for each decision, at most nine decisions a node.
 NODE_BYTES, MASK_BIT_BYTES = 20, 2
 
 #: Starts of the tables of masks.
@@ -94,7 +95,7 @@ MOST_PROBES = 256
 
 @compiled
 def _bit(stream: Stream, bit: Any, p: Any) -> Any:
-    """Codes one bit that is one with probability ``p / 65536``; returns it."""
+    """Code one bit that is one with probability ``p / 65536``; return it."""
     coder, data = stream
     bound = (coder[WIDTH] >> 16) * p
     if coder[DECODING]:
@@ -137,7 +138,7 @@ def _clamped(value: Any, low: Any, high: Any) -> Any:
 
 @compiled
 def _learn(model: Model, index: Any, bit: Any) -> None:
-    """Moves an entry towards the bit: by 1/(n + 1.5) of the way at its n-th, by no less from the last count on."""
+    """Move an entry towards the bit, by 1/(n + 1.5) of the way at the n-th bit, n at most _LAST_COUNT."""
     entry = np.int64(model[0][index])
     count = entry & _COUNT_MASK
     p = entry >> _COUNT_BITS
@@ -147,7 +148,7 @@ def _learn(model: Model, index: Any, bit: Any) -> None:
 
 @compiled
 def _plain_bit(stream: Stream, bit: Any, model: Model, index: Any) -> Any:
-    """Codes one bit with the entry ``index`` alone; returns it."""
+    """Code one bit with the entry ``index`` alone; return it."""
     p = np.int64(model[0][index]) >> (32 - 16)
     bit = _bit(stream, bit, _clamped(p, _LEAST, _MOST))
     _learn(model, index, bit)
@@ -156,7 +157,7 @@ def _plain_bit(stream: Stream, bit: Any, model: Model, index: Any) -> Any:
 
 @compiled
 def _mixed_bit(stream: Stream, bit: Any, model: Model, chosen: I64, logits: I64, weight_set: Any) -> Any:
-    """Codes one bit with the mixture of the ``chosen`` entries; returns it. ``logits`` is scratch as long as these."""
+    """Code one bit with the mixture of the ``chosen`` entries; return it. ``logits`` is scratch of the same length."""
     entries, weights, stretch, squash, _ = model
     num = len(chosen)
     start = weight_set * num
@@ -176,10 +177,10 @@ def _mixed_bit(stream: Stream, bit: Any, model: Model, chosen: I64, logits: I64,
 
 @compiled
 def _slot(table: I64, key: Any, bits: Any) -> Any:
-    """Slot of a key in an open hash table of ``2^bits`` slots, or of the free slot where it would go.
+    """Return the slot of a key in an open hash table of ``2^bits`` slots, or the free slot where it would go.
 
-    Keys that differ in their last two levels alone start in one run of 64 slots, so that neighbours share cache lines.
-    Gives -1 after MOST_PROBES: a file made so that its keys collide does not take long, it is coded with less context.
+    Keys that differ only in their last two levels start in one run of 64 slots, so that neighbours share cache lines.
+    Returns -1 after MOST_PROBES, so a file with colliding keys takes no long time and is coded with less context.
     """
     mask = (np.int64(1) << bits) - 1
     slot = (np.int64((np.uint64(key >> 6) * _HASH) >> np.uint64(64 - bits)) ^ (key & 63)) & mask
@@ -192,9 +193,10 @@ def _slot(table: I64, key: Any, bits: Any) -> Any:
 
 @compiled
 def _neighbours(table: I64, patterns: U8, bits: Any, key: Any, found: I64) -> Any:
-    """What is known of the 26 nodes around one: -1 absent, 0 there, else the children that it is known to have.
+    """Fill ``found`` with the state of the 26 nodes around one; return how many exist.
 
-    Coordinates wrap around, which is odd only at the border and never wrong. Returns how many are there.
+    The state is -1 for an absent node, 0 for a node whose children are not coded yet, else the pattern of its children.
+    Coordinates wrap around. This gives unusual contexts at the border, but encoder and decoder agree.
     """
     num = 0
     steps = np.empty((3, 3), np.int64)
@@ -218,7 +220,7 @@ def _neighbours(table: I64, patterns: U8, bits: Any, key: Any, found: I64) -> An
 
 @compiled
 def _zero_bits(key: Any, level: Any) -> Any:
-    """Low zero bits that all three voxel coordinates of a node's corner have, at most LATTICE_LEVELS."""
+    """Return how many low bits of a node's corner are zero in all three coordinates, at most LATTICE_LEVELS."""
     zeros = level
     while zeros < LATTICE_LEVELS and key & 7 == 0:
         key >>= 3
@@ -228,18 +230,18 @@ def _zero_bits(key: Any, level: Any) -> Any:
 
 @compiled
 def _child_contexts(child: Any, pattern: Any, node: Any, around: I64, chosen: I64) -> Any:
-    """Fills ``chosen`` with the entries for one child of a node; returns its set of weights.
+    """Fill ``chosen`` with the entries for one child of a node; return its set of weights.
 
     Args:
-        child: 0..7, bits z, y, x.  pattern: children of the node known to be there, all before ``child``.
-        node: five integers; level and zero bits of the corner, the same for low levels alone, number of nodes around,
+        child: 0..7, bits z, y, x.  pattern: the node's children that exist, all before ``child``.
+        node: five integers: level and zero bits of the corner, the same for low levels only, number of nodes around,
             pattern of the parent, place in the parent.
         around: see :func:`_neighbours`.
         chosen: ``[OCTREE_INPUTS] int64``.
     """
     corner, kind, crowd, parent, place = node
     dx, dy, dz = 2 * (child & 1) - 1, 3 * ((child & 2) - 1), 9 * ((child >> 1 & 2) - 1)
-    # Of the seven nodes that touch the child from outside: which are there, and which of their nearest children are.
+    # The seven nodes that touch the child from outside, and those of their children that are nearest to it.
     faces, present, near, unknown = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for side in range(1, 8):
         known = around[13 + (dx if side & 1 else 0) + (dy if side & 2 else 0) + (dz if side & 4 else 0)]
@@ -270,7 +272,7 @@ def _child_contexts(child: Any, pattern: Any, node: Any, around: I64, chosen: I6
 
 @compiled
 def _single_child(stream: Stream, pattern: Any, model: Model, corner: Any, run: Any) -> Any:
-    """Codes a node without neighbours that has but one child: a flag, then which; returns its pattern, 0 if several."""
+    """Code a node without neighbours: a flag for one child, then its number; return its pattern, or 0 for several."""
     alone = np.int64(pattern & (pattern - 1) == 0)
     if not _plain_bit(stream, alone, model, _SINGLE + corner * _RUNS + _clamped(run, 0, _RUNS - 1)):
         return np.int64(0)
@@ -288,7 +290,7 @@ def _single_child(stream: Stream, pattern: Any, model: Model, corner: Any, run: 
 def _code_node(
     wanted: Any, node: Any, run: Any, around: I64, chosen: I64, logits: I64, stream: Stream, model: Model
 ) -> Any:
-    """Codes a node's pattern and returns it; ``chosen`` and ``logits`` are scratch."""
+    """Code a node's pattern and return it; ``chosen`` and ``logits`` are scratch."""
     corner, _, crowd, _, _ = node
     pattern = np.int64(0)
     if not crowd:
@@ -298,7 +300,7 @@ def _code_node(
     for child in range(7):
         weight_set = _child_contexts(child, pattern, node, around, chosen)
         pattern |= _mixed_bit(stream, wanted >> child & 1, model, chosen, logits, weight_set) << child
-    # A node without other children has the last.
+    # A node without other children has the last one.
     last = np.int64(1)
     if pattern:
         weight_set = _child_contexts(7, pattern, node, around, chosen)
@@ -310,15 +312,15 @@ def _code_node(
 def code_level(
     level: int, nodes: tuple[I64, U8, U8], patterns: U8, index: tuple[I64, U8, int], stream: Stream, model: Model
 ) -> int:
-    """Codes which children the nodes of one level have.
+    """Code the children of the nodes of one level.
 
     Args:
         level: nodes are 2^level voxels wide; 1..MAX_LEVELS.
-        nodes: ``[n]`` Morton keys in order; generations for which a node has been alone, in which case it has none
-            around it; patterns of the parents.
+        nodes: ``[n]`` Morton keys in order; the number of generations for which each node has been alone, without
+            nodes around it; patterns of the parents.
         patterns: ``[n] uint8``, bit c for child c; to encode, or to fill.
-        index: hash table of ``2^bits`` keys, all -1; patterns beside them, all 0; bits, which are part of the format.
-            Room for twice the nodes that are not alone.
+        index: hash table of ``2^bits`` keys, all -1; the patterns of these keys, all 0; bits, which are part of the
+            format. It has room for twice the nodes that are not alone.
         stream: ``NODE_BYTES`` of room a node if it is written.
         model: OCTREE_ENTRIES and OCTREE_WEIGHT_SETS.
 
@@ -327,7 +329,7 @@ def code_level(
     """
     keys, runs, parents = nodes
     table, table_patterns, bits = index
-    # A node that is alone is in nobody's neighbourhood.
+    # A node that is alone is no neighbour of any node.
     for i in range(len(keys)):
         slot = np.int64(-1) if runs[i] else _slot(table, keys[i], bits)
         if slot >= 0:
@@ -351,7 +353,7 @@ def code_level(
         slot = np.int64(-1) if run else _slot(table, key, bits)
         if slot >= 0:
             table_patterns[slot] = pattern
-        # Around an only child of a node without neighbours there is nothing either.
+        # An only child of a node without neighbours has no neighbours either.
         runs[i] = _clamped(run + 1, 0, 255) if not crowd and pattern & (pattern - 1) == 0 else 0
         while pattern:
             total += 1
@@ -363,7 +365,7 @@ def code_level(
 
 @compiled
 def code_masks(masks: U8, first: int, end: int, stream: Stream, model: Model) -> int:
-    """Codes rows ``first`` to ``end`` of ``[N, K] uint8`` masks, K at most MASK_COLUMNS; fills them if it decodes.
+    """Code rows ``first`` to ``end`` of ``[N, K] uint8`` masks, K at most MASK_COLUMNS; fill them when decoding.
 
     Args:
         stream: MASK_BIT_BYTES of room a bit if it is written.

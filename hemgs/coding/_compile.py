@@ -1,4 +1,4 @@
-"""One way to compile the package's integer kernels.
+"""The compilation of the package's integer kernels.
 
 Owns the options of numba. Does not own any kernel.
 """
@@ -14,10 +14,10 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compiles at first call, releases the interpreter lock, keeps the machine code on disk where it can.
+    """Compile at first call, release the interpreter lock, and keep the machine code on disk where possible.
 
-    The disk cache looks at the kernel's own file alone: a kernel must get every constant of another file, and every
-    table, as an argument.
+    The disk cache checks only the kernel's own file. A kernel must therefore take every constant of another file, and
+    every table, as an argument.
     """
     try:
         return cast(Kernel, numba.njit(cache=True, nogil=True)(function))

@@ -1,12 +1,12 @@
 """Compiled inner loops of the coder of mixtures: integers only, state in arrays, no allocation.
 
 Owns the distribution of a mixture of two rows of the Gaussian tables. Does not own tables, framing or messages
-(``mixture``), nor the steps of the stream, which are those of ``_rans_kernels``: whoever changes them there must save
-this file too, because compiled code is kept by the file that it stands in.
+(``mixture``), or the steps of the stream, which are those of ``_rans_kernels``. If you change them there, save this
+file too: numba's disk cache compares the time of the file that contains a kernel.
 
-Masses are whole numbers of ``2^-TOTAL_BITS``, exactly: 16 bits of a table, six of the low bits that the widest level
-splits a bin into, eight of the weight. So nothing is rounded or renormalised, and what has mass in a row has mass in
-the mixture.
+Masses are exact multiples of ``2^-TOTAL_BITS``: 16 bits of a table, six low bits into which the widest level splits a
+bin, eight of the weight. Therefore nothing is rounded or renormalised, and a value with mass in a row has mass in the
+mixture.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _WORD = np.uint64(32)
 _LOW_STATE = np.uint64(FIRST_STATE)
 _INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
 
-#: Of each symbol, ``[n]``: level and mean offset of the first row and of the second (uint8), the second centre minus
-#: the first (int64), weight of the first row (uint16, 0 to WHOLE_WEIGHT).
+#: Arrays ``[n]``, as in ``mixture.Mixtures``: levels and offsets of the first rows, the same of the second rows (all
+#: uint8), distances (int64), weights (uint16).
 Mixtures = tuple[U8, U8, U8, U8, I64, U16]
 #: ``cumulative``, ``level_start`` and ``half_widths`` of ``tables.GaussianTables``.
 Tables = tuple[U32, I64, I64]
@@ -65,7 +65,7 @@ Tables = tuple[U32, I64, I64]
 
 @compiled
 def _row(level: Any, offset: Any, tables: Tables) -> tuple[Any, Any, Any]:
-    """Low bits of a component's bins, where its row starts, and the row's half width."""
+    """Return the low bits of a component's bins, the start of its row, and the row's half width."""
     _, level_start, half_widths = tables
     shift, level, offset = _stages(np.int64(level), np.int64(offset), len(half_widths) - 1)
     half_width = half_widths[level]
@@ -74,7 +74,7 @@ def _row(level: Any, offset: Any, tables: Tables) -> tuple[Any, Any, Any]:
 
 @compiled
 def _below(value: Any, row: Any, cumulative: U32) -> Any:
-    """Mass of a component below ``value``, which counts from its centre, in ``2^-(PROBABILITY_BITS + LOW_BITS)``."""
+    """Return a component's mass below ``value``, counted from its centre, in ``2^-(PROBABILITY_BITS + LOW_BITS)``."""
     shift, first, half_width = row
     shifted = value + ((np.int64(1) << shift) >> 1)
     high = shifted >> shift
@@ -90,7 +90,7 @@ def _below(value: Any, row: Any, cumulative: U32) -> Any:
 
 @compiled
 def _below_in_both(value: Any, first: Any, second: Any, distance: Any, weight: Any, cumulative: U32) -> Any:
-    """Mass of a mixture below ``value``, which counts from the first centre."""
+    """Return a mixture's mass below ``value``, counted from the first centre."""
     mass = np.int64(0)
     if weight:
         mass += weight * _below(value, first, cumulative)
@@ -101,14 +101,14 @@ def _below_in_both(value: Any, first: Any, second: Any, distance: Any, weight: A
 
 @compiled
 def _inside(first: Any, second: Any, weight: Any, cumulative: U32) -> Any:
-    """Mass of all values that are not escaped."""
+    """Return the mass of all values that are not escaped."""
     top = cumulative[first[1] + 2 * first[2] + 1], cumulative[second[1] + 2 * second[2] + 1]
     return (weight * np.int64(top[0]) + (WHOLE_WEIGHT - weight) * np.int64(top[1])) << LOW_BITS
 
 
 @compiled
 def _reach(first: Any, second: Any, distance: Any, weight: Any) -> tuple[Any, Any]:
-    """Least and greatest value that is not escaped, counted from the first centre."""
+    """Return the least and the greatest value that is not escaped, counted from the first centre."""
     low, high = np.int64(2) ** 62, -(np.int64(2) ** 62)
     for row, centre, share in ((first, np.int64(0), weight), (second, distance, WHOLE_WEIGHT - weight)):
         if share:
@@ -133,7 +133,7 @@ def _valid(i: int, mixtures: Mixtures) -> Any:
 
 @compiled
 def _interval(value: Any, i: int, mixtures: Mixtures, tables: Tables) -> tuple[Any, Any, bool]:
-    """Start and width of the interval that codes ``value`` under mixture ``i``, and whether it is escaped."""
+    """Return start and width of the interval of ``value`` under mixture ``i``, and whether it is escaped."""
     levels, offsets, other_levels, other_offsets, distances, weights = mixtures
     cumulative, distance, weight = tables[0], distances[i], np.int64(weights[i])
     first = _row(levels[i], offsets[i], tables)
@@ -148,7 +148,7 @@ def _interval(value: Any, i: int, mixtures: Mixtures, tables: Tables) -> tuple[A
 
 @compiled
 def encode_mixture(residuals: I32, mixtures: Mixtures, tables: Tables, state: U64, words: U32) -> int:
-    """Codes one batch from its last symbol to its first.
+    """Encode one batch from its last symbol to its first.
 
     Args:
         residuals: ``[n] int32``, counted from the first centres.
@@ -181,7 +181,7 @@ def encode_mixture(residuals: I32, mixtures: Mixtures, tables: Tables, state: U6
 
 @compiled
 def _take_escape(x: Any, words: U32, position: Any) -> tuple[Any, Any, Any]:
-    """Reads what follows an escape."""
+    """Read the value that follows an escape."""
     sign, x, position = _take(x, words, position, _ONE)
     length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
     magnitude = _ONE << length
@@ -194,7 +194,7 @@ def _take_escape(x: Any, words: U32, position: Any) -> tuple[Any, Any, Any]:
 
 @compiled
 def _find(slot: Any, i: int, mixtures: Mixtures, tables: Tables) -> tuple[Any, Any, Any, bool]:
-    """Of the interval in which ``slot`` lies: its value, start and width, and whether the value is escaped."""
+    """Find the interval that contains ``slot``: return its value, start and width, and whether it is the escape."""
     levels, offsets, other_levels, other_offsets, distances, weights = mixtures
     cumulative, distance, weight = tables[0], distances[i], np.int64(weights[i])
     first = _row(levels[i], offsets[i], tables)
@@ -202,7 +202,7 @@ def _find(slot: Any, i: int, mixtures: Mixtures, tables: Tables) -> tuple[Any, A
     inside = _inside(first, second, weight, cumulative)
     if slot >= inside:
         return np.int64(0), inside, _TOTAL - inside, True
-    # The greatest value with no more mass below it: ``low``, which has ``start``.
+    # Search the greatest value with a mass below it of at most ``slot``: ``low``, whose mass is ``start``.
     low, high = _reach(first, second, distance, weight)
     start, end = np.int64(0), inside
     high += 1
@@ -218,7 +218,7 @@ def _find(slot: Any, i: int, mixtures: Mixtures, tables: Tables) -> tuple[Any, A
 
 @compiled
 def decode_mixture(mixtures: Mixtures, tables: Tables, words: U32, state: U64, residuals: I32) -> int:
-    """Decodes one batch.
+    """Decode one batch.
 
     Args:
         words: ``[w] uint32``, the whole stream.  state: ``[2] uint64``, state and position in ``words``; updated.
@@ -254,7 +254,7 @@ def decode_mixture(mixtures: Mixtures, tables: Tables, words: U32, state: U64, r
 
 @compiled
 def mixture_table_bits(residuals: I32, mixtures: Mixtures, tables: Tables) -> float:
-    """Code length of a batch under the integer tables, bits, float64; -1 if an index is out of range."""
+    """Return the code length of a batch under the integer tables, bits, float64; -1 if an index is out of range."""
     total = 0.0
     for i in range(len(residuals)):
         if not _valid(i, mixtures):

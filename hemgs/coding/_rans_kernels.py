@@ -1,7 +1,7 @@
 """Compiled inner loops of the entropy coder: integers only, state in arrays, no allocation.
 
-Owns the arithmetic of the stream. Does not own tables, framing or messages (``rans``); everything that another file
-decides comes as an argument.
+Owns the arithmetic of the stream. Does not own tables, framing or messages (``rans``). Values that another file decides
+are arguments.
 
 The coder is range asymmetric numeral systems (Duda, arXiv 1311.2540) with a 64-bit state kept in ``[2^32, 2^64)`` and
 32-bit words. Symbols have 16-bit frequencies that add up to ``2^16``. Raw bits are symbols of a uniform distribution.
@@ -25,8 +25,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
-#: Format of the Gaussian tables. These live here, and ``tables`` takes them from here, because compiled code freezes
-#: them and is compiled anew only when this file changes.
+#: Format of the Gaussian tables. ``tables`` imports it from here, because compiled code contains these constants and is
+#: compiled again only when this file changes.
 LEVELS_PER_OCTAVE = 8
 NUM_LEVELS = 128
 LAST_TABLE_LEVEL = 80
@@ -63,7 +63,7 @@ LENGTH_BITS = 5
 
 @compiled
 def _put(state: Any, words: U32, count: int, start: Any, frequency: Any, bits: Any) -> tuple[Any, int]:
-    """Codes the interval [start, start + frequency) of ``2^bits``; returns the new state and word count."""
+    """Encode the interval [start, start + frequency) of ``2^bits``; return the new state and word count."""
     if state >> (np.uint64(64) - bits) >= frequency:
         words[count] = np.uint32(state & _WORD_MASK)
         count += 1
@@ -83,7 +83,7 @@ def _bit_length(value: Any) -> int:
 
 @compiled
 def _stages(level: Any, offset: Any, last_level: Any) -> tuple[Any, Any, Any]:
-    """Raw low bits of a symbol, and level and mean offset of the table that codes the rest."""
+    """Return the number of uncoded low bits of a symbol, and level and mean offset of the table for the other bits."""
     if level <= last_level:
         return np.int64(0), level, offset
     shift = (level - last_level + LEVELS_PER_OCTAVE - 1) // LEVELS_PER_OCTAVE
@@ -101,7 +101,7 @@ def encode_gaussian(
     state: U64,
     words: U32,
 ) -> int:
-    """Codes one batch from its last symbol to its first.
+    """Encode one batch from its last symbol to its first.
 
     Args:
         residuals: ``[n] int32``.  levels, offsets: ``[n] uint8``.
@@ -148,7 +148,7 @@ def encode_gaussian(
 
 @compiled
 def _take(x: Any, words: U32, position: Any, bits: Any) -> tuple[Any, Any, Any]:
-    """Reads ``bits`` raw bits; a position one past the end tells that words were wanting."""
+    """Read ``bits`` uncoded bits; a returned position beyond the end means that the stream has too few words."""
     value = x & ((_ONE << bits) - _ONE)
     x >>= bits
     if x < _LOW_STATE:
@@ -160,7 +160,7 @@ def _take(x: Any, words: U32, position: Any, bits: Any) -> tuple[Any, Any, Any]:
 
 @compiled
 def _take_escape(x: Any, words: U32, position: Any, half_width: Any) -> tuple[Any, Any, Any]:
-    """Reads what follows an escape: sign, length, magnitude beyond ``half_width``."""
+    """Read the value that follows an escape: sign, length, magnitude beyond ``half_width``."""
     sign, x, position = _take(x, words, position, _ONE)
     length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
     excess = _ONE << length
@@ -183,7 +183,7 @@ def decode_gaussian(
     state: U64,
     residuals: I32,
 ) -> int:
-    """Decodes one batch.
+    """Decode one batch.
 
     Args:
         levels, offsets: ``[n] uint8``.
@@ -235,7 +235,7 @@ def decode_gaussian(
 
 @compiled
 def encode_bits(bits: U8, probabilities: U16, state: U64, words: U32) -> int:
-    """Codes bits from last to first; one takes the slots below its probability.
+    """Encode bits from last to first; a one takes the slots below its probability.
 
     Args:
         bits: ``[n] uint8``.  probabilities: ``[n] uint16``, of a one, in 1/65536, at least 1.
@@ -258,7 +258,7 @@ def encode_bits(bits: U8, probabilities: U16, state: U64, words: U32) -> int:
 
 @compiled
 def decode_bits(probabilities: U16, words: U32, state: U64, bits: U8) -> int:
-    """Decodes bits coded by :func:`encode_bits`; arguments and return value as for :func:`decode_gaussian`."""
+    """Decode bits of :func:`encode_bits`; arguments and return value are those of :func:`decode_gaussian`."""
     x = state[0]
     position = np.int64(state[1])
     for i in range(len(probabilities)):
@@ -286,7 +286,7 @@ def decode_bits(probabilities: U16, words: U32, state: U64, bits: U8) -> int:
 def gaussian_table_bits(
     residuals: I32, levels: U8, offsets: U8, cumulative: U32, level_start: I64, half_widths: I64
 ) -> float:
-    """Code length of a batch under the integer tables, bits, float64; -1 if an index is out of range."""
+    """Return the code length of a batch under the integer tables, bits, float64; -1 if an index is out of range."""
     last_level = len(half_widths) - 1
     total = 0.0
     for i in range(len(residuals)):
@@ -311,10 +311,10 @@ def gaussian_table_bits(
 
 @compiled
 def gaussian_bits(values: F64, means: F64, scales: F64) -> float:
-    """Code length of integers under discretised Gaussians, bits; all ``[n] float64``."""
+    """Return the code length of integers under discretised Gaussians, bits; all arguments are ``[n] float64``."""
     total = 0.0
     for i in range(len(values)):
-        # Folded to the upper tail, where differences of erfc keep their digits.
+        # The upper tail, where differences of erfc are precise.
         distance = abs(values[i] - means[i])
         low = (distance - 0.5) / scales[i]
         high = (distance + 0.5) / scales[i]
@@ -322,6 +322,6 @@ def gaussian_bits(values: F64, means: F64, scales: F64) -> float:
         if mass > 0.0:
             total -= math.log2(mass)
         else:
-            # Beyond erfc's range the mass is the density at the near edge over its slope: phi(low) / low.
+            # Beyond erfc's range the mass is about phi(low) / low, the density at the near edge over its slope.
             total += (0.5 * low * low + math.log(low) + _LOG_SQRT_2PI) * _LOG2_E
     return total

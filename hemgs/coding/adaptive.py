@@ -1,10 +1,10 @@
 """Adaptive binary coding: a stream's buffer, the tables of its arithmetic, its checks.
 
-Owns what octrees and masks share. Does not own the coder and its contexts (``_adaptive_kernels``), or framing. Integers
-only: equal input gives equal bytes on every machine.
+Owns the parts that octrees and masks share. Does not own the coder and its contexts (``_adaptive_kernels``), or
+framing. It uses integers only, so equal input gives equal bytes on every machine.
 
-A stream is the range coder's bytes. The decoder reads four bytes ahead and supplies zeros beyond the end; the encoder
-ends with the number that has the most of them and leaves them out.
+A stream contains the range coder's bytes. The decoder reads four bytes ahead and adds zeros beyond the end. The encoder
+ends with the number that has the most trailing zeros, and leaves them out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hemgs.coding import _adaptive_kernels as kernels
 from hemgs.core.errors import BitstreamError
 
-#: What every reader of a damaged section advises.
+#: The advice of every reader that finds a damaged section.
 DAMAGED = "the file is damaged or was made by another version; encode again"
 
 #: Fractional bits of the exponentials from which ``squash`` is made.
@@ -30,13 +30,13 @@ class AdaptiveStream:
     """One stream being written or read, and the entries and weights that learn from it."""
 
     def __init__(self, num_entries: int, num_weights: int, data: bytes | None = None, name: str = "stream") -> None:
-        """A stream at its start.
+        """Start a stream.
 
         Args:
-            num_entries: adaptive probabilities.
-            num_weights: of the mixer, all sets together.
+            num_entries: number of adaptive probabilities.
+            num_weights: number of the mixer's weights, all sets together.
             data: the stream to read; None to write one.
-            name: for messages.
+            name: the stream's name in messages.
         """
         entries = np.full(num_entries, kernels.FRESH_ENTRY, np.uint32)
         self.model = (entries, np.full(num_weights, kernels.FIRST_WEIGHT, np.int32), *_tables())
@@ -44,20 +44,20 @@ class AdaptiveStream:
         self._data = np.zeros(0, np.uint8)
         self._name = name
         if data is not None:
-            # A copy, because compiled code tells arrays that can be written from others.
+            # A copy, because numba compiles another version for arrays that cannot be written.
             self._data = np.frombuffer(data, np.uint8).copy()
             ahead = int.from_bytes(data[: kernels.AHEAD].ljust(kernels.AHEAD, b"\0"), "big")
             self._coder[:] = ahead, kernels.FULL_WIDTH, kernels.AHEAD, 1, len(data)
 
     def room(self, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """What kernels call the stream, with room for so many more bytes if it is written."""
+        """Return the kernels' form of the stream, with room for ``num_bytes`` more if it is written."""
         if not self._coder[kernels.DECODING]:
             written = int(self._coder[kernels.POSITION])
             self._data = np.concatenate([self._data[:written], np.zeros(num_bytes, np.uint8)])
         return self._coder, self._data
 
     def check(self, result: int) -> int:
-        """A kernel's return value, unless it is a failure.
+        """Return a kernel's return value, unless it is a failure.
 
         Raises:
             BitstreamError: the stream being read has ended.
@@ -67,7 +67,7 @@ class AdaptiveStream:
         return result
 
     def finish(self, least_bytes: int = 0) -> bytes:
-        """Ends writing; gives the stream, zeros appended up to ``least_bytes``."""
+        """End writing; return the stream, with zeros appended up to ``least_bytes``."""
         low, written = int(self._coder[kernels.LOW]), int(self._coder[kernels.POSITION])
         step = self._last_step()
         value = -(-low // step) * step
@@ -76,7 +76,7 @@ class AdaptiveStream:
         return (data[:written] + data[written:].rstrip(b"\0")).ljust(least_bytes, b"\0")
 
     def close(self, least_bytes: int = 0) -> None:
-        """Checks that the stream being read ends here, as :meth:`finish` ends it.
+        """Check that the stream being read ends here, as :meth:`finish` ends it.
 
         Raises:
             BitstreamError: it does not.
@@ -92,16 +92,16 @@ class AdaptiveStream:
             raise BitstreamError(f"{self._name}: does not end with its last symbol", DAMAGED)
 
     def _last_step(self) -> int:
-        """The greatest power of two of which a multiple is sure to lie in the interval."""
+        """Return the greatest power of two that is sure to have a multiple in the interval."""
         return 1 << (int(self._coder[kernels.WIDTH]).bit_length() - 1)
 
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """``stretch``, ``squash`` and ``rates``, from integers alone.
+    """Compute the tables ``stretch``, ``squash`` and ``rates``, from integers alone.
 
-    ``squash[i + limit]`` is 2^16 / (1 + exp(-i / 256)); ``stretch[j]`` the least i that reaches (j + 1/2) / 2^12;
-    ``rates[n]`` is 2^16 / (n + 1.5).
+    ``squash[i + limit]`` is 2^16 / (1 + exp(-i / 256)). ``stretch[j]`` is the least i whose ``squash`` reaches
+    (j + 1/2) / 2^12. ``rates[n]`` is 2^16 / (n + 1.5).
     """
     one = 1 << _FRACTION
     ratio, term = one, one

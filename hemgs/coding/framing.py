@@ -1,6 +1,6 @@
 """Framing of the entropy coder's streams, and checks of what goes into them.
 
-Owns the bytes around the words of a stream (see ``rans``) and what a kernel's verdict means. Does not own any
+Owns the bytes around the words of a stream (see ``rans``), and the meaning of a kernel's return value. Does not own any
 distribution.
 """
 
@@ -29,7 +29,7 @@ _DAMAGED = "the file is damaged or was made by another version; encode again"
 
 
 class StreamWriter:
-    """State of an encoder and the words it has put out."""
+    """State of an encoder, and the words that it has written."""
 
     def __init__(self, words_per_symbol: int) -> None:
         self.state = np.array([FIRST_STATE], np.uint64)
@@ -37,11 +37,11 @@ class StreamWriter:
         self._chunks: list[NDArray[np.uint32]] = []
 
     def add(self, num_words: int) -> None:
-        """Takes over what a kernel has put into ``scratch``."""
+        """Append the words that a kernel has written to ``scratch``."""
         self._chunks.append(self.scratch[:num_words].copy())
 
     def stream(self) -> bytes:
-        """Everything, once the first symbol has been coded."""
+        """Return the whole stream, after the first symbol has been coded."""
         state = int(self.state[0])
         words = np.concatenate(self._chunks)[::-1]
         head = np.array([state >> 32, state & 0xFFFFFFFF], np.uint32)
@@ -49,7 +49,7 @@ class StreamWriter:
 
 
 class StreamReader:
-    """State of a decoder; turns a kernel's verdict into an error and stays dead after one."""
+    """State of a decoder. Turns a kernel's return value into an error, and repeats that error on every later call."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self._name = name
@@ -64,7 +64,7 @@ class StreamReader:
         self._fault = ""
 
     def check(self, verdict: int) -> None:
-        """Raises what a kernel's return value stands for: ValueError, BitstreamError or nothing."""
+        """Raise the error that a kernel's return value means: ValueError, BitstreamError or none."""
         if verdict == BAD_INDEX:
             raise ValueError(f"levels must lie in 0..{NUM_LEVELS - 1}, offsets in 0..{NUM_MEAN_OFFSETS - 1}")
         if verdict == OUT_OF_DATA:
@@ -75,7 +75,7 @@ class StreamReader:
             raise self._error(self._fault)
 
     def finish(self) -> None:
-        """Raises BitstreamError unless the last symbol has been decoded and nothing else is left."""
+        """Raise BitstreamError unless the last symbol has been decoded and nothing else is left."""
         self.check(0)
         left = len(self.words) - int(self.state[1])
         if left or int(self.state[0]) != FIRST_STATE:
@@ -86,13 +86,21 @@ class StreamReader:
 
 
 def chunks_backwards(num_symbols: int) -> list[slice]:
-    """Pieces that a kernel codes at once, in the encoder's order."""
+    """Return the pieces that a kernel codes in one call, in the encoder's order: the last piece first.
+
+    >>> chunks_backwards(CHUNK_SYMBOLS + 1)
+    [slice(65536, 65537, None), slice(0, 65536, None)]
+    """
     starts = range(0, num_symbols, CHUNK_SYMBOLS)
     return [slice(start, min(start + CHUNK_SYMBOLS, num_symbols)) for start in reversed(starts)]
 
 
 def integers(values: ArrayLike, kind: type[_Kind], name: str, high: int | None = None, low: int = 0) -> NDArray[_Kind]:
-    """A flat contiguous copy of ``values`` as ``kind`` after a check of its range, which raises ValueError."""
+    """Check the range of ``values`` and return a flat contiguous copy as ``kind``; raise ValueError outside of it.
+
+    >>> integers([[1, 2], [3, 4]], np.uint8, "levels", high=127)
+    array([1, 2, 3, 4], dtype=uint8)
+    """
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "biu":
         raise ValueError(f"{name} must be integers, not {array.dtype}")
@@ -106,7 +114,11 @@ def integers(values: ArrayLike, kind: type[_Kind], name: str, high: int | None =
 
 
 def same_shape(**arrays: ArrayLike) -> tuple[int, ...]:
-    """The common shape of arrays; raises ValueError with their names if they have none."""
+    """Return the common shape of arrays; raise ValueError with their names if they have none.
+
+    >>> same_shape(levels=[1, 2], offsets=[0, 0])
+    (2,)
+    """
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) != 1:
         raise ValueError(f"shapes differ: {shapes}")

@@ -3,13 +3,14 @@
 Owns the section's framing, the codecs behind its first byte, and the coding order of anchors. Does not own what a
 lattice unit is in the world.
 
-The section is one byte that names the codec, then the codec's own bytes. ``raw16`` stores what the papers store (HEMGS,
-arXiv 2411.18473, and HAC, arXiv 2403.14530: 16 bits a coordinate): the least coordinate of each axis as int64, then one
-plane of uint16 an axis, all little-endian. ``octree`` (see there) takes distinct anchors in raster order and 5 to 20
-bits for all three coordinates.
+The section contains one byte that names the codec, then the codec's own bytes.
 
-A method chooses by name, ``encode_locations(coords, codec)``, with coordinates from ``stored_locations(coords, codec)``
-in ``raster_order``. Its decoder needs no word of the choice.
+``raw16`` stores 16 bits a coordinate, as the papers do (HEMGS, arXiv 2411.18473; HAC, arXiv 2403.14530). Its bytes are
+the least coordinate of each axis as int64, then one plane of uint16 an axis, all little-endian. ``octree`` (see its
+module) accepts distinct anchors in raster order, and takes 5 to 20 bits for all three coordinates.
+
+A method chooses a codec by name: ``encode_locations(coords, codec)``, with coordinates from
+``stored_locations(coords, codec)`` in ``raster_order``. Its decoder reads the choice from the section.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class LocationCodec:
     """A way to code lattice coordinates.
 
     Attributes:
-        name: for callers and messages.
+        name: its name for callers and in messages.
         encode: ``[N, 3] int64`` to bytes.
-        decode: the inverse; raises BitstreamError on bytes that ``encode`` cannot have given.
+        decode: the inverse; raises BitstreamError on bytes that ``encode`` cannot have written.
     """
 
     name: str
@@ -50,15 +51,18 @@ class LocationCodec:
 
 
 def encode_locations(coords: ArrayLike, codec: str = RAW16) -> bytes:
-    """Codes lattice coordinates, keeping their order.
+    """Encode lattice coordinates in their order.
 
     Args:
         coords: ``[N, 3]`` integers within int64.
-        codec: name of one of :data:`CODECS`. ``octree`` takes distinct coordinates in raster order alone.
+        codec: name of one of :data:`CODECS`. ``octree`` accepts only distinct coordinates in raster order.
 
     Raises:
-        HemgsError: the codec cannot hold these coordinates.
-        ValueError: not ``[N, 3]`` integers, not in the order that the codec wants, or no such codec.
+        HemgsError: the codec cannot represent these coordinates.
+        ValueError: not ``[N, 3]`` integers, not in the order that the codec requires, or no such codec.
+
+    >>> decode_locations(encode_locations(np.array([[5, 0, 0], [7, 2, 1]]))).tolist()
+    [[5, 0, 0], [7, 2, 1]]
     """
     array = _coordinates(coords)
     for number, candidate in CODECS.items():
@@ -68,7 +72,7 @@ def encode_locations(coords: ArrayLike, codec: str = RAW16) -> bytes:
 
 
 def decode_locations(data: bytes) -> NDArray[np.int64]:
-    """The inverse of :func:`encode_locations`, ``[N, 3] int64``; N follows from the section.
+    """Decode a section of :func:`encode_locations`, ``[N, 3] int64``; N follows from the section.
 
     Raises:
         BitstreamError: the section is damaged or its codec is unknown.
@@ -84,14 +88,17 @@ def decode_locations(data: bytes) -> NDArray[np.int64]:
 
 
 def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
-    """Permutation that puts anchors in coding order: z slowest, then y, x fastest; equal ones keep their order.
+    """Return the permutation to coding order: z slowest, then y, x fastest; equal anchors keep their order.
 
     Args:
         coords: ``[N, 3]`` integers (x, y, z) within int64.
 
     Returns:
         ``[N] int64`` such that ``coords[result]`` is in order. It is the order of the key ``(z * My + y) * Mx + x`` on
-        coordinates counted from their least, without the overflow that the key would suffer.
+        coordinates counted from their least, without the overflow of that key.
+
+    >>> raster_order([[1, 0, 0], [0, 0, 1], [0, 0, 0]]).tolist()
+    [2, 0, 1]
     """
     array = _coordinates(coords)
     return np.lexsort((array[:, 0], array[:, 1], array[:, 2])).astype(np.int64)
@@ -100,18 +107,22 @@ def raster_order(coords: ArrayLike) -> NDArray[np.int64]:
 def stored_locations(
     coords: NDArray[np.int64], codec: str = RAW16
 ) -> tuple[NDArray[np.int64], tuple[float, float, float]]:
-    """Lattice coordinates as a codec holds them: on a coarser lattice if they span more than 16 bits for ``raw16``.
+    """Round lattice coordinates as a codec stores them: ``raw16`` uses a coarser lattice if they span over 16 bits.
 
-    That lattice is coarser by a power of two and alike on all axes, so that windows stay cubes, anchors that grew on a
-    coarse lattice stay where they are, and others move by half of its pitch at most. (Files of earlier versions have a
-    stride for each axis, of any size.)
+    That lattice is coarser by a power of two, which is the same on all axes, so windows stay cubes. Anchors that grew
+    on a coarse lattice do not move, and others move by at most half of its pitch. Files of earlier versions have a
+    stride of any size for each axis.
 
     Args:
         coords: ``[N, 3] int64``, N at least 1.
-        codec: name of one of :data:`CODECS`; ``octree`` holds all that anchors can have, as they are.
+        codec: name of one of :data:`CODECS`; ``octree`` stores all coordinates of anchors exactly.
 
     Returns:
         ``[N, 3] int64``, and lattice units per stored unit by axis.
+
+    >>> stored, strides = stored_locations(np.array([[0, 0, 0], [100_000, 3, 4]]))
+    >>> stored.tolist(), strides
+    ([[0, 0, 0], [50000, 2, 2]], (2.0, 2.0, 2.0))
     """
     if codec != RAW16:
         return coords, (1.0, 1.0, 1.0)
@@ -153,7 +164,7 @@ def _decode_raw16(data: bytes) -> NDArray[np.int64]:
     return np.ascontiguousarray(planes.T.astype(np.int64)) + np.array(low, np.int64)
 
 
-#: Codecs by the number that stands in the file; a number is never given to another codec.
+#: Codecs by their number in the file. A number never changes its codec.
 CODECS: dict[int, LocationCodec] = {
     1: LocationCodec(RAW16, _encode_raw16, _decode_raw16),
     2: LocationCodec(OCTREE, encode_octree, decode_octree),

@@ -1,14 +1,14 @@
 """Coding of offset masks: one bit for each offset of each anchor.
 
-Owns the section's framing. Does not own how masks are learned. There are two codecs, and a section tells which it is.
+Owns the section's framing. Does not own how masks are learned. There are two codecs, and a section names its codec.
 
-``static`` takes the bits of one offset index as independent draws with a common probability, as HAC does (arXiv
-2403.14530) for all of them together: one 16-bit probability for each offset index, then one stream with the bits of the
-first anchor, the second, and so on.
+``static`` treats the bits of one offset index as independent draws with a common probability. (HAC, arXiv 2403.14530,
+has one probability for all bits.) The section contains one 16-bit probability for each offset index, then one stream
+with the bits of the first anchor, the second, and so on.
 
-``adaptive`` predicts each bit from the offset's index, the bits and their number so far in its anchor, and the bits of
-the three anchors before at that index: two zero bytes, which no probability is, one byte that names the codec, then one
-adaptive stream in the same order.
+``adaptive`` predicts each bit from the offset's index, the bits before it in its anchor and their sum, and the bits of
+the three anchors before at that index. The section contains two zero bytes, which are no valid probability, one byte
+that names the codec, then one adaptive stream in the same order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hemgs.coding.adaptive import DAMAGED, AdaptiveStream
 from hemgs.coding.rans import BitDecoder, encode_bits, probability_of_one
 from hemgs.core.errors import BitstreamError
 
-#: Most offsets an anchor can have; bounds what a section can make a decoder allocate.
+#: Most offsets that an anchor can have. It limits the memory that a section can make a decoder allocate.
 MAX_OFFSETS = kernels.MASK_COLUMNS
 
 #: Names of the codecs.
@@ -34,7 +34,7 @@ _NAME = "section masks"
 
 
 def encode_masks(masks: ArrayLike, codec: str = STATIC) -> bytes:
-    """Codes masks.
+    """Encode masks.
 
     Args:
         masks: ``[N, K] bool``, K at most 255.
@@ -42,6 +42,9 @@ def encode_masks(masks: ArrayLike, codec: str = STATIC) -> bytes:
 
     Raises:
         ValueError: another shape or type, or no such codec.
+
+    >>> decode_masks(encode_masks(np.array([[True, False]])), num_anchors=1, num_offsets=2).tolist()
+    [[True, False]]
     """
     bits = np.asarray(masks)
     if bits.ndim != 2 or bits.dtype != np.bool_ or bits.shape[1] > MAX_OFFSETS:
@@ -56,10 +59,10 @@ def encode_masks(masks: ArrayLike, codec: str = STATIC) -> bytes:
 
 
 def decode_masks(data: bytes, num_anchors: int, num_offsets: int) -> NDArray[np.bool_]:
-    """The inverse of :func:`encode_masks`, ``[num_anchors, num_offsets] bool``.
+    """Decode a section of :func:`encode_masks`, ``[num_anchors, num_offsets] bool``.
 
     Raises:
-        BitstreamError: the section is damaged or does not hold that many bits.
+        BitstreamError: the section is damaged or does not contain that many bits.
     """
     if not 0 <= num_offsets <= MAX_OFFSETS:
         raise BitstreamError(f"{_NAME}: {num_offsets} offsets an anchor, at most {MAX_OFFSETS}", DAMAGED)
@@ -100,7 +103,7 @@ def _decode_adaptive(data: bytes, num_anchors: int, num_offsets: int) -> NDArray
 
 
 def _code_adaptive(stream: AdaptiveStream, masks: NDArray[np.uint8]) -> None:
-    """Writes masks, or fills them."""
+    """Encode masks, or decode into them."""
     num_anchors, num_offsets = masks.shape
     rows = _CHUNK_BITS // max(num_offsets, 1)
     for start in range(0, num_anchors, rows):

@@ -1,11 +1,12 @@
 """The entropy coder's streams of residuals under mixtures of two Gaussians.
 
-Owns what a mixture is in integers. Does not own framing (``framing``, as of all streams of ``rans``), the tables
-(``tables``) or the inner loops (``_mixture_kernels``). Integers only: equal input gives equal bytes on every machine.
+Owns the integer form of a mixture. Does not own framing (``framing``, as of all streams of ``rans``), the tables
+(``tables``) or the inner loops (``_mixture_kernels``). It uses integers only, so equal input gives equal bytes on every
+machine.
 
-A mixture is two rows of the Gaussian tables, each with a centre of its own, and the weight of the first in 1/256. Its
-masses are the exact weighted sums of the rows', in ``2^-30``; values that neither row has are escaped with the mass of
-both escapes. A residual is the distance from the first centre.
+A mixture consists of two rows of the Gaussian tables, each with its own centre, and the weight of the first in 1/256.
+Its masses are the exact weighted sums of the masses of both rows, in ``2^-30``. Values that neither row contains are
+escaped, with the mass of both escapes. A residual is the distance from the first centre.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from hemgs.coding import _mixture_kernels as kernels
 from hemgs.coding.framing import StreamReader, StreamWriter, chunks_backwards, integers, same_shape
 from hemgs.coding.tables import NUM_LEVELS, NUM_MEAN_OFFSETS, gaussian_tables
 
-#: A weight of this leaves nothing for the second row.
+#: With this weight of the first row, the second row has none.
 WHOLE_WEIGHT = kernels.WHOLE_WEIGHT
-#: Centres may lie this far apart: further than two means within 32 bits.
+#: Largest distance between centres. It is larger than the distance of two means within 32 bits.
 MAX_DISTANCE = 1 << 40
 
 
@@ -52,7 +53,7 @@ class Mixtures:
         distances: ArrayLike,
         weights: ArrayLike,
     ) -> Mixtures:
-        """Copies integers of one common shape in C order.
+        """Copy integers of one common shape in C order.
 
         Raises:
             ValueError: shapes differ, or a value is out of range.
@@ -75,7 +76,7 @@ class Mixtures:
         )
 
     def part(self, symbols: slice) -> Mixtures:
-        """Those of some symbols."""
+        """Return the distributions of some symbols."""
         return Mixtures(
             self.levels[symbols],
             self.offsets[symbols],
@@ -87,7 +88,7 @@ class Mixtures:
 
     @property
     def arrays(self) -> kernels.Mixtures:
-        """In the kernels' order."""
+        """The attributes in the kernels' order."""
         return (
             self.levels,
             self.offsets,
@@ -106,11 +107,11 @@ class MixtureEncoder:
         self._batches: list[tuple[NDArray[np.int32], kernels.Mixtures]] = []
 
     def push(self, residuals: ArrayLike, *mixtures: ArrayLike) -> None:
-        """Appends symbols; arrays of one common shape are taken in C order and copied.
+        """Append symbols. Copies arrays of one common shape in C order.
 
         Args:
             residuals: int32 distances from the first centre, in steps; any value can be coded.
-            mixtures: of :meth:`Mixtures.checked`.
+            mixtures: arguments of :meth:`Mixtures.checked`.
 
         Raises:
             ValueError: shapes differ, or a value is out of range.
@@ -130,7 +131,7 @@ class MixtureEncoder:
         return sum(float(kernels.mixture_table_bits(*batch, self._tables)) for batch in self._batches)
 
     def finish(self) -> bytes:
-        """The stream of everything pushed."""
+        """Return the stream of everything pushed."""
         if not self._batches:
             return b""
         residuals = np.concatenate([batch for batch, _ in self._batches])
@@ -147,7 +148,7 @@ class MixtureDecoder:
 
     Args:
         data: the whole stream.
-        name: how errors call it.
+        name: the stream's name in errors.
 
     Raises:
         BitstreamError: the stream cannot be one.
@@ -158,10 +159,10 @@ class MixtureDecoder:
         self._reader = StreamReader(data, name)
 
     def pull(self, *mixtures: ArrayLike) -> NDArray[np.int32]:
-        """The next residuals, in the shape of the mixtures (:meth:`Mixtures.checked`, as pushed).
+        """Decode the next residuals, in the shape of the mixtures (:meth:`Mixtures.checked`, as pushed).
 
         Raises:
-            BitstreamError: the stream ends too early or holds impossible values.
+            BitstreamError: the stream ends too early or contains impossible values.
             ValueError: shapes differ, or a value is out of range.
         """
         chosen = Mixtures.checked(*mixtures)
@@ -174,7 +175,7 @@ class MixtureDecoder:
         return residuals
 
     def finish(self) -> None:
-        """Checks that the stream ends here.
+        """Check that the stream ends here.
 
         Raises:
             BitstreamError: symbols are left over or the state is not the first one again.

@@ -1,7 +1,7 @@
-"""Morton keys: one integer for three coordinates, their bits interleaved, that of x the lowest.
+"""Morton keys: one integer for three coordinates. Their bits are interleaved, with x in the lowest bit.
 
-Owns the keys' layout. Does not own what is done along the curve. Keys are exact integers; sorted, they visit a cube
-octant by octant, and the node of an octree that holds a key is the key without its last three bits for each level.
+Owns the keys' layout. Does not own what is done along the curve. Keys are exact integers. Sorted keys visit a cube
+octant by octant. The octree node that contains a key is the key without its last three bits for each level.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ _AXIS_MASK = (1 << MORTON_BITS) - 1
 
 
 def morton_keys(coords: Integers) -> Integers:
-    """Morton keys of ``[N, 3] int64`` coordinates, counted from their least.
+    """Return Morton keys of ``[N, 3] int64`` coordinates, counted from their least.
 
     Raises:
         ValueError: they span 2^21 or more along an axis.
+
+    >>> morton_keys(np.array([[10, 10, 10], [11, 10, 10], [10, 12, 10]])).tolist()
+    [0, 1, 16]
     """
     if not len(coords):
         return np.zeros(0, np.int64)
@@ -40,17 +43,25 @@ def morton_keys(coords: Integers) -> Integers:
 
 
 def interleaved(coords: Integers) -> Integers:
-    """``[N] int64`` keys of ``[N, 3] int64`` coordinates in 0..2^21-1."""
+    """Return ``[N] int64`` keys of ``[N, 3] int64`` coordinates in 0..2^21-1.
+
+    >>> interleaved(np.array([[3, 0, 0], [0, 0, 1]])).tolist()
+    [9, 4]
+    """
     return _spread(coords[:, 0]) | _spread(coords[:, 1]) << 1 | _spread(coords[:, 2]) << 2
 
 
 def separated(keys: Integers) -> Integers:
-    """The ``[N, 3] int64`` coordinates of :func:`interleaved`."""
+    """Return the ``[N, 3] int64`` coordinates of keys of :func:`interleaved`.
+
+    >>> separated(np.array([9, 4])).tolist()
+    [[3, 0, 0], [0, 0, 1]]
+    """
     return np.stack([_gathered(keys >> axis) for axis in range(3)], axis=1)
 
 
 def _spread(values: Integers) -> Integers:
-    """Puts two zero bits between the low 21 bits."""
+    """Put two zero bits between the low 21 bits."""
     result = values.astype(np.uint64)
     for shift, mask in _SPREAD:
         result = (result | result << np.uint64(shift)) & np.uint64(mask)
@@ -58,7 +69,7 @@ def _spread(values: Integers) -> Integers:
 
 
 def _gathered(values: Integers) -> Integers:
-    """Every third bit, the lowest first: the inverse of :func:`_spread`, whatever the bits between."""
+    """Gather every third bit, the lowest first: invert :func:`_spread`, whatever the bits between."""
     result = values.astype(np.uint64) & np.uint64(_SPREAD[-1][1])
     wider = [mask for _, mask in _SPREAD[-2::-1]] + [_AXIS_MASK]
     for (shift, _), mask in zip(reversed(_SPREAD), wider, strict=True):

@@ -1,14 +1,19 @@
-"""Locations as an octree: which children each node has, coded with adaptive contexts.
+"""Locations as an octree, which codes the children of each node with adaptive contexts.
 
 Owns the bytes of the codec ``octree`` and their limits. Does not own the codec's number (``locations``), its arithmetic
 (``adaptive``) or its contexts (``_adaptive_kernels``).
 
-The bytes are origin and number of anchors, number of levels, then one adaptive stream: from the root down, level by
-level and along the Morton curve, eight flags a node. They are predicted from the flags before them in the node, the 26
-nodes around it, as far as they are coded their children, the parent's flags, the level, and the zero bits that the
-node's coordinates end in: growing puts anchors on lattices of 16 and 4 voxels (Scaffold-GS, arXiv 2312.00109), which is
-why the origin is a multiple of 16. A node that has nothing around it and one child, as most have where anchors are
-sparse, costs a flag and the child's number. Cost is linear in the number of anchors times levels.
+The bytes are the origin, the number of anchors, the number of levels, then one adaptive stream. The stream contains
+eight flags a node, from the root down, level by level and along the Morton curve. The contexts of a flag are
+
+* the flags before it in the node,
+* the 26 nodes around the node, and their children as far as they are coded,
+* the parent's flags, and the level,
+* the zero bits at the end of the node's coordinates.
+
+Growing puts anchors on lattices of 16 and 4 voxels (Scaffold-GS, arXiv 2312.00109), so the origin is a multiple of 16.
+A node that has no nodes around it and one child takes a flag and the child's number; most nodes are such nodes where
+anchors are sparse. Time is linear in the number of anchors times levels.
 """
 
 from __future__ import annotations
@@ -25,8 +30,8 @@ from hemgs.core.errors import BitstreamError, HemgsError
 
 #: Coordinates of one axis, counted from the multiple of 16 below the least, must stay below this.
 OCTREE_SPAN = 1 << MORTON_BITS
-#: A decoder refuses sections that claim more anchors a byte than this, which bounds its memory; the encoder appends
-#: zeros where there are more, as in dense cubes (anchors of scenes take 5 to 20 bits each).
+#: A decoder refuses sections that claim more anchors a byte than this, which limits its memory. Where there are more,
+#: as in dense cubes, the encoder appends zeros. (Anchors of scenes take 5 to 20 bits each.)
 MAX_ANCHORS_PER_BYTE = 8
 
 _HEAD = struct.Struct("<3qIB")
@@ -37,7 +42,7 @@ Patterns = list[NDArray[np.uint8]]
 
 
 def encode_octree(coords: NDArray[np.int64]) -> bytes:
-    """Codes distinct lattice coordinates in raster order.
+    """Encode distinct lattice coordinates in raster order.
 
     Args:
         coords: ``[N, 3] int64``, sorted by z, then y, then x.
@@ -45,6 +50,9 @@ def encode_octree(coords: NDArray[np.int64]) -> bytes:
     Raises:
         HemgsError: two anchors share a location, or they span too much.
         ValueError: not in raster order.
+
+    >>> decode_octree(encode_octree(np.array([[5, 0, 0], [7, 2, 1]]))).tolist()
+    [[5, 0, 0], [7, 2, 1]]
     """
     num = len(coords)
     if not num:
@@ -65,7 +73,7 @@ def encode_octree(coords: NDArray[np.int64]) -> bytes:
 
 
 def decode_octree(data: bytes) -> NDArray[np.int64]:
-    """The inverse of :func:`encode_octree`, ``[N, 3] int64`` in raster order.
+    """Decode the bytes of :func:`encode_octree`, ``[N, 3] int64`` in raster order.
 
     Raises:
         BitstreamError: the bytes are damaged.
@@ -101,20 +109,26 @@ def _least_bytes(num: int) -> int:
 
 
 def _raster_keys(shifted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Integers in raster order of ``[N, 3]`` coordinates in 0..OCTREE_SPAN-1."""
+    """Return integers in raster order of ``[N, 3]`` coordinates in 0..OCTREE_SPAN-1."""
     return (shifted[:, 2] << MORTON_BITS | shifted[:, 1]) << MORTON_BITS | shifted[:, 0]
 
 
 def _check_order(shifted: NDArray[np.int64]) -> None:
     steps = np.diff(_raster_keys(shifted))
     if np.any(steps < 0):
-        raise ValueError("an octree holds anchors in raster order alone")
+        raise ValueError("an octree accepts anchors in raster order only")
     if not np.all(steps):
         raise HemgsError("two anchors share a location", "keep one of them, or encode locations as raw16")
 
 
 def node_patterns(keys: NDArray[np.int64], levels: int) -> Patterns:
-    """Patterns of the nodes of every level from 1 up; ``keys`` are the sorted Morton keys of the anchors."""
+    """Return the patterns of the nodes of every level from 1 up; ``keys`` are the anchors' sorted Morton keys.
+
+    Bit c of a pattern is 1 if the node has child c.
+
+    >>> [pattern.tolist() for pattern in node_patterns(np.array([0, 9]), levels=2)]
+    [[1, 2], [3]]
+    """
     patterns = []
     for _ in range(levels):
         first = np.flatnonzero(np.diff(keys >> 3, prepend=-1))
@@ -125,7 +139,7 @@ def node_patterns(keys: NDArray[np.int64], levels: int) -> Patterns:
 
 
 def _walk(stream: AdaptiveStream, levels: int, num: int, given: Patterns | None = None) -> NDArray[np.int64]:
-    """Codes the tree from the root down; ``given`` patterns are written, else they are read.
+    """Code the tree from the root down; write ``given`` patterns, or read them if there are none.
 
     Returns:
         ``[num] int64`` Morton keys of the leaves, in order.

@@ -1,11 +1,11 @@
 """Adaptive quantisation with integer step indices.
 
-Owns the steps and what a symbol stands for. Does not own how indices and means are predicted (``hemgs.anchor_codec``)
-or how symbols are coded (``rans``).
+Owns the steps and the value of a symbol. Does not own how indices and means are predicted (``hemgs.anchor_codec``) or
+how symbols are coded (``rans``).
 
 A step is a base step times ``2^(k / 64)``, ``k`` in -256..256, that is 1/16 to 16 base steps. The decoder multiplies
-integers from a package table; its two floating-point operations are single, correctly rounded ones, so that every
-IEEE 754 device restores the same float32 values.
+integers from a package table. Each of its two floating-point operations rounds once and correctly, so every IEEE 754
+device restores the same float32 values.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ MULTIPLIER_BITS = 16
 
 @functools.cache
 def step_multipliers() -> NDArray[np.int64]:
-    """``round(2^(k/64) * 2^16)`` for ``k`` from -256 to 256, ``[513] int64``, read-only.
+    """Return ``round(2^(k/64) * 2^16)`` for ``k`` from -256 to 256, ``[513] int64``, read-only.
 
     Raises:
         AssetError: see ``tables.package_integers``.
+
+    >>> step_multipliers()[[0, 256, 512]].tolist()
+    [4096, 65536, 1048576]
     """
     multipliers = package_integers()["step_multipliers"].astype(np.int64)
     multipliers.setflags(write=False)
@@ -39,12 +42,16 @@ def step_multipliers() -> NDArray[np.int64]:
 
 
 def reciprocals() -> NDArray[np.int64]:
-    """``round(2^16 * 2^(-k/64))`` for ``k`` from -256 to 256, ``[513] int64``, read-only."""
+    """Return ``round(2^16 * 2^(-k/64))`` for ``k`` from -256 to 256, ``[513] int64``, read-only.
+
+    >>> reciprocals()[[0, 256, 512]].tolist()
+    [1048576, 65536, 4096]
+    """
     return step_multipliers()[::-1]
 
 
 def quantize(values: ArrayLike, base_step: float, step_index: ArrayLike) -> NDArray[np.int32]:
-    """Nearest symbol of each value, ties to even; float64, used by encoders alone.
+    """Return the nearest symbol of each value, ties to even. It computes in float64, so only encoders may use it.
 
     Args:
         values: finite numbers of any shape.
@@ -54,24 +61,30 @@ def quantize(values: ArrayLike, base_step: float, step_index: ArrayLike) -> NDAr
     Raises:
         ValueError: a value is not finite or is 2^31 steps or more, the base step is not positive, or an index is out
             of range.
+
+    >>> quantize([0.9, -3.1], base_step=0.5, step_index=0).tolist()
+    [2, -6]
     """
     steps = _steps(step_index) * (_checked(base_step) / (1 << MULTIPLIER_BITS))
     symbols = np.rint(np.asarray(values, np.float64) / steps)
     if not np.all(np.abs(symbols) < 2.0**31):  # NaN fails too
-        raise ValueError("values to quantise must be finite and less than 2^31 steps")
+        raise ValueError("values to quantise must be finite and less than 2^31 steps in size")
     return symbols.astype(np.int32)
 
 
 def dequantize(symbols: ArrayLike, base_step: float, step_index: ArrayLike) -> NDArray[np.float32]:
-    """What symbols stand for: one exact integer product, one float64 multiplication, one rounding to float32.
+    """Return the values of symbols: one exact integer product, one float64 multiplication, one rounding to float32.
 
     Args:
         symbols: integers of any shape, less than 2^33 in size.
-        base_step: positive; exactly the number that the encoder had.
+        base_step: positive; exactly the encoder's number.
         step_index: integers in -256..256, broadcast against ``symbols``.
 
     Raises:
         ValueError: symbols are not integers, the base step is not positive, or an index is out of range.
+
+    >>> dequantize([2, -6], base_step=0.5, step_index=64).tolist()
+    [2.0, -6.0]
     """
     integers = np.asarray(symbols)
     if integers.dtype.kind not in "iu":
@@ -83,13 +96,17 @@ def dequantize(symbols: ArrayLike, base_step: float, step_index: ArrayLike) -> N
 
 
 def split_mean(mean_fixed: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Splits means into the integer that residuals are relative to and the index of the mean offset.
+    """Split means into the integer centres of residuals and the indices of the mean offsets.
 
     Args:
         mean_fixed: integers of any shape, means in 1/32 step.
 
     Returns:
         ``centre`` int64 and ``offset`` uint8 in 0..31, such that ``mean_fixed = 32 * centre + offset - 16``.
+
+    >>> centre, offset = split_mean([33, -1])
+    >>> centre.tolist(), offset.tolist()
+    ([1, 0], [17, 15])
     """
     shifted = np.asarray(mean_fixed, np.int64) + CENTRED_OFFSET
     return shifted >> MEAN_FRACTION_BITS, (shifted & (NUM_MEAN_OFFSETS - 1)).astype(np.uint8)
@@ -102,7 +119,7 @@ def _checked(base_step: float) -> float:
 
 
 def _steps(step_index: ArrayLike) -> NDArray[np.int64]:
-    """Multipliers of step indices."""
+    """Return the multipliers of step indices."""
     index = np.asarray(step_index, np.int64)
     if index.size and not -MAX_STEP_INDEX <= int(index.min()) <= int(index.max()) <= MAX_STEP_INDEX:
         raise ValueError(

@@ -1,12 +1,12 @@
 """The entropy coder: streams of Gaussian residuals and of bits.
 
 Owns both kinds of streams. Does not own their framing (``framing``), the tables (``tables``), the inner loops
-(``_rans_kernels``) or what symbols mean. Integers only: equal input gives equal bytes on every machine.
+(``_rans_kernels``) or the meaning of symbols. It uses integers only, so equal input gives equal bytes on every machine.
 
-A stream is the coder's final state, two 32-bit words, high word first, then the words in the order of decoding,
-all little-endian; a stream without symbols has no bytes. The encoder works from the last symbol to the first, so
-it must have them all; the decoder goes forwards in batches of any size, which need not be those of the encoder. The
-end is checked exactly: the state must have returned to its start and no word may be left.
+A stream contains the coder's final state as two 32-bit words, high word first, then the words in the order of decoding,
+all little-endian. A stream without symbols has no bytes. The encoder works from the last symbol to the first, so it
+needs all of them. The decoder goes forwards in batches of any size, which may differ from those of the encoder. It
+checks the end exactly: the state must have returned to its start, and no word may be left.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GaussianEncoder:
     """Collects residuals and codes them into one stream.
 
     Args:
-        tables: others than the package's, of up to ``LAST_TABLE_LEVEL + 1`` levels, all of which have tables.
+        tables: tables that replace the package's, of up to ``LAST_TABLE_LEVEL + 1`` levels, all with tables.
     """
 
     def __init__(self, tables: GaussianTables | None = None) -> None:
@@ -42,7 +42,7 @@ class GaussianEncoder:
         self._batches: list[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def push(self, residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> None:
-        """Appends symbols; arrays of one common shape are taken in C order and copied.
+        """Append symbols. Copies arrays of one common shape in C order.
 
         Args:
             residuals: int32 distances from the rounded mean, in steps; any value can be coded.
@@ -71,7 +71,7 @@ class GaussianEncoder:
         return sum(_gaussian_table_bits(*batch, self._tables) for batch in self._batches)
 
     def finish(self) -> bytes:
-        """The stream of everything pushed."""
+        """Return the stream of everything pushed."""
         if not self._batches:
             return b""
         residuals, levels, offsets = (np.concatenate(parts) for parts in zip(*self._batches, strict=True))
@@ -97,8 +97,8 @@ class GaussianDecoder:
 
     Args:
         data: the whole stream.
-        name: how errors call it.
-        tables: as the encoder's.
+        name: the stream's name in errors.
+        tables: those of the encoder.
 
     Raises:
         BitstreamError: the stream cannot be one.
@@ -110,13 +110,13 @@ class GaussianDecoder:
         self._reader = StreamReader(data, name)
 
     def pull(self, levels: ArrayLike, offsets: ArrayLike) -> NDArray[np.int32]:
-        """The next residuals, in the shape of ``levels``.
+        """Decode the next residuals, in the shape of ``levels``.
 
         Args:
             levels: scale levels 0..127.  offsets: mean offset indices 0..31; both as pushed.
 
         Raises:
-            BitstreamError: the stream ends too early or holds impossible values.
+            BitstreamError: the stream ends too early or contains impossible values.
             ValueError: shapes differ, or an index is out of range.
         """
         level_array, offset_array = _indices(levels, "levels"), _indices(offsets, "offsets")
@@ -136,7 +136,7 @@ class GaussianDecoder:
         return residuals
 
     def finish(self) -> None:
-        """Checks that the stream ends here.
+        """Check that the stream ends here.
 
         Raises:
             BitstreamError: symbols are left over or the state is not the first one again.
@@ -145,14 +145,18 @@ class GaussianDecoder:
 
 
 def encode_bits(bits: ArrayLike, probabilities: ArrayLike) -> bytes:
-    """Codes bits, each with its own probability.
+    """Encode bits, each with its own probability.
 
     Args:
-        bits: zeros and ones, any shape, taken in C order.
-        probabilities: of a one, 1..65535 in 1/65536, of the same shape.
+        bits: zeros and ones of any shape, coded in C order.
+        probabilities: probabilities of a one, 1..65535 in 1/65536, of the same shape.
 
     Raises:
         ValueError: shapes differ, or a value is out of range.
+
+    >>> data = encode_bits([1, 0, 1], [40_000, 40_000, 40_000])
+    >>> BitDecoder(data).pull([40_000, 40_000, 40_000]).tolist()
+    [1, 0, 1]
     """
     same_shape(bits=bits, probabilities=probabilities)
     bit_array = integers(bits, np.uint8, "bits", 1)
@@ -172,7 +176,7 @@ class BitDecoder:
         self._reader = StreamReader(data, name)
 
     def pull(self, probabilities: ArrayLike) -> NDArray[np.uint8]:
-        """The next bits, in the shape of ``probabilities`` (of a one, 1..65535 in 1/65536, as encoded).
+        """Decode the next bits, in the shape of ``probabilities`` (of a one, 1..65535 in 1/65536, as encoded).
 
         Raises:
             BitstreamError: the stream ends too early.
@@ -184,7 +188,7 @@ class BitDecoder:
         return bits.reshape(np.shape(probabilities))
 
     def finish(self) -> None:
-        """Checks that the stream ends here.
+        """Check that the stream ends here.
 
         Raises:
             BitstreamError: bits are left over or the state is not the first one again.
@@ -193,7 +197,11 @@ class BitDecoder:
 
 
 def probability_of_one(num_ones: int, num_bits: int) -> int:
-    """Frequency of ones as a codable probability, 1..65535 in 1/65536; one half of nothing."""
+    """Return the frequency of ones as a codable probability, 1..65535 in 1/65536; one half if there are no bits.
+
+    >>> probability_of_one(1, 4), probability_of_one(0, 4), probability_of_one(0, 0)
+    (16384, 1, 32768)
+    """
     if not num_bits:
         return 1 << (PROBABILITY_BITS - 1)
     rounded = ((num_ones << PROBABILITY_BITS) + num_bits // 2) // num_bits
@@ -201,25 +209,38 @@ def probability_of_one(num_ones: int, num_bits: int) -> int:
 
 
 def table_bits(residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> float:
-    """Code length under the integer tables, bits; arguments and errors as of :meth:`GaussianEncoder.push`."""
+    """Return the code length under the integer tables, bits.
+
+    Arguments and errors are those of :meth:`GaussianEncoder.push`.
+
+    >>> round(table_bits([0, 1], levels=[48, 48], offsets=[16, 16]), 2)
+    3.43
+    """
     encoder = GaussianEncoder()
     encoder.push(residuals, levels, offsets)
     return encoder.table_bits()
 
 
 def ideal_bits(residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> float:
-    """Code length under the Gaussians that levels and offsets name, without the tables' rounding, bits."""
+    """Return the code length under the Gaussians of levels and offsets, without the tables' rounding, bits.
+
+    >>> round(ideal_bits([0, 1], levels=[48, 48], offsets=[16, 16]), 2)
+    3.43
+    """
     return gaussian_bits(residuals, mean_of_offset(offsets), scale_of_level(levels))
 
 
 def gaussian_bits(values: ArrayLike, means: ArrayLike, scales: ArrayLike) -> float:
-    """Code length of integers under discretised Gaussians, ``-sum log2(Phi(b) - Phi(a))``, bits.
+    """Return the code length of integers under discretised Gaussians, ``-sum log2(Phi(b) - Phi(a))``, bits.
 
-    This is the rate that a model with real-valued parameters estimates, so that bytes over ``gaussian_bits / 8`` is
-    everything that coding adds: rounding of parameters to table indices, of probabilities to 16 bits, escapes, framing.
+    A model with real-valued parameters estimates this rate. Bytes beyond ``gaussian_bits / 8`` are the cost of coding:
+    parameters rounded to table indices, probabilities rounded to 16 bits, escapes, and framing.
 
     Args:
         values: integers.  means: in steps.  scales: positive standard deviations in steps; all broadcast together.
+
+    >>> round(gaussian_bits([0, 1], means=0.0, scales=1.0), 2)
+    3.43
     """
     arrays = (np.asarray(argument, np.float64) for argument in (values, means, scales))
     flat = [np.ascontiguousarray(array).ravel() for array in np.broadcast_arrays(*arrays)]
@@ -234,7 +255,7 @@ def _gaussian_table_bits(
 
 
 def _indices(values: ArrayLike, name: str) -> NDArray[np.uint8]:
-    """Table indices as bytes; the kernel checks the range of those that were bytes already."""
+    """Return table indices as bytes; the kernel checks the range of values that were bytes already."""
     if isinstance(values, np.ndarray) and values.dtype == np.uint8:
         return values
     return integers(values, np.uint8, name, 255).reshape(np.shape(values))

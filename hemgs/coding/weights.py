@@ -1,9 +1,10 @@
 """Coding of network weights: floats as float16, integers by the entropy coder.
 
-Owns both byte layouts. Does not own the networks: their shapes are the decoder's knowledge and are not stored.
+Owns both byte layouts. Does not own the networks: the decoder knows their shapes, which are not stored.
 
-Floats are little-endian float16, array after array. Integers are one byte of scale level for each array, the one that
-codes it shortest, then one stream of all arrays under zero-mean Gaussians of these levels.
+Floats are little-endian float16, array after array. Integers are one byte for each array, then one stream of all
+arrays. The byte is the scale level that codes the array with fewest bits, and the stream uses zero-mean Gaussians of
+these levels.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ _DAMAGED = "the file is damaged or was made by another version; encode again"
 
 
 def encode_half(arrays: Sequence[ArrayLike]) -> bytes:
-    """Stores arrays of floats, rounded to float16.
+    """Store arrays of floats, rounded to float16.
 
     Raises:
         TrainingError: a value is not finite or exceeds float16.
+
+    >>> encode_half([[1.0, -0.5]]).hex()
+    '003c00b8'
     """
     parts = []
     for number, values in enumerate(arrays):
@@ -44,10 +48,13 @@ def encode_half(arrays: Sequence[ArrayLike]) -> bytes:
 
 
 def decode_half(data: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-    """The inverse of :func:`encode_half`, as float32; values may be infinite or not a number in a hostile file.
+    """Read the bytes of :func:`encode_half` as float32; a hostile file may contain infinities and NaN.
 
     Raises:
         BitstreamError: the number of bytes is not that of the shapes.
+
+    >>> decode_half(bytes.fromhex("003c00b8"), [(2,)])
+    [array([ 1. , -0.5], dtype=float32)]
     """
     sizes = [math.prod(shape) for shape in shapes]
     if len(data) != _HALF_BYTES * sum(sizes):
@@ -62,10 +69,13 @@ def decode_half(data: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArray[np
 
 
 def encode_integers(arrays: Sequence[ArrayLike]) -> bytes:
-    """Codes arrays of integers within int32.
+    """Encode arrays of integers within int32.
 
     Raises:
         ValueError: an array is not of integers or exceeds int32.
+
+    >>> decode_integers(encode_integers([[3, -4], [70_000]]), [(2,), (1,)])
+    [array([ 3, -4]), array([70000])]
     """
     encoder = GaussianEncoder()
     levels = bytearray()
@@ -78,10 +88,10 @@ def encode_integers(arrays: Sequence[ArrayLike]) -> bytes:
 
 
 def decode_integers(data: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
-    """The inverse of :func:`encode_integers`, as int64.
+    """Decode the bytes of :func:`encode_integers`, as int64.
 
     Raises:
-        BitstreamError: the section is damaged or does not hold that many values.
+        BitstreamError: the section is damaged or does not contain that many values.
     """
     levels = data[: len(shapes)]
     if len(levels) < len(shapes):
@@ -98,10 +108,10 @@ def decode_integers(data: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArra
 
 
 def _indices(level: int, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Levels and mean offsets of an array: one level, means of zero."""
+    """Return levels and mean offsets of an array: one level, means of zero."""
     return np.full(shape, level, np.uint8), np.full(shape, CENTRED_OFFSET, np.uint8)
 
 
 def _shortest_level(array: NDArray[np.generic]) -> int:
-    """The scale level under which integers take fewest bits; the narrowest of equals."""
+    """Return the scale level that gives integers the fewest bits; the narrowest of equal ones."""
     return int(np.argmin([table_bits(array, *_indices(level, array.shape)) for level in range(NUM_LEVELS)]))

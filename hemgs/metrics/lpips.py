@@ -45,16 +45,16 @@ def load_squeeze(device: torch.device) -> Mapping[str, Metric]:
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """Reads a state dict from ``.safetensors`` or from a torch file without executing anything in it.
+    """Read a state dict from ``.safetensors`` or from a torch file without executing anything in it.
 
     Raises:
-        AssetError: the file holds no plain state dict.
+        AssetError: the file contains no plain state dict.
     """
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # the readers raise whatever they met in a broken file; it is kept as the cause
+    except Exception as fault:  # a broken file can raise any exception in the readers; the error keeps it as its cause
         raise AssetError(f"{path} is not a readable state dict: {fault}", "fetch the file again") from fault
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise AssetError(f"{path} is not a state dict of tensors", "fetch the file again")
@@ -88,7 +88,7 @@ class SqueezeLpips:
                 )
 
     def batch(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Distances ``[B]`` of images ``[B, 3, H, W]`` in [-1, 1]; 0 for equal images, larger is worse."""
+        """Return distances ``[B]`` of images ``[B, 3, H, W]`` in [-1, 1]; 0 for equal images, larger is worse."""
         total = torch.zeros(images.shape[0], device=images.device)
         pairs = zip(self._features(images), self._features(targets), self._heads, strict=True)
         for ours, theirs, head in pairs:
@@ -97,7 +97,7 @@ class SqueezeLpips:
         return total
 
     def __call__(self, image: Tensor, target: Tensor) -> Tensor:
-        """Distance (scalar) of two images ``[H, W, 3]`` in [0, 1]; they are rescaled to [-1, 1] as LPIPS asks."""
+        """Return the distance (scalar) of two images ``[H, W, 3]`` in [0, 1], rescaled to [-1, 1] as LPIPS requires."""
         check_images(image, target)
         check_side(image)
         return self.batch(_planes(image) * 2.0 - 1.0, _planes(target) * 2.0 - 1.0)[0]
@@ -160,7 +160,7 @@ def load_vgg(device: torch.device) -> Mapping[str, Metric]:
 
 
 def _vgg_weights() -> Path:
-    """torchvision's weights, where torch.hub keeps them or among the assets."""
+    """Find torchvision's weights in torch.hub's folder or among the assets."""
     weights = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
     expected = weights.stem.split("-")[1]
     if weights.is_file() and sha256_of(weights).startswith(expected):
@@ -175,7 +175,7 @@ def _vgg_weights() -> Path:
 
 @contextlib.contextmanager
 def _hub_folder_of(weights: Path) -> Iterator[None]:
-    """Lets torchvision find weights in ``<folder>/checkpoints`` instead of downloading them."""
+    """Let torchvision find weights in ``<folder>/checkpoints`` instead of downloading them."""
     usual = torch.hub.get_dir()
     if weights.parent.parent == Path(usual):
         yield
@@ -188,7 +188,12 @@ def _hub_folder_of(weights: Path) -> Iterator[None]:
 
 
 def check_side(image: Tensor) -> None:
-    """Raises ``ValueError`` for an image ``[H, W, 3]`` too small for the network."""
+    """Raise ``ValueError`` for an image ``[H, W, 3]`` too small for the network.
+
+    >>> check_side(torch.zeros(16, 64, 3))
+    Traceback (most recent call last):
+    ValueError: LPIPS needs at least 17 x 17 pixels, found (16, 64)
+    """
     if min(image.shape[:2]) < MIN_SIDE:
         raise ValueError(f"LPIPS needs at least {MIN_SIDE} x {MIN_SIDE} pixels, found {tuple(image.shape[:2])}")
 

@@ -1,9 +1,10 @@
-"""What all metrics have in common: their type, and the check of their images."""
+"""The type of all metrics, and the check of their images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 #: Function of two images, each ``[H, W, 3]`` floating point in [0, 1], that returns a scalar.
@@ -11,7 +12,12 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 def check_images(image: Tensor, target: Tensor) -> None:
-    """Raises ``ValueError`` unless both are floating-point ``[H, W, 3]`` of one shape, dtype and device."""
+    """Raise ``ValueError`` unless both are floating-point ``[H, W, 3]`` of one shape, dtype and device.
+
+    >>> check_images(torch.zeros(4, 4, 3), torch.zeros(4, 5, 3))
+    Traceback (most recent call last):
+    ValueError: images differ in shape: (4, 4, 3) and (4, 5, 3)
+    """
     if image.shape != target.shape:
         raise ValueError(f"images differ in shape: {tuple(image.shape)} and {tuple(target.shape)}")
     if image.ndim != 3 or image.shape[-1] != 3 or image.numel() == 0:

@@ -1,7 +1,7 @@
 """Peak signal-to-noise ratio.
 
-Owns the formula for one pair of images. Does not own averaging over views: a scene's PSNR is the mean of its
-views' PSNRs, never the PSNR of the mean error.
+Owns the formula for one pair of images. Does not own averaging over views: a scene's PSNR is the mean of its views'
+PSNRs, never the PSNR of the mean error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ def load(device: torch.device) -> Mapping[str, Metric]:
 
 
 def psnr(image: Tensor, target: Tensor) -> Tensor:
-    """PSNR in dB, from one mean squared error over all pixels and channels (3DGS, arXiv 2308.04079, released code).
+    """Return the PSNR in dB, from one mean squared error over all pixels and channels.
+
+    This is the formula of the released code of 3DGS (arXiv 2308.04079).
 
     Args:
         image, target: ``[H, W, 3]`` floating point, range [0, 1], so that the peak is 1.
@@ -30,6 +32,9 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         ValueError: the shapes differ or the tensors are not floating point.
+
+    >>> round(float(psnr(torch.full((4, 4, 3), 0.5), torch.full((4, 4, 3), 0.4))), 3)
+    20.0
     """
     check_images(image, target)
     return -10.0 * torch.log10(torch.mean((image - target) ** 2))

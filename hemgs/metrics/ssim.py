@@ -1,16 +1,16 @@
-"""Structural similarity, fast enough to be a fifth of a training step at most.
+"""Structural similarity, which takes at most a fifth of a training step.
 
 Owns the index and its gradient. Does not own the training loss built from it (``hemgs.training.losses``).
 
-The convention is that of 3DGS (arXiv 2308.04079) and everything derived from it: 11 x 11 Gaussian window with
-standard deviation 1.5, one plane per colour channel, zeros beyond the border, mean over all pixels. scikit-image and
-the original SSIM paper differ in two ways: they mirror or leave out the border, and leaving out is what scikit-image
-averages over; inside a margin of :data:`RADIUS` pixels the maps agree.
+The convention is that of 3DGS (arXiv 2308.04079) and of all methods derived from it. It has an 11 x 11 Gaussian window
+of standard deviation 1.5, one plane per colour channel, zeros beyond the border, and a mean over all pixels. scikit-
+image and the original SSIM paper treat the border differently: they mirror it or leave it out. scikit-image averages
+without the border. Inside a margin of :data:`RADIUS` pixels the maps agree.
 
-One pass blurs four moments per channel (the index needs only the sum of the two second moments), with the
-symmetric window applied along rows and then columns. The gradient is analytic: the window is its own adjoint, so the
-backward pass is one blur of three maps. On the CPU a blur is a sum of shifted copies, which is faster than grouped
-convolution and gives the same bits for any number of threads.
+One pass blurs four moments per channel, with the symmetric window along rows and then along columns. The index needs
+only the sum of the two second moments. The gradient is analytic: the window is its own adjoint, so the backward pass is
+one blur of three maps. On the CPU a blur is a sum of shifted copies. This is faster than grouped convolution, and gives
+the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load(device: torch.device) -> Mapping[str, Metric]:
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
-    """Mean structural similarity of two images.
+    """Return the mean structural similarity of two images.
 
     Args:
         image, target: ``[H, W, 3]`` floating point, range [0, 1].
@@ -60,6 +60,10 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         ValueError: the shapes differ or the tensors are not floating point.
+
+    >>> image = torch.linspace(0, 1, 768).reshape(16, 16, 3)
+    >>> round(float(ssim(image, image)), 6), float(ssim(image, 1 - image)) < 0
+    (1.0, True)
     """
     check_images(image, target)
     result: Tensor = _MeanSsim.apply(image, target)  # type: ignore[no-untyped-call]
@@ -67,7 +71,13 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim_map(image: Tensor, target: Tensor) -> Tensor:
-    """The index per pixel and channel, ``[H, W, 3]``; not differentiable. Arguments as in :func:`ssim`."""
+    """Return the index per pixel and channel, ``[H, W, 3]``; not differentiable.
+
+    Arguments and errors are those of :func:`ssim`.
+
+    >>> ssim_map(torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)).tolist()
+    [[[1.0, 1.0, 1.0]], [[1.0, 1.0, 1.0]]]
+    """
     check_images(image, target)
     with torch.no_grad():
         return _index(*_moments(image, target))[0]
@@ -90,7 +100,7 @@ class _MeanSsim(torch.autograd.Function):
         scale: Tensor = gradient / index.numel()
         by_square = -index / denominator_var
         by_cross = 2.0 * numerator_mean * inverse
-        # The two means enter the index alike, each times the other or times itself.
+        # Both means enter the index in the same way, each times the other or times itself.
         by_other = 2.0 * (numerator_cov - numerator_mean) * inverse
         by_self = 2.0 * index * (1.0 / denominator_var - 1.0 / denominator_mean)
 
@@ -106,7 +116,7 @@ class _MeanSsim(torch.autograd.Function):
 
 
 def _moments(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Windowed means of a, b, a² + b² and ab, each ``[H, W, 3]``."""
+    """Return windowed means of a, b, a² + b² and ab, each ``[H, W, 3]``."""
     planes = image.new_empty((4, *image.shape))
     planes[0] = image
     planes[1] = target
@@ -119,7 +129,7 @@ def _moments(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
 def _index(
     mean_a: Tensor, mean_b: Tensor, square: Tensor, cross: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The index and the factors that its gradient shares, each ``[H, W, 3]``.
+    """Return the index and the factors that its gradient uses, each ``[H, W, 3]``.
 
     Returns:
         index, both factors of the numerator, 1 / denominator, both factors of the denominator.
@@ -136,7 +146,11 @@ def _index(
 
 
 def blur(planes: Tensor) -> Tensor:
-    """Gaussian window over ``[M, H, W, 3]`` along W and H, zeros beyond the border; same shape and dtype."""
+    """Blur ``[M, H, W, 3]`` with the Gaussian window along W and H, zeros beyond the border; same shape and dtype.
+
+    >>> [round(value, 4) for value in blur(torch.ones(1, 11, 11, 3))[0, 5, 5].tolist()]
+    [1.0, 1.0, 1.0]
+    """
     return _blur_by_convolution(planes) if planes.is_cuda else _blur_by_shifts(planes)
 
 

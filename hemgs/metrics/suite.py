@@ -1,7 +1,7 @@
 """All quality columns of one pair of views, and the reasons for those that cannot be computed.
 
-Owns the loading of the metrics that ``hemgs.core.catalogue`` declares. Does not own the metrics, nor the 8-bit rounding
-of rendered views: it takes the rounded views.
+Owns the loading of the metrics that ``hemgs.core.catalogue`` declares. Does not own the metrics, or the 8-bit rounding
+of rendered views: its input is rounded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MetricSuite:
         unavailable: for each column that this machine cannot compute, why and what to do.
 
     Raises:
-        AssetError: a weight file is there but altered (one that is absent only makes its column unavailable).
+        AssetError: a weight file is altered. (If a weight file is absent, its column is unavailable.)
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -43,7 +43,7 @@ class MetricSuite:
                 self.unavailable |= {spec.id: str(fault) for spec in METRICS.values() if spec.entry == entry}
 
     def measure(self, image: NDArray[np.uint8] | Tensor, target: NDArray[np.uint8] | Tensor) -> dict[str, float | None]:
-        """Every column for one view.
+        """Measure every column for one view.
 
         Args:
             image, target: ``[H, W, 3] uint8``, the decoded view and the photograph.
