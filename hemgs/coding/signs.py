@@ -56,9 +56,7 @@ def decode_signs(data: bytes, sizes: Sequence[int]) -> list[NDArray[np.int8]]:
     """
     head = len(sizes) * _PROBABILITY_BYTES
     if len(data) < head:
-        raise BitstreamError(
-            f"section hash_grid: {len(data)} bytes cannot hold {len(sizes)} probabilities", _DAMAGED
-        )
+        raise BitstreamError(f"section hash_grid: {len(data)} bytes cannot hold {len(sizes)} probabilities", _DAMAGED)
     probabilities = np.frombuffer(data[:head], "<u2").astype(np.uint16)
     if len(sizes) and not probabilities.min():
         raise BitstreamError("section hash_grid: a probability is zero", _DAMAGED)
@@ -81,6 +79,6 @@ def _bits(level: ArrayLike) -> NDArray[np.uint8]:
     signs = np.asarray(level).ravel()
     positive = signs == 1
     if not np.all(positive | (signs == -1)):
-        raise ValueError("a binary hash grid contains only -1 and +1")
+        raise ValueError("a binary hash grid holds -1 and +1 alone")
     bits: NDArray[np.uint8] = positive.astype(np.uint8)
     return bits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 #: Function of two images, each ``[H, W, 3]`` floating point in [0, 1], that returns a scalar.
@@ -14,6 +13,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 def check_images(image: Tensor, target: Tensor) -> None:
     """Raise ``ValueError`` unless both are floating-point ``[H, W, 3]`` of one shape, dtype and device.
 
+    >>> import torch
     >>> check_images(torch.zeros(4, 4, 3), torch.zeros(4, 5, 3))
     Traceback (most recent call last):
     ValueError: images differ in shape: (4, 4, 3) and (4, 5, 3)

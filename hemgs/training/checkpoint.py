@@ -1,6 +1,7 @@
 """Checkpoints of a training: written whole, verified when read, two kept.
 
-One safetensors file each. Owns their names, their integrity and which one counts; does not know what is in them.
+Each is one safetensors file. Owns the names of the files, their integrity and the choice of one. Does not own what a
+checkpoint contains.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hemgs.core.bundle import Bundle, load_bundle, save_bundle
 from hemgs.core.errors import HemgsError
 from hemgs.core.events import EventLog
 
-#: The newest and, should it turn out unreadable, the one before.
+#: The newest one, and the one before in case the newest is unreadable.
 NUM_KEPT = 2
 _SCHEMA = 1
 _NAME = re.compile(r"checkpoint_(\d{8})\.safetensors")
@@ -34,18 +35,22 @@ class Checkpoint:
 
 
 def identity_of(settings: Any) -> str:
-    """Hex SHA-256 that names a training's settings; ``settings`` is JSON-able and order of keys does not matter."""
+    """Return the hex SHA-256 of a training's settings, which are JSON-able. The order of keys does not matter.
+
+    >>> identity_of({"a": 1, "b": 2}) == identity_of({"b": 2, "a": 1})
+    True
+    """
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def save_checkpoint(workdir: Path, iteration: int, bundle: Bundle, identity: str = "") -> Path:
-    """Writes a checkpoint atomically and removes all but the newest :data:`NUM_KEPT`.
+    """Write a checkpoint atomically and remove all but the newest :data:`NUM_KEPT`.
 
     Args:
         workdir: folder of the training's checkpoints.
         iteration: steps done, 0 to 99,999,999.
         bundle: the state.
-        identity: of the settings (:func:`identity_of`); another run's checkpoints are never mixed in.
+        identity: the settings' :func:`identity_of`, so that no other run continues from this checkpoint.
 
     Raises:
         DeviceError: the disk is full; older checkpoints are untouched.
@@ -60,10 +65,10 @@ def save_checkpoint(workdir: Path, iteration: int, bundle: Bundle, identity: str
 
 
 def latest_checkpoint(workdir: Path, identity: str = "", events: EventLog | None = None) -> Checkpoint | None:
-    """The newest checkpoint that is whole and belongs to ``identity``; ``None`` if there is none.
+    """Return the newest checkpoint that is whole and belongs to ``identity``; ``None`` if there is none.
 
-    A damaged file is passed over and the one before it is taken; one of other settings is deleted. Both are
-    reported as a ``checkpoint_discarded`` event with the file and the reason.
+    Files that are damaged or belong to other settings are deleted. An event ``checkpoint_discarded`` reports each, with
+    the file and the reason.
     """
     for path in _paths(workdir):
         reason = ""
@@ -80,7 +85,7 @@ def latest_checkpoint(workdir: Path, identity: str = "", events: EventLog | None
 
 
 def _read(path: Path, identity: str) -> Checkpoint | None:
-    """The checkpoint, or ``None`` if it is another training's; HemgsError if it is damaged."""
+    """Read a checkpoint; return ``None`` if it belongs to another training; raise HemgsError if it is damaged."""
     bundle = load_bundle(path)
     if not isinstance(bundle.meta, dict):
         raise HemgsError(f"{path}: not a checkpoint")
@@ -94,7 +99,7 @@ def _read(path: Path, identity: str) -> Checkpoint | None:
 
 
 def _paths(workdir: Path) -> list[Path]:
-    """Checkpoint files, newest first."""
+    """Return the checkpoint files, newest first."""
     if not workdir.is_dir():
         return []
     return sorted((path for path in workdir.iterdir() if _NAME.fullmatch(path.name)), reverse=True)

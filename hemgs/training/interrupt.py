@@ -1,6 +1,6 @@
 """Stopping between two steps instead of in the middle of one.
 
-Owns the handlers of SIGINT and SIGTERM while a training runs, and puts the former ones back. Does not write anything.
+Owns the handlers of SIGINT and SIGTERM while a training runs, and restores the former ones. Does not write anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     """A signal stopped a training after its checkpoint was written; the same call continues it.
 
     Attributes:
-        exit_code: what a shell expects of a program stopped by this signal (130 for SIGINT, 143 for SIGTERM).
+        exit_code: the code that a shell expects after this signal (130 for SIGINT, 143 for SIGTERM).
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -26,9 +26,9 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag; a second one raises :class:`KeyboardInterrupt` at once.
+    """Turns the first SIGINT or SIGTERM into a flag; a second one raises :class:`KeyboardInterrupt` immediately.
 
-    Outside the main thread, where Python allows no handlers, the flag is never set.
+    Python allows handlers only in the main thread. In other threads the flag is never set.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class StopRequest:
         return self._signal_number is not None
 
     def raise_interrupted(self) -> NoReturn:
-        """Raises what stands for the signal received."""
+        """Raise :class:`TrainingInterrupted` for the signal received."""
         raise TrainingInterrupted(self._signal_number or signal.SIGINT)
 
     def __enter__(self) -> StopRequest:

@@ -1,7 +1,7 @@
-"""The one training loop of all methods: which view comes when, progress, checkpoints, interruption.
+"""The training loop of all methods: order of views, progress, checkpoints, interruption.
 
-Owns the order of views, the cache of images, the random state, and what happens when a run is stopped or goes wrong.
-Does not own a forward pass, a loss or an optimiser: those are the :class:`Trainee`'s.
+Owns the order of views, the cache of images, the random state, and the reaction to signals and to values that are not
+finite. Does not own a forward pass, a loss or an optimiser: those belong to the :class:`Trainee`.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from hemgs.training.checkpoint import Checkpoint, identity_of, latest_checkpoint
 from hemgs.training.interrupt import StopRequest
 
 _MIB = 1 << 20
-#: On CUDA, images may take at most this part of the memory that is free when training starts.
+#: On CUDA, images take at most this share of the memory that is free when training starts.
 _CUDA_CACHE_PART = 0.25
 _TRAINEE = "trainee/"
 _LOOP = "loop/"
 
 
 class Trainee(Protocol):
-    """What a method brings to :func:`fit`."""
+    """The part of :func:`fit` that a method implements."""
 
     def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
-        """One iteration: forward, backward, optimiser, densification.
+        """Do one iteration: forward, backward, optimiser, densification.
 
         Args:
-            iteration: 1-based.
-            camera: of the view.
-            image: ``[H, W, 3] float32`` target in [0, 1]; not to be changed.
+            iteration: number of the iteration, from 1.
+            camera: camera of the view.
+            image: ``[H, W, 3] float32`` target in [0, 1]; must not be changed.
             background: ``[3] float32``.
 
         Returns:
-            ``loss`` and any other figures worth showing, such as ``num_gaussians``.
+            ``loss`` and other figures for the progress report, such as ``num_gaussians``.
         """
         ...
 
     def state(self) -> Bundle:
-        """All that :meth:`restore` needs to go on bit for bit; the loop keeps the global random state."""
+        """Return all that :meth:`restore` needs to continue bit for bit; the loop saves the global random state."""
         ...
 
     def restore(self, bundle: Bundle) -> None:
-        """Takes over what :meth:`state` gave; tensors arrive on the CPU."""
+        """Restore a bundle of :meth:`state`, whose tensors are on the CPU."""
         ...
 
     def estimated_bytes(self) -> int | None:
-        """Size of the bitstream if it were written now, as far as can be told cheaply."""
+        """Estimate the size of a bitstream written now; ``None`` if no cheap estimate exists."""
         ...
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how to train.
+    """Length of a training, and how it runs.
 
     Attributes:
         iterations: steps, one view each; at least 1.
-        seed: of the order of views and of torch's global random state. Initial values are drawn before
-            :func:`fit` is called: whoever builds the trainee seeds that (:func:`seed_everything`).
+        seed: seed of the order of views and of torch's global random state. Initial values are drawn before
+            :func:`fit` is called, so the builder of the trainee must seed them (:func:`seed_everything`).
         checkpoint_every: steps between checkpoints; one more is written at the end and when interrupted.
         log_every: steps between progress reports.
-        identity: JSON-able settings of the method (its id and parameters, the rate): a checkpoint of other
-            settings, scene, seed or length is never continued.
-        cache_mib: memory for decoded training images, MiB; views beyond it are read anew each time.
+        identity: JSON-able settings of the method (its id and parameters, the rate). A training never continues from
+            a checkpoint of other settings, scene, seed or length.
+        cache_mib: memory for decoded training images, MiB; other views are read again each time.
     """
 
     iterations: int
@@ -86,11 +86,11 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What one call of :func:`fit` did.
+    """Report of one call of :func:`fit`.
 
     Attributes:
-        resumed_from: iteration of the checkpoint it started from, 0 if there was none.
-        train_s: seconds of training that led to the result, those before an interruption included.
+        resumed_from: iteration of the checkpoint that it started from, 0 if there was none.
+        train_s: seconds of training that led to the result, including those before an interruption.
     """
 
     resumed_from: int
@@ -105,11 +105,11 @@ def fit(
     events: EventLog,
     device: torch.device,
 ) -> FitReport:
-    """Trains; resumes from ``workdir`` by itself and, on the CPU, bit for bit as if never interrupted.
+    """Train, or resume from ``workdir``. On the CPU, a resumed run equals an uninterrupted one bit for bit.
 
     Views come from a stack of all training views in random order that is refilled when empty (3DGS, arXiv 2308.04079,
-    released code). On SIGINT or SIGTERM the step in progress is finished, a checkpoint written and
-    :class:`hemgs.training.interrupt.TrainingInterrupted` raised; a second signal stops at once.
+    released code). On SIGINT or SIGTERM, the function finishes the step, writes a checkpoint and raises
+    :class:`hemgs.training.interrupt.TrainingInterrupted`. A second signal stops immediately.
 
     Raises:
         TrainingError: the loss or the model is no longer finite; names iteration and view.
@@ -146,14 +146,14 @@ def fit(
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds torch's global generators, of all devices."""
+    """Seed torch's global generators of all devices."""
     torch.manual_seed(seed)
 
 
 class ViewStack:
     """Indices of views in random order, without replacement until all were drawn.
 
-    Has its own generator, so that the order depends on the seed alone and not on what a method draws.
+    It has its own generator, so the order depends only on the seed, not on the random numbers that a method draws.
     """
 
     def __init__(self, num_views: int, seed: int) -> None:
@@ -162,7 +162,7 @@ class ViewStack:
         self._stack: list[int] = []
 
     def draw(self) -> int:
-        """The next view's index."""
+        """Draw the next view's index."""
         if not self._stack:
             self._stack = torch.randperm(self._num_views, generator=self._generator).tolist()
         return self._stack.pop()
@@ -179,9 +179,9 @@ class ImageCache:
     """Training images as 8-bit tensors: on the device while they fit, then in main memory, then not at all.
 
     Args:
-        scene: gives the images.
-        device: where :meth:`get` puts them.
-        limit_mib: for each of the two memories, MiB.
+        scene: source of the images.
+        device: device of the tensors of :meth:`get`.
+        limit_mib: limit of each of the two memories, MiB.
     """
 
     def __init__(self, scene: Scene, device: torch.device, limit_mib: int) -> None:
@@ -193,7 +193,7 @@ class ImageCache:
             self._room_bytes = {device: min(limit_mib * _MIB, int(free_bytes * _CUDA_CACHE_PART)), **self._room_bytes}
 
     def get(self, view: View) -> Tensor:
-        """The view's image, ``[H, W, 3] float32`` in [0, 1] on the device; a new tensor each time."""
+        """Return the view's image, ``[H, W, 3] float32`` in [0, 1] on the device; a new tensor each time."""
         image = self._images.get(view.name)
         if image is None:
             pixels = np.rint(self._scene.read_image(view) * 255.0).astype(np.uint8)
@@ -207,7 +207,7 @@ class ImageCache:
 
 
 class _Run:
-    """A training in progress: what is saved, resumed and reported."""
+    """A training in progress; it saves, resumes and reports its state."""
 
     def __init__(
         self,
@@ -233,11 +233,11 @@ class _Run:
         self._started_s = time.monotonic()
 
     def seconds(self) -> float:
-        """Training time so far, earlier processes included."""
+        """Return the training time so far in seconds, including earlier processes."""
         return self._before_s + time.monotonic() - self._started_s
 
     def resume(self) -> int:
-        """Restores the newest fitting checkpoint; gives the number of steps it has done."""
+        """Restore the newest fitting checkpoint; return the number of steps that it has done."""
         checkpoint = latest_checkpoint(self._workdir, self._identity, self._events)
         if checkpoint is None:
             return 0
@@ -246,7 +246,7 @@ class _Run:
         return checkpoint.iteration
 
     def save(self, iteration: int, view: View) -> None:
-        """Writes a checkpoint, unless the model is no longer finite: then going on from it would be useless."""
+        """Write a checkpoint; raise TrainingError if the model is not finite, since no run can continue from it."""
         state = self.trainee.state()
         for name, tensor in state.tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -283,5 +283,5 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _not_finite(what: str, iteration: int, view: View) -> TrainingError:
     return TrainingError(
         f"iteration {iteration}, view {view.name!r}: {what}",
-        "check that view's image and camera; if they are sound, lower the learning rates",
+        "check that view's image and camera; if they are correct, lower the learning rates",
     )

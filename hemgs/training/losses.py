@@ -1,4 +1,4 @@
-"""What a rendered view is compared by while training. Owns no metric: those are in ``hemgs.metrics``."""
+"""The loss of a rendered view in training. Does not own the metrics in it (``hemgs.metrics``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SSIM_WEIGHT = 0.2
 
 
 def reconstruction_loss(image: Tensor, target: Tensor, ssim_weight: float = SSIM_WEIGHT) -> Tensor:
-    """``(1 - w) * mean |image - target| + w * (1 - SSIM)``, a differentiable scalar.
+    """Return ``(1 - w) * mean |image - target| + w * (1 - SSIM)``, a differentiable scalar.
 
     Args:
         image, target: ``[H, W, 3] float32``; the target in [0, 1], the image not clamped.

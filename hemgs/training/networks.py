@@ -1,4 +1,4 @@
-"""The Adam that trains networks beside per-anchor rows, with a log-linear learning rate for each group.
+"""The Adam that trains networks, with a log-linear learning rate for each group.
 
 Owns optimiser, schedule and saved state of network parameters. Does not own the networks.
 """
@@ -26,8 +26,8 @@ class ParameterGroup:
         name: unique among the groups of a training.
         parameters: leaf tensors; the same objects throughout the training.
         lr_start: learning rate at the first step.
-        lr_end: at the last; equal to ``lr_start`` for a constant rate.
-        decay_from: iteration from which it decays, for parameters that nothing trains before.
+        lr_end: learning rate at the last step; equal to ``lr_start`` for a constant rate.
+        decay_from: iteration from which the rate decays, for parameters that are not trained before it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class NetworkOptimizer:
     """Adam over groups of network parameters, whose shapes never change.
 
     Args:
-        groups: distinct names; empty groups are allowed, and none at all.
+        groups: groups with distinct names. A group may be empty, and there may be no groups.
         iterations: length of the run, over which learning rates decay.
 
     Raises:
@@ -54,23 +54,23 @@ class NetworkOptimizer:
             raise ValueError(f"group names repeat: {[group.name for group in self._groups]}")
         self._iterations = iterations
         options = [{"params": list(group.parameters), "lr": group.lr_start} for group in self._groups]
-        # Adam refuses an empty list, and takes one group without parameters.
+        # Adam refuses an empty list, but accepts one group without parameters.
         self._adam = torch.optim.Adam(options or [{"params": []}], lr=0.0, eps=ADAM_EPS, fused=True)
 
     def set_iteration(self, iteration: int, others: Mapping[str, float] | None = None) -> None:
-        """Sets all learning rates for a step, from 1; ``others`` replaces those of the groups that it names."""
+        """Set all learning rates for a step, from 1; ``others`` replaces those of the groups that it names."""
         for group, options in zip(self._groups, self._adam.param_groups, strict=False):
             since, total = iteration - group.decay_from, max(self._iterations - group.decay_from, 1)
             scheduled = log_linear(group.lr_start, group.lr_end, since, total)
             options["lr"] = (others or {}).get(group.name, scheduled)
 
     def step(self) -> None:
-        """One Adam step on the gradients present, which it then clears."""
+        """Do one Adam step with the gradients present, and clear them."""
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Parameters and moments by name, for :meth:`restore`."""
+        """Return parameters and moments by name, for :meth:`restore`."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self._named():
             tensors[name] = parameter.detach()
@@ -79,7 +79,7 @@ class NetworkOptimizer:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what :meth:`state` gave; the parameters stay the same objects.
+        """Restore the tensors of :meth:`state`; the parameters stay the same objects.
 
         Raises:
             TrainingError: a tensor is missing or of another shape.

@@ -1,7 +1,7 @@
 """Parameters that share their rows (one per Gaussian or anchor), and the Adam that optimises them.
 
-Owns the one place where optimiser state is cut, padded, reordered and saved when rows come and go. Does not decide
-which rows do, nor any learning rate.
+Owns the optimiser state, which it cuts, pads, reorders and saves together with the rows. Does not decide which rows are
+added or removed, or any learning rate.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class RowParameters:
     """Named leaf tensors ``[N, ...]`` with equal N, one Adam parameter group each.
 
     Args:
-        tensors: initial values by name, at least one, all with the same first dimension; copied.
-        lrs: learning rate by name; every name of ``tensors``.
+        tensors: initial values by name, at least one, all with the same first dimension; they are copied.
+        lrs: learning rates, with the names of ``tensors``.
 
     Attributes:
-        buffers: tensors ``[N, ...]`` that no optimiser changes, by name. They follow the rows and are saved with them;
-            rows that are appended get zeros. Add or replace one by assignment.
+        buffers: tensors ``[N, ...]`` by name that no optimiser changes. They follow the rows and are saved with them.
+            Appended rows get zeros. Add or replace a buffer by assignment.
 
     Raises:
         ValueError: names or row counts disagree.
@@ -49,7 +49,7 @@ class RowParameters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names, in the order given at the start."""
+        """The names, in the order given at the start."""
         return tuple(self._groups)
 
     @property
@@ -61,25 +61,25 @@ class RowParameters:
         return self[self.names[0]].device
 
     def __getitem__(self, name: str) -> Tensor:
-        """The parameter itself (a leaf that requires a gradient); valid until rows change."""
+        """Return the parameter (a leaf that requires a gradient), which is valid until rows change."""
         parameter: Tensor = self._groups[name]["params"][0]
         return parameter
 
     def lr(self, name: str) -> float:
-        """Learning rate of one parameter."""
+        """Return the learning rate of one parameter."""
         return float(self._groups[name]["lr"])
 
     def set_lr(self, name: str, lr: float) -> None:
-        """Sets the learning rate of one parameter."""
+        """Set the learning rate of one parameter."""
         self._groups[name]["lr"] = lr
 
     def step(self) -> None:
-        """One Adam step on the gradients present, which it then clears."""
+        """Do one Adam step with the gradients present, and clear them."""
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
 
     def append(self, rows: Mapping[str, Tensor]) -> None:
-        """Adds rows at the end, with zero optimiser moments.
+        """Add rows at the end, with zero optimiser moments.
 
         Args:
             rows: ``[M, ...]`` for every name, with the parameter's other dimensions.
@@ -98,7 +98,7 @@ class RowParameters:
             self.buffers[name] = torch.cat([values, values.new_zeros(num_new, *values.shape[1:])])
 
     def keep(self, chosen: Tensor) -> None:
-        """Keeps some rows, and drops all others.
+        """Keep some rows, and drop all others.
 
         Args:
             chosen: ``[N] bool``: the rows to keep, in their order; or ``[M] int64``: distinct indices of the rows to
@@ -118,14 +118,14 @@ class RowParameters:
         self.buffers = {name: values[chosen] for name, values in self.buffers.items()}
 
     def replace(self, name: str, tensor: Tensor) -> None:
-        """Replaces one parameter's values (same shape) and sets its moments to zero."""
+        """Replace one parameter's values (same shape) and set its moments to zero."""
         if tensor.shape != self[name].shape:
             raise ValueError(f"{name} has shape {tuple(self[name].shape)}, not {tuple(tensor.shape)}")
         moments = {key: torch.zeros_like(moment) for key, moment in self._moments(name).items()}
         self._put(name, tensor.detach().clone(), moments)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that :meth:`restore` needs, as tensors: buffers, values, moments, step counts, learning rates."""
+        """Return all tensors that :meth:`restore` needs: buffers, values, moments, step counts, learning rates."""
         tensors = {_BUFFER + name: values for name, values in self.buffers.items()}
         for name in self.names:
             tensors[name] = self[name].detach()
@@ -135,7 +135,7 @@ class RowParameters:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what :meth:`state` gave, on this object's device; the number of rows may differ.
+        """Restore the tensors of :meth:`state` on this object's device; the number of rows may differ.
 
         Raises:
             TrainingError: a tensor is missing.
@@ -168,7 +168,7 @@ class RowParameters:
         return {key: state[key] for key in _MOMENTS if key in state}
 
     def _put(self, name: str, values: Tensor, moments: dict[str, Tensor]) -> None:
-        """Makes ``values`` the parameter; its step count stays, so that bias correction does not start anew."""
+        """Make ``values`` the parameter; its step count stays, so that bias correction does not start again."""
         state = self._adam.state.pop(self[name], {})
         self._groups[name]["params"][0] = values.requires_grad_(True)
         if state:

@@ -1,8 +1,8 @@
 """Learning rates and milestones as functions of the iteration.
 
-Published schedules are written for 30,000 iterations. A shorter run keeps their proportions; a longer one keeps the
-milestones where they are and goes on with what comes last, as HEMGS's 60,000 iterations do beside HAC's 30,000. Owns
-that scaling and nothing of what happens at a milestone.
+Published schedules are written for 30,000 iterations. A shorter run keeps their proportions. A longer run keeps the
+milestones where they are and continues after the last one, as HEMGS does with 60,000 iterations. Owns that scaling.
+Does not own what happens at a milestone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ PUBLISHED_ITERATIONS = 30_000
 
 
 def log_linear(lr0: float, lr1: float, step: int, total: int) -> float:
-    """Learning rate at ``step`` of ``total``, from ``lr0`` to ``lr1`` on a straight line in the logarithm.
+    """Return the learning rate at ``step`` of ``total``, from ``lr0`` to ``lr1`` linearly in the logarithm.
 
     Args:
-        lr0, lr1: learning rates at step 0 and at step ``total``; a rate of 0 at either end is 0 throughout.
+        lr0, lr1: learning rates at step 0 and at step ``total``; if one of them is 0, the result is 0.
         step: iteration; beyond ``total`` the rate stays at ``lr1``.
         total: iterations of the run, at least 1.
+
+    >>> log_linear(1.0, 0.01, step=0, total=100), round(log_linear(1.0, 0.01, step=50, total=100), 6)
+    (1.0, 0.1)
     """
     if lr0 <= 0.0 or lr1 <= 0.0:
         return 0.0
@@ -29,13 +32,17 @@ def log_linear(lr0: float, lr1: float, step: int, total: int) -> float:
 
 
 def scaled(iteration_at_30k: int, iterations: int) -> int:
-    """A published iteration number (or interval) in a run of ``iterations``, at least 1; exact from 30,000 on."""
+    """Scale a published iteration number (or interval) to a run of ``iterations``; the result is at least 1.
+
+    >>> scaled(15_000, iterations=3_000), scaled(15_000, iterations=60_000)
+    (1500, 15000)
+    """
     return max(1, round(iteration_at_30k * min(iterations, PUBLISHED_ITERATIONS) / PUBLISHED_ITERATIONS))
 
 
 @dataclass(frozen=True)
 class Milestones:
-    """Published iteration numbers, as they fall in a run of ``iterations``.
+    """Published iteration numbers, scaled to a run of ``iterations``.
 
     Attributes:
         iterations: length of the run, at least 1.
@@ -44,17 +51,17 @@ class Milestones:
     iterations: int
 
     def at(self, published: int) -> int:
-        """The iteration that corresponds to iteration ``published`` of 30,000; see :func:`scaled`."""
+        """Return the iteration that corresponds to iteration ``published`` of 30,000; see :func:`scaled`."""
         return scaled(published, self.iterations)
 
     def every(self, published: int, minimum: int = 1) -> int:
-        """The interval that corresponds to ``published`` iterations of 30,000.
+        """Return the interval that corresponds to ``published`` iterations of 30,000.
 
-        ``minimum`` keeps statistics that are gathered over an interval meaningful in short runs; it never makes an
-        interval longer than the published one.
+        ``minimum`` keeps statistics over an interval meaningful in short runs. It never makes an interval longer than
+        the published one.
         """
         return max(self.at(published), min(minimum, published))
 
     def is_due(self, iteration: int, published: int, minimum: int = 1) -> bool:
-        """Whether ``iteration`` (1-based) is a multiple of :meth:`every`."""
+        """Return whether ``iteration`` (from 1) is a multiple of :meth:`every`."""
         return iteration % self.every(published, minimum) == 0

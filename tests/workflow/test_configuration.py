@@ -75,7 +75,7 @@ def test_paper_configuration_trains_some_methods_once_per_rate(
 
 def test_paper_configuration_trains_with_the_settings_of_each_data_set(paper: Project) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
-    trainings = r"hemgs train results/data/scenes/(\S+) --method hemgs\.method:Hemgs --seed .*--params-json '(.*?)'"
+    trainings = r"hemgs train results/data/scenes/(\S+) --method \S+:Hemgs --seed .*--params-json '(.*?)'"
     settings = dict(re.findall(trainings, output))
     assert len(settings) == NUM_SCENES
     assert '"voxel_size": 0.001}' in settings["mipnerf360/bicycle"]
