@@ -1,4 +1,4 @@
-"""Verbs that make and use models: ``train``, ``encode``, ``ablate``."""
+"""Verbs that make and use models: ``train``, ``encode``, ``refit``."""
 
 from __future__ import annotations
 
@@ -97,21 +97,21 @@ def add_encode(parser: Parser) -> None:
     parser.set_defaults(run=_encode)
 
 
-def add_ablate(parser: Parser) -> None:
-    """Add the options of ``ablate``."""
+def add_refit(parser: Parser) -> None:
+    """Add the options of ``refit``."""
     explain(
         parser,
         "Quantises the attributes of a trained HEMGS model once, with its own steps, and fits one entropy model per\n"
         "variant to them: base (hash grid only), sa (with the scene-agnostic network), ar (with the autoregressive\n"
         "networks), both. The table holds the bytes of real streams. Pictures do not change, so neither does quality.\n"
         "Locations, masks and rendering networks are the same for all variants and left out.",
-        "  hemgs ablate results/court_hemgs --out court_lossless.csv\n"
-        "  hemgs ablate results/court_hemgs --variants base,ar --lmbda 0.004 --iterations 5000 --out court_ar.csv\n"
-        "  hemgs ablate results/court_hemgs --variants ar --set context_multiplier=4 --out court_wide.csv",
+        "  hemgs refit results/court_hemgs --out court_refit.csv\n"
+        "  hemgs refit results/court_hemgs --variants base,ar --lmbda 0.004 --iterations 5000 --out court_ar.csv\n"
+        "  hemgs refit results/court_hemgs --variants ar --set context_multiplier=4 --out court_wide.csv",
     )
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what `hemgs train` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table to write")
-    parser.add_argument("--variants", default="base,sa,ar,both", metavar="NAME,NAME", help="to compare [%(default)s]")
+    parser.add_argument("--variants", metavar="NAME,NAME", help="to compare [base,sa,ar,both]")
     parser.add_argument("--iterations", type=int, default=3000, metavar="N", help="steps of each fit [%(default)s]")
     parser.add_argument(
         "--lmbda", type=float, default=0.002, metavar="X", help="rate–distortion trade-off [%(default)s]"
@@ -119,7 +119,7 @@ def add_ablate(parser: Parser) -> None:
     add_settings(parser, "a setting of the variants over that of the model; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of the fits [%(default)s]")
     add_device(parser)
-    parser.set_defaults(run=_ablate)
+    parser.set_defaults(run=_refit)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -248,20 +248,20 @@ def _encode_to_target(arguments: argparse.Namespace, device: Any) -> int:
     return 0
 
 
-def _ablate(arguments: argparse.Namespace) -> int:
+def _refit(arguments: argparse.Namespace) -> int:
     texts = parse_assignments(arguments.set)
-    from hemgs.bench.lossless import LosslessRequest, run_lossless
-    from hemgs.codec.refit import SECTIONS
+    from hemgs.bench.refit import RefitRequest, run_refit
+    from hemgs.core.catalogue import MODEL_SECTIONS
     from hemgs.core.device import choose_device
 
-    variants = tuple(name.strip() for name in arguments.variants.split(","))
-    request = LosslessRequest(
+    variants = tuple(name.strip() for name in arguments.variants.split(",")) if arguments.variants else ()
+    request = RefitRequest(
         arguments.model, arguments.out, variants, arguments.iterations, arguments.lmbda, texts, arguments.seed
     )
-    rows = run_lossless(request, choose_device(arguments.device), sys.stderr)
-    header = ["variant", *SECTIONS, "total", "bits/anchor"]
+    rows = run_refit(request, choose_device(arguments.device), sys.stderr)
+    header = ["variant", *MODEL_SECTIONS, "total", "bits/anchor"]
     lines = [
-        [row["variant"], *(row[f"bytes_{name}"] for name in (*SECTIONS, "total")), row["bits_per_anchor"]]
+        [row["variant"], *(row[f"bytes_{name}"] for name in (*MODEL_SECTIONS, "total")), row["bits_per_anchor"]]
         for row in rows
     ]
     say(table(header, [[str(cell) for cell in line] for line in lines]))

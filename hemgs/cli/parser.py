@@ -62,7 +62,7 @@ VERBS = {
     "render": Verb("bitstreams", "draw pictures from a bitstream"),
     "evaluate": Verb("bitstreams", "measure bitstreams: bytes, quality, speed"),
     "export": Verb("bitstreams", "write a bitstream's scene as a standard splat PLY"),
-    "ablate": Verb("models", "compare entropy models on the symbols of one trained model"),
+    "refit": Verb("models", "compare entropy models on the symbols of one trained model"),
     "summarise": Verb("benchmark", "gather all measured points"),
     "tables": Verb("benchmark", "write the tables as CSV, Markdown and LaTeX"),
     "figures": Verb("benchmark", "draw the figures as PDF, SVG and PNG"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +16,11 @@ from hemgs.codec.bitstream import decode_anchors, encode_anchors
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.refit import TrainedModel
+from hemgs.codec.refit_training import refit
 from hemgs.codec.training import HemgsAttributes
 from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
+from hemgs.core.records import Value
 from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model
 
@@ -55,8 +57,10 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         return decode_anchors(path, self.spec.id, device)
 
     def trained(self, model: Model, params: Mapping[str, Any], device: torch.device) -> TrainedModel:
-        """See :class:`hemgs.bench.lossless.HasEntropyModel`. Models made before networks over neighbours and locations
-        existed have none, whatever today's defaults are."""
+        """Build the parts that a refit needs; ``params`` are the settings of the variants' models.
+
+        Models made before networks over neighbours and locations existed have none, whatever today's defaults are.
+        """
         anchors, weights = stored_model(model, device)
         settings = params_of(HemgsParams, model.meta["params"])
         # Compared as they would be in integers: sizes of floats would compare weights with weights.
@@ -69,6 +73,22 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         entropy.load_state_dict(weights)
         whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
         return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec)
+
+    def refit(
+        self,
+        model: Model,
+        params: Mapping[str, Any],
+        *,
+        variants: Sequence[str],
+        lmbda: float,
+        iterations: int,
+        seed: int,
+        device: torch.device,
+        events: EventLog,
+    ) -> list[dict[str, Value]]:
+        """See :class:`hemgs.bench.refit.CanRefit`."""
+        trained = self.trained(model, params, device)
+        return refit(trained, variants, lmbda=lmbda, iterations=iterations, seed=seed, device=device, events=events)
 
 
 class HemgsSingleRate(Hemgs):

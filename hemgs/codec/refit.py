@@ -8,7 +8,7 @@ Steps stay those of the trained model: a compared model holds its rate predictor
 are given. Locations, masks and rendering networks are the same for all models and left out.
 
 Owns the frozen symbols, their price while a model is fitted, and the size of their streams. Does not own the fitting
-(``hemgs.bench.lossless``).
+(``refit_training``).
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: Frozen
     return entropy
 
 
-class OfflinePrice:
+class FrozenPrice:
     """Price of frozen symbols under a model in float, as fitting needs it.
 
     Args:
@@ -269,7 +269,7 @@ def float_bytes(entropy: EntropyModel, frozen: FrozenSymbols, device: torch.devi
     What integers, tables and coder cost is what :func:`coded_bytes` is more. Such a file would be decoded by the
     machine that wrote it, at best. Probabilities are floored as in training, which the coder's escapes undercut.
     """
-    price = OfflinePrice(entropy, frozen, device)
+    price = FrozenPrice(entropy, frozen, device)
     rows = torch.arange(frozen.num_anchors, device=device).split(CHUNK)
     return math.ceil(sum(float(price.bits(part).double()) for part in rows) / 8)
 

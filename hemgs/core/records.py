@@ -140,8 +140,8 @@ VIEW_COLUMNS: tuple[Column, ...] = (
     Column("render_s", "float", "s", "wall time to render this view"),
 )
 
-#: Columns of a table of ``hemgs ablate``: one row per entropy model fitted to the symbols of one trained model.
-LOSSLESS_COLUMNS: tuple[Column, ...] = (
+#: Columns of a table of ``hemgs refit``: one row per entropy model fitted to the symbols of one trained model.
+REFIT_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method id of the trained model", required=True),
     Column("method_variant", "text", "", "variant id of the trained model; empty for the method itself"),
     *(column for column in _FIT if column.name in ("dataset", "scene", "seed")),

@@ -44,7 +44,7 @@ def main(verb: str, *arguments: str) -> int:
             time.sleep(0.05)
     fail = os.environ.get("STUB_FAIL", "")
     if fail and fail in " ".join((verb, *arguments)):
-        if verb not in ("ablate", "fetch"):  # whose --out is a file
+        if verb not in ("refit", "fetch"):  # whose --out is a file
             work = out / "work"
             work.mkdir(parents=True, exist_ok=True)
             (work / "checkpoint").write_text("half way\n")
@@ -78,7 +78,7 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
         return {"points.csv": "rate\n" + "\n".join(rates), "views.csv": "view\n", "showcase/view.png": ""}
     if verb == "summarise":
         return dict.fromkeys(SUMMARY_FILES, "") | {"failures.csv": holes(options["--plan"])}
-    if verb == "ablate":
+    if verb == "refit":
         return {"": "variant\n"}
     style = json.loads(Path(options["--style"]).read_text())
     if verb == "tables":

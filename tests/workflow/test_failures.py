@@ -133,7 +133,7 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     method.write_text((method.with_name("all_rates_stub.yaml")).read_text().replace("all_rates_stub", "hemgs"))
     tables = "publish={tables: [quality, lossless], visual: []}"
     arguments = ("--config", "run={methods: [hemgs], datasets: [toy]}", tables)
-    project.environment["STUB_FAIL"] = "ablate results/models/hemgs/toy/two"
+    project.environment["STUB_FAIL"] = "refit results/models/hemgs/toy/two"
     failed = project.snakemake("--keep-going", *arguments, check=False)
     assert failed.returncode != 0
     lossless = project.root / "results/summary/lossless/toy"
@@ -146,7 +146,7 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     project.snakemake(*arguments)
     # The ledger has one hole less, and everything that shows it follows.
     calls = [call[0] for call in project.calls()]
-    assert (calls[0], sorted(calls[1:])) == ("ablate", ["figures", "page", "summarise", "tables"])
+    assert (calls[0], sorted(calls[1:])) == ("refit", ["figures", "page", "summarise", "tables"])
 
 
 def test_failed_encoding_keeps_the_model(project: Project) -> None:

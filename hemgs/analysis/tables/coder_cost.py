@@ -1,6 +1,6 @@
 """What coding costs, from the summary: ideal against actual bits by section, and entropy models on the same symbols.
 
-Owns what stands in these tables. Does not own the estimates (the methods') or the fits (``hemgs.bench.lossless``).
+Owns what stands in these tables. Does not own the estimates (the methods') or the fits (``codec.refit_training``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hemgs.analysis.tables.table import Entry, Heading, Sheet, number, signed, t
 from hemgs.core.catalogue import MODEL_SECTIONS, SECTIONS, section_of
 from hemgs.core.records import Row, section_id
 
-#: Entropy models of ``hemgs ablate`` in print.
+#: Entropy models of ``hemgs refit`` in print.
 MODEL_LABELS: Mapping[str, str] = {
     "trained": "as trained",
     "base": "hash grid only",

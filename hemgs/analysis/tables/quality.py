@@ -45,7 +45,7 @@ from hemgs.analysis.tables.table import (
     with_spread,
 )
 from hemgs.core.catalogue import METRICS, SectionSpec
-from hemgs.core.records import LOSSLESS_COLUMNS, Row, read_points, read_rows
+from hemgs.core.records import REFIT_COLUMNS, Row, read_points, read_rows
 
 #: Below this, the storage table takes one more decimal.
 SMALL_FILE_MIB = 0.3
@@ -80,7 +80,7 @@ def load_summary(folder: Path) -> Summary:
         parity=tuple(read_rows(folder / "parity.csv", PARITY_COLUMNS)),
         failures=tuple(read_rows(folder / "failures.csv", FAILURE_COLUMNS)),
         lossless=tuple(
-            row for path in sorted(folder.glob("lossless/*/*.csv")) for row in read_rows(path, LOSSLESS_COLUMNS)
+            row for path in sorted(folder.glob("lossless/*/*.csv")) for row in read_rows(path, REFIT_COLUMNS)
         ),
     )
 

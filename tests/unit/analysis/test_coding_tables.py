@@ -13,7 +13,7 @@ from hemgs.analysis.publish import summarise
 from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
 from hemgs.analysis.tables.quality import load_summary
 from hemgs.analysis.tables.table import Sheet
-from hemgs.core.records import LOSSLESS_COLUMNS, POINT_COLUMNS, Row, Value, write_rows
+from hemgs.core.records import POINT_COLUMNS, REFIT_COLUMNS, Row, Value, write_rows
 from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 #: Bytes of hash grid, networks, features, scalings and offsets.
@@ -130,5 +130,5 @@ def test_without_the_base_there_is_no_percent_and_other_scenes_do_not_show(style
 def test_the_tables_of_the_verb_are_read_from_the_summary(complete: Results, tmp_path: Path) -> None:
     summary = shutil.copytree(complete.summary, tmp_path / "summary")
     rows = _models("chair", "chair")
-    write_rows(summary / "lossless" / "chair" / "chair.csv", rows, LOSSLESS_COLUMNS)
+    write_rows(summary / "lossless" / "chair" / "chair.csv", rows, REFIT_COLUMNS)
     assert load_summary(summary).lossless == tuple(rows)

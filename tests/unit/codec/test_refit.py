@@ -12,7 +12,7 @@ import torch
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.codec.bitstream import encode_anchors
 from hemgs.codec.model import EntropyModel
-from hemgs.codec.refit import SECTIONS, VARIANTS, OfflinePrice, TrainedModel, coded_bytes, freeze, fresh_model
+from hemgs.codec.refit import SECTIONS, VARIANTS, FrozenPrice, TrainedModel, coded_bytes, freeze, fresh_model
 from hemgs.core.errors import ConfigError, TrainingError
 from tests.unit.codec.toy_anchors import SETTINGS, VIEWPOINTS, WHOLE, toy_anchors, toy_entropy
 
@@ -42,7 +42,7 @@ def test_price_agrees_with_the_streams(trained: TrainedModel) -> None:
     frozen = freeze(trained, LMBDA)
     sizes = coded_bytes(trained.entropy, frozen)
     with torch.no_grad():
-        bits = float(OfflinePrice(trained.entropy, frozen, "cpu").bits(torch.arange(frozen.num_anchors)))
+        bits = float(FrozenPrice(trained.entropy, frozen, "cpu").bits(torch.arange(frozen.num_anchors)))
     streams = 8 * (sizes["features"] + sizes["scalings"] + sizes["offsets"])
     assert bits == pytest.approx(streams, rel=0.01)
 

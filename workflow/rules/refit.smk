@@ -24,4 +24,4 @@ rule measure_lossless:
     message:
         "compare entropy models on {wildcards.dataset}/{wildcards.scene}"
     shell:
-        f"{HEMGS} ablate" " {params.model} --seed {params.seed} --out {output.table} > {log} 2>&1"
+        f"{HEMGS} refit" " {params.model} --seed {params.seed} --out {output.table} > {log} 2>&1"

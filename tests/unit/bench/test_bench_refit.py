@@ -1,22 +1,25 @@
-"""The verb ``ablate``: the same symbols for every variant, and a table that adds up."""
+"""The verb ``refit``: the same symbols for every variant, and a table that adds up."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from hemgs.bench.lossless import TRAINED, LosslessRequest, run_lossless
+from hemgs.bench.refit import RefitRequest, run_refit
 from hemgs.bench.runs import MODEL_FILE, TRAIN_FILE, TrainRecord, write_record
 from hemgs.cli import main
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.refit import SECTIONS
+from hemgs.codec.refit_training import TRAINED
 from hemgs.core.bundle import save_bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.files import sha256_of
+from hemgs.core.records import Value
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, toy_anchors, toy_entropy
 
 CPU = torch.device("cpu")
@@ -63,21 +66,29 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def request(model: Path, out: Path, **changes: Any) -> LosslessRequest:
+def request(model: Path, out: Path, **changes: Any) -> RefitRequest:
     texts = {name: str(value) for name, value in PARAMS.items() if "context" in name}
-    return LosslessRequest(model, out, **{"iterations": 40, "texts": texts, **changes})
+    return RefitRequest(model, out, **{"iterations": 40, "texts": texts, **changes})
+
+
+def size(row: Mapping[str, Value], column: str) -> int:
+    value = row[column]
+    assert isinstance(value, int)
+    return value
 
 
 def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> None:
-    rows = run_lossless(request(toy_model, tmp_path / "t" / "table.csv"), CPU)
+    rows = run_refit(request(toy_model, tmp_path / "t" / "table.csv"), CPU)
     assert [row["variant"] for row in rows] == [TRAINED, "base", "sa", "ar", "both"]
     for row in rows:
-        assert row["bytes_total"] == sum(int(row[f"bytes_{name}"]) for name in SECTIONS)
-        assert row["bits_per_anchor"] == pytest.approx(8 * int(row["bytes_total"]) / int(row["num_anchors"]), abs=1e-3)
-        coded = sum(int(row[f"bytes_{name}"]) for name in ("features", "scalings", "offsets"))
-        assert coded == pytest.approx(int(row["bytes_float"]), rel=0.02)
+        assert row["bytes_total"] == sum(size(row, f"bytes_{name}") for name in SECTIONS)
+        assert row["bits_per_anchor"] == pytest.approx(
+            8 * size(row, "bytes_total") / size(row, "num_anchors"), abs=1e-3
+        )
+        coded = sum(size(row, f"bytes_{name}") for name in ("features", "scalings", "offsets"))
+        assert coded == pytest.approx(size(row, "bytes_float"), rel=0.02)
     assert len({row["num_anchors"] for row in rows}) == 1
-    networks = [int(row["bytes_networks"]) for row in rows[1:]]
+    networks = [size(row, "bytes_networks") for row in rows[1:]]
     assert networks[0] < networks[1] < networks[3] and networks[0] < networks[2] < networks[3]
     with (tmp_path / "t" / "table.csv").open(encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == [{name: str(value) for name, value in row.items()} for row in rows]
@@ -86,8 +97,8 @@ def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> 
 def test_fitting_saves_bytes_and_is_deterministic(toy_model: Path, tmp_path: Path) -> None:
     def sizes(iterations: int) -> list[int]:
         made = request(toy_model, tmp_path / "table.csv", variants=("base", "ar"), iterations=iterations)
-        rows = run_lossless(made, CPU)[1:]
-        return [int(row[f"bytes_{name}"]) for row in rows for name in SECTIONS]
+        rows = run_refit(made, CPU)[1:]
+        return [size(row, f"bytes_{name}") for row in rows for name in SECTIONS]
 
     short, long = sizes(2), sizes(80)
     assert long == sizes(80)
@@ -99,7 +110,7 @@ def test_mistakes_are_named_before_any_work(toy_model: Path, tmp_path: Path) -> 
     out = tmp_path / "table.csv"
     cases: list[tuple[dict[str, Any], str]] = [
         ({"variants": ("base", "best")}, "'best' is not known"),
-        ({"variants": ("base", "base")}, "one twice"),
+        ({"variants": ("base", "base")}, "named twice"),
         ({"iterations": 0}, "nothing would be fitted"),
         ({"lmbda": 0.5}, "interval"),
         ({"texts": {"no_such": "1"}}, "no_such"),
@@ -109,7 +120,7 @@ def test_mistakes_are_named_before_any_work(toy_model: Path, tmp_path: Path) -> 
     ]
     for changes, message in cases:
         with pytest.raises(ConfigError, match=message):
-            run_lossless(request(**{"model": toy_model, "out": out, **changes}), CPU)
+            run_refit(request(**{"model": toy_model, "out": out, **changes}), CPU)
         assert not out.exists()
 
 
@@ -122,17 +133,17 @@ def test_methods_without_an_entropy_model_are_refused(toy_model: Path, tmp_path:
         (folder / TRAIN_FILE).read_text().replace("hemgs.codec.method:Hemgs", "baselines.scaffold_gs.method:ScaffoldGs")
     )
     (folder / TRAIN_FILE).write_text(text)
-    with pytest.raises(ConfigError, match="no entropy model"):
-        run_lossless(request(folder, tmp_path / "table.csv"), CPU)
+    with pytest.raises(ConfigError, match="no entropy model that can be fitted again"):
+        run_refit(request(folder, tmp_path / "table.csv"), CPU)
 
 
 def test_the_verb_prints_the_table(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "table.csv"
     options = ["--variants", "base", "--iterations", "2", "--out", str(out), "--device", "cpu"]
-    assert main(["ablate", str(toy_model), *options]) == 0
+    assert main(["refit", str(toy_model), *options]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["variant", *SECTIONS, "total", "bits/anchor"]
     assert [line.split()[0] for line in printed[2:]] == [TRAINED, "base"]
     assert out.is_file()
-    assert main(["ablate", str(toy_model), *options[:-2], "--lmbda", "9", "--device", "cpu"]) == 2
+    assert main(["refit", str(toy_model), *options[:-2], "--lmbda", "9", "--device", "cpu"]) == 2
     assert "interval" in capsys.readouterr().err
