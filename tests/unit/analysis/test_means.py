@@ -14,7 +14,7 @@ from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows,
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.catalogue import SECTIONS
-from hemgs.core.records import Row, read_rows
+from hemgs.core.records import Row, Value, read_rows
 from tests.unit.analysis.synthetic_results import HEMGS_RATES, Results, point
 
 
@@ -96,12 +96,24 @@ def test_one_seed_has_no_spread_and_an_infinite_psnr_neither(tmp_path: Path) -> 
     assert _computed(single)[0]["bytes_total_half_range"] is None
 
 
-def test_one_missing_seed_is_a_hole(tmp_path: Path) -> None:
-    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1))
-    results.write(lambda row: None if (row["scene"], row["seed"]) == ("knot", 1) else row)
+@pytest.mark.parametrize(
+    ("reasons", "hole"),
+    [
+        ({0: "the file is cut"}, "the file is cut"),
+        ({1: "the file is cut"}, "the file is cut"),
+        ({0: "the file is cut", 1: "loss is not finite"}, "the file is cut; loss is not finite"),
+        ({0: "the file is cut", 1: "the file is cut"}, "the file is cut"),
+    ],
+)
+def test_one_missing_seed_is_a_hole_with_its_own_reason(tmp_path: Path, reasons: dict[int, str], hole: str) -> None:
+    def spoil(row: dict[str, Value]) -> dict[str, Value]:
+        reason = reasons.get(int(str(row["seed"]))) if row["scene"] == "knot" else None
+        return row if reason is None else row | {"status": "failed", "reason": reason}
+
+    results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1)).write(spoil)
     (row,) = _computed(results)
-    assert row["psnr"] is None
-    assert str(row["hole"]).startswith("1 of 2 scenes missing: knot")
+    assert (row["psnr"], row["num_scenes"], row["num_scenes_planned"], row["num_seeds"]) == (None, 1, 2, 2)
+    assert row["hole"] == f"1 of 2 scenes missing: knot ({hole})"
 
 
 def test_one_missing_figure_leaves_no_mean_of_it_and_the_others_stand(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ def test_decoded_anchors_are_the_quantised_ones(file: Path) -> None:
     assert torch.equal(decoded.viewpoints, VIEWPOINTS)
 
 
+@pytest.mark.parametrize(
+    ("lmbda", "rate"), [(0.001, 0), (0.0011, 18), (0.0022, 146), (0.0023, 154), (0.0037, 242), (0.004, 256)]
+)
+def test_networks_see_the_nearest_rate_and_the_header_the_exact_lmbda(lmbda: float, rate: int, tmp_path: Path) -> None:
+    """In units of 2^-8: 256 log4(λ / 0.001)."""
+    encode_toy(tmp_path / "a.gsc", lmbda, toy_anchors(30))
+    header = Header.from_bytes(read_container(tmp_path / "a.gsc").sections["settings"])
+    assert (header.lmbda, header.rate) == (lmbda, rate)
+
+
 def test_heads_are_stored_at_half_precision(file: Path) -> None:
     decoded = decode_anchors(file, "hemgs")
     for name, value in toy_anchors().heads.state_dict().items():

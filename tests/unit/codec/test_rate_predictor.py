@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
+from math import floor
 
 import pytest
 import torch
@@ -48,6 +50,21 @@ def test_step_index_never_falls_as_lmbda_rises(octaves: float) -> None:
     for smaller, larger in itertools.pairwise(indices):
         assert (larger >= smaller).all()
     assert ((indices[-1] - indices[0] - octaves * STEP_FRACTION).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("octaves", [0.3, 0.5, 1.0, 1.7, 3.0])
+def test_step_index_is_that_of_exact_arithmetic(octaves: float) -> None:
+    """Both sums are rounded to the nearest, halves up: what λ adds to units of the networks, the whole to steps.
+
+    What λ adds is one product in float64, which every machine rounds alike.
+    """
+    one = 1 << ACTIVATION_BITS
+    learned = list(range(-40, 41))
+    for rate in range(one + 1):
+        offset = floor(Fraction((rate - one // 2) * octaves) + Fraction(1, 2))
+        expected = [floor(Fraction((value + offset) * STEP_FRACTION, one) + Fraction(1, 2)) for value in learned]
+        found = fixed_step_index(torch.tensor(learned, dtype=torch.float64), rate, octaves)
+        assert found.tolist() == expected, rate
 
 
 @pytest.mark.parametrize("octaves", [0.5, 1.0, 1.7])
