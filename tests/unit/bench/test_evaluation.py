@@ -32,7 +32,6 @@ from hemgs.bench.rates import rate_of
 from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import EncodedRate, bitstream_path, read_encode_record
 from hemgs.core.errors import BitstreamError, DeviceError, SceneError
-from hemgs.core.provenance import hardware
 from hemgs.core.records import read_points, read_views
 from hemgs.data.loader import load_scene
 from tests.unit.bench.conftest import CPU, TOY
@@ -49,7 +48,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "decode_alone", decode_here)
 
 
-def test_every_figure_of_a_point(toy_points: Path, scene_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("in_process")
+def test_each_rate_has_a_row_of_its_own_file(toy_points: Path, scene_dir: Path, tmp_path: Path) -> None:
+    """What stands in the columns of a row: see ``test_point_row``."""
     out = tmp_path / "out"
     result = run_evaluate(EvaluateRequest(toy_points, scene_dir, out, num_showcase=1), CPU)
     rows = read_points(out / "points.csv")
@@ -64,17 +65,8 @@ def test_every_figure_of_a_point(toy_points: Path, scene_dir: Path, tmp_path: Pa
             == sum(int(size or 0) for name, size in row.items() if name.startswith("bytes_") and name != "bytes_total")
         )
         assert row["bytes_extra_part"] == record.rates[str(row["rate"])].sections["extra_part"] > 0
-        assert row["estimated_bits"] == row["coded_bits"] == row["estimated_bits_colors"] == 96
-        assert "estimated_bits_extra_part" not in row
-        assert (row["status"], row["num_views"], row["num_gaussians"], row["num_anchors"]) == ("ok", 2, 1, None)
-        assert (row["context_mean"], row["num_wavefronts"], row["context_max"]) == (1.5, 3, None)
-        assert row["fps"] == pytest.approx(1 / float(row["render_s"] or 0))
-        assert row["scene_hash"] == load_scene(scene_dir).hash
-        assert row["iterations"] == 20
-        assert str(row["hardware"]) == hardware()
-        assert " — " not in str(row["reason"])
         assert row["bitstream_sha256"] == record.rates[str(row["rate"])].sha256
-        assert all(row[name] for name in ("train_s", "encode_s", "decode_s", "code_version", "hardware", "config_hash"))
+        assert " — " not in str(row["reason"])
     assert len(read_views(out / "views.csv")) == 6
 
 

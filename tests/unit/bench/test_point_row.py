@@ -133,8 +133,9 @@ def test_every_column_of_a_point(measured: Measured) -> None:
     data, filling = measured.file.read_bytes(), int(2.0 / LMBDA)
     described = {"method": "toy_all", "params": PARAMS, "protocol": measured.scene_record["protocol"]}
     config = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    sections = {"settings": 8, "colors": 12, "other": filling}
-    names = [column.name for column in POINT_COLUMNS]
+    sections = {"settings": 8, "colors": 12, "extra_part": filling}
+    # A section of the method's own has a column of its own, after all others.
+    names = [*(column.name for column in POINT_COLUMNS), "bytes_extra_part"]
     expected: dict[str, Any] = dict.fromkeys(names)
     expected |= {name: sections.get(name.removeprefix("bytes_"), 0) for name in names if name.startswith("bytes_")}
     expected |= identity(measured) | quality(pictures(measured))
