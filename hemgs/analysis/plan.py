@@ -18,7 +18,15 @@ from hemgs.core.errors import ConfigError
 SCHEMA_VERSION = 1
 T = TypeVar("T")
 #: Steps of a fit in the order of the work; JSON objects have none.
-STEPS = ("fetch_archive", "prepare_scene", "train_model", "encode_points", "evaluate_points", "measure_lossless")
+STEPS = (
+    "fetch_archive",
+    "prepare_scene",
+    "train_base",
+    "train_model",
+    "encode_points",
+    "evaluate_points",
+    "measure_lossless",
+)
 
 
 @dataclass(frozen=True)

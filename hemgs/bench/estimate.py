@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hemgs.bench.costs import Costs
-from hemgs.config.benchmark import Benchmark, FitPlan, fits
+from hemgs.config.benchmark import Benchmark, FitPlan, MethodConfig, base_fit, fits
 from hemgs.data.fetch.archives import WantedArchive, wanted_archives
 from hemgs.training.checkpoint import NUM_KEPT
 
@@ -81,31 +81,36 @@ def estimate(
         results: where finished points lie; a fit whose points exist costs nothing more.
     """
     plans = [plan for plan in fits(benchmark) if not (results / "points" / plan.path / "points.csv").is_file()]
+    bases = _bases(benchmark, plans, results)
+    known = {**benchmark.methods, **benchmark.bases}
     iterations = {
         name: default_iterations(method.entry)
-        for name, method in benchmark.methods.items()
-        if any(plan.method == name and "iterations" not in plan.params for plan in plans)
+        for name, method in known.items()
+        if any(plan.method == name and "iterations" not in plan.params for plan in (*plans, *bases))
     }
-    methods = {name: MethodEstimate(name) for name in benchmark.methods}
-    for plan in plans:
-        _add(
-            methods[plan.method],
-            plan,
-            int(plan.params.get("iterations", iterations.get(plan.method, 0))),
-            benchmark,
-            costs,
-        )
+    methods = {name: MethodEstimate(name) for name in (*benchmark.methods, *(plan.method for plan in bases))}
+    for plan in (*plans, *bases):
+        steps = int(plan.params.get("iterations", iterations.get(plan.method, 0)))
+        _add(methods[plan.method], plan, known[plan.method], steps, costs)
     return Estimate(
-        jobs=_jobs(benchmark, plans, results),
+        jobs=_jobs(benchmark, plans, bases, results),
         done=len(fits(benchmark)) - len(plans),
         methods=tuple(methods.values()),
-        disk_bytes=_disk(benchmark, plans, costs, results),
+        disk_bytes=_disk(benchmark, plans, bases, costs, results),
         notes=_notes(benchmark, costs, methods),
     )
 
 
-def _add(total: MethodEstimate, plan: FitPlan, steps: int, benchmark: Benchmark, costs: Costs) -> None:
-    method, total.measured = costs.of_method(benchmark.methods[plan.method])
+def _bases(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> list[FitPlan]:
+    """Trainings that have no points to make, and whose models these fits start from."""
+    own = {plan.path for plan in plans}
+    untrained = _untrained(plans, results)
+    bases = {base.path: base for plan in untrained if (base := base_fit(benchmark, plan)) and base.path not in own}
+    return _untrained(list(bases.values()), results)
+
+
+def _add(total: MethodEstimate, plan: FitPlan, config: MethodConfig, steps: int, costs: Costs) -> None:
+    method, total.measured = costs.of_method(config)
     dataset, _ = costs.of_dataset(plan.dataset)
     together_h = steps * method.train * costs.training.together_ms / _MS_PER_H
     total.fits += 1
@@ -139,12 +144,12 @@ def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]], results: Path
     return wanted_archives(tuple(benchmark.datasets.values()), names, results / _ARCHIVES) if names else {}
 
 
-def _jobs(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> dict[str, int]:
+def _jobs(benchmark: Benchmark, plans: list[FitPlan], bases: list[FitPlan], results: Path) -> dict[str, int]:
     unprepared = _unprepared(plans, results)
     jobs = {
         "fetch_archive": len(_archives(benchmark, unprepared, results)),
         "prepare_scene": len(unprepared),
-        "train_model": len(_untrained(plans, results)),
+        "train_model": len(_untrained(plans, results)) + len(bases),
         "encode_points": len(plans),
         "evaluate_points": len(plans),
     }
@@ -158,9 +163,11 @@ def _jobs(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> dict[str
     return {**jobs, "publish": NUM_PUBLISHING_JOBS}
 
 
-def _disk(benchmark: Benchmark, plans: list[FitPlan], costs: Costs, results: Path) -> dict[str, int]:
+def _disk(
+    benchmark: Benchmark, plans: list[FitPlan], bases: list[FitPlan], costs: Costs, results: Path
+) -> dict[str, int]:
     unprepared = _unprepared(plans, results)
-    sizes = {plan.path: _model_bytes(benchmark, plan, costs) for plan in plans}
+    sizes = {plan.path: _model_bytes(benchmark, plan, costs) for plan in (*plans, *bases)}
     prepared, bitstreams = 0.0, 0.0
     for dataset, _ in unprepared:
         found, _ = costs.of_dataset(dataset)
@@ -168,7 +175,7 @@ def _disk(benchmark: Benchmark, plans: list[FitPlan], costs: Costs, results: Pat
     for plan in plans:
         uncompressed = benchmark.methods[plan.method].base in costs.disk.methods_uncompressed
         bitstreams += sizes[plan.path] * len(plan.rates) * (1.0 if uncompressed else costs.disk.bitstream)
-    models = sorted(sizes[plan.path] for plan in _untrained(plans, results))
+    models = sorted(sizes[plan.path] for plan in (*_untrained(plans, results), *bases))
     at_once = sum(models[-costs.training.num_at_once :]) * (NUM_KEPT + 1)  # one more while it is written
     archives, unpacked = _archive_bytes(_archives(benchmark, unprepared, results), costs, results)
     return {
@@ -182,7 +189,8 @@ def _disk(benchmark: Benchmark, plans: list[FitPlan], costs: Costs, results: Pat
 
 
 def _model_bytes(benchmark: Benchmark, plan: FitPlan, costs: Costs) -> float:
-    splats = benchmark.methods[plan.method].base in costs.disk.methods_of_splats
+    method = {**benchmark.methods, **benchmark.bases}[plan.method]
+    splats = method.kind == "post" or method.base in costs.disk.methods_of_splats
     sizes = costs.disk.splats if splats else costs.disk.anchors
     return sizes.get(plan.dataset, sizes["other"])
 

@@ -13,7 +13,7 @@ starts from the result for the method that it extends and adds, in the same orde
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class Benchmark:
 
     Attributes:
         methods, datasets: the selected ones, in the order of the tables.
+        bases: methods that are trained because selected ones start from their models, and are not selected.
         scenes: the selected ones, by data set, in the order of their files.
         layers: ``method_params`` of the benchmark's own file.
         visual: scenes that get a visual comparison, as ``(dataset, scene)``.
@@ -101,6 +102,7 @@ class Benchmark:
     visual: tuple[tuple[str, str], ...]
     variable_rate: tuple[str, ...]
     partial: Partial | None = None
+    bases: Mapping[str, MethodConfig] = field(default_factory=dict)
 
 
 def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder: Path) -> Benchmark:
@@ -156,6 +158,11 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
         visual=_visual(publish.get("visual", []), scenes, datasets, source),
         variable_rate=_variable_rate(publish.get("variable_rate"), selected, methods, source),
         partial=_partial(settings.get("partial")),
+        bases={
+            method.starts_from: methods[method.starts_from]
+            for method in selected.values()
+            if method.starts_from and method.starts_from not in selected
+        },
     )
 
 
@@ -175,6 +182,16 @@ def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
                         FitPlan(method.id, dataset, scene.id, fit, seed, rates, params) for seed in benchmark.seeds
                     ]
     return tuple(plans)
+
+
+def base_fit(benchmark: Benchmark, plan: FitPlan) -> FitPlan | None:
+    """The training whose model another one starts from, without rates; ``None`` for one that starts from nothing."""
+    name = benchmark.methods[plan.method].starts_from
+    if not name:
+        return None
+    method = {**benchmark.bases, **benchmark.methods}[name]
+    params = resolve_params(method, benchmark.datasets[plan.dataset].method_params, benchmark.layers)
+    return FitPlan(name, plan.dataset, plan.scene, next(iter(fit_rates(method))), plan.seed, (), params)
 
 
 def resolve_params(

@@ -61,7 +61,7 @@ def check_entries(benchmark: Benchmark) -> None:
     Raises:
         ConfigError: names the file, the method or the setting.
     """
-    for method in benchmark.methods.values():
+    for method in (*benchmark.methods.values(), *benchmark.bases.values()):
         try:
             entry = find_entry(method.entry)
         except ConfigError as fault:

@@ -21,6 +21,8 @@ from hemgs.core.types import SINGLE_RATE, FitKind, Rate
 
 #: Fit id of a model that serves every rate.
 ALL_RATES_FIT = "all"
+#: Kinds of methods that have one bitstream for each model.
+WITHOUT_RATES = ("single", "post")
 
 Params = Mapping[str, Any]
 
@@ -33,6 +35,7 @@ class MethodConfig:
         base: id of the method that all of this extends in the end; equals ``id`` unless this is a variant.
         layers: ``(id, params)`` from the base to this one, as their files say.
         rates_from: id of the one among them whose file says the rates; empty without rates.
+        starts_from: id of the method or variant whose trained model one of kind ``post`` starts from; empty otherwise.
     """
 
     id: str
@@ -44,6 +47,7 @@ class MethodConfig:
     rates: tuple[Rate, ...]
     layers: tuple[tuple[str, Params], ...]
     rates_from: str = ""
+    starts_from: str = ""
     citation: str = ""
     color: str | None = None
     marker: str | None = None
@@ -68,7 +72,28 @@ def load_methods(files: Iterable[Path]) -> dict[str, MethodConfig]:
                 f"{path}: the method '{data['id']}' is also in {raw[data['id']][0]}", "rename one of them"
             )
         raw[data["id"]] = (path, data)
-    return {method: _method(method, raw) for method in raw}
+    methods = {method: _method(method, raw) for method in raw}
+    for method in methods.values():
+        _check_start(method, methods)
+    return methods
+
+
+def _check_start(method: MethodConfig, methods: Mapping[str, MethodConfig]) -> None:
+    """Raise ConfigError unless a method of kind ``post`` starts from one that has one model for each scene and seed."""
+    if method.kind != "post":
+        return
+    if not method.starts_from:
+        raise ConfigError(f"{method.file}: a method of kind post lacks 'base'", "name the method that it starts from")
+    start = methods.get(method.starts_from)
+    if start is None:
+        raise ConfigError(
+            f"{method.file}: base '{method.starts_from}' is not a known method", closest(method.starts_from, methods)
+        )
+    if start.kind not in ("single", "all_rates"):
+        raise ConfigError(
+            f"{method.file}: base '{start.id}' is of kind {start.kind}",
+            "name a method of kind single or all_rates, which has one model for each scene and seed",
+        )
 
 
 def fit_rates(method: MethodConfig) -> dict[str, tuple[Rate, ...]]:
@@ -84,8 +109,8 @@ def with_rates(method: MethodConfig, spec: Any, origin: str) -> MethodConfig:
     Raises:
         ConfigError: the method has no rate knob, or as :func:`parse_rates`.
     """
-    if method.kind == "single":
-        raise ConfigError(f"{origin}: '{method.id}' is of kind single and has no rates", "remove them")
+    if method.kind in WITHOUT_RATES:
+        raise ConfigError(f"{origin}: '{method.id}' is of kind {method.kind} and has no rates", "remove them")
     return dataclasses.replace(method, rates=parse_rates(spec, origin))
 
 
@@ -96,7 +121,7 @@ def with_benchmark_rates(method: MethodConfig, by_method: Mapping[str, Any], ori
         ConfigError: as :func:`with_rates`.
     """
     lineage = [link for link, _ in method.layers]
-    if method.kind == "single" or not method.rates_from:
+    if method.kind in WITHOUT_RATES or not method.rates_from:
         lineage = lineage[-1:]
     else:
         lineage = lineage[lineage.index(method.rates_from) :]
@@ -151,6 +176,8 @@ def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> Method
     inherited: dict[str, Any] = {}
     for link in chain:
         inherited |= raw[link][1]
+    if "base" in own and inherited["kind"] != "post":
+        raise ConfigError(f"{path}: 'base' is for methods of kind post, not {inherited['kind']}", "remove it")
     method = MethodConfig(
         id=name,
         label=own["label"],
@@ -160,11 +187,12 @@ def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> Method
         kind=inherited["kind"],
         rates=(SINGLE_RATE,),
         layers=tuple((link, raw[link][1].get("params", {})) for link in chain),
+        starts_from=inherited.get("base", "") if inherited["kind"] == "post" else "",
         citation=inherited.get("citation", ""),
         color=own.get("color"),
         marker=own.get("marker"),
     )
-    if method.kind == "single" and "rates" not in own:
+    if method.kind in WITHOUT_RATES and "rates" not in own:
         return method
     stated = [link for link in chain if "rates" in raw[link][1]]
     if not stated:

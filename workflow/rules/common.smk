@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from hemgs.config.benchmark import LOSSLESS_METHOD, fits, load_benchmark
+from hemgs.config.benchmark import LOSSLESS_METHOD, base_fit, fits, load_benchmark
 from hemgs.config.dataset import archive_name
 from hemgs.config.entries import check_entries
 from hemgs.core.errors import HemgsError
@@ -80,6 +80,10 @@ SETTINGS = copy.deepcopy(dict(config))
 update_config(SETTINGS, typed(dict(workflow.config_settings.config)))
 BENCHMARK = read_benchmark()
 FITS = {plan.path: plan for plan in fits(BENCHMARK)}
+# What a training starts from. A base that is selected itself is trained once, for its own points as well.
+BASES = {path: base for path, plan in FITS.items() if (base := base_fit(BENCHMARK, plan))}
+TRAININGS = {base.path: base for base in BASES.values()} | FITS
+METHODS = {**BENCHMARK.bases, **BENCHMARK.methods}
 SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
 ARCHIVES = {
     place: [archive_name(entry["url"]) for entry in BENCHMARK.datasets[place[0]].archives_of(place[1])]
@@ -96,16 +100,16 @@ def any_of(names):
 
 
 wildcard_constraints:
-    method=any_of(BENCHMARK.methods),
+    method=any_of(METHODS),
     dataset=any_of(BENCHMARK.scenes),
     scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried anew for every file
-    fit=any_of(plan.fit for plan in FITS.values()),
+    fit=any_of(plan.fit for plan in TRAININGS.values()),
     seed=r"\d+",
     archive=any_of(name for names in ARCHIVES.values() for name in names),
 
 
 def fit_of(wildcards):
-    return FITS[FIT_PATH.format(**wildcards)]
+    return TRAININGS[FIT_PATH.format(**wildcards)]
 
 
 def dataset_file(wildcards):
@@ -125,12 +129,23 @@ def scene_settings(wildcards):
 
 
 def method_entry(wildcards):
-    return BENCHMARK.methods[wildcards.method].entry
+    return METHODS[wildcards.method].entry
+
+
+def base_files(wildcards):
+    """The trained model that a method of kind post starts from: one that is made again trains such a method again."""
+    base = BASES.get(FIT_PATH.format(**wildcards))
+    return [f"results/models/{base.path}/{name}" for name in ("model.safetensors", "train.json")] if base else []
+
+
+def base_option(files):
+    """What `hemgs train` must be told of a base."""
+    return f" --base {folder_of(files, '')}" if files else ""
 
 
 def fit_options(wildcards):
     """What `hemgs train` must be told of a variant, and of a model that serves one rate only."""
-    method = BENCHMARK.methods[wildcards.method]
+    method = METHODS[wildcards.method]
     variant = f" --variant {method.variant}" if method.variant else ""
     rate = f" --rate {wildcards.fit}" if method.kind != "all_rates" else ""
     return variant + rate
@@ -200,6 +215,7 @@ def plan():
                 "logs": telling_logs(
                     {
                         **scene_logs(fit.dataset, fit.scene),
+                        **({"train_base": log_of("train_model", BASES[path].path)} if path in BASES else {}),
                         **{step: log_of(step, path) for step in FIT_STEPS},
                     }
                 ),

@@ -1,4 +1,4 @@
-# From prepared scenes to trained models. The work/ folder beside a model holds its checkpoints, and events.jsonl its
+# From prepared scenes to trained models, and from those to the models of methods that start from one. The work/ folder beside a model holds its checkpoints, and events.jsonl its
 # progress; they are not declared, so that a job that fails or is killed leaves them behind and the next attempt goes on
 # from there.
 
@@ -6,6 +6,7 @@
 rule train_model:
     input:
         scene="results/data/scenes/{dataset}/{scene}/scene.json",
+        base=base_files,
     output:
         model="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/model.safetensors",
         record="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/train.json",
@@ -18,6 +19,7 @@ rule train_model:
     params:
         entry=method_entry,
         options=fit_options,
+        base=lambda wildcards, input: base_option(input.base),
         settings=fit_settings,
         scene=subpath(input.scene, parent=True),
         folder=subpath(output.model, parent=True),
@@ -26,5 +28,5 @@ rule train_model:
         " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {params.folder}/events.jsonl"
     shell:
         f"{HEMGS} train"
-        " {params.scene} --method {params.entry}{params.options} --seed {wildcards.seed}"
+        " {params.scene} --method {params.entry}{params.options}{params.base} --seed {wildcards.seed}"
         " --params-json {params.settings:q} --out {params.folder} > {log} 2>&1"

@@ -233,6 +233,9 @@ def complexity(summary: Summary, style: Style) -> Sheet:
     hardware = sorted({str(row["hardware"]) for row in lines if row["hardware"]})
     notes = [f"Wall time per scene, measured on {'; '.join(hardware)}."] if hardware else []
     notes.append("A model that serves every rate is trained and stored once; others once per rate.")
+    post = [method.label for method in style.methods if method.kind == "post"]
+    if post:
+        notes.append(f"Iterations and training times of {', '.join(post)} include the model that training starts from.")
     notes.append("FPS: decoded views rendered per second. Peak: largest memory of a training.")
     return Sheet("complexity", "Cost of offering every rate of a scene", headings, tuple(rows), tuple(notes))
 

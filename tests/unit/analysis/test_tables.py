@@ -203,6 +203,18 @@ def test_complexity_tells_one_model_from_many(complete: Results) -> None:
     assert rows["Court", "HEMGS"][:5] == ["30,000", "16", "1", "11.7", "11.7"]
 
 
+def test_complexity_says_whose_cost_includes_that_of_another_model(complete: Results) -> None:
+    notes = " ".join(_sheet(complete, "complexity").notes)
+    assert "training starts from" not in notes
+    text = complete.style.read_text()
+    complete.style.write_text(text.replace('"kind": "single"', '"kind": "post"'))
+    try:
+        notes = " ".join(_sheet(complete, "complexity").notes)
+    finally:
+        complete.style.write_text(text)
+    assert "training times of 3DGS include the model that training starts from" in notes
+
+
 def test_labels_and_order_are_the_styles(complete: Results, tmp_path: Path) -> None:
     style = tmp_path / "style.json"
     style.write_text(complete.style.read_text().replace('"label": "3DGS"', '"label": "Kerbl et al. 100%"'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +239,35 @@ def test_a_file_of_figures_that_cannot_be_used(tmp_path: Path, old: str, new: st
     (tmp_path / "costs.yaml").write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=said):
         load_costs(tmp_path / "costs.yaml")
+
+
+def test_a_base_that_is_not_selected_is_trained_and_counted_once(
+    estimated: Callable[..., Estimate], costs: Costs, tmp_path: Path
+) -> None:
+    folder = tmp_path / "config"
+    for name in ("methods", "datasets"):
+        shutil.copytree(CONFIG / name, folder / name)
+    for name in ("early", "late"):
+        method = {"id": name, "label": name, "entry": "a.b:C", "kind": "post", "base": "gs3d"}
+        (folder / f"methods/{name}.yaml").write_text(yaml.safe_dump(method))
+
+    def run(*methods: str) -> Estimate:
+        settings = {"title": "T", "run": {"methods": list(methods), "datasets": ["deepblending"]}}
+        return estimate(load_benchmark(settings, [], folder), costs, lambda _: 30_000, tmp_path)
+
+    alone, both, beside = run("early"), run("early", "late"), run("gs3d", "early", "late")
+    assert [found.jobs["train_model"] for found in (alone, both, beside)] == [4, 6, 6]
+    assert [found.jobs["encode_points"] for found in (alone, both, beside)] == [2, 4, 6]
+    assert [(found.method, found.steps, found.rates) for found in both.methods] == [
+        ("early", 60_000, 2),
+        ("late", 60_000, 2),
+        ("gs3d", 60_000, 0),
+    ]
+    assert both.disk_bytes["models"] == beside.disk_bytes["models"] == 3 * alone.disk_bytes["models"] / 2
+    # A base that is there already is not trained again, nor is one whose post models are all there.
+    for scene in ("drjohnson", "playroom"):
+        made = tmp_path / f"models/gs3d/deepblending/{scene}/single/s0/model.safetensors"
+        made.parent.mkdir(parents=True)
+        made.touch()
+    assert run("early").jobs["train_model"] == 2
+    assert [found.method for found in run("early").methods] == ["early"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.config.benchmark import Benchmark, fits, load_benchmark, load_dataset, load_methods
+from hemgs.config.benchmark import Benchmark, base_fit, fits, load_benchmark, load_dataset, load_methods
 from hemgs.config.dataset import expand_path
 from hemgs.config.method import parse_rates
 from hemgs.core.catalogue import TABLES
@@ -77,6 +77,30 @@ def test_fits_go_by_method_data_set_scene_and_seed(folder: Folder) -> None:
     assert [rate.id for rate in plans[0].rates] == ["lmbda_0.0010", "lmbda_0.0020"]
     assert plans[-1].path == "plain/park/pond/single/s3"
     assert [rate.id for rate in plans[-1].rates] == ["single"]
+
+
+def test_a_post_method_starts_from_the_benchmarks_own_fit_of_its_base(folder: Folder) -> None:
+    folder.method("after", {"entry": "a.b:F", "kind": "post", "base": "plain", "params": {"codes": 8}})
+    folder.method("after_flat", {"extends": "after", "params": {"codes": 4}})
+    folder.method("plain_long", {"extends": "plain", "params": {"width": 9}})
+    folder.method("after_long", {"extends": "after", "base": "plain_long"})
+    layers = {"plain": {"depth": 5}, "after": {"codes": 16}, "all_methods": {"iterations": 7}}
+    for methods in (["plain", "after", "after_flat", "after_long"], ["after", "after_flat", "after_long"]):
+        benchmark = folder.load(run={"methods": methods, "datasets": ["park"], "seeds": [3]}, method_params=layers)
+        plans = {plan.method: plan for plan in fits(benchmark)}
+        assert list(plans) == methods
+        bases = {name: base for name, plan in plans.items() if (base := base_fit(benchmark, plan))}
+        assert {name: base.path for name, base in bases.items()} == {
+            "after": "plain/park/pond/single/s3",
+            "after_flat": "plain/park/pond/single/s3",
+            "after_long": "plain_long/park/pond/single/s3",
+        }
+        assert bases["after"] == bases["after_flat"]
+        assert bases["after"].params == {"depth": 5, "iterations": 7}
+        assert bases["after_long"].params == {"depth": 5, "iterations": 7, "width": 9}
+        assert (plans["after"].fit, [rate.id for rate in plans["after"].rates]) == ("single", ["single"])
+        assert plans["after_flat"].params == {"codes": 4, "iterations": 7}
+        assert set(benchmark.bases) == {"plain", "plain_long"} - set(methods)
 
 
 def test_a_method_trained_per_rate_has_a_fit_per_rate(folder: Folder) -> None:
@@ -293,6 +317,16 @@ def test_a_data_set_may_not_speak_of_unknown_methods(folder: Folder) -> None:
         ({"extends": "sweep", "kind": "per_rate"}, "only one of 'entry' and 'kind'"),
         ({"extends": "plain", "entry": "a.b:C", "kind": "per_rate"}, "of kind per_rate lacks 'rates'"),
         ({"entry": "a.b:C", "kind": "single", "params": {"depth": [1]}}, "'params.depth' cannot be [1]"),
+        ({"entry": "a.b:C", "kind": "post"}, "of kind post lacks 'base'"),
+        (
+            {"entry": "a.b:C", "kind": "post", "base": "plian"},
+            "base 'plian' is not a known method — did you mean 'plain'?",
+        ),
+        ({"entry": "a.b:C", "kind": "post", "base": "per_lmbda"}, "base 'per_lmbda' is of kind per_rate"),
+        ({"entry": "a.b:C", "kind": "post", "base": "new"}, "base 'new' is of kind post"),
+        ({"entry": "a.b:C", "kind": "post", "base": "plain", "rates": [0.1]}, "is of kind post and has no rates"),
+        ({"entry": "a.b:C", "kind": "single", "base": "plain"}, "'base' is for methods of kind post"),
+        ({"extends": "plain", "base": "sweep"}, "'base' is for methods of kind post"),
     ],
 )
 def test_what_a_method_file_may_not_say(folder: Folder, method: dict[str, Any], message: str) -> None:
