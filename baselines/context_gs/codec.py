@@ -9,7 +9,6 @@ Owns the settings section, what latents are coded, and the order of coding. Does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ from hemgs.anchor_codec.file import DAMAGED, Places
 from hemgs.anchor_codec.header import check_integer, three
 from hemgs.anchor_codec.prediction import Integers, scaled_symbols
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
+from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream, chunks
 from hemgs.anchors import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
@@ -52,6 +52,7 @@ class ContextHeader(CodecHeader):
     """
 
     Settings: ClassVar[type] = ContextSettings
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
     scales: tuple[int, ...]
     centre: tuple[int, int, int]
     units: tuple[int, int, int]
@@ -80,23 +81,11 @@ class ContextHeader(CodecHeader):
         return [self.scales[first : first + 3] for first in range(0, len(self.scales), 3)]
 
 
-@dataclass(frozen=True)
-class FixedLevels:
-    """Integer twins of the networks.
+class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]]):
+    """See :class:`AnchorCodec`.
 
-    Attributes:
-        by_level: the coarsest level's first.
+    The side information is the latents, ``[N, L] int64``. There is a network for each level, the coarsest first.
     """
-
-    by_level: Sequence[FixedPredictor]
-
-    def integers(self) -> list[Integers]:
-        """Everything that a bitstream stores."""
-        return [part for predictor in self.by_level for part in predictor.integers()]
-
-
-class ContextCodec(AnchorCodec[ContextModel, ContextHeader, FixedLevels]):
-    """See :class:`AnchorCodec`; the side information is the latents, ``[N, L] int64``."""
 
     method = "context_gs"
     Model = ContextModel
@@ -111,17 +100,17 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, FixedLevels]):
         units = [min(max(1, round(one * stride / unit)), MAX_UNIT) for stride in strides]
         return {"scales": tuple(scales), "centre": tuple(centre), "units": tuple(units)}
 
-    def export(self, entropy: ContextModel) -> FixedLevels:
-        return FixedLevels([FixedPredictor.export(predictor) for predictor in entropy.networks()])
+    def export(self, entropy: ContextModel) -> list[Stored]:
+        return [part for predictor in entropy.networks() for part in FixedPredictor.export(predictor).stored()]
 
-    def shapes(self, blank: ContextModel) -> list[tuple[int, ...]]:
+    def shapes(self, blank: ContextModel) -> list[StoredShape]:
         return [shape for predictor in blank.networks() for shape in FixedPredictor.shapes(predictor)]
 
-    def restore(self, integers: list[Integers], header: ContextHeader, device: torch.device | str) -> FixedLevels:
-        size = len(integers) // header.entropy.num_levels
-        parts = [integers[first : first + size] for first in range(0, len(integers), size)]
+    def restore(self, stored: list[Stored], header: ContextHeader, device: torch.device | str) -> list[FixedPredictor]:
+        size = len(stored) // header.entropy.num_levels
+        parts = [stored[first : first + size] for first in range(0, len(stored), size)]
         widths = attribute_widths(header.entropy.feature_dim, header.entropy.num_offsets)
-        return FixedLevels([FixedPredictor.from_integers(part, widths, device) for part in parts])
+        return [FixedPredictor.from_stored(part, widths, device) for part in parts]
 
     def side(self, anchors: AnchorModel, places: Places, entropy: ContextModel) -> Integers:
         rows = torch.from_numpy(places.rows).to(anchors.coords.device)
@@ -131,26 +120,28 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, FixedLevels]):
             raise TrainingError("anchor latents are not finite", "train again with lower learning rates")
         return values.astype(np.int64)
 
-    def encode_side(self, side: Integers, entropy: ContextModel) -> tuple[bytes, dict[str, float]]:
+    def encode_side(
+        self, side: Integers, header: ContextHeader, locations: Integers, entropy: ContextModel
+    ) -> tuple[bytes, dict[str, float]]:
         section, bits = encode_latents(side, entropy.density.frequencies)
         return section, {self.side_section: bits}
 
-    def decode_side(self, section: bytes, header: ContextHeader, stored: Integers) -> Integers:
-        if np.abs(stored).max(initial=0) >= MAX_COORDINATE:
+    def decode_side(self, section: bytes, header: ContextHeader, locations: Integers) -> Integers:
+        if np.abs(locations).max(initial=0) >= MAX_COORDINATE:
             raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
-        return decode_latents(section, len(stored), header.entropy.latent_dim)
+        return decode_latents(section, len(locations), header.entropy.latent_dim)
 
     def walk(
         self,
         header: ContextHeader,
-        coder: FixedLevels,
+        coder: list[FixedPredictor],
         side: Integers,
-        stored: Integers,
+        locations: Integers,
         masks: NDArray[np.bool_],
         stream: SymbolStream,
         device: torch.device | str,
     ) -> dict[str, float]:
-        walk = _Walk(header, coder, stored, side, device)
+        walk = _Walk(header, coder, locations, side, device)
         walk.code(masks, stream)
         return walk.figures()
 
@@ -160,7 +151,7 @@ class _Walk:
 
     Args:
         header: settings.
-        networks: of all levels.
+        networks: of all levels, the coarsest first.
         stored: ``[N, 3]`` locations in raster order.
         latents: ``[N, L]``.
         device: does the arithmetic.
@@ -169,7 +160,7 @@ class _Walk:
     def __init__(
         self,
         header: ContextHeader,
-        networks: FixedLevels,
+        networks: list[FixedPredictor],
         stored: Integers,
         latents: Integers,
         device: torch.device | str,
@@ -186,7 +177,7 @@ class _Walk:
 
     def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
         """Codes all attributes; ``masks`` are ``[N, K]``."""
-        parts = zip(self._networks.by_level, self._levels.coarse_to_fine(), strict=True)
+        parts = zip(self._networks, self._levels.coarse_to_fine(), strict=True)
         for level, (predictor, members) in enumerate(parts):
             for part in chunks(len(members)):
                 rows = members[part]

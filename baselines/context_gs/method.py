@@ -7,12 +7,12 @@ from typing import ClassVar
 from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextAttributes, ContextModel
 from baselines.context_gs.params import ContextGsParams
-from baselines.shared.rival import Rival
+from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
 
 
-class ContextGs(Rival[ContextGsParams, ContextModel]):
+class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
     """ContextGS; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(

@@ -12,10 +12,11 @@ from typing import ClassVar
 import torch
 
 from baselines.hac.model import HacModel, HacSettings
-from baselines.shared.grid_codec import GridCodec, GridHeader
+from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor
-from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.grid_codec import GridHeader
 from hemgs.anchor_codec.steps import attribute_widths
+from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +24,26 @@ class HacHeader(GridHeader):
     """Settings of one bitstream."""
 
     Settings: ClassVar[type] = HacSettings
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
     entropy: HacSettings
 
 
-class HacCodec(GridCodec[HacModel, HacHeader, FixedPredictor]):
+class HacCodec(RasterCodec[HacModel, HacHeader, FixedPredictor]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
     method = "hac"
     Model = HacModel
     Header = HacHeader
 
-    def export(self, entropy: HacModel) -> FixedPredictor:
-        return FixedPredictor.export(entropy.predictor)
+    def export(self, entropy: HacModel) -> list[Stored]:
+        return FixedPredictor.export(entropy.predictor).stored()
 
-    def shapes(self, blank: HacModel) -> list[tuple[int, ...]]:
+    def shapes(self, blank: HacModel) -> list[StoredShape]:
         return FixedPredictor.shapes(blank.predictor)
 
-    def restore(self, integers: list[Integers], header: HacHeader, device: torch.device | str) -> FixedPredictor:
+    def restore(self, stored: list[Stored], header: HacHeader, device: torch.device | str) -> FixedPredictor:
         widths = attribute_widths(header.entropy.feature_dim, header.entropy.num_offsets)
-        return FixedPredictor.from_integers(integers, widths, device)
+        return FixedPredictor.from_stored(stored, widths, device)
 
 
 CODEC = HacCodec()

@@ -7,11 +7,11 @@ from typing import ClassVar
 from baselines.hac.codec import CODEC
 from baselines.hac.model import HacAttributes, HacModel
 from baselines.hac.params import HacParams
-from baselines.shared.rival import Rival
+from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 
 
-class Hac(Rival[HacParams, HacModel]):
+class Hac(CodedAnchors[HacParams, HacModel]):
     """HAC; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(

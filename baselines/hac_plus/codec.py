@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
-from baselines.shared.grid_codec import GridCodec, GridHeader
+from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
 from hemgs.anchor_codec.file import DAMAGED
-from hemgs.anchor_codec.header import MAX_WIDTH, check_integer
+from hemgs.anchor_codec.grid_codec import GridHeader
+from hemgs.anchor_codec.header import check_integer
 from hemgs.anchor_codec.mixture import FixedMixture, weights_of
 from hemgs.anchor_codec.prediction import FixedPrediction, Integers, scaled_symbols
 from hemgs.anchor_codec.steps import attribute_widths
+from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream, every
 from hemgs.coding.fixed_point import FixedMlp
 from hemgs.core.errors import BitstreamError
@@ -39,13 +41,13 @@ class HacPlusHeader(GridHeader):
     """Settings of one bitstream."""
 
     Settings: ClassVar[type] = HacPlusSettings
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden", "chunk_hidden")
     entropy: HacPlusSettings
 
     @classmethod
     def check_entropy(cls, entropy: HacPlusSettings) -> None:
         super().check_entropy(entropy)
         check_integer("chunk_channels", entropy.chunk_channels, 1, entropy.feature_dim)
-        check_integer("chunk_hidden", entropy.chunk_hidden, 1, MAX_WIDTH)
 
 
 class FixedModel:
@@ -66,19 +68,19 @@ class FixedModel:
         contexts = [network.fixed() for network in model.context_networks()]
         return FixedModel(model.settings, FixedPredictor.export(model.predictor), contexts)
 
-    def integers(self) -> list[Integers]:
-        """Everything that a bitstream stores, in :meth:`from_integers` order."""
+    def stored(self) -> list[Stored]:
+        """Everything that a bitstream stores, in :meth:`from_stored` order."""
         contexts = [part.cpu().numpy() for network in self._contexts for part in network.stored()]
-        return [*contexts, *self._predictor.integers()]
+        return [*contexts, *self._predictor.stored()]
 
     @staticmethod
-    def shapes(model: HacPlusModel) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`integers`; a model without data knows them."""
-        contexts = [shape for network in model.context_networks() for shape in network.shapes()]
+    def shapes(model: HacPlusModel) -> list[StoredShape]:
+        """Shapes of :meth:`stored`; a model without data knows them."""
+        contexts = [StoredShape(shape) for network in model.context_networks() for shape in network.shapes()]
         return [*contexts, *FixedPredictor.shapes(model.predictor)]
 
     @staticmethod
-    def from_integers(parts: Sequence[Integers], settings: HacPlusSettings, device: torch.device | str) -> FixedModel:
+    def from_stored(parts: Sequence[Stored], settings: HacPlusSettings, device: torch.device | str) -> FixedModel:
         """Rebuilds the networks from a bitstream.
 
         Raises:
@@ -86,7 +88,7 @@ class FixedModel:
         """
         end = _PARTS * len(settings.chunks)
         widths = attribute_widths(settings.feature_dim, settings.num_offsets)
-        predictor = FixedPredictor.from_integers(parts[end:], widths, device)
+        predictor = FixedPredictor.from_stored(parts[end:], widths, device)
         tensors = [torch.from_numpy(part) for part in parts[:end]]
         try:
             contexts = [
@@ -126,7 +128,7 @@ class FixedModel:
         stream.end("features", rows, steps)
 
 
-class HacPlusCodec(GridCodec[HacPlusModel, HacPlusHeader, FixedModel]):
+class HacPlusCodec(RasterCodec[HacPlusModel, HacPlusHeader, FixedModel]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
     method = "hac_plus"
@@ -136,14 +138,14 @@ class HacPlusCodec(GridCodec[HacPlusModel, HacPlusHeader, FixedModel]):
     #: Anchors whose chunks stand together are part of the format.
     batch = 1 << 14
 
-    def export(self, entropy: HacPlusModel) -> FixedModel:
-        return FixedModel.export(entropy)
+    def export(self, entropy: HacPlusModel) -> list[Stored]:
+        return FixedModel.export(entropy).stored()
 
-    def shapes(self, blank: HacPlusModel) -> list[tuple[int, ...]]:
+    def shapes(self, blank: HacPlusModel) -> list[StoredShape]:
         return FixedModel.shapes(blank)
 
-    def restore(self, integers: list[Integers], header: HacPlusHeader, device: torch.device | str) -> FixedModel:
-        return FixedModel.from_integers(integers, header.entropy, device)
+    def restore(self, stored: list[Stored], header: HacPlusHeader, device: torch.device | str) -> FixedModel:
+        return FixedModel.from_stored(stored, header.entropy, device)
 
 
 CODEC = HacPlusCodec()

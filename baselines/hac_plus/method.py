@@ -8,11 +8,11 @@ from typing import ClassVar
 from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel
 from baselines.hac_plus.params import HacPlusParams
-from baselines.shared.rival import Rival
+from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 
 
-class HacPlus(Rival[HacPlusParams, HacPlusModel]):
+class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
     """HAC++; see ``README.md`` beside this file for source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(

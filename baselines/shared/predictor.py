@@ -27,6 +27,7 @@ from hemgs.anchor_codec.prediction import (
     start_distribution,
 )
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
+from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 from hemgs.anchor_codec.streams import Rows, SymbolStream, every
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError
@@ -91,19 +92,17 @@ class FixedPredictor:
         """Rounds a trained network."""
         return FixedPredictor(predictor.fixed(), predictor.exponents.cpu().numpy(), predictor.widths)
 
-    def integers(self) -> list[Integers]:
-        """Everything that a bitstream stores, in :meth:`from_integers` order."""
+    def stored(self) -> list[Stored]:
+        """Everything that a bitstream stores, in :meth:`from_stored` order."""
         return [part.cpu().numpy() for part in self.network.stored()] + [self.exponents]
 
     @staticmethod
-    def shapes(predictor: AnchorPredictor) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`integers`; a predictor without data knows them."""
-        return [*predictor.shapes(), (predictor.channels,)]
+    def shapes(predictor: AnchorPredictor) -> list[StoredShape]:
+        """Shapes of :meth:`stored`; a predictor without data knows them."""
+        return [StoredShape(shape) for shape in (*predictor.shapes(), (predictor.channels,))]
 
     @staticmethod
-    def from_integers(
-        parts: Sequence[Integers], widths: Mapping[str, int], device: torch.device | str
-    ) -> FixedPredictor:
+    def from_stored(parts: Sequence[Stored], widths: Mapping[str, int], device: torch.device | str) -> FixedPredictor:
         """Rebuilds the network from a bitstream.
 
         Raises:

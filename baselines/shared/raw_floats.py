@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hemgs.coding.container import Container, SymbolDigest, read_container, write_container
+from hemgs.coding.container import Container, read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 

@@ -1,20 +1,19 @@
-"""A bitstream of anchors coded by networks, given side information of one kind: what all rivals' files have in common.
+"""The base class of all codecs of anchors: from a trained model to one file, and back.
 
 Sections in order: settings, locations, masks, then networks and side information in a codec's own order, then features,
 scalings, offsets. Everything that decides a step or a probability is integer arithmetic.
 
-Owns the way from trained anchors to a file and back. Does not own networks, side information and the order in which
-anchors are coded (codecs extend :class:`AnchorCodec`), nor what the files of HEMGS, too, hold alike
-(``hemgs.anchor_codec.file``).
+Owns the steps of encoding and decoding and their order. Does not own networks, side information and the order in which
+anchors are coded (codecs extend :class:`AnchorCodec`), nor how single sections are written (``file``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -37,12 +36,12 @@ from hemgs.anchor_codec.file import (
 from hemgs.anchor_codec.header import MAX_WIDTH, AnchorHeader, check_integer
 from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import StoredHeads, StoredShape, decode_networks, encode_networks
-from hemgs.anchor_codec.streams import SymbolStream
+from hemgs.anchor_codec.stored_networks import Stored, StoredHeads, StoredShape, decode_networks, encode_networks
+from hemgs.anchor_codec.streams import ONE_CHUNK, SymbolStream
 from hemgs.anchors import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
-from hemgs.core.types import SectionTable
+from hemgs.core.types import SectionTable, TradeOff
 
 #: Side information: integers of any type and shape.
 Side = NDArray[Any]
@@ -55,10 +54,12 @@ class CodecHeader(AnchorHeader):
 
     Attributes:
         Settings: class of ``entropy``.
-        entropy: sizes of the entropy model, among them ``feature_dim``, ``num_offsets`` and ``hidden``.
+        WIDTHS: fields of ``entropy`` that are widths of networks.
+        entropy: sizes of the entropy model, among them ``feature_dim`` and ``num_offsets``.
     """
 
     Settings: ClassVar[type]
+    WIDTHS: ClassVar[tuple[str, ...]] = ()
     entropy: Any
 
     @classmethod
@@ -68,30 +69,24 @@ class CodecHeader(AnchorHeader):
     @classmethod
     def check_entropy(cls, entropy: Any) -> None:
         super().check_entropy(entropy)
-        check_integer("hidden", entropy.hidden, 1, MAX_WIDTH)
+        for name in cls.WIDTHS:
+            check_integer(name, getattr(entropy, name), 1, MAX_WIDTH)
 
     def check(self) -> None:
         super().check()
         self.check_entropy(self.entropy)
 
 
-class Coder(Protocol):
-    """Networks in integers."""
-
-    def integers(self) -> list[Integers]:
-        """What a file stores of them."""
-        ...
-
-
 E = TypeVar("E", bound=nn.Module)
 H = TypeVar("H", bound=CodecHeader)
-C = TypeVar("C", bound=Coder)
+C = TypeVar("C")
 
 
 class AnchorCodec(ABC, Generic[E, H, C]):
     """Writes and reads the files of one method.
 
-    Types are the entropy model, which has ``settings``, the settings section, and the integer twin of the networks.
+    Types are the entropy model, which has ``settings``, the settings section, and the networks in the form that codes:
+    in integers, or in floating point where a codec has that too.
 
     Attributes:
         method: id that files carry.
@@ -113,16 +108,16 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """Fields of the settings that only this codec has; ``strides`` are lattice units per stored unit by axis."""
 
     @abstractmethod
-    def export(self, entropy: E) -> C:
-        """Rounds trained networks."""
+    def export(self, entropy: E) -> list[Stored]:
+        """Return what a file stores of trained networks."""
 
     @abstractmethod
-    def shapes(self, blank: E) -> list[tuple[int, ...]]:
-        """Shapes of the networks' integers; ``blank`` is a model without data."""
+    def shapes(self, blank: E) -> list[StoredShape]:
+        """Return the shapes of what :meth:`export` returns; ``blank`` is a model without data."""
 
     @abstractmethod
-    def restore(self, integers: list[Integers], header: H, device: torch.device | str) -> C:
-        """Rebuilds networks from what a file stores of them.
+    def restore(self, stored: list[Stored], header: H, device: torch.device | str) -> C:
+        """Return the networks that code, from what :meth:`export` returned.
 
         Raises:
             BitstreamError: values that no encoder writes.
@@ -130,19 +125,26 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     @abstractmethod
     def side(self, anchors: AnchorModel, places: Places, entropy: E) -> Side:
-        """The side information.
+        """Return the side information.
 
         Raises:
             TrainingError: it cannot be coded.
         """
 
     @abstractmethod
-    def encode_side(self, side: Side, entropy: E) -> tuple[bytes, dict[str, float]]:
-        """Its section; and the section's estimated bits by its name, if they are to be compared with its size."""
+    def encode_side(self, side: Side, header: H, locations: Integers, entropy: E) -> tuple[bytes, dict[str, float]]:
+        """Return its section, and the section's estimated bits by its name if its size is to be compared with them.
+
+        Args:
+            side: of :meth:`side`; entries that the section leaves out are set to what a decoder takes for them.
+            header: settings.
+            locations: ``[N, 3]`` stored locations.
+            entropy: the model.
+        """
 
     @abstractmethod
-    def decode_side(self, section: bytes, header: H, stored: Integers) -> Side:
-        """The inverse of :meth:`encode_side`; ``stored`` are the locations of the file's anchors, ``[N, 3]``.
+    def decode_side(self, section: bytes, header: H, locations: Integers) -> Side:
+        """Invert :meth:`encode_side`.
 
         Raises:
             BitstreamError: the section is damaged, or locations are beyond what the codec takes.
@@ -154,18 +156,18 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         header: H,
         coder: C,
         side: Side,
-        stored: Integers,
+        locations: Integers,
         masks: NDArray[np.bool_],
         stream: SymbolStream,
         device: torch.device | str,
-    ) -> dict[str, float]:
-        """Codes all anchors in coding order, for encoder and decoder alike.
+    ) -> Mapping[str, float]:
+        """Code all anchors in coding order: encoder and decoder share it.
 
         Args:
             header: settings.
             coder: networks.
             side: side information.
-            stored: ``[N, 3]`` locations in raster order.
+            locations: ``[N, 3]`` stored locations in raster order.
             masks: ``[N, K]``.
             stream: takes or gives the symbols.
             device: does the arithmetic.
@@ -174,54 +176,75 @@ class AnchorCodec(ABC, Generic[E, H, C]):
             numbers of anchors, for tables.
         """
 
+    def prepare(self, entropy: E, locations: Integers) -> None:
+        """Settle what training left to the encoder; ``locations`` are as of :meth:`walk`."""
+
+    def chunks(self, header: H) -> Mapping[str, int]:
+        """Return the chunks in which channels are coded, by attribute; one for those not named."""
+        return ONE_CHUNK
+
+    def encoding_device(self, header: H, device: torch.device | str) -> torch.device | str:
+        """Return where an encoder computes, given where the anchors are."""
+        return device
+
+    def decoding_device(self, header: H, device: torch.device | str) -> torch.device | str:
+        """Return where a decoder computes, given where the anchors are wanted."""
+        return device
+
     def encode(
         self,
         path: Path,
         anchors: AnchorModel,
         entropy: E,
         base_steps: BaseSteps,
-        lmbda: float,
+        trade_off: TradeOff,
         viewpoints: Tensor,
         storage: Storage = AS_PUBLISHED,
     ) -> SectionTable:
-        """Writes one bitstream; deterministic; the arithmetic runs where the anchors are.
+        """Write one bitstream; deterministic.
 
         Args:
             path: of the file.
             anchors, entropy: trained, on one device.
             base_steps: that they were trained with.
-            lmbda: that they were trained for.
+            trade_off: λ to encode at, and the interval that the model serves.
             viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
             storage: how the common sections are written.
 
         Raises:
+            ConfigError: settings of which no decoder takes a file.
             TrainingError: no anchor is left, or an attribute or the side information is not finite.
         """
         places = Places.of(anchors, storage)
+        locations, masks = places.stored, places.masks
+        self.prepare(entropy, locations)
         header: H = self.Header(
-            lmbda=float(lmbda),
+            trade_off=trade_off,
             base_steps=base_steps,
             entropy=entropy.settings,
             **self.own_fields(entropy, places.strides),
             **header_fields(anchors, places, viewpoints),
         )
-        coder, side = self.export(entropy), self.side(anchors, places, entropy)
-        heads, integers = StoredHeads.of(anchors.heads, storage.head_bits), coder.integers()
-        stream = writing_stream(anchors, places, header, self.mixed)
-        figures = self.walk(header, coder, side, places.stored, places.masks, stream, anchors.coords.device)
-        side_section, side_bits = self.encode_side(side, entropy)
+        settings = header.to_bytes()
+        side = self.side(anchors, places, entropy)
+        side_section, side_bits = self.encode_side(side, header, locations, entropy)
+        stored = self.export(entropy)
+        device = self.encoding_device(header, anchors.coords.device)
+        stream = writing_stream(anchors, places, header, self.mixed, self.chunks(header))
+        figures = self.walk(header, self.restore(stored, header, device), side, locations, masks, stream, device)
+        heads = StoredHeads.of(anchors.heads, storage.head_bits)
         sections = {
-            "settings": header.to_bytes(),
+            "settings": settings,
             **places.sections(),
-            **dict(self._in_order(encode_networks(heads, integers), side_section)),
+            **dict(self._in_order(encode_networks(heads, stored), side_section)),
             **stream.finish(),
         }
-        digest = self._digest(places.stored, places.masks, [*heads.integers, *integers], side, stream)
-        sizes = write_container(path, self.method, sections, digest)
+        digest = self._digest(locations, masks, [*heads.integers, *stored], side, stream)
+        sizes = write_container(path, self.method, sections, digest, trade_off)
         return SectionTable(sizes, {**side_bits, **stream.estimated_bits}, figures)
 
     def decode(self, path: Path, device: torch.device | str = "cpu") -> FixedAnchors:
-        """Reads one bitstream.
+        """Read one bitstream.
 
         Raises:
             BitstreamError: anything about the file that is not as :meth:`encode` wrote it.
@@ -230,20 +253,21 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     def _decode(self, container: Container, device: torch.device | str) -> FixedAnchors:
         sections = container.sections
-        header: H = self.Header.from_bytes(sections["settings"])
+        header: H = self.Header.of_file(container)
         dims = header.entropy.feature_dim, header.entropy.num_offsets
         head_dims = (*dims, header.head_hidden)
-        stored, masks = decode_places(sections, header.entropy.num_offsets)
-        side = self.decode_side(sections[self.side_section], header, stored)
+        locations, masks = decode_places(sections, header.entropy.num_offsets)
+        side = self.decode_side(sections[self.side_section], header, locations)
         with torch.device("meta"):
-            shapes = [StoredShape(shape) for shape in self.shapes(self.Model(header.entropy))]
-        heads, integers = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
-        coder = self.restore(integers, header, device)
-        stream = reading_stream(sections, header, len(stored), *dims, self.mixed)
-        self.walk(header, coder, side, stored, masks, stream, device)
+            shapes = self.shapes(self.Model(header.entropy))
+        heads, stored = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
+        processor = self.decoding_device(header, device)
+        coder = self.restore(stored, header, processor)
+        stream = reading_stream(sections, header, len(locations), *dims, self.mixed, self.chunks(header))
+        self.walk(header, coder, side, locations, masks, stream, processor)
         stream.finish()
-        check_digest(container, self._digest(stored, masks, [*heads.integers, *integers], side, stream))
-        return finished_anchors(header, stored, masks, heads.restored(head_dims), stream, device)
+        check_digest(container, self._digest(locations, masks, [*heads.integers, *stored], side, stream))
+        return finished_anchors(header, locations, masks, heads.restored(head_dims), stream, device)
 
     def _in_order(self, networks: _Part, side: _Part) -> list[tuple[str, _Part]]:
         """What belongs to the networks and to the side information, by section, in the order of the file."""
@@ -252,11 +276,13 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     def _digest(
         self,
-        stored: Integers,
+        locations: Integers,
         masks: NDArray[np.bool_],
-        integers: Sequence[Integers],
+        networks: Sequence[Stored],
         side: Side,
         stream: SymbolStream,
     ) -> bytes:
-        own = self._in_order(integers, [side.astype(np.int64)])
-        return symbol_digest(stored, masks, ((name, array) for name, part in own for array in part), stream)
+        # The bit patterns of networks in floating point.
+        patterns = [part.view(np.int16) if part.dtype == np.float16 else part for part in networks]
+        own: list[tuple[str, list[Any]]] = self._in_order(patterns, [side.astype(np.int64)])
+        return symbol_digest(locations, masks, ((name, array) for name, part in own for array in part), stream)

@@ -23,7 +23,8 @@ from hemgs.anchor_codec.stored_networks import HALF
 from hemgs.anchor_codec.streams import ONE_CHUNK, ReadingStream, SymbolStream, WritingStream
 from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import Container, SymbolDigest, read_container
+from hemgs.coding.container import Container, read_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.coding.locations import RAW16, decode_locations, encode_locations, raster_order, stored_locations
 from hemgs.coding.masks import STATIC, decode_masks, encode_masks
 from hemgs.core.errors import BitstreamError, TrainingError

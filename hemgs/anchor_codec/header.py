@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
+from hemgs.anchor_codec import header_version_1
 from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.stored_networks import HALF, HEAD_BITS
+from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.types import TradeOff
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
@@ -29,6 +32,8 @@ SETTINGS_FIX = "give a value in that range; `hemgs describe` lists the settings 
 #: Metadata of a field that files did not have at first: it is written where it differs from its default, so that
 #: other files are, to the byte, what they were.
 LATER = {"later": True}
+#: Metadata of a field that the container holds instead of the section.
+IN_CONTAINER = {"in_container": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,7 @@ class AnchorHeader:
     """Settings of one bitstream that every anchor codec has.
 
     Attributes:
-        lmbda: λ it was encoded at.
+        trade_off: λ it was encoded at, and the interval that its model serves.
         voxel_size: world units per lattice unit.
         strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
         head_hidden: hidden width of the rendering heads.
@@ -45,7 +50,7 @@ class AnchorHeader:
         base_steps: quantisation steps before prediction.
     """
 
-    lmbda: float
+    trade_off: TradeOff = field(metadata=IN_CONTAINER)
     voxel_size: float
     strides: tuple[float, float, float]
     head_hidden: int
@@ -66,20 +71,18 @@ class AnchorHeader:
         return zlib.compress(json.dumps(_written(self), separators=(",", ":"), sort_keys=True).encode(), 9)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Reads and checks a section.
+    def of_file(cls, container: Container) -> Self:
+        """Read and check the settings of a file.
 
         Raises:
             BitstreamError: not a settings section, or values that no encoder writes.
         """
         try:
-            inflater = zlib.decompressobj()
-            text = inflater.decompress(data, MAX_BYTES)
-            if not inflater.eof or inflater.unused_data:
-                raise ValueError("it is cut, too long, or followed by other data")
-            raw = json.loads(text)
+            raw, trade_off = _inflated(container.sections["settings"]), container.trade_off
+            if container.version == 1:
+                trade_off = header_version_1.upgrade(raw)
             parts: dict[str, Any] = {"base_steps": BaseSteps(**raw.pop("base_steps")), **cls.take_parts(raw)}
-            header = cls(**parts, **{name: json_tuple(value) for name, value in raw.items()})
+            header = cls(trade_off=trade_off, **parts, **{name: json_tuple(value) for name, value in raw.items()})
             header.check()
         except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
             raise BitstreamError(f"section settings is not valid ({fault})", FIX) from fault
@@ -99,7 +102,7 @@ class AnchorHeader:
     def check(self) -> None:
         """Raises ValueError for a value that no encoder writes."""
         steps = {f"base_steps.{name}": value for name, value in asdict(self.base_steps).items()}
-        positive = {"lmbda": self.lmbda, "voxel_size": self.voxel_size, **steps}
+        positive = {"lmbda": self.trade_off.lmbda, "voxel_size": self.voxel_size, **steps}
         positive |= {f"strides.{axis}": stride for axis, stride in enumerate(three(self.strides, "strides"))}
         for name, value in positive.items():
             if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
@@ -113,12 +116,28 @@ class AnchorHeader:
             raise ValueError("viewpoints are not finite numbers")
 
 
+def _inflated(section: bytes) -> dict[str, Any]:
+    """Return the JSON object of a settings section; raise ValueError or zlib.error for anything else."""
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(section, MAX_BYTES)
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("it is cut, too long, or followed by other data")
+    raw = json.loads(text)
+    if not isinstance(raw, dict):
+        raise ValueError("it is not a JSON object")
+    return raw
+
+
 def _written(part: Any) -> dict[str, Any]:
-    """Fields of a dataclass and of those in it, without the :data:`LATER` ones that have their default."""
+    """Return the fields of a dataclass and of those in it that the section holds.
+
+    The container holds :data:`IN_CONTAINER` ones; :data:`LATER` ones that have their default are left out.
+    """
     return {
         entry.name: _written(value) if is_dataclass(value) else value
         for entry in fields(part)
-        if (value := getattr(part, entry.name)) != entry.default or "later" not in entry.metadata
+        if "in_container" not in entry.metadata
+        and ((value := getattr(part, entry.name)) != entry.default or "later" not in entry.metadata)
     }
 
 

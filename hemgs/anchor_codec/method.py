@@ -1,19 +1,22 @@
-"""Methods that train anchors together with an entropy model, as HEMGS and the HAC family do: what they share.
+"""The base class of methods that train anchors together with an entropy model: HEMGS and the HAC family.
 
 Owns the way from training to a model folder to a bitstream. Does not own what any of them predicts: methods extend
-:class:`CodedAnchors` and a class of settings of :mod:`hemgs.anchor_codec.params`.
+:class:`CodedAnchors`, a class of settings of :mod:`hemgs.anchor_codec.params`, and a codec of
+:mod:`hemgs.anchor_codec.codec`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import nn
 
+from hemgs.anchor_codec.codec import AnchorCodec
 from hemgs.anchor_codec.params import CodecParams
 from hemgs.anchor_codec.phases import PhasedAttributes
 from hemgs.anchors import AnchorModel
@@ -23,7 +26,7 @@ from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable, TradeOff
 from hemgs.protocol import Model, Renderable
 from hemgs.splats.cloud import GaussianCloud
 
@@ -39,12 +42,15 @@ E = TypeVar("E", bound=nn.Module)
 class CodedAnchors(ABC, Generic[P, E]):
     """A method whose model is anchors and an entropy model; see :class:`hemgs.protocol.Method`.
 
-    Methods say how the entropy model is built (:meth:`blank`), how it takes part in training (:meth:`attributes`), and
-    how files are written and read.
+    Methods say how the entropy model is built (:meth:`blank`) and how it takes part in training (:meth:`attributes`).
+
+    Attributes:
+        codec: writes and reads files.
     """
 
     spec: ClassVar[MethodSpec]
     Params: ClassVar[type]
+    codec: ClassVar[AnchorCodec[Any, Any, Any]]
 
     @abstractmethod
     def blank(self, settings: P) -> E:
@@ -58,15 +64,15 @@ class CodedAnchors(ABC, Generic[P, E]):
     def attributes(self, settings: P, entropy: E, rate: Rate) -> PhasedAttributes:
         """What makes a training of anchors a training of this method."""
 
-    @abstractmethod
-    def write(
-        self, path: Path, anchors: AnchorModel, entropy: E, settings: P, lmbda: float, views: torch.Tensor
-    ) -> SectionTable:
-        """Writes one bitstream; ``views`` are camera centres ``[V, 3]`` for exports to plain Gaussians."""
+    def lmbda_of(self, rate: Rate) -> float:
+        """Return λ of a training for one rate.
 
-    @abstractmethod
-    def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        """Reads one."""
+        Raises:
+            ConfigError: the rate has none.
+        """
+        if rate.lmbda is None:
+            raise ConfigError(f"{self.spec.id} is trained once per rate", "name one, for example --rate lmbda_0.0020")
+        return rate.lmbda
 
     def train(
         self,
@@ -92,6 +98,8 @@ class CodedAnchors(ABC, Generic[P, E]):
         bundle.tensors |= {_ENTROPY + name: tensor.detach() for name, tensor in entropy.state_dict().items()}
         bundle.tensors["viewpoints"] = viewpoints(scene, NUM_VIEWPOINTS)
         bundle.meta["params"] = dict(params)
+        if self.spec.lmbda_interval is not None:
+            bundle.meta["lmbda_interval"] = list(astuple(self.spec.lmbda_interval))
         return bundle
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
@@ -107,10 +115,26 @@ class CodedAnchors(ABC, Generic[P, E]):
                 "the model's entropy networks are not those of its settings: an earlier version trained it",
                 "train it again, or encode it with the version that trained it",
             ) from fault
-        return self.write(path, anchors, entropy, settings, rate.lmbda, model.tensors["viewpoints"])
+        interval = self.lmbda_interval(model)
+        if interval is not None:
+            interval.check(rate.lmbda)
+        return self.codec.encode(
+            path,
+            anchors,
+            entropy,
+            settings.base_steps,
+            TradeOff(rate.lmbda, interval),
+            model.tensors["viewpoints"],
+            settings.storage,
+        )
+
+    def lmbda_interval(self, model: Model) -> LmbdaInterval | None:
+        """Return the λ that a trained model serves; ``None`` for a model of one rate."""
+        stored = model.meta.get("lmbda_interval")
+        return self.spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
 
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        return self.read(path, device).to_bundle()
+        return self.codec.decode(path, device).to_bundle()
 
     def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
         return render_anchors(FixedAnchors.from_bundle(renderable), camera, background)

@@ -79,12 +79,12 @@ def forged_copies(path: Path, scratch: Path, seed: int = 0) -> Iterator[Damaged]
             if forged == payload:
                 continue
             sections = {**container.sections, name: forged}
-            write_container(scratch, container.method, sections, container.symbols_digest)
+            write_container(scratch, container.method, sections, container.symbols_digest, container.trade_off)
             yield Damaged(f"section {name} forged: {kind}", scratch.read_bytes(), refused=False)
         rest = {other: value for other, value in container.sections.items() if other != name}
-        write_container(scratch, container.method, rest, container.symbols_digest)
+        write_container(scratch, container.method, rest, container.symbols_digest, container.trade_off)
         yield Damaged(f"section {name} left out", scratch.read_bytes())
-    write_container(scratch, "another_method", container.sections, container.symbols_digest)
+    write_container(scratch, "another_method", container.sections, container.symbols_digest, container.trade_off)
     yield Damaged("written by another method", scratch.read_bytes())
 
 

@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from hemgs.anchor_codec.header import (
-    FIX,
-    MAX_WIDTH,
-    AnchorHeader,
-    check_bounds,
-    check_grid,
-    check_integer,
-    take_grid,
-)
+from hemgs.anchor_codec.grid_codec import GridHeader
+from hemgs.anchor_codec.header import FIX, MAX_WIDTH, check_integer
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import ORDERS, ContextWindow
-from hemgs.codec.rate_predictor import MAX_OCTAVES
-from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.codec.rate_predictor import MAX_OCTAVES, fixed_rate_input
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.pointnet.features import scene_agnostic_digest
 
 #: Limits on the window of neighbours that a file may ask for.
 MAX_WINDOW, MAX_MULTIPLIER = 255, 64
-#: Fields of the entropy model's sizes that are widths of networks.
-_WIDTHS = (
-    *("feature_prior", "geometry_prior", "feature_hidden", "geometry_hidden"),
-    *("feature_step_hidden", "geometry_step_hidden", "feature_context", "geometry_context"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header(AnchorHeader):
+class HemgsHeader(GridHeader):
     """Settings of one HEMGS bitstream.
 
     Attributes:
-        rate: λ as the integer networks see it, units of ``2^-ACTIVATION_BITS``.
-        low, high: bounds of the hash grid in stored location units.
         entropy: sizes of the entropy model.
         scene_agnostic_sha256: of the frozen network's weights; empty without one.
     """
 
-    rate: int
-    low: tuple[int, int, int]
-    high: tuple[int, int, int]
+    Settings: ClassVar[type] = EntropySettings
+    WIDTHS: ClassVar[tuple[str, ...]] = (
+        *("feature_prior", "geometry_prior", "feature_hidden", "geometry_hidden"),
+        *("feature_step_hidden", "geometry_step_hidden"),
+    )
     entropy: EntropySettings
     scene_agnostic_sha256: str = ""
 
     @classmethod
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        entropy = dict(raw.pop("entropy"))
-        grid = take_grid(entropy)
-        # Files from before there was a context have none.
-        window = ContextWindow(**entropy.pop("window", {}))
-        return {"entropy": EntropySettings(grid=grid, window=window, **entropy)}
+        window = ContextWindow(**raw["entropy"].pop("window"))
+        return super().take_parts({"entropy": {"window": window, **raw.pop("entropy")}})
 
     @classmethod
     def check_entropy(cls, entropy: EntropySettings) -> None:
@@ -63,21 +48,30 @@ class Header(AnchorHeader):
         for name in ("float_networks", "sparse_grid"):
             if type(getattr(entropy, name)) is not bool:
                 raise ValueError(f"{name} is {getattr(entropy, name)!r}, not true or false")
-        for name in _WIDTHS:
-            check_integer(name, getattr(entropy, name), 0 if name.endswith("_context") else 1, MAX_WIDTH)
+        for name in ("feature_context", "geometry_context"):
+            check_integer(name, getattr(entropy, name), 0, MAX_WIDTH)
         check_integer("feature_chunks", entropy.feature_chunks, 1, entropy.feature_dim)
-        check_grid(entropy.grid)
         _check_window(entropy.window)
         if type(entropy.scene_agnostic) is not str:
             raise ValueError("scene_agnostic is not a name")
 
     def check(self) -> None:
         super().check()
-        check_integer("rate", self.rate, 0, 1 << ACTIVATION_BITS)
-        check_bounds(self.low, self.high)
-        self.check_entropy(self.entropy)
+        if self.trade_off.interval is None:
+            raise ValueError("the interval of lmbda is missing")
         if type(self.scene_agnostic_sha256) is not str:
             raise ValueError("scene_agnostic_sha256 is not a text")
+
+    @property
+    def sparse(self) -> bool:
+        return self.entropy.sparse_grid
+
+    @functools.cached_property
+    def rate_input(self) -> int:
+        """λ as the integer networks see it, in units of ``2^-ACTIVATION_BITS``."""
+        lmbda, interval = self.trade_off.lmbda, self.trade_off.interval
+        assert lmbda is not None and interval is not None  # of :meth:`check`
+        return fixed_rate_input(lmbda, interval)
 
     def check_assets(self) -> None:
         """Raises BitstreamError if this installation's frozen network is not the one that the file was made with."""

@@ -10,18 +10,16 @@ from typing import Any, ClassVar
 import torch
 
 from hemgs.anchor_codec.method import CodedAnchors, stored_model
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.codec.bitstream import decode_anchors, encode_anchors
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
-from hemgs.codec.params import HemgsParams
+from hemgs.codec.params import LMBDA_INTERVAL, SWEEP, HemgsParams
 from hemgs.codec.refit import TrainedModel
 from hemgs.codec.refit_training import refit
 from hemgs.codec.training import HemgsAttributes
 from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
 from hemgs.core.records import Value
-from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
+from hemgs.core.types import MethodSpec, Rate, Scene
 from hemgs.protocol import Model
 
 
@@ -29,32 +27,21 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
     """See :class:`hemgs.protocol.Method`."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        id="hemgs",
+        id=CODEC.method,
         label="HEMGS",
         kind="all_rates",
+        lmbda_interval=LMBDA_INTERVAL,
+        sweep=SWEEP,
         attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
     )
     Params: ClassVar[type] = HemgsParams
+    codec = CODEC
 
     def blank(self, settings: HemgsParams) -> EntropyModel:
         return EntropyModel(settings.entropy)
 
     def attributes(self, settings: HemgsParams, entropy: EntropyModel, rate: Rate) -> HemgsAttributes:
         return HemgsAttributes(entropy, settings.base_steps, settings.simulation)
-
-    def write(
-        self,
-        path: Path,
-        anchors: AnchorModel,
-        entropy: EntropyModel,
-        settings: HemgsParams,
-        lmbda: float,
-        views: torch.Tensor,
-    ) -> SectionTable:
-        return encode_anchors(path, self.spec.id, anchors, entropy, settings.base_steps, lmbda, views, settings.storage)
-
-    def read(self, path: Path, device: torch.device) -> FixedAnchors:
-        return decode_anchors(path, self.spec.id, device)
 
     def trained(self, model: Model, params: Mapping[str, Any], device: torch.device) -> TrainedModel:
         """Build the parts that a refit needs; ``params`` are the settings of the variants' models.
@@ -72,7 +59,9 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         entropy = EntropyModel(own).to(device)
         entropy.load_state_dict(weights)
         whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
-        return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec)
+        interval = self.lmbda_interval(model)
+        assert interval is not None
+        return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec, interval)
 
     def refit(
         self,

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes, numbers
-from hemgs.codec.header import Header
+from hemgs.codec.header import HemgsHeader
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import AUTOMATIC, RASTER, ContextWindow
-from hemgs.codec.rate_predictor import rate_input
 from hemgs.codec.training import SimulationSettings
 from hemgs.core.errors import ConfigError
+from hemgs.core.types import LmbdaInterval
 from hemgs.pointnet.features import scene_agnostic_dim
 from hemgs.training.schedule import scaled
+
+#: λ that one model serves (arXiv 2411.18473, section 4.2).
+LMBDA_INTERVAL = LmbdaInterval(1e-3, 4e-3)
+#: The sixteen λ at which a model is encoded where nobody names any (section 4.1): equal steps over the interval, among
+#: them the four trained values.
+SWEEP = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,12 @@ class HemgsParams(HashGridParams):
     def __post_init__(self) -> None:
         super().__post_init__()
         for lmbda in numbers("lmbdas", self.lmbdas):
-            rate_input(lmbda)
+            LMBDA_INTERVAL.check(lmbda)
         if self.scene_agnostic:
             scene_agnostic_dim(self.scene_agnostic)
         # What is left to the model is chosen before there is a file.
         window = self.window if self.window.multiplier != AUTOMATIC else replace(self.window, multiplier=1)
-        check_sizes(Header, replace(self.entropy, window=window))
+        check_sizes(HemgsHeader, replace(self.entropy, window=window))
 
     @property
     def window(self) -> ContextWindow:
@@ -130,4 +136,5 @@ class HemgsParams(HashGridParams):
             rounding_start=self.iterations - scaled(self.rounding_last, self.iterations) + 1,
             table_refresh=max(1, scaled(self.context_refresh, self.iterations)),
             lmbdas=numbers("lmbdas", self.lmbdas),
+            interval=LMBDA_INTERVAL,
         )

@@ -10,6 +10,7 @@ Owns steps in float (training) and in exact integers (coding).
 
 from __future__ import annotations
 
+import decimal
 import math
 
 import torch
@@ -18,35 +19,42 @@ from torch import Tensor
 from hemgs.anchor_codec.networks import Mlp
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.quantize import STEP_FRACTION
-from hemgs.core.errors import ConfigError
+from hemgs.core.types import LmbdaInterval
 
-#: λ between which one model serves all rates (arXiv 2411.18473, section 4.2).
-LMBDA_MIN, LMBDA_MAX = 1e-3, 4e-3
 #: The learned part of a step stays within 2^-2 and 2^2.
 MAX_LOG2_RATIO = 2.0
 #: Largest range of steps; with the learned part it stays within what the coder's table of steps covers.
 MAX_OCTAVES = 4.0
 
 _ONE = 1 << ACTIVATION_BITS
+#: Of the logarithms behind the integer form of λ; three times what a float64 holds.
+_DIGITS = 50
 
 
-def rate_input(lmbda: float) -> float:
-    """λ as the networks see it: ``t`` in [0, 1] on a logarithmic scale.
+def rate_input(lmbda: float, interval: LmbdaInterval) -> float:
+    """Return λ as the networks see it in training: ``t`` in [0, 1], logarithmic over the interval.
 
     Raises:
-        ConfigError: λ lies outside the trained interval.
+        ConfigError: λ lies outside the interval.
     """
-    if not LMBDA_MIN * (1 - 1e-9) <= lmbda <= LMBDA_MAX * (1 + 1e-9):
-        raise ConfigError(
-            f"lmbda {lmbda:g} lies outside the trained interval",
-            f"choose one from {LMBDA_MIN:g} (largest file) to {LMBDA_MAX:g} (smallest file)",
-        )
-    return min(max(math.log(lmbda / LMBDA_MIN) / math.log(LMBDA_MAX / LMBDA_MIN), 0.0), 1.0)
+    interval.check(lmbda)
+    return min(max(math.log(lmbda / interval.low) / math.log(interval.high / interval.low), 0.0), 1.0)
 
 
-def lmbda_of(rate: float) -> float:
-    """The inverse of :func:`rate_input`."""
-    return LMBDA_MIN * (LMBDA_MAX / LMBDA_MIN) ** rate
+def fixed_rate_input(lmbda: float, interval: LmbdaInterval) -> int:
+    """Return λ as the integer networks see it: ``t`` in units of ``2^-ACTIVATION_BITS``, rounded half to even.
+
+    Decimal arithmetic gives the same integer everywhere: its logarithms are correctly rounded, those of a C library
+    need not be.
+
+    Raises:
+        ConfigError: λ lies outside the interval.
+    """
+    interval.check(lmbda)
+    with decimal.localcontext(prec=_DIGITS):
+        value, low, high = (decimal.Decimal(number) for number in (lmbda, interval.low, interval.high))
+        scaled = (value / low).ln() / (high / low).ln() * _ONE
+        return int(scaled.to_integral_value(decimal.ROUND_HALF_EVEN))
 
 
 class RatePredictor(Mlp):

@@ -33,14 +33,15 @@ from hemgs.codec.anchor_set import AnchorSet, anchor_set
 from hemgs.codec.context import Pairs, Seen
 from hemgs.codec.integer_model import FixedGroup, Integers
 from hemgs.codec.model import AttributeGroup, EntropyModel, EntropySettings
-from hemgs.codec.rate_predictor import rate_input
+from hemgs.codec.rate_predictor import fixed_rate_input
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.coding.locations import RAW16, raster_order, stored_locations
+from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
 from hemgs.coding.rans import GaussianEncoder
 from hemgs.coding.weights import encode_integers
 from hemgs.core.catalogue import MODEL_SECTIONS
 from hemgs.core.errors import ConfigError, TrainingError
+from hemgs.core.types import LmbdaInterval
 
 #: Variants by name: whether the frozen network and the autoregressive networks take part.
 VARIANTS: Mapping[str, tuple[bool, bool]] = {
@@ -63,13 +64,15 @@ class TrainedModel:
         base_steps: that they were trained with.
         whole: settings of a model with both networks that variants switch off, one by one.
         location_codec: of the model's files.
+        interval: λ that it serves.
     """
 
     anchors: AnchorModel
     entropy: EntropyModel
     base_steps: BaseSteps
     whole: EntropySettings
-    location_codec: str = RAW16
+    location_codec: str
+    interval: LmbdaInterval
 
     def variant(self, name: str) -> EntropySettings:
         """Settings of a variant.
@@ -151,7 +154,7 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
         ConfigError: λ outside the trained interval.
         TrainingError: no anchor is left.
     """
-    rate = round(rate_input(lmbda) * (1 << ACTIVATION_BITS))
+    rate = fixed_rate_input(lmbda, model.interval)
     anchors, entropy = model.anchors, model.entropy
     masks = keep_mask(anchors.mask_logits)
     kept = torch.nonzero(masks.any(dim=1)).squeeze(1)

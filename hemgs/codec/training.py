@@ -29,6 +29,7 @@ from hemgs.codec.model import AttributeGroup, EntropyModel
 from hemgs.codec.rate_predictor import rate_input
 from hemgs.codec.surroundings import Surroundings
 from hemgs.coding.locations import raster_order, stored_locations
+from hemgs.core.types import LmbdaInterval
 from hemgs.training.networks import ParameterGroup
 
 
@@ -41,12 +42,14 @@ class SimulationSettings(GridPhaseSettings):
         rounding_start: from here on, networks see decoded values rounded instead of noisy.
         table_refresh: iterations after which the neighbours are found anew, because masks have changed.
         lmbdas: the trained values of λ.
+        interval: λ that the model will serve.
     """
 
     continuous_start: int
     rounding_start: int
     table_refresh: int
     lmbdas: tuple[float, ...]
+    interval: LmbdaInterval
 
 
 class HemgsAttributes(RefreshedAttributes[Surroundings]):
@@ -86,7 +89,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         rows = torch.cat([rows, extra])
         batch = self._batch(anchors, rows, exact, masks)
         coded = self._code(batch, around.scene_agnostic(rows), lmbda, iteration >= self.settings.rounding_start)
-        bits = self._bits(batch, coded, chosen, pairs, rate_input(lmbda))
+        bits = self._bits(batch, coded, chosen, pairs, rate_input(lmbda, self.settings.interval))
 
         loss, figures = self.rate_loss(iteration, lmbda, bits, num_priced, kept, anchors)
         attributes = self.base_steps.multiply(coded.features.noisy[:num], coded.geometry.noisy[:num], masks)
@@ -104,7 +107,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     def _code(self, batch: _Batch, scene_agnostic: Tensor | None, lmbda: float, rounded: bool) -> _Coded:
         """Priors, steps, and values with simulated quantisation."""
         entropy = self.entropy
-        rate = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda))
+        rate = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda, self.settings.interval))
         locations = entropy.location_features(batch.coords, scene_agnostic)
         features = _CodedGroup.of(
             entropy.features, entropy.features.prior(locations, None), rate, batch.features, rounded

@@ -24,7 +24,7 @@ from hemgs.anchor_codec.streams import SymbolStream, chunks, every
 from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.codec.anchor_set import AnchorSet
 from hemgs.codec.context import Memory
-from hemgs.codec.header import Header
+from hemgs.codec.header import HemgsHeader
 from hemgs.codec.integer_model import FixedGroup
 from hemgs.core.device import one_torch_thread
 
@@ -42,7 +42,7 @@ class FixedModel:
         features, geometry: the two groups, both exact or both not.
     """
 
-    header: Header
+    header: HemgsHeader
     signs: Tensor
     features: FixedGroup
     geometry: FixedGroup
@@ -123,7 +123,7 @@ class _GroupPass:
         if self._anchors.scene_agnostic is not None:
             locations = torch.cat([locations, self._anchors.scene_agnostic[rows]], dim=1)
         prior = self._group.prior(locations, None if previous is None else previous.scaled(rows))
-        steps = self._group.step_index(prior, self._model.header.rate)
+        steps = self._group.step_index(prior, self._model.header.rate_input)
         self._steps[rows] = steps
         for attribute, columns in self._columns.items():
             self._stream.start(attribute, rows, steps[:, columns], self._select[rows, columns])
@@ -156,7 +156,7 @@ class _GroupPass:
         """Codes the anchors ``rows``, of which ``sizes`` go at once."""
         network, table = self._group.autoregressive, self._anchors.table
         index = torch.from_numpy(rows).to(self._device)
-        known = self._group.known(prior[index].double(), self._model.header.rate).split(sizes)
+        known = self._group.known(prior[index].double(), self._model.header.rate_input).split(sizes)
         pairs = [None] * len(sizes) if network is None or table is None else table.pairs(index).split(sizes)
         steps = self._steps[rows].astype(np.int64)
         select = self._select[rows]

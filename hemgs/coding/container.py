@@ -1,22 +1,27 @@
 """The ``.gsc`` file: named sections behind a checked header.
 
 Owns the layout of the file, its checksums and every error that a damaged or hostile file gives. Does not own what
-sections hold. All numbers are little-endian:
+sections contain. All numbers are little-endian:
 
     magic            8 bytes   89 47 53 43 0D 0A 1A 0A  (a text-mode copy breaks it)
-    version          u16       1
+    version          u16       2
     sections         u8        at most 32
     method           u8 + n    length and ASCII id, at most 32
-    symbols digest   16 bytes  BLAKE2b of the decoded symbols (SymbolDigest)
+    symbols digest   16 bytes  BLAKE2b of the decoded symbols (hemgs.coding.digest)
+    fields           u8        bit 0: λ; bit 1: interval of λ; bit 2: reserved for the similarity transform of
+                               a scene; other bits are 0. A reader refuses bits that it does not know.
+    λ                f64       if bit 0 is set
+    interval         2 f64     if bit 1 is set, which needs bit 0: the smallest and the largest λ of the model
     per section      u8 + n    length and ASCII name, at most 16;  u64 bytes;  u32 CRC-32
     header checksum  u32       CRC-32 of everything above
     payloads                   in the order of the table, without gaps, to the end of the file
+
+Version 1 has no fields, λ and interval; codecs of anchors kept λ in their settings section.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
@@ -27,40 +32,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import ArrayLike
-
+from hemgs.coding.digest import DIGEST_BYTES
 from hemgs.core.errors import BitstreamError
 from hemgs.core.files import atomic_path
+from hemgs.core.types import NO_TRADE_OFF, LmbdaInterval, TradeOff
 
 MAGIC = b"\x89GSC\r\n\x1a\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: Versions that this program reads.
+READABLE_VERSIONS = (1, 2)
 MAX_SECTIONS = 32
 MAX_NAME_BYTES = 16
 MAX_METHOD_BYTES = 32
-DIGEST_BYTES = 16
 #: Name under which the header's own bytes are accounted.
 CONTAINER = "container"
 
 _ID = re.compile(r"[a-z0-9_]+\Z")
 _FIXED = struct.Struct("<8sHB")
+_LMBDA = struct.Struct("<d")
+_INTERVAL = struct.Struct("<dd")
+#: Bits of ``fields``.
+_HAS_LMBDA, _HAS_INTERVAL = 1, 2
 _ENTRY = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _MAX_HEADER_BYTES = (
-    _FIXED.size + (1 + MAX_METHOD_BYTES) + DIGEST_BYTES + MAX_SECTIONS * (1 + MAX_NAME_BYTES + _ENTRY.size) + _CRC.size
+    _FIXED.size
+    + (1 + MAX_METHOD_BYTES)
+    + DIGEST_BYTES
+    + (1 + _LMBDA.size + _INTERVAL.size)
+    + MAX_SECTIONS * (1 + MAX_NAME_BYTES + _ENTRY.size)
+    + _CRC.size
 )
 _CHUNK_BYTES = 1 << 20
-_CHUNK_SYMBOLS = 1 << 20
 _COPY_AGAIN = "copy the file again, or encode it again"
 
 
 @dataclass(frozen=True)
 class Container:
-    """A bitstream whose checksums were right: method id, payloads by section in file order, digest of the symbols."""
+    """A bitstream whose checksums were right.
+
+    Attributes:
+        method: id.
+        sections: payloads by section, in file order.
+        symbols_digest: 16 bytes.
+        trade_off: λ and its interval; neither in files of version 1.
+        version: of the format.
+    """
 
     method: str
     sections: dict[str, bytes]
     symbols_digest: bytes
+    trade_off: TradeOff = NO_TRADE_OFF
+    version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,7 @@ class ContainerReport:
     """What a bitstream file says of itself, and which parts of it hold.
 
     Attributes:
-        method: id; version: of the format; symbols_digest: 16 bytes.
+        method: id; version: of the format; symbols_digest: 16 bytes; trade_off: λ and its interval.
         header_bytes, header_intact: size of header and table; whether their checksum is right.
         rows: the section table.
         file_bytes: length of the file.
@@ -95,6 +118,7 @@ class ContainerReport:
     method: str
     version: int
     symbols_digest: bytes
+    trade_off: TradeOff
     header_bytes: int
     header_intact: bool
     rows: tuple[SectionRow, ...]
@@ -107,57 +131,21 @@ class ContainerReport:
         return self.header_intact and self.file_bytes == self.expected_bytes and all(row.intact for row in self.rows)
 
 
-class SymbolDigest:
-    """BLAKE2b over named arrays of decoded integers, the same whatever their integer type.
-
-    Encoder and decoder must give equal arrays under equal names in equal order.
-    """
-
-    def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
-
-    def update(self, name: str, integers: ArrayLike) -> None:
-        """Adds an array of integers or booleans of any shape, in C order.
-
-        Raises:
-            ValueError: the array is not of integers, or they exceed int64.
-        """
-        array = np.asarray(integers)
-        if array.size and array.dtype.kind not in "biu":
-            raise ValueError(f"{name}: only integers have a digest, not {array.dtype}")
-        if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise ValueError(f"{name}: {int(array.max())} exceeds int64")
-        label = name.encode("utf-8")
-        self._hash.update(struct.pack("<QQ", len(label), array.size) + label)
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, _CHUNK_SYMBOLS):
-            self._hash.update(flat[start : start + _CHUNK_SYMBOLS].astype("<i8").tobytes())
-
-    def digest(self) -> bytes:
-        """The 16 bytes that a container carries."""
-        return self._hash.digest()
-
-    def verify(self, expected: bytes, path: Path) -> None:
-        """Checks decoded symbols against the digest of the file that they came from.
-
-        Raises:
-            BitstreamError: the digests differ.
-        """
-        if self.digest() != expected:
-            raise BitstreamError(
-                f"{path}: decoded symbols have digest {self.digest().hex()}, the file says {expected.hex()}",
-                "decode with the version of the program that encoded it, or report a decoder that is not exact here",
-            )
-
-
-def write_container(path: Path, method: str, sections: Mapping[str, bytes], symbols_digest: bytes) -> dict[str, int]:
+def write_container(
+    path: Path,
+    method: str,
+    sections: Mapping[str, bytes],
+    symbols_digest: bytes,
+    trade_off: TradeOff = NO_TRADE_OFF,
+) -> dict[str, int]:
     """Writes a bitstream, whole or not at all.
 
     Args:
         path: of the file; its folder is made.
         method: id, lower snake_case, at most 32 characters.
         sections: payloads by name (lower snake_case, at most 16 characters), written in this order; at most 32.
-        symbols_digest: 16 bytes, see :class:`SymbolDigest`.
+        symbols_digest: 16 bytes, see :class:`hemgs.coding.digest.SymbolDigest`.
+        trade_off: λ and its interval, where the method has them.
 
     Returns:
         Bytes by section in file order, headed by ``container`` for header and table; they add up to the file.
@@ -166,7 +154,7 @@ def write_container(path: Path, method: str, sections: Mapping[str, bytes], symb
         ValueError: a name, the number of sections or the digest is not allowed.
         DeviceError: the disk is full.
     """
-    header = _pack_header(method, sections, symbols_digest)
+    header = _pack_header(method, sections, symbols_digest, trade_off)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         for payload in sections.values():
@@ -190,7 +178,7 @@ def read_container(path: Path) -> Container:
             if len(payload) != entry.size_bytes or zlib.crc32(payload) != entry.crc:
                 raise BitstreamError(f"{path}: section {entry.name}: checksum does not match", _COPY_AGAIN)
             sections[entry.name] = payload
-    return Container(header.method, sections, header.symbols_digest)
+    return Container(header.method, sections, header.symbols_digest, header.trade_off, header.version)
 
 
 def inspect_container(path: Path) -> ContainerReport:
@@ -210,8 +198,9 @@ def inspect_container(path: Path) -> ContainerReport:
             offset += entry.size_bytes
     return ContainerReport(
         method=header.method,
-        version=FORMAT_VERSION,
+        version=header.version,
         symbols_digest=header.symbols_digest,
+        trade_off=header.trade_off,
         header_bytes=header.header_bytes,
         header_intact=header.intact,
         rows=tuple(rows),
@@ -229,8 +218,10 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Header:
+    version: int
     method: str
     symbols_digest: bytes
+    trade_off: TradeOff
     entries: tuple[_Entry, ...]
     header_bytes: int
     intact: bool
@@ -240,7 +231,7 @@ class _Header:
         return self.header_bytes + sum(entry.size_bytes for entry in self.entries)
 
 
-def _pack_header(method: str, sections: Mapping[str, bytes], symbols_digest: bytes) -> bytes:
+def _pack_header(method: str, sections: Mapping[str, bytes], symbols_digest: bytes, trade_off: TradeOff) -> bytes:
     if not _is_id(method, MAX_METHOD_BYTES):
         raise ValueError(f"method id {method!r} is not lower snake_case of at most {MAX_METHOD_BYTES} characters")
     if len(sections) > MAX_SECTIONS:
@@ -248,6 +239,7 @@ def _pack_header(method: str, sections: Mapping[str, bytes], symbols_digest: byt
     if len(symbols_digest) != DIGEST_BYTES:
         raise ValueError(f"the symbols digest has {len(symbols_digest)} bytes, not {DIGEST_BYTES}")
     parts = [_FIXED.pack(MAGIC, FORMAT_VERSION, len(sections)), _pack_text(method), symbols_digest]
+    parts.append(_pack_trade_off(trade_off))
     for name, payload in sections.items():
         if not _is_id(name, MAX_NAME_BYTES) or name == CONTAINER:
             raise ValueError(f"section name {name!r} is not lower snake_case of at most {MAX_NAME_BYTES} characters")
@@ -263,22 +255,50 @@ def _parse_header(raw: bytes, file_bytes: int, path: Path) -> _Header:
         fault = "the file is empty" if not raw else f"is not a bitstream (starts with {raw[: len(MAGIC)].hex(' ')})"
         raise BitstreamError(f"{path}: {fault}", "give a .gsc file written by `hemgs encode`")
     _, version, num_sections = _FIXED.unpack(cursor.take(_FIXED.size))
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
         raise BitstreamError(
-            f"{path}: header: format version {version}, this program reads version {FORMAT_VERSION}",
+            f"{path}: header: format version {version}, this program reads versions {known}",
             "decode with the version of the program that wrote the file",
         )
     if num_sections > MAX_SECTIONS:
         raise BitstreamError(f"{path}: header: claims {num_sections} sections, at most {MAX_SECTIONS}", _COPY_AGAIN)
     method = cursor.take_text()
     symbols_digest = cursor.take(DIGEST_BYTES)
+    trade_off = NO_TRADE_OFF if version == 1 else _take_trade_off(cursor, path)
     entries = []
     for _ in range(num_sections):
         name = cursor.take_text()
         entries.append(_Entry(name, *_ENTRY.unpack(cursor.take(_ENTRY.size))))
     computed = zlib.crc32(raw[: cursor.position])
     (stored,) = _CRC.unpack(cursor.take(_CRC.size))
-    return _Header(method, symbols_digest, tuple(entries), cursor.position, stored == computed)
+    return _Header(version, method, symbols_digest, trade_off, tuple(entries), cursor.position, stored == computed)
+
+
+def _pack_trade_off(trade_off: TradeOff) -> bytes:
+    fields, values = 0, b""
+    if trade_off.lmbda is not None:
+        fields |= _HAS_LMBDA
+        values += _LMBDA.pack(trade_off.lmbda)
+    if trade_off.interval is not None:
+        fields |= _HAS_INTERVAL
+        values += _INTERVAL.pack(trade_off.interval.low, trade_off.interval.high)
+    return bytes([fields]) + values
+
+
+def _take_trade_off(cursor: _Cursor, path: Path) -> TradeOff:
+    (fields,) = cursor.take(1)
+    if fields & ~(_HAS_LMBDA | _HAS_INTERVAL):
+        raise BitstreamError(
+            f"{path}: header: fields {fields:#04x}, of which this program does not know all",
+            "decode with the version of the program that wrote the file",
+        )
+    try:
+        lmbda = _LMBDA.unpack(cursor.take(_LMBDA.size))[0] if fields & _HAS_LMBDA else None
+        ends = _INTERVAL.unpack(cursor.take(_INTERVAL.size)) if fields & _HAS_INTERVAL else None
+        return TradeOff(lmbda, None if ends is None else LmbdaInterval(*ends))
+    except ValueError as fault:
+        raise BitstreamError(f"{path}: header: {fault}", _COPY_AGAIN) from fault
 
 
 def _check_header(header: _Header, file_bytes: int, path: Path) -> None:

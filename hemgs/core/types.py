@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hemgs.core.errors import ConfigError
+
 #: Spatial learning rates scale with this multiple of the camera rig's radius (3DGS, arXiv 2308.04079, released code).
 EXTENT_MARGIN = 1.1
 
@@ -135,6 +137,53 @@ SINGLE_RATE = Rate("single")
 
 
 @dataclass(frozen=True)
+class LmbdaInterval:
+    """The λ that one model serves: every number from ``low`` to ``high``, both positive."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.high) and 0 < self.low < self.high):
+            raise ValueError(f"an interval of λ must rise from a positive number, not {self.low!r} to {self.high!r}")
+
+    def holds(self, lmbda: float) -> bool:
+        """Return whether ``lmbda`` lies within."""
+        return self.low <= lmbda <= self.high
+
+    def check(self, lmbda: float) -> None:
+        """Raise ConfigError if ``lmbda`` lies outside."""
+        if not self.holds(lmbda):
+            raise ConfigError(
+                f"lmbda {lmbda:g} lies outside the interval that the model serves",
+                f"choose one from {self.low:g} (largest file) to {self.high:g} (smallest file)",
+            )
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Where on the rate–distortion curve a bitstream was encoded.
+
+    Attributes:
+        lmbda: λ; ``None`` for a method without a rate knob.
+        interval: λ that its model serves; ``None`` for a model of one rate.
+    """
+
+    lmbda: float | None = None
+    interval: LmbdaInterval | None = None
+
+    def __post_init__(self) -> None:
+        if self.lmbda is not None and not (math.isfinite(self.lmbda) and self.lmbda > 0):
+            raise ValueError(f"lmbda must be a positive number, not {self.lmbda!r}")
+        if self.interval is not None and (self.lmbda is None or not self.interval.holds(self.lmbda)):
+            raise ValueError(f"lmbda {self.lmbda!r} lies outside its interval")
+
+
+#: Of a method without a rate knob.
+NO_TRADE_OFF = TradeOff()
+
+
+@dataclass(frozen=True)
 class SectionTable:
     """Bytes of a bitstream by section, in file order; they add up to the file's length.
 
@@ -162,9 +211,13 @@ class MethodSpec:
         kind: ``single`` (no rate knob), ``per_rate`` (one training per rate), ``all_rates`` (one model serves
             every rate), ``post`` (no rate knob; starts from the Gaussians that another method has trained).
         attributes: what a bitstream of this method codes, for the storage table.
+        lmbda_interval: λ that one model serves; ``None`` unless the kind is ``all_rates``.
+        sweep: λ at which a model is encoded where nobody names any; empty unless the kind is ``all_rates``.
     """
 
     id: str
     label: str
     kind: FitKind
     attributes: tuple[str, ...] = ()
+    lmbda_interval: LmbdaInterval | None = None
+    sweep: tuple[float, ...] = ()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hemgs.coding.container import FORMAT_VERSION, MAGIC, SymbolDigest, inspect_container, read_container
+from hemgs.coding.container import FORMAT_VERSION, MAGIC, inspect_container, read_container
+from hemgs.coding.digest import SymbolDigest
 
 #: Numbers at the edges of fields: signs, widths of integers, limits of the format, floats that overflow or vanish.
 NUMBERS: tuple[Any, ...] = (
@@ -56,14 +57,26 @@ class Subject:
     method: str
     sections: dict[str, bytes]
     digest: bytes
+    version: int
+    fields: bytes
 
     @staticmethod
     def read(path: Path) -> Subject:
         """An intact file."""
         container = read_container(path)
-        header_bytes = inspect_container(path).header_bytes
+        header_bytes, data = inspect_container(path).header_bytes, path.read_bytes()
+        start = 12 + len(container.method) + len(container.symbols_digest)
+        numbers = [8, 16] if container.version > 1 else []
+        length = sum(size for bit, size in enumerate(numbers) if data[start] >> bit & 1) + (container.version > 1)
         return Subject(
-            path.stem, path.read_bytes(), header_bytes, container.method, container.sections, container.symbols_digest
+            path.stem,
+            data,
+            header_bytes,
+            container.method,
+            container.sections,
+            container.symbols_digest,
+            container.version,
+            data[start : start + length],
         )
 
 
@@ -97,11 +110,15 @@ def mutation(subjects: Sequence[Subject], seed: int, index: int) -> tuple[Subjec
 
 
 def sealed(
-    method: bytes, sections: Sequence[tuple[bytes, bytes]], digest: bytes, version: int = FORMAT_VERSION
+    method: bytes,
+    sections: Sequence[tuple[bytes, bytes]],
+    digest: bytes,
+    version: int = FORMAT_VERSION,
+    fields: bytes = b"\0",
 ) -> bytes:
-    """A file of any content with right checksums; nothing is checked."""
+    """A file of any content with right checksums; nothing is checked. ``fields`` hold λ and its interval."""
     head = MAGIC + struct.pack("<HB", version & 0xFFFF, len(sections) & 0xFF) + bytes([len(method) & 0xFF]) + method
-    head += digest
+    head += digest + fields
     for name, payload in sections:
         head += bytes([len(name) & 0xFF]) + name + struct.pack("<QI", len(payload), zlib.crc32(payload))
     return head + struct.pack("<I", zlib.crc32(head)) + b"".join(payload for _, payload in sections)
@@ -186,7 +203,7 @@ def _header(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) -
         changed, what = altered(rng, bytes(head))
         head = bytearray(changed)
     elif field == "version":
-        head[8:10] = rng.choice((0, 2, 3, 255, 256, 0xFFFF)).to_bytes(2, "little")
+        head[8:10] = rng.choice((0, 1, 2, 3, 255, 256, 0xFFFF)).to_bytes(2, "little")
         what = "version"
     elif field == "sections":
         head[10] = rng.choice((0, 1, len(subject.sections) - 1, len(subject.sections) + 1, 32, 33, 255))
@@ -216,7 +233,7 @@ def _table(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) ->
     """Sections left out, doubled, renamed, in another order, with each other's or another file's payload."""
     pairs = [(name.encode(), payload) for name, payload in subject.sections.items()]
     first, second = rng.randrange(len(pairs)), rng.randrange(len(pairs))
-    method, version = subject.method.encode(), FORMAT_VERSION
+    method = subject.method.encode()
     change = rng.choice(("leave out", "double", "rename", "reorder", "exchange", "transplant", "method", "add", "many"))
     if change == "leave out":
         del pairs[first]
@@ -243,7 +260,9 @@ def _table(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) ->
     else:
         pairs += [(b"s%d" % number, b"") for number in range(rng.choice((20, 40)))]
     what = f"{change} {first} {second}"
-    return Mutation("forged table", what, sealed(method, pairs, subject.digest, version), sealed=True)
+    return Mutation(
+        "forged table", what, sealed(method, pairs, subject.digest, subject.version, subject.fields), sealed=True
+    )
 
 
 def _settings(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) -> Mutation:
@@ -327,7 +346,9 @@ def _forged(rng: random.Random, subject: Subject, sections: dict[str, bytes], ki
     if fitting is not None:
         digest, what = fitting, f"{what}; digest made to fit"
     pairs = [(name.encode(), payload) for name, payload in sections.items()]
-    return Mutation(kind, what, sealed(subject.method.encode(), pairs, digest), sealed=True)
+    return Mutation(
+        kind, what, sealed(subject.method.encode(), pairs, digest, subject.version, subject.fields), sealed=True
+    )
 
 
 def _digest_of(sections: dict[str, bytes]) -> bytes | None:

@@ -15,10 +15,12 @@ from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.codec.bitstream import encode_anchors as encode_hemgs
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel, EntropySettings
 from hemgs.codec.neighbours import HASHED, ContextWindow
+from hemgs.codec.params import LMBDA_INTERVAL
 from hemgs.coding.locations import OCTREE
+from hemgs.core.types import TradeOff
 from hemgs.splats.cloud import GaussianCloud
 from tests.speed.neighbours import surface_anchors
 
@@ -31,8 +33,8 @@ _MANY = 20_000
 def write_subjects(folder: Path) -> list[Path]:
     """Writes them into a folder; the same bytes each time."""
     for method in ("context_gs", "hac", "hac_plus", "hemgs"):
-        for path in sorted((GOLDEN / method).glob("*.gsc")):
-            shutil.copy(path, folder / f"{method}_{path.name}")
+        for path in sorted(GOLDEN.glob(f"version_*/{method}/*.gsc")):
+            shutil.copy(path, folder / f"{method}_{path.parts[-3]}_{path.name}")
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> torch.Tensor:
@@ -65,4 +67,5 @@ def _write_many(path: Path, generator: torch.Generator) -> None:
         anchors = AnchorModel(coords, 0.01, AnchorHeads(feature_dim, num_offsets), rows)
         entropy = EntropyModel(EntropySettings(feature_dim, num_offsets, grid, 8, 8, 8, 8, 4, 4, 1.0, "", 4, 4, window))
     entropy.set_bounds(coords)
-    encode_hemgs(path, "hemgs", anchors, entropy, BaseSteps(), 0.002, torch.zeros(1, 3), Storage(OCTREE))
+    trade_off = TradeOff(0.002, LMBDA_INTERVAL)
+    CODEC.encode(path, anchors, entropy, BaseSteps(), trade_off, torch.zeros(1, 3), Storage(OCTREE))

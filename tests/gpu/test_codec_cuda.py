@@ -14,20 +14,20 @@ import torch
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.codec.bitstream import encode_anchors
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropySettings
 from tests.unit.baselines.rivals import RIVALS
-from tests.unit.codec.toy_anchors import PLUS, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
+from tests.unit.codec.toy_anchors import PLUS, TRADE_OFF, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
 
 pytestmark = pytest.mark.gpu
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 #: Those of methods, which have their numbers beside them.
-FILES = sorted(file.with_suffix(".gsc").relative_to(GOLDEN) for file in GOLDEN.glob("*/*.json"))
+FILES = sorted(file.with_suffix(".gsc").relative_to(GOLDEN) for file in GOLDEN.glob("version_*/*/*.json"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_golden_files_decode_to_the_same_numbers(file: Path) -> None:
-    method = get_method(file.parts[0])
+    method = get_method(file.parts[1])
     expected = method.decode(GOLDEN / file, device=torch.device("cpu")).tensors
     decoded = method.decode(GOLDEN / file, device=torch.device("cuda")).tensors
     assert decoded.keys() == expected.keys()
@@ -44,9 +44,7 @@ def test_both_devices_write_the_same_file(tmp_path: Path, settings: EntropySetti
     anchors.log_scalings.data.zero_()
     entropy = shaken(toy_entropy(anchors, settings=settings))
     for device in ("cpu", "cuda"):
-        encode_anchors(
-            tmp_path / device, "hemgs", anchors.to(device), entropy.to(device), BaseSteps(), 0.002, VIEWPOINTS
-        )
+        CODEC.encode(tmp_path / device, anchors.to(device), entropy.to(device), BaseSteps(), TRADE_OFF, VIEWPOINTS)
     assert (tmp_path / "cpu").read_bytes() == (tmp_path / "cuda").read_bytes()
 
 

@@ -24,21 +24,25 @@ from typing import Any
 import numpy as np
 import torch
 
+from hemgs.anchor_codec import codec as anchor_codec
 from hemgs.anchor_codec import file as anchor_file
-from hemgs.anchor_codec import streams
+from hemgs.anchor_codec import grid_codec, streams
 from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.codec import anchor_set, bitstream, integer_model, traversal
+from hemgs.codec import anchor_set, integer_model, traversal
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
-from hemgs.codec.params import HemgsParams
+from hemgs.codec.params import LMBDA_INTERVAL, HemgsParams
 from hemgs.config.params import params_of
 from hemgs.core.assets import find_asset
 from hemgs.core.device import choose_device, device_label, peak_memory_mib, reset_peak_memory
 from hemgs.core.errors import AssetError
+from hemgs.core.types import TradeOff
 from tests.speed.neighbours import surface_anchors
 from tests.speed.stages import timed_calls
 
 SIZES = (20_000, 100_000)
-METHOD = "hemgs"
+TRADE_OFF = TradeOff(0.002, LMBDA_INTERVAL)
+TRADE_OFF = TradeOff(0.002, LMBDA_INTERVAL)
 #: Variant → id of the frozen network.
 VARIANTS = {"without frozen network": "", "with frozen network": "pointnet2_bundled"}
 #: Share of offsets without a Gaussian.
@@ -48,7 +52,11 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "locations, masks, weights": tuple(
         (owner, f"{direction}_{part}")
         for direction in ("encode", "decode")
-        for owner, parts in ((anchor_file, ("locations", "masks")), (bitstream, ("networks", "grid")))
+        for owner, parts in (
+            (anchor_file, ("locations", "masks")),
+            (anchor_codec, ("networks",)),
+            (grid_codec, ("grid",)),
+        )
         for part in parts
     ),
     "frozen network": ((anchor_set, "scene_agnostic_features"),),
@@ -70,7 +78,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     ),
     "(de)quantise": ((streams, "quantize"), (streams, "dequantize")),
     "estimate of bits": ((integer_model.FixedPrediction, "bits"),),
-    "digest": ((bitstream, "symbol_digest"),),
+    "digest": ((anchor_codec, "symbol_digest"),),
 }
 WHOLE = "all"
 
@@ -154,11 +162,9 @@ def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device,
         timer, started = ExclusiveTimer(), time.process_time()
         with timed_calls(STAGES, timer), timer.stage("other"):
             if decode:
-                bitstream.decode_anchors(file, METHOD, device)
+                CODEC.decode(file, device)
             else:
-                table = bitstream.encode_anchors(
-                    file, METHOD, anchors, entropy, params.base_steps, 0.002, torch.zeros(1, 3)
-                )
+                table = CODEC.encode(file, anchors, entropy, params.base_steps, TRADE_OFF, torch.zeros(1, 3))
                 result["figures"] = {**table.figures, "size_mib": table.total_bytes / 2**20}
         if not number:
             result["peak_mib"] = peak_memory_mib(device)

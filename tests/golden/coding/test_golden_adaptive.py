@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.coding.container import read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
 from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
 from tests.golden.coding.test_golden_coding import integers

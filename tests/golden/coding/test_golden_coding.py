@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hemgs.coding.container import SymbolDigest, inspect_container, read_container, write_container
+from hemgs.coding.container import inspect_container, read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.coding.locations import decode_locations, encode_locations, raster_order
 from hemgs.coding.masks import decode_masks, encode_masks
 from hemgs.coding.quantize import dequantize

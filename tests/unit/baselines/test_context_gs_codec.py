@@ -80,7 +80,7 @@ def test_locations_beyond_what_sums_can_hold_are_refused(file: Path, tmp_path: P
     stored = decode_locations(container.sections["locations"])
     for far in (1 << 32, -(1 << 40), 1 << 62):
         moved = {**container.sections, "locations": encode_locations(stored + far)}
-        write_container(tmp_path / "f.gsc", "context_gs", moved, container.symbols_digest)
+        write_container(tmp_path / "f.gsc", "context_gs", moved, container.symbols_digest, container.trade_off)
         with pytest.raises(BitstreamError, match="locations"):
             CODEC.decode(tmp_path / "f.gsc")
 

@@ -13,7 +13,8 @@ import torch
 from baselines.gs3d.codec import decode_cloud, encode_cloud
 from baselines.gs3d.method import Gs3d
 from baselines.gs3d.params import Gs3dParams
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.coding.container import read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE, Camera, Scene

@@ -91,9 +91,9 @@ def test_integers_say_what_floats_say() -> None:
 def test_integers_go_through_a_file() -> None:
     made = predictor()
     fixed = FixedPredictor.export(made)
-    parts = fixed.integers()
+    parts = fixed.stored()
     assert [part.shape for part in parts] == FixedPredictor.shapes(made)
-    again = FixedPredictor.from_integers(parts, made.widths, "cpu")
+    again = FixedPredictor.from_stored(parts, made.widths, "cpu")
     inputs = torch.randint(-ONE, ONE, (50, INPUTS)).double()
     for one, two in zip(vars(fixed.predict(inputs)).values(), vars(again.predict(inputs)).values(), strict=True):
         assert np.array_equal(one, two)
@@ -101,8 +101,8 @@ def test_integers_go_through_a_file() -> None:
 
 def test_integers_that_no_encoder_writes_are_refused() -> None:
     made = predictor()
-    parts = FixedPredictor.export(made).integers()
+    parts = FixedPredictor.export(made).stored()
     with pytest.raises(BitstreamError, match="exponents"):
-        FixedPredictor.from_integers([*parts[:-1], parts[-1] + 2 * MAX_EXPONENT], made.widths, "cpu")
+        FixedPredictor.from_stored([*parts[:-1], parts[-1] + 2 * MAX_EXPONENT], made.widths, "cpu")
     with pytest.raises(BitstreamError, match="too large"):
-        FixedPredictor.from_integers([parts[0] + (1 << 30), *parts[1:]], made.widths, "cpu")
+        FixedPredictor.from_stored([parts[0] + (1 << 30), *parts[1:]], made.widths, "cpu")

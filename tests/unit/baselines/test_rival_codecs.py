@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from hemgs.anchor_codec.header import AnchorHeader
 from hemgs.anchor_codec.masks import keep_mask
 from hemgs.coding.container import read_container, write_container
 from hemgs.core.errors import BitstreamError, TrainingError
@@ -21,7 +22,7 @@ from tests.unit.baselines.rivals import RIVALS, SECTIONS, same
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 #: Fields that every header has, or every one with a hash grid, and values that no encoder writes.
 COMMON_FIELDS = [
-    ("lmbda", -1.0),
+    ("lmbda", 0.002),
     ("voxel_size", 0),
     ("entropy", None),
     ("entropy__feature_dim", 0),
@@ -148,7 +149,13 @@ def test_sections_that_lie_behind_good_checksums_are_refused(
     section = SECTIONS[method][number]
     data = container.sections[section]
     for forged in (b"", data[: len(data) // 2], data + b"\0" * 8, bytes([data[0] ^ 1]) + data[1:]):
-        write_container(tmp_path / "f.gsc", method, {**container.sections, section: forged}, container.symbols_digest)
+        write_container(
+            tmp_path / "f.gsc",
+            method,
+            {**container.sections, section: forged},
+            container.symbols_digest,
+            container.trade_off,
+        )
         with pytest.raises(BitstreamError, match=r"f\.gsc"):
             toy.CODEC.decode(tmp_path / "f.gsc")
 
@@ -156,19 +163,19 @@ def test_sections_that_lie_behind_good_checksums_are_refused(
 def test_symbols_that_are_not_the_encoder_s_are_refused(toy: ModuleType, file: Path, tmp_path: Path) -> None:
     container = read_container(file)
     forged = b"\0" * len(container.symbols_digest)
-    write_container(tmp_path / "f.gsc", toy.CODEC.method, container.sections, forged)
+    write_container(tmp_path / "f.gsc", toy.CODEC.method, container.sections, forged, container.trade_off)
     with pytest.raises(BitstreamError, match="checksum"):
         toy.CODEC.decode(tmp_path / "f.gsc")
 
 
 def test_another_method_s_file_and_a_missing_section_are_refused(toy: ModuleType, file: Path, tmp_path: Path) -> None:
     container = read_container(file)
-    write_container(tmp_path / "other.gsc", "hemgs", container.sections, container.symbols_digest)
+    write_container(tmp_path / "other.gsc", "hemgs", container.sections, container.symbols_digest, container.trade_off)
     with pytest.raises(BitstreamError, match="written by method hemgs"):
         toy.CODEC.decode(tmp_path / "other.gsc")
     for section in (toy.CODEC.side_section, "networks"):
         sections = {name: data for name, data in container.sections.items() if name != section}
-        write_container(tmp_path / "f.gsc", toy.CODEC.method, sections, container.symbols_digest)
+        write_container(tmp_path / "f.gsc", toy.CODEC.method, sections, container.symbols_digest, container.trade_off)
         with pytest.raises(BitstreamError, match=section):
             toy.CODEC.decode(tmp_path / "f.gsc")
 
@@ -179,13 +186,19 @@ def test_another_method_s_file_and_a_missing_section_are_refused(toy: ModuleType
 )
 def test_settings_no_encoder_writes_are_refused(method: str, name: str, value: object) -> None:
     header_type = RIVALS[method].CODEC.Header
-    header = header_type.from_bytes(read_container(GOLDEN / method / "toy.gsc").sections["settings"])
-    raw = json.loads(json.dumps(asdict(header)))
-    assert header_type.from_bytes(zlib.compress(json.dumps(raw).encode())) == header
+    container = read_container(GOLDEN / "version_2" / method / "toy.gsc")
+    header = header_type.of_file(container)
+    raw = json.loads(json.dumps({name: part for name, part in asdict(header).items() if name != "trade_off"}))
+
+    def read(settings: object) -> AnchorHeader:
+        section = zlib.compress(json.dumps(settings).encode())
+        return header_type.of_file(replace(container, sections={"settings": section}))
+
+    assert read(raw) == header
     *parents, last = name.split("__")
     place = raw
     for parent in parents:
         place = place[parent]
     place[last] = value
     with pytest.raises(BitstreamError, match="settings"):
-        header_type.from_bytes(zlib.compress(json.dumps(raw).encode()))
+        read(raw)

@@ -12,7 +12,8 @@ from baselines.scaffold_gs.codec import decode_anchors, encode_anchors
 from baselines.scaffold_gs.method import ScaffoldGs
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.coding.container import read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE

@@ -11,7 +11,7 @@ from baselines.context_gs.model import ContextModel, ContextSettings
 from baselines.shared.predictor import AnchorPredictor
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
-from hemgs.core.types import SectionTable
+from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS
 from tests.unit.codec.toy_anchors import toy_anchors as plain_anchors
 
@@ -44,4 +44,4 @@ def toy_model(anchors: AnchorModel, settings: ContextSettings = SETTINGS) -> Con
 def encode_toy(path: Path, anchors: AnchorModel | None = None, model: ContextModel | None = None) -> SectionTable:
     """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), TradeOff(0.002), VIEWPOINTS)

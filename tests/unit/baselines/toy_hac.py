@@ -11,7 +11,7 @@ from baselines.hac.model import HacModel, HacSettings
 from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
-from hemgs.core.types import SectionTable
+from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
 __all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
@@ -33,4 +33,4 @@ def toy_model(anchors: AnchorModel, settings: HacSettings = SETTINGS) -> HacMode
 def encode_toy(path: Path, anchors: AnchorModel | None = None, model: HacModel | None = None) -> SectionTable:
     """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), TradeOff(0.002), VIEWPOINTS)

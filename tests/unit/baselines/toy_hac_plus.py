@@ -14,7 +14,7 @@ from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorModel
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
-from hemgs.core.types import SectionTable
+from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 
 __all__ = ["CODEC", "SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
@@ -39,4 +39,4 @@ def toy_model(anchors: AnchorModel, settings: HacPlusSettings = SETTINGS) -> Hac
 def encode_toy(path: Path, anchors: AnchorModel | None = None, model: HacPlusModel | None = None) -> SectionTable:
     """Writes a bitstream of the toy model, or of ``model``."""
     anchors = anchors or toy_anchors()
-    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), 0.002, VIEWPOINTS, STORAGE)
+    return CODEC.encode(path, anchors, model or toy_model(anchors), BaseSteps(), TradeOff(0.002), VIEWPOINTS, STORAGE)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hemgs.bench.damage import damaged_copies, forged_copies
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.coding.container import read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError
 
 SECTIONS = {"settings": b"1234", "empty": b"", "features": bytes(range(200))}

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hemgs.coding.container import SymbolDigest, read_container, write_container
+from hemgs.coding.container import read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError

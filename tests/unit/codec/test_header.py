@@ -11,14 +11,16 @@ import pytest
 from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.header import MAX_BYTES
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.codec.header import Header
+from hemgs.codec.header import HemgsHeader
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import ContextWindow
+from hemgs.codec.params import LMBDA_INTERVAL
+from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.types import TradeOff
 
-HEADER = Header(
-    lmbda=0.0022,
-    rate=145,
+HEADER = HemgsHeader(
+    trade_off=TradeOff(0.0022, LMBDA_INTERVAL),
     voxel_size=0.005,
     strides=(1.0, 1.0, 1.5),
     low=(-3, 0, 7),
@@ -30,8 +32,12 @@ HEADER = Header(
 )
 
 
+def read(section: bytes, trade_off: TradeOff = HEADER.trade_off) -> HemgsHeader:
+    return HemgsHeader.of_file(Container("hemgs", {"settings": section}, b"", trade_off))
+
+
 def altered(**values: object) -> bytes:
-    raw = json.loads(json.dumps(asdict(HEADER)))
+    raw = json.loads(json.dumps({name: part for name, part in asdict(HEADER).items() if name != "trade_off"}))
     for name, value in values.items():
         *parents, last = name.split("__")
         place = raw
@@ -42,8 +48,8 @@ def altered(**values: object) -> bytes:
 
 
 def test_round_trip() -> None:
-    assert Header.from_bytes(HEADER.to_bytes()) == HEADER
-    assert Header.from_bytes(altered()) == HEADER
+    assert read(HEADER.to_bytes()) == HEADER
+    assert read(altered()) == HEADER
 
 
 def test_is_small() -> None:
@@ -53,10 +59,8 @@ def test_is_small() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lmbda", -1.0),
-        ("lmbda", float("nan")),
-        ("rate", 257),
-        ("rate", True),
+        ("lmbda", 0.002),
+        ("trade_off", [0.002, None]),
         ("voxel_size", 0),
         ("strides", [1.0, 1.0]),
         ("high", [-3, 1, 8]),
@@ -78,7 +82,7 @@ def test_is_small() -> None:
 )
 def test_values_no_encoder_writes_are_refused(name: str, value: object) -> None:
     with pytest.raises(BitstreamError, match="settings"):
-        Header.from_bytes(altered(**{name: value}))
+        read(altered(**{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,7 @@ def test_values_no_encoder_writes_are_refused(name: str, value: object) -> None:
 )
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BitstreamError, match="settings"):
-        Header.from_bytes(data)
+        read(data)
 
 
 def test_a_header_that_no_decoder_takes_is_not_written() -> None:
@@ -110,5 +114,38 @@ def test_a_header_that_no_decoder_takes_is_not_written() -> None:
 
 
 def test_a_header_knows_its_own_faults() -> None:
-    with pytest.raises(ValueError, match="rate"):
-        replace(HEADER, rate=-1).check()
+    with pytest.raises(ValueError, match="interval of lmbda is missing"):
+        replace(HEADER, trade_off=TradeOff(0.002)).check()
+
+
+def test_lmbda_stands_in_the_container_alone() -> None:
+    other = replace(HEADER, trade_off=TradeOff(0.0031, LMBDA_INTERVAL))
+    assert other.to_bytes() == HEADER.to_bytes()
+    assert read(HEADER.to_bytes(), other.trade_off) == other
+    assert (HEADER.rate_input, other.rate_input) == (146, 209)  # 256 ln(2.2) / ln 4, 256 ln(3.1) / ln 4: 145.6, 208.9
+
+
+@pytest.mark.parametrize("trade_off", [TradeOff(), TradeOff(0.002)])
+def test_a_file_without_lmbda_or_its_interval_is_refused(trade_off: TradeOff) -> None:
+    with pytest.raises(BitstreamError, match="lmbda"):
+        read(HEADER.to_bytes(), trade_off)
+
+
+def version_1(**values: object) -> Container:
+    raw = json.loads(zlib.decompress(HEADER.to_bytes()))
+    raw |= {"lmbda": 0.0022, "rate": 146, **values}
+    return Container("hemgs", {"settings": zlib.compress(json.dumps(raw).encode())}, b"", version=1)
+
+
+def test_version_1_kept_lmbda_in_the_section_and_its_interval_in_the_program() -> None:
+    assert HemgsHeader.of_file(version_1()) == HEADER
+
+
+def test_version_1_took_lmbda_off_an_end_by_rounding_for_one_of_the_interval() -> None:
+    assert HemgsHeader.of_file(version_1(lmbda=0.0040000000004)).trade_off.lmbda == 0.004
+
+
+@pytest.mark.parametrize("values", [{"lmbda": "x"}, {"lmbda": -1}, {"entropy": 3}, {"surprise": 1}])
+def test_values_that_no_encoder_of_version_1_wrote_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(BitstreamError, match="settings"):
+        HemgsHeader.of_file(version_1(**values))

@@ -30,7 +30,7 @@ from hemgs.core.types import Rate
         ({"scene_agnostic": "pointnet3"}, "pointnet3"),
         ({"location_codec": "octtree"}, "choose from raw16, octree"),
         ({"mask_codec": "octree"}, "choose from static, adaptive"),
-        ({"lmbdas": "0.02"}, "outside the trained interval"),
+        ({"lmbdas": "0.02"}, "outside the interval"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str) -> None:

@@ -14,6 +14,7 @@ from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import AnchorHeads, AnchorModel
 from hemgs.codec.model import EntropyModel, EntropySettings
 from hemgs.codec.neighbours import AUTOMATIC, MAX_AUTOMATIC, ContextWindow
+from hemgs.codec.params import LMBDA_INTERVAL
 from hemgs.codec.training import HemgsAttributes, SimulationSettings
 from tests.narrowing import grad_of, present
 
@@ -28,6 +29,7 @@ SETTINGS = SimulationSettings(
     rounding_start=90,
     table_refresh=7,
     lmbdas=(1e-3, 4e-3),
+    interval=LMBDA_INTERVAL,
     sample_share=1.0,
     mask_weight=5e-4,
     network_lr=(5e-3, 1e-5),

@@ -9,23 +9,35 @@ from math import floor
 import pytest
 import torch
 
-from hemgs.codec.rate_predictor import RatePredictor, fixed_step_index, lmbda_of, rate_input
+from hemgs.codec.params import LMBDA_INTERVAL
+from hemgs.codec.rate_predictor import RatePredictor, fixed_rate_input, fixed_step_index, rate_input
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.quantize import STEP_FRACTION
 from hemgs.core.errors import ConfigError
+from hemgs.core.types import LmbdaInterval
+
+ONE = 1 << ACTIVATION_BITS
 
 
 def test_rate_input_is_logarithmic() -> None:
-    assert rate_input(1e-3) == 0.0
-    assert rate_input(2e-3) == pytest.approx(0.5)
-    assert rate_input(4e-3) == pytest.approx(1.0)
-    assert lmbda_of(rate_input(3e-3)) == pytest.approx(3e-3)
+    assert rate_input(1e-3, LMBDA_INTERVAL) == 0.0
+    assert rate_input(2e-3, LMBDA_INTERVAL) == pytest.approx(0.5)
+    assert rate_input(4e-3, LMBDA_INTERVAL) == pytest.approx(1.0)
+    assert rate_input(3e-3, LmbdaInterval(1e-3, 9e-3)) == pytest.approx(0.5)
+
+
+def test_integer_form_is_the_float_rounded() -> None:
+    for millionths in range(1000, 4001):
+        lmbda = millionths / 1e6
+        assert fixed_rate_input(lmbda, LMBDA_INTERVAL) == round(rate_input(lmbda, LMBDA_INTERVAL) * ONE)
+    assert fixed_rate_input(3e-3, LmbdaInterval(1e-3, 9e-3)) == ONE // 2
 
 
 @pytest.mark.parametrize("lmbda", [9e-4, 4.1e-3, -1e-3, 0.0])
 def test_untrained_lmbda_is_refused(lmbda: float) -> None:
-    with pytest.raises(ConfigError, match="trained interval"):
-        rate_input(lmbda)
+    for input_of in (rate_input, fixed_rate_input):
+        with pytest.raises(ConfigError, match=r"outside the interval .* from 0.001 .* to 0.004"):
+            input_of(lmbda, LMBDA_INTERVAL)
 
 
 def test_untrained_predictor_gives_the_high_rate_law() -> None:

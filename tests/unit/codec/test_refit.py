@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.codec.bitstream import encode_anchors
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
+from hemgs.codec.params import LMBDA_INTERVAL
 from hemgs.codec.refit import SECTIONS, VARIANTS, FrozenPrice, TrainedModel, coded_bytes, freeze, fresh_model
+from hemgs.coding.locations import RAW16
 from hemgs.core.errors import ConfigError, TrainingError
-from tests.unit.codec.toy_anchors import SETTINGS, VIEWPOINTS, WHOLE, toy_anchors, toy_entropy
+from tests.unit.codec.toy_anchors import SETTINGS, TRADE_OFF, VIEWPOINTS, WHOLE, toy_anchors, toy_entropy
 
 LMBDA = 0.002
 
@@ -23,12 +25,12 @@ LMBDA = 0.002
 def trained(request: pytest.FixtureRequest) -> TrainedModel:
     anchors = toy_anchors()
     settings = SETTINGS if request.param == "plain" else WHOLE
-    return TrainedModel(anchors, toy_entropy(anchors, settings=settings), BaseSteps(), WHOLE)
+    return TrainedModel(anchors, toy_entropy(anchors, settings=settings), BaseSteps(), WHOLE, RAW16, LMBDA_INTERVAL)
 
 
 def test_the_trained_model_takes_the_bytes_of_its_file(trained: TrainedModel, tmp_path: Path) -> None:
-    table = encode_anchors(
-        tmp_path / "toy.gsc", "hemgs", trained.anchors, trained.entropy, trained.base_steps, LMBDA, VIEWPOINTS
+    table = CODEC.encode(
+        tmp_path / "toy.gsc", trained.anchors, trained.entropy, trained.base_steps, TRADE_OFF, VIEWPOINTS
     )
     sizes = coded_bytes(trained.entropy, freeze(trained, LMBDA))
     assert tuple(sizes) == SECTIONS
@@ -96,4 +98,4 @@ def test_lambda_and_anchors_are_checked(trained: TrainedModel) -> None:
     with torch.no_grad():
         nothing.mask_logits.fill_(-9.0)
     with pytest.raises(TrainingError, match="no anchor"):
-        freeze(TrainedModel(nothing, EntropyModel(SETTINGS), BaseSteps(), SETTINGS), LMBDA)
+        freeze(TrainedModel(nothing, EntropyModel(SETTINGS), BaseSteps(), SETTINGS, RAW16, LMBDA_INTERVAL), LMBDA)

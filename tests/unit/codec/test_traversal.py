@@ -18,7 +18,7 @@ from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.streams import CodedPrediction, Rows
 from hemgs.codec import anchor_set, bitstream, traversal
 from hemgs.codec.anchor_set import AnchorSet
-from hemgs.codec.bitstream import decode_anchors
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.context import ContextTable, Pairs
 from hemgs.codec.model import EntropySettings
 from hemgs.codec.neighbours import HASHED, Neighbours, Waves, hashed_order
@@ -156,14 +156,14 @@ def test_file_decodes_alike_in_other_blocks_and_threads(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
 ) -> None:
     """The file's checksum of symbols is part of decoding; decoded tensors follow from the symbols."""
-    expected = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+    expected = CODEC.decode(workload.file).to_bundle().tensors
     monkeypatch.setattr(traversal, "CHUNK", chunk)
     before = torch.get_num_threads(), numba.get_num_threads()
     anchor_set._anchor_set.cache_clear()
     try:
         torch.set_num_threads(threads)
         numba.set_num_threads(threads)
-        decoded = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+        decoded = CODEC.decode(workload.file).to_bundle().tensors
     finally:
         torch.set_num_threads(before[0])
         numba.set_num_threads(before[1])
@@ -173,7 +173,7 @@ def test_file_decodes_alike_in_other_blocks_and_threads(
 def test_files_one_by_one_and_in_waves_decode_to_the_same(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    expected = decode_anchors(workload.file, "hemgs").to_bundle().tensors
+    expected = CODEC.decode(workload.file).to_bundle().tensors
 
     def single(neighbours: Neighbours) -> Waves:
         return one_by_one(neighbours.num_anchors, neighbours.order)
@@ -182,7 +182,7 @@ def test_files_one_by_one_and_in_waves_decode_to_the_same(
     monkeypatch.setattr(anchor_set, "wavefronts", single)
     encode_toy(tmp_path / "single.gsc", anchors=toy_anchors(extent=EXTENT), settings=workload.settings)
     assert (tmp_path / "single.gsc").read_bytes() != workload.file.read_bytes()
-    decoded = decode_anchors(tmp_path / "single.gsc", "hemgs").to_bundle().tensors
+    decoded = CODEC.decode(tmp_path / "single.gsc").to_bundle().tensors
     assert all(torch.equal(decoded[name], tensor) for name, tensor in expected.items())
 
 

@@ -12,12 +12,13 @@ from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.stored_networks import BYTE
 from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.codec.bitstream import encode_anchors
+from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel, EntropySettings
 from hemgs.codec.neighbours import ContextWindow
+from hemgs.codec.params import LMBDA_INTERVAL
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
-from hemgs.core.types import SectionTable
+from hemgs.core.types import SectionTable, TradeOff
 
 FEATURES, OFFSETS = 8, 4
 #: Without networks that look beyond an anchor, as the first golden file.
@@ -30,6 +31,8 @@ WHOLE = replace(
     geometry_context=10,
     window=ContextWindow(25, 6, 4),
 )
+#: Where tests encode that do not care for λ.
+TRADE_OFF = TradeOff(0.002, LMBDA_INTERVAL)
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
 PLUS = replace(WHOLE, feature_chunks=3, window=ContextWindow(25, 6, 4, "hashed"))
 #: A hash grid of which few anchors need all.
@@ -95,4 +98,4 @@ def encode_toy(
     """Writes a bitstream of the toy model."""
     anchors = anchors or toy_anchors()
     entropy = shaken(toy_entropy(anchors, settings=settings))
-    return encode_anchors(path, "hemgs", anchors, entropy, BaseSteps(), lmbda, VIEWPOINTS, storage)
+    return CODEC.encode(path, anchors, entropy, BaseSteps(), TradeOff(lmbda, LMBDA_INTERVAL), VIEWPOINTS, storage)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from hemgs.coding import container
-from hemgs.coding.container import SymbolDigest, inspect_container, read_container, write_container
+from hemgs.coding.container import inspect_container, read_container, write_container
+from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError, DeviceError
+from hemgs.core.types import LmbdaInterval, TradeOff
 
 SECTIONS = {
     name: bytes(range(number, 7 * number % 251 + number))
@@ -36,7 +38,9 @@ def header_of(path: Path) -> bytes:
 
 def forge(path: Path, rows: list[tuple[bytes, int, int]], payload: bytes = b"", count: int | None = None) -> Path:
     """Writes a file whose header checksum is right whatever the header says; rows of (name, size, checksum)."""
-    head = struct.pack("<8sHB", container.MAGIC, 1, len(rows) if count is None else count) + b"\x05hemgs" + DIGEST
+    head = (
+        struct.pack("<8sHB", container.MAGIC, 2, len(rows) if count is None else count) + b"\x05hemgs" + DIGEST + b"\0"
+    )
     for name, size, crc in rows:
         head += bytes([len(name)]) + name + struct.pack("<QI", size, crc)
     path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + payload)
@@ -83,7 +87,7 @@ def test_two_writes_are_the_same_bytes(file):
 def test_inspection_of_a_sound_file(file):
     report = inspect_container(file)
     assert report.intact
-    assert (report.method, report.version, report.symbols_digest) == ("hemgs", 1, DIGEST)
+    assert (report.method, report.version, report.symbols_digest) == ("hemgs", 2, DIGEST)
     assert report.file_bytes == report.expected_bytes == file.stat().st_size
     data = file.read_bytes()
     assert {row.name: data[row.offset : row.offset + row.size_bytes] for row in report.rows} == SECTIONS
@@ -192,11 +196,11 @@ def test_every_flipped_byte_is_noticed_and_placed(file):
 
 def test_other_version(file):
     data = bytearray(file.read_bytes())
-    data[8:10] = struct.pack("<H", 2)
+    data[8:10] = struct.pack("<H", 3)
     file.write_bytes(data)
-    error = refused(file, "format version 2, this program reads version 1")
+    error = refused(file, "format version 3, this program reads versions 1 and 2")
     assert "version" in error.fix
-    with pytest.raises(BitstreamError, match="format version 2"):
+    with pytest.raises(BitstreamError, match="format version 3"):
         inspect_container(file)
 
 
@@ -308,3 +312,46 @@ def test_verify_names_the_file():
     symbols.verify(SymbolDigest().digest(), Path("x.gsc"))
     with pytest.raises(BitstreamError, match=r"x\.gsc: decoded symbols"):
         symbols.verify(DIGEST, Path("x.gsc"))
+
+
+INTERVAL = LmbdaInterval(0.001, 0.004)
+TRADE_OFFS = [TradeOff(), TradeOff(0.002), TradeOff(0.002, INTERVAL)]
+
+
+@pytest.mark.parametrize("trade_off", TRADE_OFFS)
+def test_lmbda_and_its_interval_come_back(file: Path, trade_off: TradeOff) -> None:
+    sizes = write_container(file, "hemgs", SECTIONS, DIGEST, trade_off)
+    assert sum(sizes.values()) == file.stat().st_size
+    assert read_container(file).trade_off == inspect_container(file).trade_off == trade_off
+    assert read_container(file).sections == SECTIONS
+
+
+def with_fields(path: Path, fields: bytes) -> Path:
+    """A file whose header checksum is right, without sections."""
+    head = struct.pack("<8sHB", container.MAGIC, 2, 0) + b"\x05hemgs" + DIGEST + fields
+    path.write_bytes(head + struct.pack("<I", zlib.crc32(head)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        (b"\x04" + bytes(60), "fields 0x04"),  # what a later version may write: a similarity transform
+        (b"\x80", "fields 0x80"),
+        (b"\x01" + struct.pack("<d", float("nan")), "lmbda must be a positive number"),
+        (b"\x01" + struct.pack("<d", -0.002), "lmbda must be a positive number"),
+        (b"\x02" + struct.pack("<dd", 0.001, 0.004), "outside its interval"),
+        (b"\x03" + struct.pack("<ddd", 0.005, 0.001, 0.004), "outside its interval"),
+        (b"\x03" + struct.pack("<ddd", 0.002, 0.004, 0.001), "must rise"),
+        (b"\x03" + struct.pack("<ddd", 0.002, 0.001, float("inf")), "must rise"),
+    ],
+)
+def test_fields_that_no_encoder_writes_are_refused(tmp_path: Path, fields: bytes, match: str) -> None:
+    refused(with_fields(tmp_path / "x.gsc", fields), match)
+
+
+def test_version_1_has_neither(tmp_path: Path) -> None:
+    head = struct.pack("<8sHB", container.MAGIC, 1, 0) + b"\x05hemgs" + DIGEST
+    (tmp_path / "x.gsc").write_bytes(head + struct.pack("<I", zlib.crc32(head)))
+    found = read_container(tmp_path / "x.gsc")
+    assert (found.version, found.trade_off) == (1, TradeOff())

@@ -1,0 +1,32 @@
+"""The settings section of files of version 1, read as that of version 2.
+
+Version 1 kept λ in the settings section, and HEMGS's λ there a second time, as its integer networks see it. That number
+follows from λ, so it is not read. Owns what differs between the two versions, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hemgs.core.types import LmbdaInterval, TradeOff
+
+#: λ that every HEMGS model of version 1 serves (arXiv 2411.18473, section 4.2).
+HEMGS_INTERVAL = LmbdaInterval(1e-3, 4e-3)
+
+
+def upgrade(raw: dict[str, Any]) -> TradeOff:
+    """Remove from ``raw``, the parsed section, what version 2 keeps elsewhere; return it.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: not a settings section.
+    """
+    lmbda = float(raw.pop("lmbda"))
+    if "rate" not in raw:
+        return TradeOff(lmbda)
+    del raw["rate"]
+    # The first files are older than the window of neighbours.
+    raw["entropy"].setdefault("window", {})
+    nearest = min(max(lmbda, HEMGS_INTERVAL.low), HEMGS_INTERVAL.high)
+    # Encoders accepted λ that differed from an end of the interval by rounding.
+    return TradeOff(nearest if math.isclose(lmbda, nearest) else lmbda, HEMGS_INTERVAL)
