@@ -212,7 +212,7 @@ def test_complexity_says_whose_cost_includes_that_of_another_model(complete: Res
         notes = " ".join(_sheet(complete, "complexity").notes)
     finally:
         complete.style.write_text(text)
-    assert "training times of 3DGS include the model that training starts from" in notes
+    assert "training times of 3DGS, Scaffold-GS include the model that training starts from" in notes
 
 
 def test_labels_and_order_are_the_styles(complete: Results, tmp_path: Path) -> None:
