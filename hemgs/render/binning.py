@@ -19,7 +19,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from hemgs.core.errors import DeviceError
-from hemgs.render.jit import CACHE
+from hemgs.core.jit import CACHE
 
 _OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
 

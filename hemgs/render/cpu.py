@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hemgs.core.jit import kernels
 from hemgs.render import limits
 from hemgs.render.binning import TileLists, tile_lists
-from hemgs.render.jit import kernels
 from hemgs.render.projection_kernels import ProjectionConstants, project_backward, project_forward
 from hemgs.render.raster_kernels import (
     FUSED_CHANNELS,
@@ -30,8 +30,7 @@ from hemgs.render.raster_kernels import (
     raster_forward,
 )
 from hemgs.render.record_kernels import pack_records, sum_per_gaussian
-from hemgs.render.sh_kernels import sh_backward, sh_forward
-from hemgs.render.spherical_harmonics import COLOR_OFFSET, NORMALISATION
+from hemgs.render.spherical_harmonics import COLOR_OFFSET, NORMALISATION, sh_backward, sh_forward
 
 #: Gaussians that a thread takes at once. Fixed, because a camera's gradient is summed block by block.
 BLOCK_SIZE = 1024

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from hemgs.render.jit import CACHE
+from hemgs.core.jit import CACHE
 
 #: Quotients may become products with reciprocals, and products and sums may be fused: a last bit of float64.
 _OPTIONS: dict[str, Any] = {

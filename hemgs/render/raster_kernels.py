@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload
 
-from hemgs.render.jit import CACHE
+from hemgs.core.jit import CACHE
 
 _OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
 #: Sums over pixels may be taken in any order (fixed when compiled), which is what lets them use SIMD.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from hemgs.render import limits
-from hemgs.render.spherical_harmonics import sh_colors
+from tests.oracles.spherical_harmonics import sh_colors
 
 #: Pairs of pixel and Gaussian evaluated at once.
 CHUNK_PAIRS = 3_000_000

@@ -10,7 +10,7 @@ import torch
 from scipy.special import sph_harm_y
 
 from hemgs.render import cpu
-from hemgs.render.spherical_harmonics import sh_basis, sh_colors
+from tests.oracles.spherical_harmonics import sh_basis, sh_colors
 
 
 def real_harmonic(degree: int, order: int, directions: np.ndarray) -> np.ndarray:
