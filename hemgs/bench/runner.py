@@ -18,7 +18,6 @@ import torch
 
 from hemgs.bench.base import Base, load_base
 from hemgs.bench.decoding import WARM_UP_LIMIT_S, file_sections
-from hemgs.bench.origin import origin_of
 from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, training_rate
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import (
@@ -36,6 +35,7 @@ from hemgs.bench.runs import (
     bitstream_path,
     counts_of,
     load_trained,
+    origin_of,
     trained_seconds,
     write_record,
 )

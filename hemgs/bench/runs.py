@@ -1,12 +1,13 @@
 """What training and encoding leave behind for the next step: ``train.json`` and ``encode.json``.
 
-Owns their fields, names of the files beside them, and reading them back with checks. ``encode.json`` repeats all that
-is worth knowing of the training, so that measuring a bitstream needs no model.
+Owns their fields, the names of the files next to them, which code and machine made them, and reading them back with
+checks. ``encode.json`` repeats all that is worth knowing of the training, so that measuring a bitstream needs no model.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,12 @@ from typing import IO, Any, TypeVar
 
 import torch
 
+from hemgs.core import provenance
 from hemgs.core.bundle import Bundle, load_bundle
+from hemgs.core.device import device_label
 from hemgs.core.errors import ConfigError, HemgsError
 from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
+from hemgs.protocol import Method
 
 #: Raised by one whenever a field of either record changes its name or meaning.
 SCHEMA_VERSION = 1
@@ -293,3 +297,24 @@ def _mapping(value: Any, path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, reason: str) -> HemgsError:
     return HemgsError(f"{path}: not a record this version can read ({reason})", "make it again")
+
+
+def origin_of(method: Method, device: torch.device) -> dict[str, Any]:
+    """Find code version and fingerprint, machine, device and versions, as records store them."""
+    return {
+        "code_version": provenance.code_version(),
+        "code_fingerprint": provenance.code_fingerprint(*_packages_of(method)),
+        "hardware": provenance.hardware(),
+        "device": device_label(device),
+        "num_threads": torch.get_num_threads(),
+        "versions": provenance.versions(),
+    }
+
+
+def _packages_of(method: Method) -> list[str]:
+    """The method's package, and the package ``shared`` next to it if there is one."""
+    module = type(method).__module__
+    package = module.rpartition(".")[0] or module
+    parent = package.rpartition(".")[0]
+    shared = f"{parent}.shared"
+    return [package, shared] if parent and importlib.util.find_spec(shared) else [package]

@@ -24,8 +24,7 @@ from hemgs.anchor_codec.prediction import (
 )
 from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 from hemgs.codec.context import FixedContext, Memory, Pairs
-from hemgs.codec.hyperprior import Hyperprior
-from hemgs.codec.model import FULL_CONTEXT, AttributeGroup
+from hemgs.codec.model import FULL_CONTEXT, AttributeGroup, Hyperprior
 from hemgs.codec.rate_predictor import fixed_step_index
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
 from hemgs.core.errors import BitstreamError

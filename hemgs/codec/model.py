@@ -25,7 +25,6 @@ from hemgs.anchor_codec.networks import Mlp
 from hemgs.anchor_codec.prediction import Prediction, start_distribution
 from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.codec.context import ContextNetwork, Seen
-from hemgs.codec.hyperprior import Hyperprior
 from hemgs.codec.neighbours import AUTOMATIC, ContextWindow, chosen_multiplier
 from hemgs.codec.rate_predictor import RatePredictor
 from hemgs.pointnet.features import scene_agnostic_dim
@@ -91,6 +90,27 @@ class EntropySettings:
     def has_context(self) -> bool:
         """Whether any group has an autoregressive network."""
         return bool(self.feature_context or self.geometry_context)
+
+
+class Hyperprior(Mlp):
+    """Network of the prior feature of an attribute group (arXiv 2411.18473, section 3.3.2).
+
+    It joins the scene-specific prior (hash grid) and the scene-agnostic one (frozen PointNet++) with what was decoded
+    before.
+
+    Args:
+        location_dim: width of what locations tell: hash-grid feature and scene-agnostic feature.
+        previous_dim: channels of the attributes decoded before this group; 0 for the first.
+        prior_dim: width of the prior feature.
+    """
+
+    def __init__(self, location_dim: int, previous_dim: int, prior_dim: int) -> None:
+        super().__init__(location_dim + previous_dim, prior_dim, prior_dim)
+
+    @staticmethod
+    def inputs(locations: Tensor, previous: Tensor | None) -> Tensor:
+        """The network's input, of floats or of fixed-point integers alike."""
+        return locations if previous is None else torch.cat([locations, previous], dim=1)
 
 
 class AttributeGroup(nn.Module):

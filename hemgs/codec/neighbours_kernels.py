@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.coding._compile import compiled
+from hemgs.core.jit import compiled
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

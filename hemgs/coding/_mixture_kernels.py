@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.coding._compile import compiled
 from hemgs.coding._rans_kernels import (
     BAD_INDEX,
     FIRST_STATE,
@@ -36,6 +35,7 @@ from hemgs.coding._rans_kernels import (
     _stages,
     _take,
 )
+from hemgs.core.jit import compiled
 
 U16 = NDArray[np.uint16]
 

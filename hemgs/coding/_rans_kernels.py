@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.coding._compile import compiled
+from hemgs.core.jit import compiled
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]

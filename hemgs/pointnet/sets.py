@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.coding._compile import compiled
 from hemgs.coding.morton import morton_keys
+from hemgs.core.jit import compiled
 
 #: Most anchors in a block: the size of a training block of the S3DIS networks.
 BLOCK = 4096

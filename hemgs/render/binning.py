@@ -19,9 +19,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from hemgs.core.errors import DeviceError
-from hemgs.core.jit import CACHE
-
-_OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
+from hemgs.core.jit import OPTIONS
 
 #: Boxes are widened by this much (pixels, and relative to their position and size) before pixels are left out, so that
 #: at the border the arithmetic of the raster kernels decides, not the geometry here.
@@ -124,7 +122,7 @@ def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.in
     return ordered
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untyped-def]
     """``values`` in the order of their keys; stable."""
     buckets = 1 << digit_bits
@@ -149,7 +147,7 @@ def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untype
     return values_in
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _span(a, b, det, level, low, high):  # type: ignore[no-untyped-def]
     """Ends along p of the ellipse ``a p^2 + 2 b p q + c q^2 <= level`` where ``low <= q <= high``.
 
@@ -168,7 +166,7 @@ def _span(a, b, det, level, low, high):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _pixels(center, first, last, margin, size):  # type: ignore[no-untyped-def]
     """First and last-plus-one pixel whose centre lies in ``center + [first, last]``, within the image."""
     begin = math.ceil(max(center + first - margin - 0.5, 0.0))
@@ -176,13 +174,13 @@ def _pixels(center, first, last, margin, size):  # type: ignore[no-untyped-def]
     return begin, end
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _tile(pixel, grid):  # type: ignore[no-untyped-def]
     """The tile column (or row) of a pixel column (or row): an integer division, but quicker, and exact below 2^40."""
     return np.int64((pixel + 0.5) * grid.tiles_per_pixel)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _visit_box(left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
     """Counts, or writes from ``place`` on, all tiles of a box of pixels; returns their number."""
     size = grid.tile_size
@@ -198,7 +196,7 @@ def _visit_box(left, right, top, bottom, grid, write, place, tiles, rows):  # ty
     return (last_x - first_x + 1) * (last_y - first_y + 1)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
     """Like ``_visit_box``, but leaves out the tiles, and in each tile the rows, that the ellipse does not reach."""
     size, det, count = grid.tile_size, a * c - b * b, 0
@@ -229,7 +227,7 @@ def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid,
     return count
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tiles, rows):  # type: ignore[no-untyped-def]
     """Puts the number of tiles of ``i`` into ``starts[i + 1]``, or with ``write`` lists them from ``starts[i]`` on."""
     for i in prange(means2d.shape[0]):
@@ -257,7 +255,7 @@ def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tile
             starts[i + 1] = count
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def _fill_lists(order, starts, tiles, rows_by_number, num_workers, offsets, entries, owners, rows):  # type: ignore[no-untyped-def]
     """Counting sort of the intersections by tile, Gaussians taken in ``order``; each worker owns a band of tiles."""
     num_tiles = len(offsets) - 1

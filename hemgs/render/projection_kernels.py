@@ -19,15 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from hemgs.core.jit import CACHE
+from hemgs.core.jit import OPTIONS
 
 #: Quotients may become products with reciprocals, and products and sums may be fused: a last bit of float64.
-_OPTIONS: dict[str, Any] = {
-    "cache": CACHE,
-    "error_model": "numpy",
-    "nogil": True,
-    "fastmath": {"arcp", "contract"},
-}
+_FAST: dict[str, Any] = {**OPTIONS, "fastmath": {"arcp", "contract"}}
 
 
 class ProjectionConstants(NamedTuple):
@@ -51,7 +46,7 @@ class ProjectionConstants(NamedTuple):
     antialiased: bool
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _camera_point(w, means, i):  # type: ignore[no-untyped-def]
     """Centre of Gaussian ``i`` in camera coordinates; ``w`` is the world-to-camera matrix."""
     x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
@@ -62,7 +57,7 @@ def _camera_point(w, means, i):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _unit_quaternion(quats, i):  # type: ignore[no-untyped-def]
     """Quaternion ``i`` at unit length, and the length it had."""
     w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
@@ -70,7 +65,7 @@ def _unit_quaternion(quats, i):  # type: ignore[no-untyped-def]
     return w / norm, x / norm, y / norm, z / norm, norm
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
     """R of a unit quaternion."""
     return (
@@ -86,7 +81,7 @@ def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _spread(w, r, s0, s1, s2):  # type: ignore[no-untyped-def]
     """V = W R S."""
     return (
@@ -102,7 +97,7 @@ def _spread(w, r, s0, s1, s2):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _clamped_slope(p, z, focal, centre, size, guard_band):  # type: ignore[no-untyped-def]
     """Ray slope ``p / z`` held within the field of view plus its guard band, and 1 if it was inside, else 0."""
     margin = guard_band * 0.5 * size / focal
@@ -116,7 +111,7 @@ def _clamped_slope(p, z, focal, centre, size, guard_band):  # type: ignore[no-un
     return slope, 1.0
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _footprint(slope_x, slope_y, z, v, k):  # type: ignore[no-untyped-def]
     """U = J V with J = [[fx / z, 0, -fx slope_x / z], [0, fy / z, -fy slope_y / z]]."""
     jx, jy = k.fx / z, k.fy / z
@@ -130,7 +125,7 @@ def _footprint(slope_x, slope_y, z, v, k):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _covariance(u, eps2d):  # type: ignore[no-untyped-def]
     """xx, xy, yy of U U^T, its determinant, and the determinant after the blur.
 
@@ -144,7 +139,7 @@ def _covariance(u, eps2d):  # type: ignore[no-untyped-def]
     return xx, xy, yy, sharp, sharp + eps2d * (xx + yy) + eps2d * eps2d
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _project_block(  # type: ignore[no-untyped-def]
     first, last, means, quats, scales, opacities, w, k, means2d, depths, conics, compensations, extents, radii
 ):  # fmt: skip
@@ -185,7 +180,7 @@ def _project_block(  # type: ignore[no-untyped-def]
         radii[i, 0], radii[i, 1] = np.int32(min(radius_x, k.max_radius)), np.int32(min(radius_y, k.max_radius))
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **_FAST)
 def project_forward(  # type: ignore[no-untyped-def]
     means, quats, scales, opacities, viewmat, constants, block_size,
     means2d, depths, conics, compensations, extents, radii,
@@ -209,7 +204,7 @@ def project_forward(  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _footprint_grad(u, grad_conics, grad_compensation, i, k):  # type: ignore[no-untyped-def]
     """d loss / d U. The covariance's gradient is -Q G Q for a conic Q with gradient G, and symmetric."""
     xx, xy, yy, sharp, det = _covariance(u, k.eps2d)
@@ -236,7 +231,7 @@ def _footprint_grad(u, grad_conics, grad_compensation, i, k):  # type: ignore[no
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _axis_grad(grad_px, du0, du1, du2, va0, va1, va2, vz0, vz1, vz2, p, z, slope, free, focal):  # type: ignore[no-untyped-def]
     """Gradients of one image axis with respect to the camera-space coordinates ``p`` (x or y) and ``z``.
 
@@ -251,13 +246,13 @@ def _axis_grad(grad_px, du0, du1, du2, va0, va1, va2, vz0, vz1, vz2, p, z, slope
     return grad_p, grad_z
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _rotated_back(w, g0, g1, g2, r):  # type: ignore[no-untyped-def]
     """Component ``r`` of W^T times a camera-space vector."""
     return w[0, r] * g0 + w[1, r] * g1 + w[2, r] * g2
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _add_quaternion_grad(qw, qx, qy, qz, norm, d, grad_quats, i):  # type: ignore[no-untyped-def]
     """Adds d loss / d quaternion, given ``d`` = d loss / d R, through the normalisation."""
     gw = 2.0 * (qz * (d[3] - d[1]) + qy * (d[2] - d[6]) + qx * (d[7] - d[5]))
@@ -271,13 +266,13 @@ def _add_quaternion_grad(qw, qx, qy, qz, norm, d, grad_quats, i):  # type: ignor
     grad_quats[i, 3] += (gz - radial * qz) / norm
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _column_back(w, g0, g1, g2):  # type: ignore[no-untyped-def]
     """W^T times a column."""
     return _rotated_back(w, g0, g1, g2, 0), _rotated_back(w, g0, g1, g2, 1), _rotated_back(w, g0, g1, g2, 2)
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _add_camera_row(camera, row, grad_p, dv, rs, means, i):  # type: ignore[no-untyped-def]
     """A row of the world-to-camera matrix acts through the camera-space centre and through V = W (R S)."""
     for c in range(3):
@@ -286,7 +281,7 @@ def _add_camera_row(camera, row, grad_p, dv, rs, means, i):  # type: ignore[no-u
     camera[row, 3] += grad_p
 
 
-@njit(**_OPTIONS)
+@njit(**_FAST)
 def _project_back_block(  # type: ignore[no-untyped-def]
     first, last, means, quats, scales, w, k, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
     grad_means, grad_quats, grad_scales, camera,
@@ -337,7 +332,7 @@ def _project_back_block(  # type: ignore[no-untyped-def]
         _add_camera_row(camera, 2, dz, dv_z, rs, means, i)
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **_FAST)
 def project_backward(  # type: ignore[no-untyped-def]
     means, quats, scales, viewmat, constants, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
     block_size, grad_means, grad_quats, grad_scales, grad_cameras,

@@ -22,11 +22,10 @@ import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload
 
-from hemgs.core.jit import CACHE
+from hemgs.core.jit import OPTIONS
 
-_OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
 #: Sums over pixels may be taken in any order (fixed when compiled), which is what lets them use SIMD.
-_FAST: dict[str, Any] = {**_OPTIONS, "fastmath": {"reassoc", "contract", "nsz"}}
+_FAST: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract", "nsz"}}
 
 #: Columns of the records, and of the per-intersection gradients, before the colours.
 NUM_SHAPE_FIELDS = 7
@@ -97,7 +96,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return single
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _shape(records, i, corner_x, corner_y):  # type: ignore[no-untyped-def]
     """The record's fields up to the third colour, the position relative to the tile's first pixel centre."""
     return (
@@ -210,7 +209,7 @@ def _weighted_sum(state, begin, end, plane):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
     """Buffer of one worker, with the positions of the pixels in a tile filled in."""
     state = np.zeros(planes * PLANE, like.dtype)
@@ -220,7 +219,7 @@ def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
     """Clears all planes but the positions; pixels inside the image are alive, the others dead.
 
@@ -238,7 +237,7 @@ def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
     return left, top, columns, lines
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fetch(first, last, owners, records, batch):  # type: ignore[no-untyped-def]
     """Copies the records of the next list entries side by side: waits for memory overlap here, not between blends."""
     for k in range(first, min(first + BATCH, last)):
@@ -246,7 +245,7 @@ def _fetch(first, last, owners, records, batch):  # type: ignore[no-untyped-def]
             batch[k - first, field] = records[owners[k], field]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _draw_tile(state, first, last, owners, rows, records, left, top, channels, grid, limits):  # type: ignore[no-untyped-def]
     """Blends the list entries ``first`` to ``last`` until all pixels are dead."""
     half = records.dtype.type(0.5)
@@ -264,7 +263,7 @@ def _draw_tile(state, first, last, owners, rows, records, left, top, channels, g
             break
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def raster_forward(  # type: ignore[no-untyped-def]
     offsets, owners, rows, schedule, records, background, grid, limits, image, transmittance
 ):  # fmt: skip
@@ -297,7 +296,7 @@ def raster_forward(  # type: ignore[no-untyped-def]
                         image[top + line, left + column, channel] = color + t * background[channel]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _load_gradients(state, left, top, columns, lines, grid, image, transmittance, grad_image, grad_alpha):  # type: ignore[no-untyped-def]
     """Puts a tile's output gradients into their planes, and their product with the output into ``_REST``."""
     for line in range(lines):
@@ -312,7 +311,7 @@ def _load_gradients(state, left, top, columns, lines, grid, image, transmittance
             state[4 * PLANE + p] = total
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _undraw_tile(  # type: ignore[no-untyped-def]
     state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
 ):  # fmt: skip
@@ -336,7 +335,7 @@ def _undraw_tile(  # type: ignore[no-untyped-def]
             break
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def raster_backward(  # type: ignore[no-untyped-def]
     offsets, owners, rows, schedule, entries, records, grid, limits, image, transmittance, grad_image, grad_alpha, grads
 ):  # fmt: skip

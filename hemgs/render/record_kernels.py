@@ -8,17 +8,14 @@ compiled code looks at this file's time stamp only.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
-from hemgs.core.jit import CACHE
-
-_OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
+from hemgs.core.jit import OPTIONS
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, drawn):  # type: ignore[no-untyped-def]
     """Puts what blending reads of a Gaussian side by side, and decides which Gaussians are drawn.
 
@@ -45,7 +42,7 @@ def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, 
         drawn[i] = finite
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def sum_per_gaussian(starts, grads, num_shape_grads, block_size, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
     """Adds the rows of ``grads`` (see ``raster_kernels.raster_backward``) of each Gaussian in their order, in float64.
 
@@ -58,7 +55,7 @@ def sum_per_gaussian(starts, grads, num_shape_grads, block_size, means2d, absolu
         _sum_block(first, last, starts, grads, num_shape_grads, means2d, absolute, conics, opacities, colors)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _sum_block(first, last, starts, grads, num_shape_grads, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
     sums = np.empty(grads.shape[1], np.float64)
     for i in range(first, last):

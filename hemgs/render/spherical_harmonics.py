@@ -1,25 +1,43 @@
-"""Compiled evaluation of spherical harmonics for the CPU backend, forward and backward.
+"""View-dependent colour from real spherical harmonics up to degree 3, compiled, forward and backward.
 
-Owns the same function as ``spherical_harmonics.sh_colors``, for visible Gaussians only. The constants come from there
-as an argument, because the on-disk cache of compiled code looks at this file's time stamp only. Arithmetic is float64.
+Owns the basis in the order and sign convention of 3DGS (arXiv 2308.04079; Condon-Shortley phase kept): coefficient
+``l^2 + l + m``. Does not know cameras. Only visible Gaussians get a colour. Arithmetic is float64. Kernels take the
+constants as an argument, as those of other files.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
-from hemgs.core.jit import CACHE
+from hemgs.core.jit import OPTIONS
 
-_OPTIONS: dict[str, Any] = {"cache": CACHE, "error_model": "numpy", "nogil": True}
+MAX_DEGREE = 3
+
+#: Normalisation of the real spherical harmonics Y_lm, from their definition: Y_00; Y_1m; the products xy, yz, xz of
+#: degree 2, then Y_20, Y_22; of degree 3 Y_3(+-3), Y_3(-2), Y_3(+-1), Y_30, Y_32.
+NORMALISATION = (
+    math.sqrt(1 / (4 * math.pi)),
+    math.sqrt(3 / (4 * math.pi)),
+    math.sqrt(15 / (4 * math.pi)),
+    math.sqrt(5 / (16 * math.pi)),
+    math.sqrt(15 / (16 * math.pi)),
+    math.sqrt(35 / (32 * math.pi)),
+    math.sqrt(105 / (4 * math.pi)),
+    math.sqrt(21 / (32 * math.pi)),
+    math.sqrt(7 / (16 * math.pi)),
+    math.sqrt(105 / (16 * math.pi)),
+)
+
+#: Colour 0.5 is where all coefficients are zero (3DGS).
+COLOR_OFFSET = 0.5
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _basis(degree, x, y, z, n, b):  # type: ignore[no-untyped-def]
-    """Values of the basis functions in a unit direction; ``n``: ``spherical_harmonics.NORMALISATION``."""
+    """Values of the basis functions in a unit direction; ``n``: :data:`NORMALISATION`."""
     b[0] = n[0]
     if degree >= 1:
         b[1], b[2], b[3] = -n[1] * y, n[1] * z, -n[1] * x
@@ -37,7 +55,7 @@ def _basis(degree, x, y, z, n, b):  # type: ignore[no-untyped-def]
         b[15] = -n[5] * x * (x * x - 3 * y * y)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _direction_grad(degree, x, y, z, n, g):  # type: ignore[no-untyped-def]
     """Sum over the basis functions of ``g`` times their gradient with respect to x, y and z."""
     gx = gy = gz = 0.0
@@ -58,14 +76,14 @@ def _direction_grad(degree, x, y, z, n, g):  # type: ignore[no-untyped-def]
     return gx, gy, gz
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _view_direction(means, center, i):  # type: ignore[no-untyped-def]
     x, y, z = means[i, 0] - center[0], means[i, 1] - center[1], means[i, 2] - center[2]
     length = math.sqrt(x * x + y * y + z * z)
     return x / length, y / length, z / length, length
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def sh_forward(means, coefficients, center, radii, degree, constants, offset, block_size, colors):  # type: ignore[no-untyped-def]
     """Fills ``colors [N, 3]`` of the Gaussians whose ``radii [N, 2]`` are positive; the others keep what they hold.
 
@@ -94,7 +112,7 @@ def sh_forward(means, coefficients, center, radii, degree, constants, offset, bl
             colors[i, 2] = 0.0 if blue < 0.0 else blue
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(parallel=True, **OPTIONS)
 def sh_backward(  # type: ignore[no-untyped-def]
     means, coefficients, center, radii, degree, constants, block_size, colors, grad_colors,
     grad_means, grad_coefficients, grad_centers,

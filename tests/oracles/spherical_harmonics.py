@@ -1,35 +1,14 @@
-"""View-dependent colour from real spherical harmonics up to degree 3.
+"""View-dependent colour from real spherical harmonics in plain torch: the oracle of the compiled kernels.
 
-Owns the basis in the order and sign convention of 3DGS (arXiv 2308.04079; Condon-Shortley phase kept): coefficient
-``l^2 + l + m``. Does not know cameras.
+Owns a second statement of ``hemgs.render.spherical_harmonics``, of which it takes the constants.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-MAX_DEGREE = 3
-
-#: Normalisation of the real spherical harmonics Y_lm, from their definition: Y_00; Y_1m; the products xy, yz, xz of
-#: degree 2, then Y_20, Y_22; of degree 3 Y_3(+-3), Y_3(-2), Y_3(+-1), Y_30, Y_32.
-NORMALISATION = (
-    math.sqrt(1 / (4 * math.pi)),
-    math.sqrt(3 / (4 * math.pi)),
-    math.sqrt(15 / (4 * math.pi)),
-    math.sqrt(5 / (16 * math.pi)),
-    math.sqrt(15 / (16 * math.pi)),
-    math.sqrt(35 / (32 * math.pi)),
-    math.sqrt(105 / (4 * math.pi)),
-    math.sqrt(21 / (32 * math.pi)),
-    math.sqrt(7 / (16 * math.pi)),
-    math.sqrt(105 / (16 * math.pi)),
-)
-
-#: Colour 0.5 is where all coefficients are zero (3DGS).
-COLOR_OFFSET = 0.5
+from hemgs.render.spherical_harmonics import COLOR_OFFSET, MAX_DEGREE, NORMALISATION
 
 
 def sh_basis(degree: int, directions: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from baselines.scaffold_gs.method import ScaffoldGs
 from baselines.shared.raw_floats import open_sections, pack_floats, read_sections, unpack_floats, write_sections
 from hemgs.anchors import AnchorAttributes, AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
-from hemgs.bench.origin import origin_of
+from hemgs.bench.runs import origin_of
 from hemgs.core.errors import BitstreamError
 from hemgs.core.provenance import code_fingerprint
 from hemgs.protocol import Method

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import torch
 
-from hemgs.render import jit, rasterization
+from hemgs.core import jit
+from hemgs.render import rasterization
 from tests.unit.render.render_cases import Case, arguments_of
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import pytest
 import torch
 
+from hemgs.core import jit
 from hemgs.core.errors import DeviceError
-from hemgs.render import cuda, jit, rasterization
+from hemgs.render import cuda, rasterization
 from tests.oracles.rasterization import rasterization_reference
 from tests.unit.render.render_cases import Case, arguments_of
 
@@ -265,5 +267,5 @@ def test_kernels_compile_without_a_cache_where_no_folder_can_be_written(monkeypa
         raise RuntimeError("cannot cache function: no locator available")
 
     assert jit.can_cache()
-    monkeypatch.setattr(jit.numba, "njit", refuse)
+    monkeypatch.setattr(numba, "njit", refuse)
     assert not jit.can_cache()
