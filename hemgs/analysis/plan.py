@@ -25,7 +25,7 @@ STEPS = (
     "train_model",
     "encode_points",
     "evaluate_points",
-    "measure_lossless",
+    "refit_model",
 )
 
 
@@ -88,14 +88,14 @@ class Fit:
 class Plan:
     """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist.
 
-    ``lossless`` are the fits whose entropy models are to be compared; their ``points`` is the table of that comparison.
+    ``refit`` are the fits whose entropy models are to be compared; their ``points`` is the table of that comparison.
     """
 
     title: str
     methods: tuple[PlannedMethod, ...]
     datasets: tuple[DatasetNames, ...]
     fits: tuple[Fit, ...]
-    lossless: tuple[Fit, ...] = ()
+    refit: tuple[Fit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def load_plan(path: Path) -> Plan:
         ),
         datasets=reader.datasets(),
         fits=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "fits")),
-        lossless=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "lossless"))
-        if "lossless" in reader.root
+        refit=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "refit"))
+        if "refit" in reader.root
         else (),
     )
 

@@ -35,7 +35,7 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("scene", "text", "", "scene id", required=True),
     Column("fit", "text", "", "which trained model", required=True),
     Column("seed", "int", "", "seed of the training", required=True),
-    Column("rate", "text", "", "rate id; `all`: the whole fit; `lossless`: its entropy models compared", required=True),
+    Column("rate", "text", "", "rate id; `all`: the whole fit; `refit`: its entropy models compared", required=True),
     Column("kind", "text", "", "`failed`: a row says so; `skipped`: not attempted; `missing`: there is no row"),
     Column("reason", "text", "", "what went wrong, in the words of the step that failed"),
     Column("log", "text", "", "log file to read; empty if none was written"),
@@ -95,7 +95,7 @@ def gather(plan: Plan) -> Points:
                 rows.append(row)
             else:
                 failures.append(_failure(fit, rate, str(row["status"]), str(row["reason"]), str(fit.points)))
-    failures += [_missing(comparison, "lossless") for comparison in plan.lossless if not comparison.finished]
+    failures += [_missing(comparison, "refit") for comparison in plan.refit if not comparison.finished]
     return Points(tuple(with_all_sections(rows)), tuple(failures))
 
 

@@ -153,13 +153,13 @@ def _jobs(benchmark: Benchmark, plans: list[FitPlan], bases: list[FitPlan], resu
         "encode_points": len(plans),
         "evaluate_points": len(plans),
     }
-    if "lossless" in benchmark.tables:
+    if "refit" in benchmark.tables:
         tables = [
-            results / "summary/lossless" / dataset / f"{scene.id}.csv"
+            results / "summary/refit" / dataset / f"{scene.id}.csv"
             for dataset, scenes in benchmark.scenes.items()
             for scene in scenes
         ]
-        jobs["measure_lossless"] = sum(not table.is_file() for table in tables)
+        jobs["refit_model"] = sum(not table.is_file() for table in tables)
     return {**jobs, "publish": NUM_PUBLISHING_JOBS}
 
 
@@ -216,7 +216,7 @@ def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstim
         f"published: {training.published}",
         "extrapolated: later steps of longer trainings, with more anchors, are taken to cost what the measured ones do",
         "extrapolated: `scaled` lets a step cost in proportion to pixels, as small steps that wait for the GPU do not",
-        "not included: downloading, preparing scenes, metrics (LPIPS above all), measure_lossless, waiting, retries",
+        "not included: downloading, preparing scenes, metrics (LPIPS above all), refit_model, waiting, retries",
         f"checkpoints: those of the {training.num_at_once} largest trainings at once; each removes its own at its end",
         "extrapolated: the scenes of an archive are taken to be of one size",
     ]

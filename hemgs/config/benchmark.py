@@ -39,8 +39,8 @@ __all__ = [
 
 #: Key of ``method_params`` that applies to every method.
 ALL_METHODS = "all_methods"
-#: The method whose entropy models the table ``lossless`` compares.
-LOSSLESS_METHOD = "hemgs"
+#: The method whose entropy models the table ``refit`` compares.
+REFIT_METHOD = "hemgs"
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
     }
     scenes = _select_scenes(run.get("scenes"), [datasets[name] for name in chosen_datasets], source)
     publish = settings.get("publish", {})
-    if "lossless" in publish.get("tables", ()) and LOSSLESS_METHOD not in selected:
+    if "refit" in publish.get("tables", ()) and REFIT_METHOD not in selected:
         raise ConfigError(
-            f"{source}: publish.tables names lossless, and run.methods has no {LOSSLESS_METHOD}",
-            f"add {LOSSLESS_METHOD} to run.methods, or leave the table out",
+            f"{source}: publish.tables names refit, and run.methods has no {REFIT_METHOD}",
+            f"add {REFIT_METHOD} to run.methods, or leave the table out",
         )
     return Benchmark(
         title=settings["title"],

@@ -179,7 +179,7 @@ TABLES = (
     "parity",
 )
 #: Tables that need jobs of their own, and are made only where a benchmark lists them.
-ON_REQUEST_TABLES = ("lossless",)
+ON_REQUEST_TABLES = ("refit",)
 #: Files that each table is written in, and each figure.
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")

@@ -94,7 +94,7 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
 def holes(plan: str) -> str:
     planned = json.loads(Path(plan).read_text())
     missing = [fit for fit in planned["fits"] if not (fit["finished"] and Path(fit["points"]).is_file())]
-    missing += [comparison for comparison in planned["lossless"] if not comparison["finished"]]
+    missing += [comparison for comparison in planned["refit"] if not comparison["finished"]]
     return "\n".join(["method,scene,log"] + [f"{fit['method']},{fit['scene']},{deepest_log(fit)}" for fit in missing])
 
 

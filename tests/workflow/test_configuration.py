@@ -188,7 +188,7 @@ def test_short_form_of_a_profile(paper: Project) -> None:
 @pytest.mark.parametrize("profile", ["slurm", "slurm-gres"])
 def test_cluster_profiles_ask_for_a_gpu_per_training_and_more_on_retry(profile: str) -> None:
     settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
-    for rule in ("train_model", "encode_points", "evaluate_points", "measure_lossless"):
+    for rule in ("train_model", "encode_points", "evaluate_points", "refit_model"):
         resources = settings["set-resources"][rule]
         assert resources.get("gpu") == 1 or resources.get("gres") == "gpu:1"
         assert "attempt" in str(resources["mem_mb"])
@@ -296,15 +296,15 @@ def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp
 def test_entropy_models_are_compared_where_the_table_is_asked_for(paper: Project) -> None:
     """On every scene, from the models that are trained anyway; tables and page wait for them."""
     run = "run={datasets: [tanksandtemples], methods: [hemgs]}"
-    asked = ("--config", run, "publish={tables: [quality, lossless]}")
-    assert paper.planned("--config", run)["measure_lossless"] == 0
+    asked = ("--config", run, "publish={tables: [quality, refit]}")
+    assert paper.planned("--config", run)["refit_model"] == 0
     planned = paper.planned(*asked)
-    assert (planned["measure_lossless"], planned["train_model"]) == (2, 2)
+    assert (planned["refit_model"], planned["train_model"]) == (2, 2)
     output = paper.snakemake("-n", *asked).stdout
     for message in ("make the tables", "make the page"):
         (reason,) = set(re.findall(rf"^Job \d+: {message}\n(?:.*\n)*?Reason: (.*)$", output, re.MULTILINE))
-        assert "results/summary/lossless/tanksandtemples/truck.csv" in reason
-    without = ("--config", "run={datasets: [tanksandtemples], methods: [gs3d]}", "publish={tables: [lossless]}")
+        assert "results/summary/refit/tanksandtemples/truck.csv" in reason
+    without = ("--config", "run={datasets: [tanksandtemples], methods: [gs3d]}", "publish={tables: [refit]}")
     done = paper.snakemake("-n", *without, check=False)
     assert done.returncode != 0
     assert "run.methods has no hemgs" in done.stdout

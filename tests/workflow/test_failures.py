@@ -131,16 +131,16 @@ def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
 def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: Project) -> None:
     method = project.root / "workflow/config/methods/hemgs.yaml"
     method.write_text((method.with_name("all_rates_stub.yaml")).read_text().replace("all_rates_stub", "hemgs"))
-    tables = "publish={tables: [quality, lossless], visual: []}"
+    tables = "publish={tables: [quality, refit], visual: []}"
     arguments = ("--config", "run={methods: [hemgs], datasets: [toy]}", tables)
     project.environment["STUB_FAIL"] = "refit results/models/hemgs/toy/two"
     failed = project.snakemake("--keep-going", *arguments, check=False)
     assert failed.returncode != 0
-    lossless = project.root / "results/summary/lossless/toy"
-    assert [path.name for path in lossless.iterdir()] == ["one.csv"]
-    assert (project.root / "results/tables/lossless.csv").is_file()
+    refit = project.root / "results/summary/refit/toy"
+    assert [path.name for path in refit.iterdir()] == ["one.csv"]
+    assert (project.root / "results/tables/refit.csv").is_file()
     assert (project.root / "results/page/index.html").is_file()
-    assert ledger(project) == ["hemgs,two,results/logs/measure_lossless/toy/two.log"]
+    assert ledger(project) == ["hemgs,two,results/logs/refit_model/toy/two.log"]
     del project.environment["STUB_FAIL"]
     project.calls()
     project.snakemake(*arguments)

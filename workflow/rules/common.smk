@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from hemgs.config.benchmark import LOSSLESS_METHOD, base_fit, fits, load_benchmark
+from hemgs.config.benchmark import REFIT_METHOD, base_fit, fits, load_benchmark
 from hemgs.config.dataset import archive_name
 from hemgs.config.entries import check_entries
 from hemgs.core.errors import HemgsError
@@ -21,7 +21,7 @@ from hemgs.core.files import write_text
 from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
-LOSSLESS_TABLE = "results/summary/lossless/{dataset}/{scene}.csv"
+REFIT_TABLE = "results/summary/refit/{dataset}/{scene}.csv"
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
@@ -90,7 +90,7 @@ ARCHIVES = {
     for place in SCENES
 }
 # Entropy models are compared on one model of a scene.
-LOSSLESS_FIT = {"method": LOSSLESS_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
+REFIT_FIT = {"method": REFIT_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
 PUBLISHED = relative(workflow.basedir) / "published"
 
 
@@ -222,16 +222,16 @@ def plan():
             }
             for path, fit in FITS.items()
         ],
-        "lossless": [lossless_plan(*place) for place in SCENES] if "lossless" in BENCHMARK.tables else [],
+        "refit": [refit_plan(*place) for place in SCENES] if "refit" in BENCHMARK.tables else [],
     }
 
 
-def lossless_plan(dataset, scene):
+def refit_plan(dataset, scene):
     """What the summary must know of the comparison of entropy models on a scene."""
-    path = FIT_PATH.format(**LOSSLESS_FIT, dataset=dataset, scene=scene)
-    table = LOSSLESS_TABLE.format(dataset=dataset, scene=scene)
+    path = FIT_PATH.format(**REFIT_FIT, dataset=dataset, scene=scene)
+    table = REFIT_TABLE.format(dataset=dataset, scene=scene)
     return {
-        **LOSSLESS_FIT,
+        **REFIT_FIT,
         "dataset": dataset,
         "scene": scene,
         "rates": [],
@@ -241,7 +241,7 @@ def lossless_plan(dataset, scene):
             {
                 **scene_logs(dataset, scene),
                 "train_model": log_of("train_model", path),
-                "measure_lossless": log_of("measure_lossless", f"{dataset}/{scene}"),
+                "refit_model": log_of("refit_model", f"{dataset}/{scene}"),
             }
         ),
     }
@@ -324,11 +324,11 @@ def showcase_folders():
     ]
 
 
-def lossless_files():
-    """Tables of entropy models that the table `lossless` is made of; after a failure those that exist."""
-    if "lossless" not in BENCHMARK.tables:
+def refit_files():
+    """Tables of entropy models that the table `refit` is made of; after a failure those that exist."""
+    if "refit" not in BENCHMARK.tables:
         return []
-    paths = [LOSSLESS_TABLE.format(dataset=dataset, scene=scene) for dataset, scene in SCENES]
+    paths = [REFIT_TABLE.format(dataset=dataset, scene=scene) for dataset, scene in SCENES]
     return [path for path in paths if is_made(path)]
 
 

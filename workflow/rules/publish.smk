@@ -19,7 +19,7 @@ rule make_tables:
         style="results/summary/style.json",
         points="results/summary/points.csv",
         summary=summary_files(),
-        lossless=lossless_files(),
+        refit=refit_files(),
     output:
         table_files(),
     log:
@@ -66,7 +66,7 @@ rule make_page:
         points="results/summary/points.csv",
         summary=summary_files(),
         environment="results/summary/environment.json",
-        lossless=lossless_files(),
+        refit=refit_files(),
         tables=expand("results/tables/{table}.csv", table=BENCHMARK.tables),
         figures=expand("results/figures/{stem}.svg", stem=[stem for stem, _, _ in figure_items()]),
         showcases=showcase_folders(),

@@ -85,11 +85,11 @@ def _cost(ideal: object, actual: object, hole: str) -> tuple[Entry, ...]:
     return number(ideal, 0, hole), number(actual, 0, hole), signed(extra, 0, hole), signed(share, 3, hole)
 
 
-def lossless_sheet(rows: Sequence[Row], style: Style) -> Sheet:
+def refit_sheet(rows: Sequence[Row], style: Style) -> Sheet:
     """Entropy models fitted to the symbols of one trained model each: what they save at equal pictures.
 
     Args:
-        rows: of the tables in ``summary/lossless``; those of other scenes than the style's are left out.
+        rows: of the tables in ``summary/refit``; those of other scenes than the style's are left out.
         style: labels and order.
     """
     headings = (
@@ -127,7 +127,7 @@ def lossless_sheet(rows: Sequence[Row], style: Style) -> Sheet:
     if not lines:
         notes = ["No rows: no entropy models were compared on the scenes of this run."]
     caption = "Entropy models on the symbols of one trained model"
-    return Sheet("lossless", caption, headings, tuple(lines), tuple(notes))
+    return Sheet("refit", caption, headings, tuple(lines), tuple(notes))
 
 
 def _scene_rows(rows: Sequence[Row], dataset: str, scene: str) -> list[Row]:

@@ -21,7 +21,7 @@ from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import FAILURE_COLUMNS
 from hemgs.analysis.tables.ablation import ablation_sheet, context_sheet
 from hemgs.analysis.tables.bdrate import bdrate_sheet, matrix_sheet
-from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
+from hemgs.analysis.tables.coder_cost import coder_cost_sheet, refit_sheet
 from hemgs.analysis.tables.rates import (
     by_key,
     dataset_names,
@@ -64,7 +64,7 @@ class Summary:
     complexity: tuple[Row, ...]
     parity: tuple[Row, ...]
     failures: tuple[Row, ...]
-    lossless: tuple[Row, ...] = ()
+    refit: tuple[Row, ...] = ()
 
 
 def load_summary(folder: Path) -> Summary:
@@ -79,9 +79,7 @@ def load_summary(folder: Path) -> Summary:
         complexity=tuple(read_rows(folder / "complexity.csv", COMPLEXITY_COLUMNS)),
         parity=tuple(read_rows(folder / "parity.csv", PARITY_COLUMNS)),
         failures=tuple(read_rows(folder / "failures.csv", FAILURE_COLUMNS)),
-        lossless=tuple(
-            row for path in sorted(folder.glob("lossless/*/*.csv")) for row in read_rows(path, REFIT_COLUMNS)
-        ),
+        refit=tuple(row for path in sorted(folder.glob("refit/*/*.csv")) for row in read_rows(path, REFIT_COLUMNS)),
     )
 
 
@@ -287,7 +285,7 @@ BUILDERS: Mapping[str, Callable[[Summary, Style], Sheet]] = {
     "coder_cost": lambda summary, style: coder_cost_sheet(summary.storage, style),
     "complexity": complexity,
     "parity": parity,
-    "lossless": lambda summary, style: lossless_sheet(summary.lossless, style),
+    "refit": lambda summary, style: refit_sheet(summary.refit, style),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hemgs.analysis.plan import Style, load_style
 from hemgs.analysis.publish import summarise
-from hemgs.analysis.tables.coder_cost import coder_cost_sheet, lossless_sheet
+from hemgs.analysis.tables.coder_cost import coder_cost_sheet, refit_sheet
 from hemgs.analysis.tables.quality import load_summary
 from hemgs.analysis.tables.table import Sheet
 from hemgs.core.records import POINT_COLUMNS, REFIT_COLUMNS, Row, Value, write_rows
@@ -94,7 +94,7 @@ def style(complete: Results) -> Style:
 
 
 def test_models_are_compared_with_the_hash_grid_alone(style: Style) -> None:
-    sheet = lossless_sheet(_models("chair", "chair"), style)
+    sheet = refit_sheet(_models("chair", "chair"), style)
     names = [f"{heading.group} {heading.name}".strip() for heading in sheet.headings]
     assert names[3:6] == ["Steps", "Size [B]", "Change [%]"]
     assert names[6:] == [
@@ -111,24 +111,24 @@ def test_models_are_compared_with_the_hash_grid_alone(style: Style) -> None:
 
 def test_a_mean_is_over_all_scenes_or_there_is_none(style: Style) -> None:
     small, large = _models("court", "knot"), _models("court", "tower", 3)
-    sheet = lossless_sheet([*small, *large], style)
+    sheet = refit_sheet([*small, *large], style)
     assert _line(sheet, "Court", "mean", "with both")[1:3] == ["1,800", "-10.00"]
     assert _line(sheet, "Court", "mean", "with both")[-2:] == ["72.00", "53.60"]
-    without = lossless_sheet([*small, *(row for row in large if row["variant"] != "both")], style)
+    without = refit_sheet([*small, *(row for row in large if row["variant"] != "both")], style)
     assert {row[2].text for row in without.rows if row[1].text == "mean"} == {"as trained", "hash grid only"}
-    assert all(row[1].text != "mean" for row in lossless_sheet(small, style).rows)
+    assert all(row[1].text != "mean" for row in refit_sheet(small, style).rows)
 
 
 def test_without_the_base_there_is_no_percent_and_other_scenes_do_not_show(style: Style) -> None:
     rows = _models("chair", "chair", models={"both": SIZES["both"]})
-    sheet = lossless_sheet([*rows, *_models("elsewhere", "chair")], style)
+    sheet = refit_sheet([*rows, *_models("elsewhere", "chair")], style)
     (row,) = sheet.rows
     assert (row[5].text, row[5].note) == (None, "hash grid only was not fitted")
-    assert lossless_sheet([], style).notes == ("No rows: no entropy models were compared on the scenes of this run.",)
+    assert refit_sheet([], style).notes == ("No rows: no entropy models were compared on the scenes of this run.",)
 
 
 def test_the_tables_of_the_verb_are_read_from_the_summary(complete: Results, tmp_path: Path) -> None:
     summary = shutil.copytree(complete.summary, tmp_path / "summary")
     rows = _models("chair", "chair")
-    write_rows(summary / "lossless" / "chair" / "chair.csv", rows, REFIT_COLUMNS)
-    assert load_summary(summary).lossless == tuple(rows)
+    write_rows(summary / "refit" / "chair" / "chair.csv", rows, REFIT_COLUMNS)
+    assert load_summary(summary).refit == tuple(rows)

@@ -108,12 +108,12 @@ def test_entropy_models_on_equal_symbols_are_shown_on_request(tmp_path: Path) ->
     """Not because somebody asked for a scene's file by its name: the page does not wait for that."""
     results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)}).write()
     summarise(results.plan, PUBLISHED, results.summary)
-    measured = PUBLISHED.parents[1] / "results" / "measured" / "lossless" / "chair.csv"
-    (results.summary / "lossless" / "chair").mkdir(parents=True)
-    shutil.copy(measured, results.summary / "lossless" / "chair")
+    measured = PUBLISHED.parents[1] / "results" / "measured" / "refit" / "chair.csv"
+    (results.summary / "refit" / "chair").mkdir(parents=True)
+    shutil.copy(measured, results.summary / "refit" / "chair")
     assert "with scene-agnostic network" not in _page(results, tmp_path)
     style = json.loads(results.style.read_text())
-    results.style.write_text(json.dumps({**style, "tables": ["lossless"]}))
+    results.style.write_text(json.dumps({**style, "tables": ["refit"]}))
     assert "with scene-agnostic network" in _page(results, tmp_path)
 
 

@@ -92,15 +92,15 @@ def test_a_silent_end_names_the_log_of_the_executor(tmp_path: Path, monkeypatch:
 
 def test_a_comparison_of_entropy_models_that_is_missing_is_a_hole_of_its_own(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write()
-    write_logs(tmp_path, {"measure_lossless": "error: too few anchors"})
+    write_logs(tmp_path, {"refit_model": "error: too few anchors"})
     plan = json.loads(results.plan.read_text())
-    log = str(tmp_path / "logs/measure_lossless/gs3d-chair-chair-single-s0.log")
-    comparison = plan["fits"][0] | {"rates": [], "logs": {"measure_lossless": log}}
-    plan["lossless"] = [comparison | {"finished": True}, comparison | {"finished": False}]
+    log = str(tmp_path / "logs/refit_model/gs3d-chair-chair-single-s0.log")
+    comparison = plan["fits"][0] | {"rates": [], "logs": {"refit_model": log}}
+    plan["refit"] = [comparison | {"finished": True}, comparison | {"finished": False}]
     results.plan.write_text(json.dumps(plan))
     points = gather(load_plan(results.plan))
     (failure,) = points.failures
-    assert (failure["rate"], failure["reason"]) == ("lossless", "measure_lossless: too few anchors")
+    assert (failure["rate"], failure["reason"]) == ("refit", "refit_model: too few anchors")
     assert len(points.rows) == 1
 
 

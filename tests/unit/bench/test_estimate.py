@@ -167,13 +167,13 @@ def test_scenes_that_are_in_place_need_no_archive(
 def test_entropy_models_are_compared_where_the_table_asks(costs: Costs, tmp_path: Path) -> None:
     settings = yaml.safe_load((CONFIG / "config.yaml").read_text())
     settings["run"] |= {"datasets": ["deepblending"]}
-    settings["publish"] = {"tables": ["quality", "lossless"]}
+    settings["publish"] = {"tables": ["quality", "refit"]}
     benchmark = load_benchmark(settings, [], CONFIG)
-    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["measure_lossless"] == 2
-    table = tmp_path / "summary/lossless/deepblending/playroom.csv"
+    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["refit_model"] == 2
+    table = tmp_path / "summary/refit/deepblending/playroom.csv"
     table.parent.mkdir(parents=True)
     table.touch()
-    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["measure_lossless"] == 1
+    assert estimate(benchmark, costs, lambda _: 1, tmp_path).jobs["refit_model"] == 1
 
 
 def test_a_data_set_without_figures_is_named(costs: Costs, tmp_path: Path) -> None:

@@ -252,10 +252,10 @@ def test_what_does_not_decide_a_scene_is_not_among_its_settings(folder: Folder) 
 
 def test_tables_that_need_jobs_of_their_own_are_made_on_request_only(folder: Folder) -> None:
     assert folder.load().tables == TABLES
-    assert "lossless" not in TABLES
+    assert "refit" not in TABLES
     folder.method("hemgs", {"entry": "a.b:H", "kind": "all_rates", "rates": [0.002]})
-    asked = folder.load(run={"methods": ["hemgs"]}, publish={"tables": ["lossless"]})
-    assert asked.tables == ("lossless",)
+    asked = folder.load(run={"methods": ["hemgs"]}, publish={"tables": ["refit"]})
+    assert asked.tables == ("refit",)
 
 
 def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
@@ -285,7 +285,7 @@ def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
         ({"rates": {"swep": [0.001]}}, "rates: 'swep' is not a known method"),
         ({"method_params": {"all_method": {}}}, "'all_method' is not a known method — did you mean 'all_methods'?"),
         ({"publish": {"visual": ["house/atic"]}}, "publish.visual: 'house/atic' is not a known scene"),
-        ({"publish": {"tables": ["lossless"]}}, "publish.tables names lossless, and run.methods has no hemgs"),
+        ({"publish": {"tables": ["refit"]}}, "publish.tables names refit, and run.methods has no hemgs"),
         ({"publish": {"tables": ["qualty"]}}, "'publish.tables[0]' cannot be \"qualty\" — allowed: quality"),
         ({"extra_config": ["/no/such/folder"]}, "/no/such/folder: no such folder"),
     ],
