@@ -7,6 +7,7 @@ declares in its ``pyproject.toml``), or ``package.module:Class``. Does not impor
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from dataclasses import is_dataclass
 from importlib import metadata
@@ -69,4 +70,8 @@ def _load(entry: str) -> Method:
     spec, params = getattr(method, "spec", None), getattr(method, "Params", None)
     if not (isinstance(method, Method) and isinstance(spec, MethodSpec) and is_dataclass(params)):
         raise ConfigError(f"{entry} is not a method", "it must fulfil hemgs.protocol.Method")
+    if spec.kind == "post" and "base" not in inspect.signature(method.train).parameters:
+        raise ConfigError(
+            f"{entry} is of kind post, and its train takes no base", "it must fulfil hemgs.protocol.PostMethod"
+        )
     return method

@@ -230,21 +230,23 @@ def counts_of(bundle: Bundle) -> dict[str, int]:
 
 
 def trained_seconds(events: Path, fallback_s: float) -> float:
-    """Seconds that the training loop counted, interrupted parts included, as its last event of kind ``trained`` says.
+    """Seconds that the training loop counted, interrupted parts included.
+
+    The last event of kind ``trained`` of each stage counts; a stage is a folder of checkpoints.
 
     Args:
         events: log of the training; lines cut by a killed process are passed over.
         fallback_s: for methods that do not use the common loop and write no such event.
     """
-    found_s = fallback_s
+    by_stage: dict[str, float] = {}
     for line in events.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
         except ValueError:
             continue
         if isinstance(event, dict) and event.get("event") == "trained":
-            found_s = float(event["train_s"])
-    return found_s
+            by_stage[event.get("stage", "")] = float(event["train_s"])
+    return sum(by_stage.values()) if by_stage else fallback_s
 
 
 def _train_record(data: dict[str, Any], path: Path) -> TrainRecord:

@@ -141,7 +141,8 @@ def fit(
                 events.write("interrupted", iteration=iteration)
                 stop.raise_interrupted()
     train_s = run.seconds()
-    events.write("trained", iterations=settings.iterations, resumed_from=done, train_s=round(train_s, 3))
+    done_in_all = {"iterations": settings.iterations, "resumed_from": done, "train_s": round(train_s, 3)}
+    events.write("trained", stage=workdir.name, **done_in_all)
     return FitReport(done, train_s)
 
 

@@ -10,12 +10,12 @@ import torch
 
 from hemgs.bench.conformance import Case, make_specimen, make_tiny_scene
 from hemgs.render import cuda
-from tests.contract.test_methods import PARAMS
+from tests.contract.test_methods import PARAMS, TOY, TOY_POST
 
 pytestmark = pytest.mark.gpu
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())
-METHODS: dict[str, str] = PROJECT["project"]["entry-points"]["hemgs.methods"]
+METHODS: dict[str, str] = PROJECT["project"]["entry-points"]["hemgs.methods"] | {TOY: TOY, TOY_POST: TOY_POST}
 #: Eight-bit levels between two pictures of the same decoded scene, on average; see ``test_render_cuda``.
 MEAN_LEVELS = 0.05
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.workflow_project import Project, small_project
+from tests.workflow.workflow_project import DATASET, REPOSITORY, Project, copy_workflow, small_project
 
 POST = {"label": "Post", "entry": "stub_methods:Stub", "kind": "post", "base": "single_stub"}
 PUBLISHED = {"summarise_points": 1, "make_tables": 1, "make_figures": 1, "make_page": 1}
@@ -136,3 +139,47 @@ def test_a_base_that_cannot_be_is_an_error_of_the_dry_run(project: Project, base
     done = project.snakemake("-n", check=False)
     assert done.returncode != 0
     assert f"workflow/config/methods/late.yaml: {message}" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_post_method_of_ones_own_runs_with_nothing_stubbed(tmp_path: Path) -> None:
+    """Two files outside the repository: the module and its YAML. From its base to a row of the table."""
+    project, outside = copy_workflow(tmp_path / "clone", stub=False), tmp_path / "outside"
+    for folder in ("methods", "datasets"):
+        (outside / folder).mkdir(parents=True)
+    shutil.copy(REPOSITORY / "tests/unit/splats/toy_splats.py", outside / "my_package.py")
+    (outside / "my_method.py").write_text(
+        "from typing import ClassVar\n\nfrom hemgs.core.types import MethodSpec\n"
+        "from my_package import ToyPost\n\n\nclass Mine(ToyPost):\n"
+        "    spec: ClassVar[MethodSpec] = MethodSpec('mine', 'Mine', 'post', attributes=('locations', 'colors'))\n"
+    )
+    mine = {"id": "mine", "label": "Mine", "entry": "my_method:Mine", "kind": "post", "base": "gs3d"}
+    (outside / "methods/mine.yaml").write_text(yaml.safe_dump(mine))
+    shape = {"num_views": 9, "width": 48, "height": 36, "num_points": 300}
+    source = {"kind": "procedural", "procedural": shape}
+    protocol = {"max_width": None, "split": {"kind": "every_nth", "n": 3}, "background": [0, 0, 0]}
+    tiny = {**DATASET, "source": source, "protocol": protocol, "scenes": {"court": {}}}
+    (outside / "datasets/toy.yaml").write_text(yaml.safe_dump(tiny))
+    config = {
+        "title": "Post",
+        "extra_config": [str(outside)],
+        "run": {"methods": ["gs3d", "mine"], "datasets": ["toy"], "seeds": [1]},
+        "method_params": {"gs3d": {"iterations": 30}, "mine": {"iterations": 10}},
+        "publish": {"tables": ["quality", "complexity"]},
+    }
+    (project.root / "post.yaml").write_text(yaml.safe_dump(config))
+    project.environment["PYTHONPATH"] = f"{REPOSITORY}:{outside}"
+    project.snakemake("--configfile", "post.yaml")
+    with (project.root / "results/summary/points.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert {name: (row["status"], row["iterations"]) for name, row in rows.items()} == {
+        "gs3d": ("ok", "30"),
+        "mine": ("ok", "40"),
+    }
+    models = project.root / "results/models"
+    record = json.loads((models / "mine/toy/court/single/s1/train.json").read_text())
+    base = json.loads((models / "gs3d/toy/court/single/s1/train.json").read_text())
+    assert (record["base"]["method"], record["base"]["model_sha256"]) == ("gs3d", base["model_sha256"])
+    assert record["train_s"] > base["train_s"]
+    notes = (project.root / "results/tables/complexity.md").read_text()
+    assert "training times of Mine include the model" in notes

@@ -87,9 +87,13 @@ def test_counts_from_metadata_or_from_anchor_tensors() -> None:
     assert counts_of(Bundle({"offsets": offsets, "masks": masks}, {})) == {"num_anchors": 4, "num_gaussians": 3}
 
 
-def test_trained_seconds_are_those_of_the_last_event(tmp_path: Path) -> None:
+def test_trained_seconds_are_those_of_the_last_event_of_each_stage(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     log.write_text('{"event": "trained", "train_s": 1.5}\n{"event": "prog\n3\n{"event": "trained", "train_s": 2.5}\n')
     assert trained_seconds(log, 9.0) == 2.5
+    stages = [("prune", 3.0), ("distil", 1.0), ("prune", 4.0), ("distil", 2.0)]  # one more "prune" after a resumption
+    events = [json.dumps({"event": "trained", "stage": stage, "train_s": seconds}) for stage, seconds in stages]
+    log.write_text("\n".join(events) + "\n")
+    assert trained_seconds(log, 9.0) == 6.0
     log.write_text('{"event": "progress"}\n')
     assert trained_seconds(log, 9.0) == 9.0

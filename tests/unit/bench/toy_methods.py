@@ -155,6 +155,12 @@ class ToyPerRate(ToyAll):
     spec: ClassVar[MethodSpec] = MethodSpec("toy_per_rate", "Toy, each", "per_rate", attributes=("colors",))
 
 
+class Baseless(ToyAll):
+    """Says that it starts from another model, and cannot be given one."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("baseless", "Baseless", "post")
+
+
 class Unsteady(ToyAll):
     """Encodes differently each time."""
 
