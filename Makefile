@@ -72,6 +72,10 @@ format: install ## put code into the agreed form
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt workflow
 
+.PHONY: schemas
+schemas: install ## make workflow/schemas from the models that check configurations
+	$(BIN)/python -m tools.make_schemas
+
 .PHONY: clean
 clean: ## remove the environment and what tools keep; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -201,7 +201,7 @@ def _archive_bytes(wanted: Mapping[str, WantedArchive], costs: Costs, results: P
     for archive in wanted.values():
         if archive.missing:
             dataset = next(iter(archive.missing)).partition("/")[0]
-            length = archive.entry.get("size_bytes") or costs.of_dataset(dataset)[0].archive_bytes
+            length = archive.entry.size_bytes or costs.of_dataset(dataset)[0].archive_bytes
             fetched += 0 if (results / _ARCHIVES / archive.name).is_file() else length
             unpacked += length * archive.missing_share * costs.disk.unpacked
     return fetched, unpacked

@@ -29,7 +29,7 @@ MARKS: dict[Status, str] = {"ok": "ok", "note": "note", "fail": "FAIL"}
 
 MIN_PYTHON = (3, 11)
 #: What every use needs, by distribution name.
-REQUIRED = ("torch", "numpy", "numba", "safetensors", "pillow", "pyyaml", "jsonschema")
+REQUIRED = ("torch", "numpy", "numba", "safetensors", "pillow", "pydantic", "pyyaml")
 #: What the tables, figures and page need.
 PUBLISHING = ("pandas", "pyarrow", "matplotlib", "jinja2", "scipy")
 #: The version of gsplat whose interface the renderer follows.

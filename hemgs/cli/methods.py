@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hemgs.cli.console import note, say, size_text
 from hemgs.cli.parser import Parser, add_settings, explain, parse_assignments
-from hemgs.config.dataset import DatasetConfig, SceneConfig, load_dataset
+from hemgs.config.dataset import Archive, DatasetConfig, SceneConfig, load_dataset
 
 if TYPE_CHECKING:
     from hemgs.protocol import Method
@@ -193,24 +193,20 @@ def dataset_text(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _archive(entry: Mapping[str, Any]) -> str:
-    size, sha256 = entry.get("size_bytes"), entry.get("sha256")
-    known = (
-        f"{size_text(size) if size else 'size not stated'}, {'pinned' if sha256 else 'not pinned: hemgs hash-archive'}"
-    )
-    return f"  archive     {entry['url']} and {len(entry.get('mirrors', ()))} mirrors ({known})"
+def _archive(archive: Archive) -> str:
+    size = size_text(archive.size_bytes) if archive.size_bytes else "size not stated"
+    pin = "pinned" if archive.sha256 else "not pinned: hemgs hash-archive"
+    return f"  archive     {archive.url} and {len(archive.mirrors)} mirrors ({size}, {pin})"
 
 
 def _settings_lines(dataset: DatasetConfig) -> list[str]:
-    scene = next(iter(dataset.scenes.values()))
-    return [f"  protocol    {_pairs(scene.protocol)}", f"  points      {_pairs(scene.initial_points)}"]
+    settings = next(iter(dataset.scenes.values())).settings
+    return [f"  protocol    {_pairs(settings['protocol'])}", f"  points      {_pairs(settings['initial_points'])}"]
 
 
 def _place(scene: SceneConfig) -> str:
     source = scene.source
-    if "local" not in source:
-        return str(source["kind"])
-    return f"{source['kind']} in {Path(str(source['local'])) / str(source['path'])}"
+    return f"{source.kind} in {Path(source.local) / source.path}" if source.local else source.kind
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

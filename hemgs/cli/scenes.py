@@ -147,13 +147,13 @@ def _hash_archive(arguments: argparse.Namespace) -> int:
 
 
 def _hash_fetched(arguments: argparse.Namespace) -> int:
-    from hemgs.config.dataset import archive_name, load_dataset
+    from hemgs.config.dataset import load_dataset
     from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, pin_archives
     from hemgs.data.fetch.http import fetched_sha256
 
     folder = arguments.archives or DEFAULT_ARCHIVES
     dataset = load_dataset(arguments.dataset)
-    paths = [folder / archive_name(entry["url"]) for entry in dataset.archives]
+    paths = [folder / archive.name for archive in dataset.archives]
     there = [path for path in paths if path.is_file()]
     if not there:
         raise ConfigError(
@@ -176,12 +176,11 @@ def _say_pin(path: Path, sha256: str) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from hemgs.core.events import terminal_events
-    from hemgs.core.reading import load_yaml, validate
+    from hemgs.core.reading import load_yaml
     from hemgs.data.fetch.archives import DEFAULT_ARCHIVES
     from hemgs.data.prepare import prepare_scene
 
     dataset = load_yaml(arguments.dataset)
-    validate(dataset, "dataset", str(arguments.dataset))
     with terminal_events(f"preparing {arguments.scene}") as events:
         scene = prepare_scene(
             dataset, arguments.scene, arguments.out, events=events, archives=arguments.archives or DEFAULT_ARCHIVES

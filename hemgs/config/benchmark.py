@@ -1,9 +1,9 @@
 """What a benchmark consists of: data sets, methods, rates, and the settings each fit is made with.
 
-Owns the meaning of the YAML files under ``workflow/config``: defaults, overrides, variants, selection, and the checks
-between files. Pure functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning
-is ``hemgs.config.dataset``'s and ``hemgs.config.method``'s, checks against schemas are
-``hemgs.core.reading``'s, and whether a method's class exists is ``hemgs.config.entries``'.
+Owns ``config/*.yaml``: keys with their ranges, defaults, overrides, selection, and the checks between files. Pure
+functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning is
+``hemgs.config.dataset``'s and ``hemgs.config.method``'s, and whether a method takes its settings is
+``hemgs.config.entries``'.
 
 Settings of a method are merged in this order, later ones winning: the method's file, the data set's
 ``method_params`` (``all_methods``, then the method's own), the benchmark's ``method_params`` (likewise). A variant
@@ -15,32 +15,100 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from hemgs.config.dataset import DatasetConfig, SceneConfig, agreed, expand_path, load_dataset, load_datasets
-from hemgs.config.method import MethodConfig, Params, fit_rates, load_methods, with_benchmark_rates
-from hemgs.core.catalogue import TABLES
+from pydantic import Field, StringConstraints
+
+from hemgs.config.captures import agreed, expand_path
+from hemgs.config.dataset import DatasetConfig, SceneConfig, load_datasets
+from hemgs.config.fields import (
+    ALL_METHODS,
+    ID,
+    LIST,
+    ONCE,
+    UNIQUE,
+    Id,
+    Lmbdas,
+    MethodParams,
+    Text,
+    one_of,
+    one_or_more,
+)
+from hemgs.config.method import MethodConfig, fit_rates, load_methods, with_benchmark_rates
+from hemgs.core.catalogue import ON_REQUEST_TABLES, TABLES
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import closest, load_yaml, validate
+from hemgs.core.reading import Section, checked, closest, load_yaml
 from hemgs.core.types import Rate
 
-__all__ = [
-    "Benchmark",
-    "DatasetConfig",
-    "FitPlan",
-    "MethodConfig",
-    "SceneConfig",
-    "fits",
-    "load_benchmark",
-    "load_dataset",
-    "load_methods",
-    "resolve_params",
-]
-
-#: Key of ``method_params`` that applies to every method.
-ALL_METHODS = "all_methods"
 #: The method whose entropy models the table ``refit`` compares.
 REFIT_METHOD = "hemgs"
+
+
+TableId = Annotated[str, *one_of((*TABLES, *ON_REQUEST_TABLES))]
+Ids = Annotated[list[Id], *one_or_more(Id)]
+SceneName = Annotated[str, StringConstraints(pattern=f"^({ID}/)?{ID}$")]
+FullSceneName = Annotated[str, StringConstraints(pattern=f"^{ID}/{ID}$")]
+
+
+class RunKeys(Section):
+    """The selection of methods, scenes and seeds."""
+
+    methods: Ids
+    """Method and variant ids, in the order of the tables."""
+    datasets: Ids
+    """Data set ids, in the order of the tables."""
+    scenes: Annotated[list[SceneName], *one_or_more(SceneName)] | None = None
+    """Only these scenes, as `scene` or `dataset/scene`; every scene of the data sets when absent."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), ONCE, UNIQUE] = Field(
+        default_factory=lambda: [0]
+    )
+    """Each fit is trained once per seed; [0] when absent."""
+
+
+class PublishKeys(Section):
+    """What is made of the results."""
+
+    tables: Annotated[list[TableId], ONCE, UNIQUE] = Field(default_factory=lambda: list(TABLES))
+    """Tables to write, each as csv, md and tex; all of them but refit when absent. refit fits entropy models to
+    the symbols of one trained model of hemgs per scene, which must be among the methods."""
+    visual: Annotated[list[FullSceneName], ONCE, UNIQUE] = Field(default_factory=list)
+    """Scenes, as dataset/scene, that get a visual comparison."""
+    variable_rate: Annotated[list[Id], ONCE, UNIQUE] | None = None
+    """Methods of kind all_rates drawn in the variable-rate figure, with their variants of kind per_rate; all selected
+    ones when absent."""
+
+
+class PartialKeys(Section):
+    """Publish what is finished instead of asking for everything; the workflow gives this to itself after a failure."""
+
+    unfinished: Annotated[frozenset[str], LIST]
+    """Files that the failed run should have made and has not; old ones in their place do not count."""
+    failed: Annotated[frozenset[str], LIST]
+    """Logs of the jobs that failed in it."""
+
+
+class BenchmarkFile(Section):
+    """What to run and what to publish. Resources and executors belong to profiles, not here."""
+
+    title: Text
+    """Heading of the page."""
+    run: RunKeys
+    rates: dict[Id, Lmbdas] = Field(default_factory=dict)
+    """λ by method id, in place of those of the method's file. A variant whose file says no rates takes those of what it
+    extends."""
+    method_params: MethodParams = Field(default_factory=dict)
+    """Settings of methods for this benchmark, by method id, over those of the method's and the data set's file;
+    variants take those of what they extend. `all_methods` is for settings that every method has, such as
+    iterations."""
+    publish: PublishKeys = PublishKeys()
+    extra_config: Annotated[list[Text], ONCE, UNIQUE] = Field(default_factory=list)
+    """Further folders with datasets/ and methods/ inside, for scenes and methods kept outside this repository.
+    ${NAME} is an environment variable."""
+    partial: PartialKeys | None = None
+
+
+#: Settings of methods, by method id.
+Layers = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,25 +126,12 @@ class FitPlan:
     fit: str
     seed: int
     rates: tuple[Rate, ...]
-    params: Params
+    params: Mapping[str, Any]
 
     @property
     def path(self) -> str:
         """Where the fit lies below ``results/models`` and ``results/points``."""
         return f"{self.method}/{self.dataset}/{self.scene}/{self.fit}/s{self.seed}"
-
-
-@dataclass(frozen=True)
-class Partial:
-    """What a run that failed has left undone.
-
-    Attributes:
-        unfinished: files that it should have made; what lies in their place is out of date.
-        failed: logs of the jobs that failed.
-    """
-
-    unfinished: frozenset[str]
-    failed: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -97,11 +152,11 @@ class Benchmark:
     datasets: Mapping[str, DatasetConfig]
     scenes: Mapping[str, tuple[SceneConfig, ...]]
     seeds: tuple[int, ...]
-    layers: Mapping[str, Params]
+    layers: Layers
     tables: tuple[str, ...]
     visual: tuple[tuple[str, str], ...]
     variable_rate: tuple[str, ...]
-    partial: Partial | None = None
+    partial: PartialKeys | None = None
     bases: Mapping[str, MethodConfig] = field(default_factory=dict)
 
 
@@ -119,55 +174,42 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
     for origin in origins:
         load_yaml(origin)  # refuses keys given twice, which the merged settings no longer show
     source = " + ".join(map(str, origins)) or "the command line"
-    validate(settings, "config", source)
-    folders = [folder, *(expand_path(extra, source) for extra in settings.get("extra_config", []))]
+    own: BenchmarkFile = checked(BenchmarkFile, settings, source)
+    folders = [folder, *(expand_path(extra, source) for extra in own.extra_config)]
     methods = load_methods(_yaml_files(folders, "methods"))
     datasets = load_datasets(_yaml_files(folders, "datasets"))
+    run, publish = own.run, own.publish
 
-    run = settings["run"]
-    layers = settings.get("method_params", {})
-    _check_names(layers, {*methods, ALL_METHODS}, f"{source}: method_params", "method")
+    _check_names(own.method_params, {*methods, ALL_METHODS}, f"{source}: method_params", "method")
     for dataset in datasets.values():
         _check_names(dataset.method_params, {*methods, ALL_METHODS}, f"{dataset.file}: method_params", "method")
-    _check_names(settings.get("rates", {}), methods, f"{source}: rates", "method")
-    chosen_methods = _as_list(run["methods"])
-    _check_names(chosen_methods, methods, f"{source}: run.methods", "method")
-    chosen_datasets = _as_list(run["datasets"])
-    _check_names(chosen_datasets, datasets, f"{source}: run.datasets", "data set")
-    selected = {
-        name: with_benchmark_rates(methods[name], settings.get("rates", {}), f"{source}: rates")
-        for name in chosen_methods
-    }
-    scenes = _select_scenes(run.get("scenes"), [datasets[name] for name in chosen_datasets], source)
-    publish = settings.get("publish", {})
-    if "refit" in publish.get("tables", ()) and REFIT_METHOD not in selected:
+    _check_names(own.rates, methods, f"{source}: rates", "method")
+    _check_names(run.methods, methods, f"{source}: run.methods", "method")
+    _check_names(run.datasets, datasets, f"{source}: run.datasets", "data set")
+    selected = {name: with_benchmark_rates(methods[name], own.rates, f"{source}: rates") for name in run.methods}
+    scenes = _select_scenes(run.scenes, [datasets[name] for name in run.datasets], source)
+    if "refit" in publish.tables and REFIT_METHOD not in selected:
         raise ConfigError(
             f"{source}: publish.tables names refit, and run.methods has no {REFIT_METHOD}",
             f"add {REFIT_METHOD} to run.methods, or leave the table out",
         )
     return Benchmark(
-        title=settings["title"],
+        title=own.title,
         methods=selected,
-        datasets={
-            dataset.id: dataset for dataset in agreed(datasets[name] for name in chosen_datasets if name in scenes)
-        },
+        datasets={dataset.id: dataset for dataset in agreed(datasets[name] for name in run.datasets if name in scenes)},
         scenes=scenes,
-        seeds=tuple(run.get("seeds", (0,))),
-        layers=layers,
-        tables=tuple(publish.get("tables", TABLES)),
-        visual=_visual(publish.get("visual", []), scenes, datasets, source),
-        variable_rate=_variable_rate(publish.get("variable_rate"), selected, methods, source),
-        partial=_partial(settings.get("partial")),
+        seeds=tuple(run.seeds),
+        layers=own.method_params,
+        tables=tuple(publish.tables),
+        visual=_visual(publish.visual, scenes, datasets, source),
+        variable_rate=_variable_rate(publish.variable_rate, selected, methods, source),
+        partial=own.partial,
         bases={
             method.starts_from: methods[method.starts_from]
             for method in selected.values()
             if method.starts_from and method.starts_from not in selected
         },
     )
-
-
-def _partial(left: Mapping[str, list[str]] | None) -> Partial | None:
-    return None if left is None else Partial(frozenset(left["unfinished"]), frozenset(left["failed"]))
 
 
 def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
@@ -194,9 +236,7 @@ def base_fit(benchmark: Benchmark, plan: FitPlan) -> FitPlan | None:
     return FitPlan(name, plan.dataset, plan.scene, next(iter(fit_rates(method))), plan.seed, (), params)
 
 
-def resolve_params(
-    method: MethodConfig, dataset_layers: Mapping[str, Params], benchmark_layers: Mapping[str, Params]
-) -> dict[str, Any]:
+def resolve_params(method: MethodConfig, dataset_layers: Layers, benchmark_layers: Layers) -> dict[str, Any]:
     """Settings of a method over its code's defaults, sorted by name; see the module's text for who wins."""
     resolved: dict[str, Any] = {}
     for index, (name, params) in enumerate(method.layers):
@@ -215,11 +255,13 @@ def _yaml_files(folders: Sequence[Path], kind: str) -> list[Path]:
     return [path for folder in folders for path in sorted((folder / kind).glob("*.yaml"))]
 
 
-def _select_scenes(wanted: Any, datasets: Sequence[DatasetConfig], source: str) -> dict[str, tuple[SceneConfig, ...]]:
+def _select_scenes(
+    wanted: list[str] | None, datasets: Sequence[DatasetConfig], source: str
+) -> dict[str, tuple[SceneConfig, ...]]:
     everything = {dataset.id: tuple(dataset.scenes.values()) for dataset in datasets}
     if wanted is None:
         return everything
-    names = set(_as_list(wanted))
+    names = set(wanted)
     known = {name for dataset, scenes in everything.items() for s in scenes for name in (s.id, f"{dataset}/{s.id}")}
     _check_names(names, known, f"{source}: run.scenes", "scene of the selected data sets")
     chosen = {
@@ -260,7 +302,3 @@ def _check_names(names: Iterable[str], known: Iterable[str], where: str, what: s
     for name in sorted(names):
         if name not in known:
             raise ConfigError(f"{where}: '{name}' is not a known {what}", closest(name, known))
-
-
-def _as_list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)

@@ -1,49 +1,263 @@
-"""Data sets as their files describe them.
+"""Data sets: what their files may say, and what that means for a scene.
 
-Owns the meaning of ``config/datasets/<id>.yaml``: scenes with their overrides applied, and paths with environment
-variables. Does not own pixels (``hemgs.data``) or the selection of scenes (``hemgs.config.benchmark``).
+Owns ``config/datasets/<id>.yaml``: keys with their ranges, scenes with their overrides applied, and the size of a
+prepared image. Does not own where captures lie (``hemgs.config.captures``), pixels (``hemgs.data``) or the selection of
+scenes (``hemgs.config.benchmark``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, get_args
 
+from pydantic import Field, StringConstraints
+from pydantic import model_validator as check
+
+from hemgs.config.fields import LIST, Id, MethodParams, Text
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import closest, load_named
+from hemgs.core.reading import RefusedError, Section, checked, closest, load_yaml
 
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-#: What of an archive may be left open, as null.
-_PINS = ("size_bytes", "sha256")
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+Address = Annotated[str, StringConstraints(pattern="^https?://")]
+SourceKind = Annotated[
+    Literal["colmap", "blender", "procedural"],
+    Field(
+        description="How a scene's folder is laid out: colmap (images and a sparse model), blender (transforms_*.json "
+        "with RGBA images) or procedural (made by this project; no folder needed)."
+    ),
+]
+MaxWidth = Annotated[int | None, Field(ge=16, description="Images wider than this are scaled to it; null leaves them.")]
+Channel = Annotated[float, Field(ge=0, le=1)]
+Background = Annotated[
+    tuple[Channel, Channel, Channel],
+    LIST,
+    Field(description="RGB in [0, 1] behind the scene; images with an alpha channel are composed over it."),
+]
+Layout = Literal["court", "garden"]
+
+
+class Procedural(Section):
+    """What to make (procedural only)."""
+
+    layout: Layout | None = None
+    """Which of the built-in scenes; the one that the scene is named after when absent."""
+    num_views: Annotated[int, Field(ge=8)] = 40
+    """Cameras on the path, test views included."""
+    width: Annotated[int, Field(ge=16)] = 160
+    """Pixels."""
+    height: Annotated[int, Field(ge=16)] = 120
+    """Pixels."""
+    num_points: Annotated[int, Field(ge=1)] = 4000
+    """Initial points sampled from visible surfaces."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Varies the layout, the cameras and the points."""
+
+
+class SourceKeys(Section):
+    """Keys of source that may differ for a scene."""
+
+    kind: SourceKind = "colmap"
+    local: Text = ""
+    """Folder that holds the scenes. ${NAME} is an environment variable, ${NAME:-text} falls back to text. A relative
+    folder is relative to the folder the workflow runs in."""
+    images: str = "images"
+    """Folder of the images inside a scene's folder (colmap only)."""
+    sparse: str = "sparse/0"
+    """Folder of the COLMAP model, binary or text, inside a scene's folder (colmap only)."""
+    resized_images: bool = False
+    """Whether the images were resized after their cameras were calibrated (colmap only): cameras are then scaled to
+    them, axis by axis. Without it, an image of another size than its camera is an error."""
+    procedural: Procedural = Procedural()
+
+
+class SceneSource(SourceKeys):
+    """Where the pixels, cameras and points of one scene come from."""
+
+    kind: SourceKind
+    path: str
+    """The scene's folder inside `local`."""
+
+
+class Archive(Section):
+    """A file to fetch and unpack."""
+
+    url: Address
+    """First address to try."""
+    mirrors: Annotated[tuple[Address, ...], LIST] = ()
+    """Further addresses of the same file, in order."""
+    size_bytes: Annotated[int | None, Field(ge=1)] = None
+    """Length of the file; null where nobody states it, or another data set does that shares the file."""
+    sha256: Annotated[str | None, StringConstraints(pattern="^[0-9a-f]{64}$")] = None
+    """Checksum of the file; null where nobody publishes it, or another data set states it."""
+    scenes: Annotated[tuple[Id, ...], LIST] | None = None
+    """Scenes this file holds; all of them when absent."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return archive_name(self.url)
+
+    def holds(self, scene: str) -> bool:
+        """Whether a scene of the data set is in it."""
+        return self.scenes is None or scene in self.scenes
+
+
+class Source(SourceKeys):
+    """Where the pixels, cameras and points come from."""
+
+    kind: SourceKind
+    archives: Annotated[tuple[Archive, ...], LIST] = ()
+    """Files to fetch and unpack into `local`."""
+
+
+class EveryNth(Section):
+    """Views sorted by name; those whose index is divisible by n are test views."""
+
+    kind: Literal["every_nth"]
+    """Views sorted by name; those whose index is divisible by n are test views."""
+    n: Annotated[int, Field(ge=2)]
+    """Distance between test views."""
+
+
+class SplitFiles(Section):
+    """The split that comes with the data."""
+
+    kind: Literal["files"]
+    """The split that comes with the data (transforms_train.json and transforms_test.json)."""
+
+
+Split = Annotated[
+    EveryNth | SplitFiles, Field(discriminator="kind", description="Which views are held out for testing.")
+]
+
+
+class ProtocolKeys(Section):
+    """Keys of protocol that may differ for a scene."""
+
+    max_width: MaxWidth = None
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the image's sides, applied before max_width."""
+    filter: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    """Resampling filter, by its Pillow name."""
+    split: Split = EveryNth(kind="every_nth", n=8)
+    background: Background = (0.0, 0.0, 0.0)
+    principal_point: Literal["as_given", "centered"] = "as_given"
+    """as_given keeps the camera model's principal point, centered puts it in the middle of the image."""
+    min_views: Annotated[int, Field(ge=2)] = 8
+    """A scene with fewer views is refused: they do not constrain it."""
+
+
+class Protocol(ProtocolKeys):
+    """What is done to the images, once, before any method sees them."""
+
+    max_width: MaxWidth
+    split: Split
+    background: Background
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """The prepared size of an image: both sides times one exact factor, rounded down (3DGS, released code)."""
+        factor = Fraction(repr(self.scale))
+        if self.max_width is not None:
+            factor = min(factor, Fraction(self.max_width, width))
+        return int(width * factor), int(height * factor)
+
+
+class SfmPoints(Section):
+    """The points of the COLMAP model or of the procedural scene."""
+
+    kind: Literal["sfm"]
+    """The points of the COLMAP model or of the procedural scene."""
+
+
+class RandomPoints(Section):
+    """Points that are uniform in a cube, grey."""
+
+    kind: Literal["random"]
+    """Uniform in a cube."""
+    num_points: Annotated[int, Field(ge=1)]
+    """How many."""
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    """Lower corner of the cube on each axis."""
+    high: Annotated[float, Field(allow_inf_nan=False)]
+    """Upper corner of the cube on each axis."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the generator."""
+
+    @check(mode="after")
+    def _low_below_high(self) -> Self:
+        if not self.low < self.high:
+            raise RefusedError("give a low below high")
+        return self
+
+
+InitialPoints = Annotated[
+    SfmPoints | RandomPoints, Field(discriminator="kind", description="The points that methods start from.")
+]
+
+
+class SceneKeys(Section):
+    """A scene, with the keys that it replaces."""
+
+    path: str = ""
+    """The scene's folder inside `local`; the scene's id when absent."""
+    label: str = ""
+    """Name used in print; the id when absent."""
+    source: SourceKeys = SourceKeys()
+    """Keys of source that differ for this scene."""
+    protocol: ProtocolKeys = ProtocolKeys()
+    """Keys of protocol that differ for this scene."""
+    initial_points: InitialPoints = SfmPoints(kind="sfm")
+
+
+class DatasetFile(Section):
+    """One file of workflow/config/datasets/. A data set is a list of scenes that share an origin and a protocol."""
+
+    id: Id
+    """Name used in paths and selections; equals the file's name."""
+    label: Text
+    """Name used in print."""
+    url: str = ""
+    """Home page of the data."""
+    licence: str = ""
+    """What the owners of the data allow, in their words, or that they state nothing."""
+    citation: str = ""
+    """Paper to cite when the data is used."""
+    source: Source
+    protocol: Protocol
+    initial_points: InitialPoints
+    scenes: Annotated[dict[Id, SceneKeys], Field(min_length=1)]
+    """The scenes by id. A scene may replace single keys of source, protocol and initial_points."""
+    method_params: MethodParams = Field(default_factory=dict)
+    """Settings of methods that belong to this data set, by method id, over the method's own file. `all_methods` is for
+    settings that every method has, such as iterations."""
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """One scene with everything ``prepare_scene`` needs, overrides applied."""
+    """One scene with everything ``prepare_scene`` needs, overrides applied.
+
+    Attributes:
+        archives: those that hold the scene.
+        settings: all that decides the prepared scene, as the file says it, and nothing else: a change of it means
+            preparing again.
+    """
 
     dataset: str
     id: str
     label: str
-    source: Mapping[str, Any]  #: kind, local, path (inside local), images, sparse, procedural
-    protocol: Mapping[str, Any]
-    initial_points: Mapping[str, Any]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that decides the prepared scene, and nothing else: a change of it means preparing again."""
-        return {
-            "source": dict(self.source),
-            "protocol": dict(self.protocol),
-            "initial_points": dict(self.initial_points),
-        }
+    source: SceneSource
+    protocol: Protocol
+    initial_points: SfmPoints | RandomPoints
+    archives: tuple[Archive, ...]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,54 +268,90 @@ class DatasetConfig:
     label: str
     file: Path
     scenes: Mapping[str, SceneConfig]
-    archives: tuple[Mapping[str, Any], ...]
+    archives: tuple[Archive, ...]
     method_params: Mapping[str, Mapping[str, Any]]
     url: str = ""
     licence: str = ""
     citation: str = ""
 
-    def archives_of(self, scene: str) -> tuple[Mapping[str, Any], ...]:
-        """The archives that hold a scene."""
-        return tuple(entry for entry in self.archives if scene in entry.get("scenes", (scene,)))
-
 
 def load_dataset(path: Path) -> DatasetConfig:
-    """Reads one data set file.
+    """Read one data set file.
 
     Raises:
-        ConfigError: unreadable, against the schema, or the id differs from the file's name.
+        ConfigError: unreadable, a key or value that cannot be used, or the id differs from the file's name.
     """
-    data = load_named(Path(path), "dataset")
+    return dataset_of(load_named(path, DatasetFile), Path(path))
+
+
+def load_named(path: Path, kind: type[Section]) -> dict[str, Any]:
+    """Read a file that is named after the ``id`` inside, and check it against a model.
+
+    Raises:
+        ConfigError: as :func:`load_yaml` and :func:`checked`; also where name and id differ.
+    """
+    data = load_yaml(path)
+    checked(kind, data, str(path))
+    if data["id"] != path.stem:
+        raise ConfigError(f"{path}: 'id' is '{data['id']}'", f"make it '{path.stem}', or rename the file")
+    return data
+
+
+def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
+    """The data set that a file's contents describe.
+
+    Raises:
+        ConfigError: a key or value that cannot be used; names ``file``.
+    """
+    own: DatasetFile = checked(DatasetFile, data, str(file))
     return DatasetConfig(
-        id=data["id"],
-        label=data["label"],
-        file=Path(path),
-        scenes={scene_id: scene_config(data, scene_id) for scene_id in data["scenes"]},
-        archives=tuple(data["source"].get("archives", ())),
-        method_params=data.get("method_params", {}),
-        url=data.get("url", ""),
-        licence=data.get("licence", ""),
-        citation=data.get("citation", ""),
+        id=own.id,
+        label=own.label,
+        file=file,
+        scenes={scene: _scene(data, own, scene, file) for scene in own.scenes},
+        archives=own.source.archives,
+        method_params=own.method_params,
+        url=own.url,
+        licence=own.licence,
+        citation=own.citation,
     )
 
 
-def scene_config(data: Mapping[str, Any], scene_id: str) -> SceneConfig:
-    """One scene of a data set's contents, its overrides applied.
+def scene_of(data: Mapping[str, Any], scene: str) -> SceneConfig:
+    """One scene of a data set file's contents.
 
     Raises:
-        ConfigError: there is no such scene.
+        ConfigError: as :func:`dataset_of`, or there is no such scene.
     """
-    if scene_id not in data["scenes"]:
-        raise ConfigError(f"data set '{data['id']}' has no scene '{scene_id}'", closest(scene_id, data["scenes"]))
-    scene = data["scenes"][scene_id] or {}
+    scenes = dataset_of(data, Path(f"{data.get('id', 'data set')}.yaml")).scenes
+    if scene not in scenes:
+        raise ConfigError(f"data set '{data['id']}' has no scene '{scene}'", closest(scene, scenes))
+    return scenes[scene]
+
+
+def _scene(data: Mapping[str, Any], own: DatasetFile, scene: str, file: Path) -> SceneConfig:
+    keys, overrides, where = own.scenes[scene], data["scenes"][scene], f"{file}: scenes.{scene}"
     source = {key: value for key, value in data["source"].items() if key != "archives"}
+    settings = {
+        "source": _merged(source, {"path": keys.path or scene, **overrides.get("source", {})}),
+        "protocol": _merged(data["protocol"], overrides.get("protocol", {})),
+        "initial_points": _merged(data["initial_points"], overrides.get("initial_points", {})),
+    }
+    merged: SceneSource = checked(SceneSource, settings["source"], f"{where}.source")
+    if merged.kind == "procedural" and not merged.procedural.layout and scene not in get_args(Layout):
+        raise ConfigError(
+            f"{where}: source.procedural has no layout, and there is none named '{scene}'",
+            closest(scene, get_args(Layout)),
+        )
     return SceneConfig(
-        dataset=data["id"],
-        id=scene_id,
-        label=scene.get("label", scene_id),
-        source=_merged(source, {"path": scene.get("path", scene_id), **scene.get("source", {})}),
-        protocol=_merged(data["protocol"], scene.get("protocol", {})),
-        initial_points=_merged(data["initial_points"], scene.get("initial_points", {})),
+        dataset=own.id,
+        id=scene,
+        label=keys.label or scene,
+        source=merged,
+        protocol=checked(Protocol, settings["protocol"], f"{where}.protocol"),
+        initial_points=checked(InitialPoints, settings["initial_points"], f"{where}.initial_points"),
+        archives=tuple(archive for archive in own.source.archives if archive.holds(scene)),
+        settings=settings,
     )
 
 
@@ -122,68 +372,12 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
     return datasets
 
 
-def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
-    """Data sets with what they say together of the archives they share: one that leaves a value open takes the other's.
-
-    Raises:
-        ConfigError: two of them say different things of one archive; names both files.
-    """
-    datasets = list(datasets)
-    said: dict[str, dict[str, tuple[Any, Path]]] = {}
-    for dataset in datasets:
-        for entry in dataset.archives:
-            name = archive_name(entry["url"])
-            values = {"url and mirrors": (entry["url"], *entry.get("mirrors", ()))}
-            values |= {key: entry[key] for key in _PINS if entry.get(key) is not None}
-            for key, value in values.items():
-                known, file = said.setdefault(name, {}).setdefault(key, (value, dataset.file))
-                if known != value:
-                    raise ConfigError(
-                        f"{file} and {dataset.file} declare {name} differently: {key} is {known} and {value}",
-                        "say the same in both, or leave size_bytes and sha256 open (null) in one of them",
-                    )
-    return [
-        replace(
-            dataset, archives=tuple(_with_pins(entry, said[archive_name(entry["url"])]) for entry in dataset.archives)
-        )
-        for dataset in datasets
-    ]
-
-
-def _with_pins(entry: Mapping[str, Any], said: Mapping[str, tuple[Any, Path]]) -> dict[str, Any]:
-    return {**entry, **{key: said[key][0] for key in _PINS if key in said}}
-
-
 def archive_name(url: str) -> str:
     """File name for an address: its last part where that is an archive's name, else a digest of the address."""
     last = posixpath.basename(urllib.parse.urlsplit(url).path)
     if last.lower().endswith(_ARCHIVE_SUFFIXES) and re.fullmatch(r"[\w][\w.+-]*", last):
         return last
     return hashlib.sha256(url.encode()).hexdigest()[:16] + ".archive"
-
-
-def expand_path(text: str, origin: str) -> Path:
-    """A path with ``${NAME}`` and ``${NAME:-fallback}`` replaced from the environment.
-
-    Raises:
-        ConfigError: a variable is not set and has no fallback; ``origin`` names where it stands.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name, fallback = match.group(1), match.group(2)
-        found = os.environ.get(name) or fallback
-        if found is None:
-            raise ConfigError(
-                f"{origin}: '{text}' needs the environment variable {name}", f"set {name}, or write the folder itself"
-            )
-        return found
-
-    return Path(_VARIABLE.sub(value, text)).expanduser()
-
-
-def variables_of(text: str) -> dict[str, str]:
-    """The environment variables in such a path that are set: values by name."""
-    return {name: os.environ[name] for name, _ in _VARIABLE.findall(text) if os.environ.get(name)}
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

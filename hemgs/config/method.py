@@ -1,22 +1,24 @@
-"""Methods and variants as their files describe them.
+"""Methods and variants: what their files may say, what extends what, and which rates a method is run at.
 
-Owns the meaning of ``config/methods/<id>.yaml``: what extends what, and which rates a method is run at. Does not own
-the settings of data sets or of a benchmark over a method's (``hemgs.config.benchmark``), nor whether the method's class
-exists (``hemgs.config.entries``).
+Owns ``config/methods/<id>.yaml``: keys with their ranges, and the meaning of ``extends``. Does not own the settings of
+data sets or of a benchmark over a method's (``hemgs.config.benchmark``), nor what the method's code says of itself
+(``hemgs.config.entries``).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, StringConstraints
+
+from hemgs.config.dataset import load_named
+from hemgs.config.fields import Id, Lmbdas, LmbdaSteps, Params, Text, lmbda_values
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import closest, load_named
+from hemgs.core.reading import Section, checked, closest
 from hemgs.core.types import SINGLE_RATE, FitKind, Rate
 
 #: Fit id of a model that serves every rate.
@@ -24,7 +26,38 @@ ALL_RATES_FIT = "all"
 #: Kinds of methods that have one bitstream for each model.
 WITHOUT_RATES = ("single", "post")
 
-Params = Mapping[str, Any]
+
+class MethodFile(Section):
+    """One file of workflow/config/methods/. A method has an entry; a variant extends one and changes parts of it."""
+
+    id: Id
+    """Name used in paths and selections; equals the file's name."""
+    label: Text
+    """Name used in print."""
+    entry: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$")] = ""
+    """The method's class as package.module:Class; it must be importable where the workflow runs. A variant names one,
+    with its kind, only where a class of its own takes the same settings."""
+    extends: Id = ""
+    """The method this is a variant of; everything not said here is taken from it."""
+    kind: Literal["single", "per_rate", "all_rates", "post"] = "single"
+    """single (no rate knob: one model, one bitstream), per_rate (one training and one bitstream per rate), all_rates
+    (one training, one bitstream per rate) or post (as single, and starts from the trained model of its base)."""
+    base: Id = ""
+    """For kind post, the method or variant whose trained model of the same scene and seed this one starts from."""
+    rates: Lmbdas = Field(default_factory=list)
+    """The λ to encode at, as a list or as an arithmetic sequence that includes its ends."""
+    params: Params = Field(default_factory=dict)
+    """Settings over the defaults in the method's code; `hemgs describe METHOD` lists them."""
+    citation: str = ""
+    """Paper to cite."""
+    color: Annotated[str | None, StringConstraints(pattern="^#[0-9a-fA-F]{6}$")] = None
+    """Colour in figures."""
+    marker: Annotated[str | None, Field(min_length=1, max_length=1)] = None
+    """Marker in figures, by its matplotlib letter."""
+
+    def says(self, key: str) -> bool:
+        """Whether the file itself has a key."""
+        return key in self.model_fields_set
 
 
 @dataclass(frozen=True)
@@ -45,7 +78,7 @@ class MethodConfig:
     entry: str
     kind: FitKind
     rates: tuple[Rate, ...]
-    layers: tuple[tuple[str, Params], ...]
+    layers: tuple[tuple[str, Mapping[str, Any]], ...]
     rates_from: str = ""
     starts_from: str = ""
     citation: str = ""
@@ -59,20 +92,19 @@ class MethodConfig:
 
 
 def load_methods(files: Iterable[Path]) -> dict[str, MethodConfig]:
-    """Reads method files and resolves what extends what.
+    """Read method files and resolve what extends what.
 
     Raises:
-        ConfigError: against the schema, an unknown or circular ``extends``, rates that do not fit the kind.
+        ConfigError: a key or value that cannot be used, an unknown or circular ``extends``, rates that do not fit the
+            kind.
     """
-    raw: dict[str, tuple[Path, dict[str, Any]]] = {}
+    found: dict[str, tuple[Path, MethodFile]] = {}
     for path in files:
-        data = load_named(path, "method")
-        if data["id"] in raw:
-            raise ConfigError(
-                f"{path}: the method '{data['id']}' is also in {raw[data['id']][0]}", "rename one of them"
-            )
-        raw[data["id"]] = (path, data)
-    methods = {method: _method(method, raw) for method in raw}
+        own: MethodFile = checked(MethodFile, load_named(path, MethodFile), str(path))
+        if own.id in found:
+            raise ConfigError(f"{path}: the method '{own.id}' is also in {found[own.id][0]}", "rename one of them")
+        found[own.id] = (path, own)
+    methods = {method: _method(method, found) for method in found}
     for method in methods.values():
         _check_start(method, methods)
     return methods
@@ -103,18 +135,20 @@ def fit_rates(method: MethodConfig) -> dict[str, tuple[Rate, ...]]:
     return {rate.id: (rate,) for rate in method.rates}
 
 
-def with_rates(method: MethodConfig, spec: Any, origin: str) -> MethodConfig:
-    """The method at other rates; ``spec`` as for :func:`parse_rates`.
+def with_rates(method: MethodConfig, rates: list[float] | LmbdaSteps, origin: str) -> MethodConfig:
+    """The method at other rates.
 
     Raises:
-        ConfigError: the method has no rate knob, or as :func:`parse_rates`.
+        ConfigError: the method has no rate knob.
     """
     if method.kind in WITHOUT_RATES:
         raise ConfigError(f"{origin}: '{method.id}' is of kind {method.kind} and has no rates", "remove them")
-    return dataclasses.replace(method, rates=parse_rates(spec, origin))
+    return dataclasses.replace(method, rates=tuple(Rate.of(lmbda) for lmbda in lmbda_values(rates)))
 
 
-def with_benchmark_rates(method: MethodConfig, by_method: Mapping[str, Any], origin: str) -> MethodConfig:
+def with_benchmark_rates(
+    method: MethodConfig, by_method: Mapping[str, list[float] | LmbdaSteps], origin: str
+) -> MethodConfig:
     """The method at the rates of a benchmark: those named for it, or for what it extends unless its own file says some.
 
     Raises:
@@ -129,73 +163,56 @@ def with_benchmark_rates(method: MethodConfig, by_method: Mapping[str, Any], ori
     return with_rates(method, by_method[named[-1]], f"{origin}.{named[-1]}") if named else method
 
 
-def parse_rates(spec: Any, origin: str) -> tuple[Rate, ...]:
-    """Rates from a list of λ, or from ``start``, ``stop`` and ``step``; ascending.
+def _method(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> MethodConfig:
+    chain = _chain(name, found)
+    path, own = found[name]
 
-    Raises:
-        ConfigError: a λ that is not a positive number, is given twice, or a ``stop`` that the steps miss.
-    """
-    if isinstance(spec, Mapping):
-        # Decimal arithmetic: 0.001 + 0.0002 must be the number that a reader would type, since ids come from it.
-        start, stop, step = (Decimal(str(spec[key])) for key in ("start", "stop", "step"))
-        if stop < start or (stop - start) % step != 0:
-            raise ConfigError(
-                f"{origin}: steps of {step} from {start} do not end at {stop}", "choose a stop that is start + n * step"
-            )
-        values = [float(start + step * index) for index in range(int((stop - start) / step) + 1)]
-    else:
-        values = list(spec)
-    for value in values:
-        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-            raise ConfigError(f"{origin}: λ cannot be {value!r}", "give positive numbers")
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ConfigError(f"{origin}: λ {twice[0]} is given twice", "give each rate once")
-    return tuple(Rate.of(value) for value in sorted(values))
+    def last(key: str) -> tuple[str, Any]:
+        """The value of a key in the last file of the chain that has it, and that file's id; the default without any."""
+        link = next((link for link in reversed(chain) if found[link][1].says(key)), "")
+        return link, getattr(found[link or name][1], key)
+
+    kind = last("kind")[1]
+    if own.says("base") and kind != "post":
+        raise ConfigError(f"{path}: 'base' is for methods of kind post, not {kind}", "remove it")
+    method = MethodConfig(
+        id=name,
+        label=own.label,
+        file=path,
+        base=chain[0],
+        entry=last("entry")[1],
+        kind=kind,
+        rates=(SINGLE_RATE,),
+        layers=tuple((link, found[link][1].params) for link in chain),
+        starts_from=last("base")[1] if kind == "post" else "",
+        citation=last("citation")[1],
+        color=own.color,
+        marker=own.marker,
+    )
+    if method.kind in WITHOUT_RATES and not own.says("rates"):
+        return method
+    stated, rates = last("rates")
+    if not stated:
+        raise ConfigError(f"{path}: a method of kind {method.kind} lacks 'rates'", "list the λ to encode at")
+    return with_rates(dataclasses.replace(method, rates_from=stated), rates, f"{found[stated][0]}: rates")
 
 
-def _method(name: str, raw: Mapping[str, tuple[Path, dict[str, Any]]]) -> MethodConfig:
+def _chain(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> list[str]:
+    """Ids from the method that all extend to the one of this name."""
     chain = [name]
-    while extends := raw[chain[-1]][1].get("extends"):
-        path = raw[chain[-1]][0]
-        if extends not in raw:
-            raise ConfigError(f"{path}: extends the unknown method '{extends}'", closest(extends, raw))
+    while extends := found[chain[-1]][1].extends:
+        path = found[chain[-1]][0]
+        if extends not in found:
+            raise ConfigError(f"{path}: extends the unknown method '{extends}'", closest(extends, found))
         if extends in chain:
             raise ConfigError(f"{path}: '{name}' extends itself by way of '{extends}'", "break the circle")
         chain.append(extends)
     chain.reverse()
-    path, own = raw[name]
-    base_path, base = raw[chain[0]]
-    for key in ("entry", "kind"):
-        if key not in base:
-            raise ConfigError(f"{base_path}: lacks '{key}'", "add it, or say which method it 'extends'")
-    for link in chain[1:]:
-        if len({"entry", "kind"} & raw[link][1].keys()) == 1:
-            fix = "give both for a class of its own, or neither"
-            raise ConfigError(f"{raw[link][0]}: only one of 'entry' and 'kind'", fix)
-    inherited: dict[str, Any] = {}
     for link in chain:
-        inherited |= raw[link][1]
-    if "base" in own and inherited["kind"] != "post":
-        raise ConfigError(f"{path}: 'base' is for methods of kind post, not {inherited['kind']}", "remove it")
-    method = MethodConfig(
-        id=name,
-        label=own["label"],
-        file=path,
-        base=chain[0],
-        entry=inherited["entry"],
-        kind=inherited["kind"],
-        rates=(SINGLE_RATE,),
-        layers=tuple((link, raw[link][1].get("params", {})) for link in chain),
-        starts_from=inherited.get("base", "") if inherited["kind"] == "post" else "",
-        citation=inherited.get("citation", ""),
-        color=own.get("color"),
-        marker=own.get("marker"),
-    )
-    if method.kind in WITHOUT_RATES and "rates" not in own:
-        return method
-    stated = [link for link in chain if "rates" in raw[link][1]]
-    if not stated:
-        raise ConfigError(f"{path}: a method of kind {method.kind} lacks 'rates'", "list the λ to encode at")
-    method = dataclasses.replace(method, rates_from=stated[-1])
-    return with_rates(method, inherited["rates"], f"{raw[stated[-1]][0]}: rates")
+        path, file = found[link]
+        lacking = [key for key in ("entry", "kind") if not file.says(key)]
+        if link == chain[0] and lacking:
+            raise ConfigError(f"{path}: lacks '{lacking[0]}'", "add it, or say which method it 'extends'")
+        if len(lacking) == 1:
+            raise ConfigError(f"{path}: only one of 'entry' and 'kind'", "give both for a class of its own, or neither")
+    return chain

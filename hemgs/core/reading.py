@@ -1,7 +1,7 @@
-"""YAML files checked against the schemas of ``workflow/schemas``, with messages a person can act on.
+"""Reads YAML and JSON strictly and checks them against models, with messages a person can act on.
 
-Owns reading YAML strictly and turning a schema violation into one :class:`ConfigError` that names file, key, value
-and what is allowed. Does not know what any key means (``hemgs.config.benchmark`` does).
+Owns the base class of models, and turning the faults that pydantic finds into one :class:`ConfigError` that names file,
+key, value and what is allowed. Does not know what any key means.
 """
 
 from __future__ import annotations
@@ -9,22 +9,79 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import jsonschema
 import yaml
-from jsonschema.exceptions import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from hemgs.core.errors import ConfigError
 
-#: Where the schemas lie in a source tree, and where a wheel puts them.
-_SCHEMA_FOLDERS = (
-    Path(__file__).resolve().parents[2] / "workflow" / "schemas",
-    Path(sysconfig.get_path("data")) / "share" / "hemgs" / "schemas",
-)
+T = TypeVar("T")
+_Path = tuple[int | str, ...]
+
+#: What a value of the wrong type should have been, by the type of pydantic's error.
+_TYPES = {
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "float_type": "number",
+    "string_type": "string",
+    "bool_type": "boolean",
+    "list_type": "array",
+    "tuple_type": "array",
+    "dict_type": "object",
+    "mapping_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "dataclass_type": "object",
+}
+#: The fix for a value out of range, by the type of pydantic's error; names in braces come from the error.
+_LIMITS = {
+    "greater_than": "it must be above {gt:g}",
+    "greater_than_equal": "it must be at least {ge:g}",
+    "less_than": "it must be below {lt:g}",
+    "less_than_equal": "it must be at most {le:g}",
+    "finite_number": "give a finite number",
+    "multiple_of": "it must be a multiple of {multiple_of:g}",
+    "too_short": "at least {min_length} entries are expected",
+    "too_long": "at most {max_length} entries are expected",
+    "string_too_short": "at least {min_length} characters are expected",
+    "string_too_long": "at most {max_length} characters are expected",
+    "string_pattern_mismatch": "it must match {pattern}",
+}
+#: A fault as pydantic describes it: ``type``, ``loc``, ``input``, ``msg``, and ``ctx`` with limits or our own error.
+_Fault = Mapping[str, Any]
+
+
+class RefusedError(ValueError):
+    """What a validator of a model raises.
+
+    Args:
+        fix: what is allowed.
+        unknown_key: the key that does not exist, where that is the fault.
+    """
+
+    def __init__(self, fix: str, unknown_key: str = "") -> None:
+        super().__init__(fix)
+        self.fix = fix
+        self.unknown_key = unknown_key
+
+
+class Section(BaseModel):
+    """A mapping of a file with the keys that a subclass names; other keys are refused. Values do not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        """Names the first unknown key and the keys there are: pydantic's own fault knows only the former."""
+        for key in data if isinstance(data, Mapping) else ():
+            if key not in cls.model_fields:
+                raise RefusedError(closest(str(key), cls.model_fields), unknown_key=str(key))
+        return data
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -43,7 +100,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML mapping.
+    """Read a YAML mapping.
 
     Raises:
         ConfigError: the file is missing, is not YAML, gives a key twice, or is not a mapping.
@@ -57,60 +114,46 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from fault
     except yaml.YAMLError as fault:
-        raise ConfigError(f"{path}: not valid YAML: {_one_line(fault)}", "mend the line that is named") from fault
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(fault).split())}", "correct that line") from fault
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a mapping of keys is expected, not {_shown(data)}")
     return data
 
 
-def schema_path(name: str) -> Path:
-    """The file of a schema: ``config``, ``dataset``, ``method`` or ``points``."""
-    for folder in _SCHEMA_FOLDERS:
-        path = folder / f"{name}.schema.yaml"
-        if path.is_file():
-            return path
-    raise ConfigError(
-        f"{name}.schema.yaml is in none of {', '.join(map(str, _SCHEMA_FOLDERS))}",
-        "install the package again, or run from its source tree",
-    )
-
-
-@functools.cache
-def load_schema(name: str) -> Mapping[str, Any]:
-    """The schema of that name as plain data."""
-    return load_yaml(schema_path(name))
-
-
-def validate(data: Mapping[str, Any], schema: str, origin: str) -> None:
-    """Checks ``data`` against a schema.
+def checked(kind: Any, data: Any, origin: str) -> Any:
+    """Check data as YAML or JSON gives them, and return what they describe.
 
     Args:
-        data: what was read.
-        schema: name of the schema.
-        origin: the file that the message names.
+        kind: a :class:`Section`, a dataclass, or any other type that pydantic checks.
+        data: mappings, lists, texts, numbers, truth values and ``None``.
+        origin: the file, or the key in it, that messages name.
+
+    Returns:
+        A value of type ``kind``.
 
     Raises:
         ConfigError: names the first offending key, its value, and what is allowed.
     """
-    errors = [_innermost(error) for error in _validator(schema).iter_errors(data)]
-    if not errors:
-        return
-    # Misspelt keys first: a missing key is often only the same typo seen from the other side.
-    error = min(errors, key=lambda e: (e.validator != "additionalProperties", len(e.absolute_path)))
-    raise ConfigError(f"{origin}: {_message(error)}", _fix(error))
+    try:
+        return _validated(kind, data)
+    except ValidationError as fault:
+        raise fault_in(fault, kind, data, origin) from fault
 
 
-def load_named(path: Path, schema: str) -> dict[str, Any]:
-    """Reads a file that is named after the ``id`` inside, and checks it against a schema.
+def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str) -> ConfigError:
+    """The first of the faults that pydantic found in ``data``; unknown keys come first.
 
-    Raises:
-        ConfigError: as :func:`load_yaml` and :func:`validate`; also where name and id differ.
+    A missing key is often only the same typo seen from the other side.
     """
-    data = load_yaml(path)
-    validate(data, schema, str(path))
-    if data["id"] != path.stem:
-        raise ConfigError(f"{path}: 'id' is '{data['id']}'", f"make it '{path.stem}', or rename the file")
-    return data
+    errors = fault.errors(include_url=False)
+    error = min(errors, key=lambda each: (not _unknown_key(each), len(each["loc"])))
+    missing = [each["loc"][-1] for each in errors if each["type"] == "missing" and _beside(each, error)]
+    path = _existing(error["loc"], data)
+    if missing and isinstance(missing[-1], int):  # a list that is too short; the value is the list
+        fix = f"at least {missing[-1] + 1} entries are expected"
+        return ConfigError(f"{origin}: '{_dotted(path)}' cannot be {_shown(error['input'])}", fix)
+    message = _message(error, _dotted(path), [str(key) for key in missing])
+    return ConfigError(f"{origin}: {message}", _fix(error, path, kind, data))
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -121,109 +164,90 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 @functools.cache
-def _validator(schema: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(dict(load_schema(schema)))
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _innermost(error: ValidationError) -> ValidationError:
-    """Follows alternatives (``oneOf``) to the one that was meant: of the right type and the right ``kind``."""
-    while error.context:
-        branches: dict[int, list[ValidationError]] = {}
-        for child in error.context:
-            branches.setdefault(int(child.schema_path[0]), []).append(child)
-        meant = [
-            children
-            for children in branches.values()
-            if not any(
-                child.validator == "const" or (child.validator == "type" and not child.path) for child in children
-            )
-        ]
-        if len(meant) != 1:
-            return error
-        error = max(meant[0], key=lambda child: (child.validator == "additionalProperties", len(child.path)))
-    return error
+def _validated(kind: Any, data: Any) -> Any:
+    """In JSON mode a list stands for a tuple and a mapping for a model, and nothing else is converted."""
+    return _adapter(kind).validate_json(json.dumps(data, default=str))
 
 
-def _rule(error: ValidationError) -> Any:
-    """What the violated keyword of the schema says."""
-    return error.validator_value
+def _beside(one: _Fault, other: _Fault) -> bool:
+    return bool(one["loc"][:-1] == other["loc"][:-1])
 
 
-def _instance(error: ValidationError) -> Any:
-    """The value that violates it."""
-    return error.instance
+def _existing(location: _Path, data: Any) -> _Path:
+    """The keys and indices of a pydantic location that are in the data: it also names alternatives of a union."""
+    found: list[int | str] = []
+    for part in location:
+        if part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data)):
+            data = data[part]
+            found.append(part)
+    return tuple(found)
 
 
-def _subschema(error: ValidationError) -> Mapping[str, Any]:
-    return error.schema if isinstance(error.schema, Mapping) else {}
+def _unknown_key(error: _Fault) -> str:
+    own = error.get("ctx", {}).get("error")
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return str(error["loc"][-1])
+    return own.unknown_key if isinstance(own, RefusedError) else ""
 
 
-def _message(error: ValidationError) -> str:
-    where = _dotted(error.absolute_path)
-    if error.validator == "additionalProperties":
-        return f"unknown key '{_unknown_key(error)}'" + (f" in '{where}'" if where else "")
-    if error.validator == "required":
-        missing = [key for key in _rule(error) if key not in _instance(error)]
-        return f"'{where}' lacks {_quoted(missing)}" if where else f"lacks {_quoted(missing)}"
-    if "propertyNames" in error.absolute_schema_path:
-        return f"the name '{error.instance}'" + (f" in '{where}'" if where else "") + " is not lower snake_case"
-    return f"'{where}' cannot be {_shown(error.instance)}"
+def _message(error: _Fault, where: str, missing: list[str]) -> str:
+    inside = f" in '{where}'" if where else ""
+    kind, value = error["type"], error["input"]
+    if key := _unknown_key(error):
+        return f"unknown key '{key}'" + inside
+    if kind in ("missing", "union_tag_not_found"):
+        names = ", ".join(f"'{name}'" for name in missing) or error["ctx"]["discriminator"]
+        return f"'{where}' lacks {names}" if where else f"lacks {names}"
+    if error["loc"] and error["loc"][-1] == "[key]":
+        parent = where.rpartition(".")[0]
+        return f"the name '{value}'" + (f" in '{parent}'" if parent else "") + " is not lower snake_case"
+    return (f"'{where}' cannot be " if where else "it cannot be ") + _shown(value)
 
 
-def _fix(error: ValidationError) -> str:
-    value = _rule(error)
-    if error.validator == "additionalProperties":
-        return closest(_unknown_key(error), _subschema(error).get("properties", {}))
-    if error.validator == "required":
+def _fix(error: _Fault, path: _Path, kind: Any, data: Any) -> str:
+    name, value, context = error["type"], error["input"], error.get("ctx", {})
+    if isinstance(context.get("error"), RefusedError):
+        return str(context["error"].fix)
+    if name in ("missing", "union_tag_not_found"):
         return "add it"
-    if error.validator == "enum":
-        return f"allowed: {', '.join(map(str, value))}"
-    if error.validator == "type":
-        kinds = [value] if isinstance(value, str) else list(value)
-        if isinstance(error.instance, str) and {"number", "integer"} & set(kinds) and _is_number(error.instance):
+    if name == "literal_error":
+        return "allowed: " + ", ".join(re.findall("'([^']*)'", context["expected"]))
+    if name == "union_tag_invalid":
+        key, tags = (context[name].replace("'", "") for name in ("discriminator", "expected_tags"))
+        return f"allowed values of '{_dotted((*path, key))}': {tags}"
+    if name in _TYPES:
+        if isinstance(value, str) and _TYPES[name] in ("number", "integer") and _is_number(value):
             return "YAML reads this as text; write it with a decimal point, such as 1.0e-3"
-        return f"a value of type {' or '.join(kinds)} is expected"
-    if error.validator in ("oneOf", "anyOf"):
-        return _alternatives(error)
-    limits = {
-        "minimum": f"it must be at least {value}",
-        "exclusiveMinimum": f"it must be above {value}",
-        "maximum": f"it must be at most {value}",
-        "exclusiveMaximum": f"it must be below {value}",
-        "minItems": f"at least {value} entries are expected",
-        "maxItems": f"at most {value} entries are expected",
-        "minProperties": f"at least {value} entries are expected",
-        "uniqueItems": "give each entry once",
-        "pattern": f"it must match {value}",
-    }
-    return limits.get(str(error.validator), error.message)
+        return f"a value of type {_TYPES[name]}{' or null' if _takes_null(kind, data, path) else ''} is expected"
+    return _LIMITS[name].format(**context) if name in _LIMITS else error["msg"]
 
 
-def _alternatives(error: ValidationError) -> str:
-    kinds = [
-        str(branch["properties"]["kind"]["const"])
-        for branch in _rule(error)
-        if "const" in branch.get("properties", {}).get("kind", {})
-    ]
-    if kinds:
-        return f"allowed values of '{_dotted([*error.absolute_path, 'kind'])}': {', '.join(kinds)}"
-    return str(_subschema(error).get("description", error.message))
+def _takes_null(kind: Any, data: Any, path: _Path) -> bool:
+    """Whether null would be accepted at that place; pydantic names only the other type."""
+    try:
+        _validated(kind, _replaced(data, path, None))
+    except ValidationError as fault:
+        return path not in (_existing(each["loc"], data) for each in fault.errors(include_url=False))
+    return True
 
 
-def _unknown_key(error: ValidationError) -> str:
-    known = _subschema(error).get("properties", {})
-    return next(str(key) for key in _instance(error) if key not in known)
+def _replaced(data: Any, path: _Path, value: Any) -> Any:
+    if not path:
+        return value
+    changed: Any = dict(data) if isinstance(data, Mapping) else list(data)
+    changed[path[0]] = _replaced(changed[path[0]], path[1:], value)
+    return changed
 
 
-def _dotted(path: Iterable[Any]) -> str:
+def _dotted(path: _Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
     return text
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _shown(value: Any) -> str:
@@ -237,7 +261,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.core.errors import ConfigError, SceneError
+from hemgs.config.dataset import EveryNth, Protocol, RandomPoints, SceneConfig, SfmPoints, scene_of
+from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
@@ -41,7 +42,6 @@ from hemgs.data.scene_file import (
     pixels_digest,
     scene_hash,
 )
-from hemgs.data.settings import InitialPoints, Protocol, SceneSettings
 
 #: Smallest side of a prepared image, pixels: room for the 11-pixel window of SSIM.
 MIN_SIDE = 16
@@ -63,7 +63,7 @@ def prepare_scene(
     ``out``, the whole folder or nothing. A folder that already holds the same scene is left as it is.
 
     Args:
-        dataset: the dataset's YAML (see ``SceneSettings``).
+        dataset: the dataset's YAML.
         scene_id: one of its ``scenes``.
         out: folder to write; replaced if it holds a prepared scene, refused if it holds anything else.
         archives: folder where archives are kept once fetched.
@@ -73,7 +73,7 @@ def prepare_scene(
         SceneError: a capture that cannot be read or is not fit for training.
         DeviceError: the disk is full.
     """
-    settings = SceneSettings.of(dataset, scene_id)
+    settings = scene_of(dataset, scene_id)
     out = Path(out)
     with staged_folder(out, OWN_NAMES) as stage, staged_folder(out.with_name(f"{out.name}.capture")) as scratch:
         capture = open_capture(settings, scratch.path, archives, events)
@@ -87,7 +87,7 @@ def prepare_scene(
     return load_scene(out)
 
 
-def open_capture(settings: SceneSettings, scratch: Path, archives: Path, events: EventLog) -> Capture:
+def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: EventLog) -> Capture:
     """Reads the capture of a scene.
 
     Args:
@@ -98,33 +98,17 @@ def open_capture(settings: SceneSettings, scratch: Path, archives: Path, events:
         ConfigError: a source that cannot be used.
         SceneError: a capture that cannot be read.
     """
-    source = settings.source
+    source, protocol = settings.source, settings.protocol
     with_points = settings.initial_points.kind == "sfm"
-    if source["kind"] == "procedural":
-        root = scratch / "capture"
-        write_procedural(root, procedural_settings(settings), settings.protocol.background, events)
+    if source.kind == "procedural":
+        root, given = scratch / "capture", source.procedural.model_dump()
+        made = ProceduralSettings(**{**given, "layout": source.procedural.layout or settings.id})
+        write_procedural(root, made, protocol.background, events)
         return read_colmap(root, with_points=with_points)
     root = find_scene(settings, archives, scratch, events)
-    if source["kind"] == "blender":
-        return read_blender(root, settings.protocol.split_kind)
-    images, sparse = source.get("images", "images"), source.get("sparse", "sparse/0")
-    return read_colmap(root, images, sparse, with_points=with_points)
-
-
-def procedural_settings(settings: SceneSettings) -> ProceduralSettings:
-    """The ``source.procedural`` section; the layout is the scene's id unless it says otherwise.
-
-    Raises:
-        ConfigError: an unknown key or a value out of range.
-    """
-    values = {"layout": settings.scene, **settings.source.get("procedural", {})}
-    known = {field.name for field in fields(ProceduralSettings)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(
-            f"source.procedural has the unknown key {unknown[0]!r}", f"known keys are {', '.join(sorted(known))}"
-        )
-    return ProceduralSettings(**values)
+    if source.kind == "blender":
+        return read_blender(root, protocol.split.kind)
+    return read_colmap(root, source.images, source.sparse, with_points=with_points)
 
 
 def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
@@ -135,8 +119,8 @@ def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
     """
     splits: list[Split] = []
     for index, view in enumerate(views):
-        if protocol.split_kind == "every_nth":
-            splits.append("test" if index % protocol.split_n == 0 else "train")
+        if isinstance(protocol.split, EveryNth):
+            splits.append("test" if index % protocol.split.n == 0 else "train")
         elif view.split is None:
             raise SceneError(
                 f"view {view.camera.name!r} belongs to no split, since the capture declares none",
@@ -150,13 +134,15 @@ def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
     return splits
 
 
-def initial_points(capture: Capture, settings: InitialPoints) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def initial_points(
+    capture: Capture, settings: SfmPoints | RandomPoints
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Points ``[N, 3] float32`` and colours ``[N, 3] uint8`` that training starts from; points not finite are dropped.
 
     Raises:
         SceneError: no points are left, or the capture has none.
     """
-    if settings.kind == "random":
+    if isinstance(settings, RandomPoints):
         rng = np.random.default_rng(settings.seed)
         random = rng.uniform(settings.low, settings.high, (settings.num_points, 3)).astype(np.float32)
         return random, np.full(random.shape, RANDOM_POINT_LEVEL, np.uint8)
@@ -223,7 +209,7 @@ def _resized_camera(camera: Camera, width: int, height: int) -> Camera:
 
 
 def _write_views_and_points(
-    settings: SceneSettings, capture: Capture, folder: Path, events: EventLog
+    settings: SceneConfig, capture: Capture, folder: Path, events: EventLog
 ) -> tuple[list[PreparedView], NDArray[np.float32], NDArray[np.uint8]]:
     protocol = settings.protocol
     if len(capture.views) < protocol.min_views:
@@ -246,11 +232,11 @@ def _write_views_and_points(
     return views, points, colors
 
 
-def _write_view(view: SourceView, split: Split, settings: SceneSettings, folder: Path) -> PreparedView:
+def _write_view(view: SourceView, split: Split, settings: SceneConfig, folder: Path) -> PreparedView:
     protocol = settings.protocol
     stored = load_rgb(view.image, protocol.background)
     height, width = stored.shape[:2]
-    resized = settings.source.get("resized_images", False)
+    resized = settings.source.resized_images
     camera = prepared_camera(stored_camera(view.camera, width, height, view.image, resized=resized), protocol)
     pixels = resize(stored, (camera.width, camera.height), protocol.filter)
     buffer = io.BytesIO()
@@ -261,7 +247,7 @@ def _write_view(view: SourceView, split: Split, settings: SceneSettings, folder:
 
 
 def _record(
-    settings: SceneSettings, views: list[PreparedView], points: NDArray[np.float32], colors: NDArray[np.uint8]
+    settings: SceneConfig, views: list[PreparedView], points: NDArray[np.float32], colors: NDArray[np.uint8]
 ) -> dict[str, Any]:
     """What ``scene.json`` holds. ``extent`` is for readers; ``Scene`` derives it from the cameras."""
     background = settings.protocol.background
@@ -270,9 +256,9 @@ def _record(
     return {
         "format_version": FORMAT_VERSION,
         "dataset": settings.dataset,
-        "scene": settings.scene,
+        "scene": settings.id,
         "hash": scene_hash(views, points, colors, background),
-        "protocol": settings.protocol.as_json(),
+        "protocol": settings.protocol.model_dump(mode="json"),
         "background": list(background),
         "extent": EXTENT_MARGIN * radius,
         "num_points": len(points),

@@ -120,7 +120,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     root = tmp_path_factory.mktemp("wheel")
     source = root / "source"
     ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
-    for folder in ("hemgs", "baselines", "workflow/schemas"):
+    for folder in ("hemgs", "baselines"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=ignored)
     for file in ("pyproject.toml", "LICENSE", "README.md"):
         if (REPOSITORY / file).exists():
@@ -139,36 +139,11 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     assert shipped == expected
 
 
-def test_wheel_holds_schemas_licence_and_command(wheel: zipfile.ZipFile) -> None:
+def test_wheel_holds_licence_and_command(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
-    for schema in ("config", "dataset", "method", "points"):
-        assert any(name.endswith(f"data/data/share/hemgs/schemas/{schema}.schema.yaml") for name in names), schema
     assert any(name.endswith("licenses/LICENSE") for name in names)
     (points,) = [name for name in names if name.endswith("entry_points.txt")]
     assert "hemgs = hemgs.cli:main" in wheel.read(points).decode()
-
-
-def test_an_installed_copy_finds_its_schemas(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    site, data = tmp_path / "site", tmp_path / "data"
-    for name in wheel.namelist():
-        where, _, inner = name.partition(".data/data/")
-        target = data / inner if inner else site / where
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(wheel.read(name))
-    code = (
-        "import sysconfig; sysconfig.get_path = lambda name, found=sysconfig.get_path: "
-        f"{str(data)!r} if name == 'data' else found(name)\n"
-        "import hemgs.core.reading as s; print(s.schema_path('dataset'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == str(data / "share/hemgs/schemas/dataset.schema.yaml")
 
 
 def test_version_is_the_installed_one() -> None:

@@ -316,7 +316,7 @@ def test_every_table_has_a_caption_and_a_place_in_the_documentation() -> None:
         assert (REPOSITORY / f"workflow/report/table_{table}.rst").is_file()
         assert f"| `{table}` |" in text
     schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
-    tables = schema["properties"]["publish"]["properties"]["tables"]["items"]["enum"]
+    tables = schema["$defs"]["PublishKeys"]["properties"]["tables"]["items"]["enum"]
     assert set(tables) == {*TABLES, *ON_REQUEST_TABLES} == set(BUILDERS)
 
 

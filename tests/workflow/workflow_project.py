@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
 DATASET = {
     "id": "toy",
     "label": "Toy",
-    "source": {"kind": "procedural"},
+    "source": {"kind": "procedural", "procedural": {"layout": "court"}},
     "protocol": {"max_width": None, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
     "initial_points": {"kind": "sfm"},
     "scenes": {"one": {}, "two": {}},

@@ -14,7 +14,6 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 from hemgs.config.benchmark import REFIT_METHOD, base_fit, fits, load_benchmark
-from hemgs.config.dataset import archive_name
 from hemgs.config.entries import check_entries
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
@@ -85,10 +84,7 @@ BASES = {path: base for path, plan in FITS.items() if (base := base_fit(BENCHMAR
 TRAININGS = {base.path: base for base in BASES.values()} | FITS
 METHODS = {**BENCHMARK.bases, **BENCHMARK.methods}
 SCENES = {(dataset, scene.id): scene for dataset, scenes in BENCHMARK.scenes.items() for scene in scenes}
-ARCHIVES = {
-    place: [archive_name(entry["url"]) for entry in BENCHMARK.datasets[place[0]].archives_of(place[1])]
-    for place in SCENES
-}
+ARCHIVES = {place: [archive.name for archive in scene.archives] for place, scene in SCENES.items()}
 # Entropy models are compared on one model of a scene.
 REFIT_FIT = {"method": REFIT_METHOD, "fit": "all", "seed": BENCHMARK.seeds[0]}
 PUBLISHED = relative(workflow.basedir) / "published"

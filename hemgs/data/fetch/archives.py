@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hemgs.config.dataset import DatasetConfig, SceneConfig, agreed, archive_name, expand_path, variables_of
+from hemgs.config.captures import agreed, find_capture
+from hemgs.config.dataset import Archive, DatasetConfig, SceneConfig
 from hemgs.core.assets import DEFAULT_FOLDER, Asset, MissingAssetError, find_asset
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.core.events import EventLog
@@ -21,13 +22,12 @@ from hemgs.core.files import write_text
 from hemgs.data.disk import check_can_be_made, check_room, disk_full_is_an_error, one_process_at_a_time
 from hemgs.data.fetch.http import RemoteFile, fetch, fetched_sha256, partial_bytes
 from hemgs.data.fetch.unpack import unpack, unpacked_bytes
-from hemgs.data.settings import SceneSettings
 
 #: Where archives are kept once fetched, relative to the working directory (as every result of the workflow).
 DEFAULT_ARCHIVES = Path("results/data/archives")
 
 
-def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: EventLog) -> Path:
+def find_scene(scene: SceneConfig, archives: Path, scratch: Path, events: EventLog) -> Path:
     """The folder of a scene's capture, fetched and unpacked where need be.
 
     Looked for in ``source.local`` (a folder, or an archive). If it is not there and ``source.archives`` are declared,
@@ -43,20 +43,11 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
         SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
-    path = str(settings.source["path"])
-    local = local_copy(settings.dataset, settings.source, archives if settings.archives else None)
-    if local.is_file():
-        return unpack(local, path, scratch / "unpacked")
-    folder = local / path
+    folder = find_capture(scene, archives)
+    if folder.is_file():
+        return unpack(folder, scene.source.path, scratch / "unpacked")
     if folder.is_dir():
         return folder
-    remotes = [entry for entry in settings.archives if settings.scene in entry.get("scenes", (settings.scene,))]
-    if not remotes:
-        raise ConfigError(
-            f"data set '{settings.dataset}': the capture {folder} of scene '{settings.scene}' does not exist",
-            "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
-        )
-
     check_can_be_made(folder)
 
     def tell() -> None:
@@ -66,46 +57,17 @@ def find_scene(settings: SceneSettings, archives: Path, scratch: Path, events: E
     with disk_full_is_an_error(folder), one_process_at_a_time(folder, tell):
         if folder.is_dir():
             return folder
-        for entry in remotes:
-            target = archives / archive_name(entry["url"])
-            events.write("fetch", file=str(target), url=entry["url"])
-            fetch(remote_file(entry), target, events)
-            unpack(target, path, folder)
+        for archive in scene.archives:
+            target = archives / archive.name
+            events.write("fetch", file=str(target), url=archive.url)
+            fetch(remote_file(archive), target, events)
+            unpack(target, scene.source.path, folder)
     return folder
 
 
-def local_copy(dataset: str, source: Mapping[str, Any], archives: Path | None) -> Path:
-    """The folder that holds a data set's scenes, or will hold them once unpacked; or a local archive of them.
-
-    Args:
-        source: the ``source`` section of one of its scenes.
-        archives: folder where archives are kept once fetched, ``None`` for a data set without any.
-
-    Raises:
-        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
-            one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
-    """
-    where = f"data set '{dataset}': source.local"
-    if "local" not in source:
-        if archives is None:
-            raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
-        return archives / dataset
-    local = expand_path(source["local"], where)
-    variables = variables_of(source["local"])
-    if variables and not local.exists():
-        names = ", ".join(variables)
-        fix = f"; unset {names} to download, or make that folder to have scenes unpacked there" if archives else ""
-        raise ConfigError(
-            f"{where} is {local}, which does not exist, since the environment has "
-            + ", ".join(f"{name}={value}" for name, value in variables.items()),
-            f"correct {names}{fix}",
-        )
-    return local
-
-
-def remote_file(entry: Mapping[str, Any]) -> RemoteFile:
-    """An entry of ``source.archives`` as what to fetch."""
-    return RemoteFile((entry["url"], *entry.get("mirrors", ())), entry.get("size_bytes"), entry.get("sha256"))
+def remote_file(archive: Archive) -> RemoteFile:
+    """An archive as what to fetch."""
+    return RemoteFile((archive.url, *archive.mirrors), archive.size_bytes, archive.sha256)
 
 
 @dataclass(frozen=True)
@@ -128,7 +90,7 @@ class WantedArchive:
     """
 
     name: str
-    entry: Mapping[str, Any]
+    entry: Archive
     missing: Mapping[str, MissingScene]
     in_place: Mapping[str, str]
     num_scenes: int = 0
@@ -175,10 +137,10 @@ def wanted_archives(
     for dataset in agreed(datasets):
         for scene in dataset.scenes.values():
             asked = not scenes or scene.id in scenes or f"{dataset.id}/{scene.id}" in scenes
-            for entry in dataset.archives_of(scene.id):
-                members.setdefault(archive_name(entry["url"]), set()).add(str(scene.source["path"]))
+            for archive in scene.archives:
+                members.setdefault(archive.name, set()).add(scene.source.path)
                 if asked:
-                    _add(found, scene, entry, archives)
+                    _add(found, scene, archive, archives)
     return {name: replace(archive, num_scenes=len(members[name])) for name, archive in found.items()}
 
 
@@ -211,7 +173,7 @@ def fetch_archives(
         record: dict[str, Any] = {"archive": archive.name, "in_place": dict(archive.in_place)}
         if archive.missing:
             target = archives / archive.name
-            events.write("fetch", file=str(target), url=archive.entry["url"])
+            events.write("fetch", file=str(target), url=archive.entry.url)
             fetch(remote_file(archive.entry), target, events)
             _check_room(wanted, archives)
             size_bytes = target.stat().st_size
@@ -251,10 +213,10 @@ def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str
     """
     text = file.read_text(encoding="utf-8")
     pinned = []
-    for entry in dataset.archives:
-        target = archives / archive_name(entry["url"])
-        if entry.get("sha256") is None and target.is_file():
-            text = _pinned(text, file, entry["url"], target.stat().st_size, fetched_sha256(target))
+    for archive in dataset.archives:
+        target = archives / archive.name
+        if archive.sha256 is None and target.is_file():
+            text = _pinned(text, file, archive.url, target.stat().st_size, fetched_sha256(target))
             pinned.append(target.name)
     if pinned:
         write_text(file, text)
@@ -281,14 +243,11 @@ def _check_room(wanted: Mapping[str, WantedArchive], archives: Path) -> None:
     check_room(needed)
 
 
-def _add(found: dict[str, WantedArchive], scene: SceneConfig, entry: Mapping[str, Any], archives: Path) -> None:
-    name, full = archive_name(entry["url"]), f"{scene.dataset}/{scene.id}"
-    known = found.get(name, WantedArchive(name, entry, {}, {}))
-    local = local_copy(scene.dataset, scene.source, archives)
-    folder = local / str(scene.source["path"])
-    if local.is_file() or folder.is_dir():
-        place = local if local.is_file() else folder
-        found[name] = replace(known, in_place={**known.in_place, full: str(place)})
+def _add(found: dict[str, WantedArchive], scene: SceneConfig, entry: Archive, archives: Path) -> None:
+    full, folder = f"{scene.dataset}/{scene.id}", find_capture(scene, archives)
+    known = found.get(entry.name, WantedArchive(entry.name, entry, {}, {}))
+    if folder.exists():
+        found[entry.name] = replace(known, in_place={**known.in_place, full: str(folder)})
     else:
-        missing = MissingScene(str(scene.source["path"]), folder)
-        found[name] = replace(known, missing={**known.missing, full: missing})
+        missing = MissingScene(scene.source.path, folder)
+        found[entry.name] = replace(known, missing={**known.missing, full: missing})

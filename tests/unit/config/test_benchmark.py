@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from hemgs.config.benchmark import Benchmark, base_fit, fits, load_benchmark, load_dataset, load_methods
-from hemgs.config.dataset import expand_path
-from hemgs.config.method import parse_rates
+from hemgs.config.benchmark import Benchmark, base_fit, fits, load_benchmark
+from hemgs.config.captures import expand_path
+from hemgs.config.dataset import EveryNth, RandomPoints, load_dataset
+from hemgs.config.fields import Lmbdas, lmbda_values
+from hemgs.config.method import load_methods
 from hemgs.core.catalogue import TABLES
 from hemgs.core.errors import ConfigError
+from hemgs.core.reading import checked
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SETTINGS: dict[str, Any] = {"title": "Test", "run": {"methods": ["sweep", "plain"], "datasets": ["house", "park"]}}
@@ -41,7 +44,11 @@ class Folder:
         data = {
             "id": name,
             "label": name.title(),
-            "source": {"kind": "procedural", "local": "here", "procedural": {"width": 160, "height": 120}},
+            "source": {
+                "kind": "procedural",
+                "local": "here",
+                "procedural": {"layout": "court", "width": 160, "height": 120},
+            },
             "protocol": {"max_width": 1600, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
             "initial_points": {"kind": "sfm"},
             "scenes": scenes,
@@ -214,10 +221,10 @@ def test_overrides_of_a_scene(folder: Folder) -> None:
     scene = {"protocol": {"scale": 0.5}, "source": {"procedural": {"width": 80}}, "path": "elsewhere"}
     dataset = load_dataset(folder.dataset("house", {"kitchen": {}, "attic": scene}))
     kitchen, attic = dataset.scenes["kitchen"], dataset.scenes["attic"]
-    assert kitchen.source["path"] == "kitchen"
-    assert attic.source["path"] == "elsewhere"
-    assert attic.source["procedural"] == {"width": 80, "height": 120}
-    assert attic.protocol == {**kitchen.protocol, "scale": 0.5}
+    assert (kitchen.source.path, attic.source.path) == ("kitchen", "elsewhere")
+    assert (attic.source.procedural.width, attic.source.procedural.height) == (80, 120)
+    assert attic.protocol == kitchen.protocol.model_copy(update={"scale": 0.5})
+    assert attic.settings["source"]["procedural"] == {"layout": "court", "width": 80, "height": 120}
     assert attic.settings != kitchen.settings
 
 
@@ -232,7 +239,7 @@ def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> Non
     write("park", size_bytes=7, sha256="a" * 64, scenes=["one"])
     for dataset in folder.load().datasets.values():
         (entry,) = dataset.archives
-        assert (entry["size_bytes"], entry["sha256"]) == (7, "a" * 64)
+        assert (entry.size_bytes, entry.sha256) == (7, "a" * 64)
     for values, said in ({"size_bytes": 8}, "size_bytes is 8 and 7"), ({"sha256": "b" * 64}, "sha256 is b+ and a+"):
         write("house", **values)
         with pytest.raises(ConfigError, match=rf"house\.yaml and .*park\.yaml declare both\.zip differently: {said}"):
@@ -243,11 +250,16 @@ def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> Non
 def test_what_does_not_decide_a_scene_is_not_among_its_settings(folder: Folder) -> None:
     before = load_dataset(folder.dataset("house", {"attic": {}})).scenes["attic"].settings
     archives = [{"url": "https://example.org/house.zip"}]
-    source = {"kind": "procedural", "local": "here", "procedural": {"width": 160, "height": 120}, "archives": archives}
+    source = {
+        "kind": "procedural",
+        "local": "here",
+        "procedural": {"layout": "court", "width": 160, "height": 120},
+        "archives": archives,
+    }
     path = folder.dataset("house", {"attic": {"label": "A"}}, citation="someone", source=source)
     dataset = load_dataset(path)
     assert dataset.scenes["attic"].settings == before
-    assert dataset.archives == tuple(archives)
+    assert [archive.url for archive in dataset.archives] == [archive["url"] for archive in archives]
 
 
 def test_tables_that_need_jobs_of_their_own_are_made_on_request_only(folder: Folder) -> None:
@@ -280,7 +292,10 @@ def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
         ({"run": {"seeds": [1, 1]}}, "'run.seeds' cannot be [1, 1] — give each entry once"),
         ({"rates": {"sweep": [0.001, -0.002]}}, "config.yaml: 'rates.sweep[1]' cannot be -0.002 — it must be above 0"),
         ({"rates": {"sweep": ["1e-3"]}}, "YAML reads this as text; write it with a decimal point, such as 1.0e-3"),
-        ({"rates": {"sweep": [0.001, 0.001]}}, "config.yaml: rates.sweep: λ 0.001 is given twice"),
+        (
+            {"rates": {"sweep": [0.001, 0.001]}},
+            "config.yaml: 'rates.sweep' cannot be [0.001, 0.001] — give each entry once",
+        ),
         ({"rates": {"plain": [0.001]}}, "'plain' is of kind single and has no rates"),
         ({"rates": {"swep": [0.001]}}, "rates: 'swep' is not a known method"),
         ({"method_params": {"all_method": {}}}, "'all_method' is not a known method — did you mean 'all_methods'?"),
@@ -356,9 +371,10 @@ def test_a_key_given_twice_in_the_file_is_refused_though_the_merged_settings_hid
 
 
 def test_rates_of_a_sequence_are_the_numbers_one_would_type() -> None:
-    rates = parse_rates({"start": 0.001, "stop": 0.004, "step": 0.0002}, "here")
-    assert [rate.lmbda for rate in rates][:3] == [0.001, 0.0012, 0.0014]
-    assert rates[-1].lmbda == 0.004
+    lmbdas = lmbda_values(checked(Lmbdas, {"start": 0.001, "stop": 0.004, "step": 0.0002}, "here"))
+    assert lmbdas[:3] == (0.001, 0.0012, 0.0014)
+    assert lmbdas[-1] == 0.004
+    assert lmbda_values(checked(Lmbdas, [0.004, 0.001], "here")) == (0.001, 0.004)
 
 
 @pytest.mark.parametrize(
@@ -366,14 +382,16 @@ def test_rates_of_a_sequence_are_the_numbers_one_would_type() -> None:
     [
         ({"start": 0.001, "stop": 0.004, "step": 0.0007}, "steps of 0.0007 from 0.001 do not end at 0.004"),
         ({"start": 0.004, "stop": 0.001, "step": 0.001}, "do not end at 0.001"),
-        ([0.001, float("nan")], "λ cannot be nan"),
-        ([0.001, float("inf")], "λ cannot be inf"),
-        ([0.0], "λ cannot be 0.0"),
+        ([0.001, float("nan")], "'[1]' cannot be NaN — give a finite number"),
+        ([0.001, float("inf")], "'[1]' cannot be Infinity — give a finite number"),
+        ([0.0], "'[0]' cannot be 0.0 — it must be above 0"),
+        ([], "at least 1 entries"),
+        ({"start": 0.001, "stop": 0.004}, "lacks 'step'"),
     ],
 )
 def test_rates_that_are_refused(spec: Any, message: str) -> None:
     with pytest.raises(ConfigError, match="^here: ") as fault:
-        parse_rates(spec, "here")
+        checked(Lmbdas, spec, "here")
     assert message in str(fault.value)
 
 
@@ -402,11 +420,11 @@ def test_the_papers_data_sets_follow_the_papers_protocol() -> None:
         scenes = load_dataset(folder / f"{name}.yaml").scenes
         assert len(scenes) == count
         for scene in scenes.values():
-            assert scene.protocol["background"] == [0, 0, 0]
+            assert scene.protocol.background == (0, 0, 0)
             if name == "synthetic_nerf":
-                assert scene.protocol["split"] == {"kind": "files"}
-                assert scene.initial_points["num_points"] == 10000
+                assert scene.protocol.split.kind == "files"
+                assert isinstance(scene.initial_points, RandomPoints) and scene.initial_points.num_points == 10000
             else:
-                assert scene.protocol["max_width"] == 1600
-                assert scene.protocol["split"] == {"kind": "every_nth", "n": 8}
-                assert scene.source["images"] == "images"
+                assert scene.protocol.max_width == 1600
+                assert scene.protocol.split == EveryNth(kind="every_nth", n=8)
+                assert scene.source.images == "images"

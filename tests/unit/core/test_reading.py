@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from hemgs.config.dataset import DatasetFile
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import closest, load_schema, load_yaml, validate
+from hemgs.core.reading import checked, closest, load_yaml
 
 DATASET: dict[str, Any] = {
     "id": "toy",
@@ -21,7 +22,7 @@ DATASET: dict[str, Any] = {
 
 
 def test_a_valid_file_passes() -> None:
-    validate(DATASET, "dataset", "toy.yaml")
+    checked(DatasetFile, DATASET, "toy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -47,20 +48,20 @@ def test_a_valid_file_passes() -> None:
 )
 def test_messages_name_key_value_and_what_is_allowed(path: list[Any], value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as fault:
-        validate(replaced(DATASET, path, value), "dataset", "toy.yaml")
+        checked(DatasetFile, replaced(DATASET, path, value), "toy.yaml")
     assert message in str(fault.value)
 
 
 def test_a_missing_key_is_named() -> None:
     data = {key: value for key, value in DATASET.items() if key != "protocol"}
     with pytest.raises(ConfigError, match="toy.yaml: lacks 'protocol'"):
-        validate(data, "dataset", "toy.yaml")
+        checked(DatasetFile, data, "toy.yaml")
 
 
 def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
     data = {("protocoll" if key == "protocol" else key): value for key, value in DATASET.items()}
     with pytest.raises(ConfigError, match="unknown key 'protocoll' — did you mean 'protocol'"):
-        validate(data, "dataset", "toy.yaml")
+        checked(DatasetFile, data, "toy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,6 @@ def test_closest_says_what_is_known() -> None:
     assert closest("hemsg", ["hemgs", "hac"]) == "did you mean 'hemgs'? known: hac, hemgs"
     assert closest("zzz", ["hemgs"]) == "known: hemgs"
     assert closest("a", []) == "known: none"
-
-
-@pytest.mark.parametrize("name", ["config", "dataset", "method", "points"])
-def test_schemas_are_found(name: str) -> None:
-    assert load_schema(name)["type"] == "object"
-
-
-def test_an_unknown_schema_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"nothing\.schema\.yaml"):
-        load_schema("nothing")
 
 
 def replaced(data: Any, path: list[Any], value: Any) -> Any:

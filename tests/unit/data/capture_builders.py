@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hemgs.config.dataset import EveryNth, Protocol
 from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
 
 WIDTH, HEIGHT = 48, 36
@@ -111,3 +112,9 @@ def dataset(kind: str, local: Path | str | None, **sections: Any) -> dict[str, A
         "scenes": {"thing": {"path": "."}},
         **sections,
     }
+
+
+def protocol(**keys: Any) -> Protocol:
+    """A protocol that changes nothing but what ``keys`` say."""
+    defaults = {"max_width": None, "split": EveryNth(kind="every_nth", n=8), "background": (0.0, 0.0, 0.0)}
+    return Protocol(**{**defaults, **keys})

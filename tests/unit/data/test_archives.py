@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hemgs.config.dataset import archive_name
+from hemgs.config.dataset import archive_name, scene_of
 from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Scene
@@ -28,7 +28,6 @@ from hemgs.data.fetch import unpack as unpacking
 from hemgs.data.fetch.archives import find_scene
 from hemgs.data.fetch.unpack import unpack
 from hemgs.data.prepare import prepare_scene
-from hemgs.data.settings import SceneSettings
 from tests.unit.data.archive_server import Answer, Server
 from tests.unit.data.capture_builders import blender_capture, colmap_capture, dataset
 
@@ -109,7 +108,7 @@ def test_data_sets_that_share_a_scene_unpack_it_once(
 
     def find(log: Path) -> Path:
         with EventLog(log) as events:
-            return find_scene(SceneSettings.of(config, "thing"), tmp_path / "archives", tmp_path / "scratch", events)
+            return find_scene(scene_of(config, "thing"), tmp_path / "archives", tmp_path / "scratch", events)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(find, tmp_path / "first.jsonl")

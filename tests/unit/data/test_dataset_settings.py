@@ -6,65 +6,80 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hemgs.config.dataset import Protocol, load_dataset, scene_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.reading import load_named
+from hemgs.core.reading import load_yaml
 from hemgs.data.prepare import prepare_scene
-from hemgs.data.settings import Protocol, SceneSettings
-from tests.unit.data.capture_builders import dataset
+from tests.unit.data.capture_builders import dataset, protocol
 
 DATASETS = Path(__file__).resolve().parents[3] / "workflow/config/datasets"
 
 
 @pytest.mark.parametrize(
-    ("protocol", "size", "expected"),
+    ("applied", "size", "expected"),
     [
-        (Protocol(), (800, 533), (800, 533)),
-        (Protocol(scale=0.25), (800, 533), (200, 133)),
-        (Protocol(scale=0.1), (990, 545), (99, 54)),
-        (Protocol(scale=0.29), (100, 200), (29, 58)),  # 100 * 0.29 is 28.999999999999996 in floating point
-        (Protocol(max_width=1600), (1599, 1200), (1599, 1200)),
+        (protocol(), (800, 533), (800, 533)),
+        (protocol(scale=0.25), (800, 533), (200, 133)),
+        (protocol(scale=0.1), (990, 545), (99, 54)),
+        (protocol(scale=0.29), (100, 200), (29, 58)),  # 100 * 0.29 is 28.999999999999996 in floating point
+        (protocol(max_width=1600), (1599, 1200), (1599, 1200)),
         # the photographs of Mip-NeRF 360; as int(W / (W / 1600)) gives in floating point
-        (Protocol(max_width=1600), (4946, 3286), (1600, 1063)),
-        (Protocol(max_width=1600), (3118, 2078), (1600, 1066)),
-        (Protocol(max_width=1600), (5187, 3361), (1600, 1036)),
-        (Protocol(max_width=1600), (1601, 1000), (1600, 999)),
-        (Protocol(max_width=1600, scale=0.5), (4946, 3286), (1600, 1063)),
-        (Protocol(max_width=1600, scale=0.25), (4946, 3286), (1236, 821)),
+        (protocol(max_width=1600), (4946, 3286), (1600, 1063)),
+        (protocol(max_width=1600), (3118, 2078), (1600, 1066)),
+        (protocol(max_width=1600), (5187, 3361), (1600, 1036)),
+        (protocol(max_width=1600), (1601, 1000), (1600, 999)),
+        (protocol(max_width=1600, scale=0.5), (4946, 3286), (1600, 1063)),
+        (protocol(max_width=1600, scale=0.25), (4946, 3286), (1236, 821)),
     ],
 )
-def test_size_policy(protocol: Protocol, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert protocol.resized(*size) == expected
+def test_size_policy(applied: Protocol, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert applied.resized(*size) == expected
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scenes": {}}, "has no scene 'thing'"),
-        ({"source": {"kind": "colmap", "image": "images"}}, "unknown key 'image'"),
-        ({"source": {"kind": "kolmap"}}, "'kolmap'.*choose one of colmap, blender, procedural"),
-        ({"protocol": {"scale": 1.5}}, "protocol.scale is 1.5"),
-        ({"protocol": {"scale": float("nan")}}, "protocol.scale is nan"),
-        ({"protocol": {"max_width": 0}}, "protocol.max_width is 0"),
-        ({"protocol": {"filter": "sharp"}}, "'sharp'"),
-        ({"protocol": {"split": {"kind": "every_nth", "n": 1}}}, "split.n is 1"),
-        ({"protocol": {"split": {"kind": "random"}}}, "'random'"),
-        ({"protocol": {"split": "files"}}, "split is 'files'"),
-        ({"protocol": {"background": [0, 0, 2]}}, "background is"),
-        ({"protocol": {"background": [0, 0]}}, "background is"),
-        ({"protocol": {"principal_point": "left"}}, "'left'"),
-        ({"protocol": {"min_views": 1}}, "min_views is 1"),
+        ({"scenes": {"other": {}}}, "has no scene 'thing'"),
+        ({"source": {"kind": "colmap", "image": "images"}}, "unknown key 'image' in 'source' — did you mean 'images'"),
+        ({"source": {"kind": "kolmap"}}, "'source.kind' cannot be \"kolmap\" — allowed: colmap, blender, procedural"),
+        ({"source": {"kind": "procedural"}}, "has no layout, and there is none named 'thing' — known: court, garden"),
+        ({"source": {"procedural": {"layout": "cort"}}}, "'source.procedural.layout' cannot be .*court, garden"),
+        ({"protocol": {"scale": 1.5}}, "'protocol.scale' cannot be 1.5 — it must be at most 1"),
+        ({"protocol": {"scale": float("nan")}}, "'protocol.scale' cannot be NaN"),
+        ({"protocol": {"max_width": 0}}, "'protocol.max_width' cannot be 0 — it must be at least 16"),
+        ({"protocol": {"filter": "sharp"}}, 'cannot be "sharp" — allowed: nearest, box'),
+        ({"protocol": {"split": {"kind": "every_nth", "n": 1}}}, "'protocol.split.n' cannot be 1"),
+        ({"protocol": {"split": {"kind": "random"}}}, "allowed values of 'protocol.split.kind': every_nth, files"),
+        ({"protocol": {"split": "files"}}, "'protocol.split' cannot be \"files\" — a value of type object"),
+        ({"protocol": {"background": [0, 0, 2]}}, r"'protocol.background\[2\]' cannot be 2 — it must be at most 1"),
+        ({"protocol": {"background": [0, 0]}}, "'protocol.background' cannot be"),
+        ({"protocol": {"principal_point": "left"}}, '"left" — allowed: as_given, centered'),
+        ({"protocol": {"min_views": 1}}, "'protocol.min_views' cannot be 1"),
         ({"protocol": {"resolution": 4}}, "unknown key 'resolution'"),
-        ({"initial_points": {"kind": "dense"}}, "'dense'"),
-        ({"initial_points": {"kind": "random", "num_points": 0}}, "num_points is 0"),
-        ({"initial_points": {"kind": "random", "low": 1.0, "high": 1.0}}, "low below high"),
-        ({"initial_points": {"kind": "random", "seed": -1}}, "seed is -1"),
+        ({"scenes": {"thing": {"protocol": {"scale": 2}}}}, "'scenes.thing.protocol.scale' cannot be 2"),
+        ({"scenes": {"thing": {"initial_points": {"kind": "random"}}}}, "'scenes.thing.initial_points' lacks 'num_po"),
+        ({"initial_points": {"kind": "dense"}}, "allowed values of 'initial_points.kind': sfm, random"),
+        ({"initial_points": {"kind": "random", "num_points": 0, "low": 0, "high": 1}}, "num_points' cannot be 0"),
+        ({"initial_points": {"kind": "random", "num_points": 1, "low": 1.0, "high": 1.0}}, "give a low below high"),
+        (
+            {"initial_points": {"kind": "random", "num_points": 1, "low": 0, "high": 1, "seed": -1}},
+            "seed' cannot be -1",
+        ),
         ({"initial_points": {"kind": "sfm", "number": 1}}, "unknown key 'number'"),
     ],
 )
 def test_unusable_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        SceneSettings.of({**dataset("colmap", "."), **change}, "thing")
+        scene_of(changed(dataset("colmap", "."), change), "thing")
+
+
+def changed(data: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged, what names another kind or other scenes replaces them."""
+    merged = {
+        key: value if "kind" in value or key == "scenes" else {**data[key], **value} for key, value in change.items()
+    }
+    return {**data, **merged}
 
 
 # The dataset files that come with the project.
@@ -72,9 +87,8 @@ def test_unusable_settings(change: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("name", ["procedural", "bonsai_capture", "chair", "cup"])
 def test_own_dataset_files_are_valid(name: str) -> None:
-    config = load_named(DATASETS / f"{name}.yaml", "dataset")
-    for scene in config["scenes"]:
-        assert SceneSettings.of(config, scene).dataset == name
+    for scene in load_dataset(DATASETS / f"{name}.yaml").scenes.values():
+        assert scene.dataset == name
 
 
 @pytest.mark.parametrize(
@@ -97,7 +111,7 @@ def test_real_captures(
     width: int,
 ) -> None:
     monkeypatch.setenv("HEMGS_TEST_DATA", str(captures))
-    config = load_named(DATASETS / f"{name}.yaml", "dataset")
+    config = load_yaml(DATASETS / f"{name}.yaml")
     scene = prepare_scene(config, scene_id, tmp_path / "out", events=EventLog())
     assert (len(scene.split("train")), len(scene.split("test"))) == sizes
     assert len(scene.points) == num_points

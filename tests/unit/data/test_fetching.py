@@ -153,7 +153,7 @@ def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
     assert main(["hash-archive", "--dataset", str(file), "--write"]) == 0
     assert main(fetched) == 0, "what one of them leaves open, the other has said"
     (wanted,) = wanted_archives([load_dataset(other), load_dataset(file)], ["other/one"], ARCHIVES).values()
-    assert (wanted.entry["size_bytes"], wanted.entry["sha256"]) == (len(BODY), SHA)
+    assert (wanted.entry.size_bytes, wanted.entry.sha256) == (len(BODY), SHA)
     Path("results/data/archives/a.zip").write_bytes(BODY[:-1] + b"!")
     assert main(fetched) == 2
     assert f"instead of {SHA}" in capsys.readouterr().err
@@ -215,8 +215,8 @@ def test_fetch_and_pin_on_the_command_line(server: Server, file: Path, capsys: p
     assert main(["hash-archive", "--dataset", str(file), "--write"]) == 0
     assert f"size_bytes: {len(BODY)}\nsha256: {SHA}\n" in capsys.readouterr().out
     pinned = load_dataset(file).archives
-    assert (pinned[0]["size_bytes"], pinned[0]["sha256"]) == (len(BODY), SHA)
-    assert (pinned[1]["size_bytes"], pinned[1]["sha256"]) == (None, None), "what was not fetched is not pinned"
+    assert (pinned[0].size_bytes, pinned[0].sha256) == (len(BODY), SHA)
+    assert (pinned[1].size_bytes, pinned[1].sha256) == (None, None), "what was not fetched is not pinned"
     assert file.read_text().startswith("# A remark that stays.\n")
     assert f"sha256: {SHA}  # as first fetched\n" in file.read_text()
     assert main(["hash-archive", "results/data/archives/a.zip"]) == 0

@@ -21,7 +21,6 @@ from hemgs.core.types import Camera, Scene
 from hemgs.data import prepare
 from hemgs.data.prepare import prepare_scene, prepared_camera
 from hemgs.data.readers.colmap_model import PointCloud, write_text_model
-from hemgs.data.settings import Protocol
 from tests.unit.data.capture_builders import (
     CAMERA,
     HEIGHT,
@@ -29,6 +28,7 @@ from tests.unit.data.capture_builders import (
     blender_capture,
     colmap_capture,
     dataset,
+    protocol,
     ring_of_images,
     some_points,
     write_images,
@@ -97,7 +97,7 @@ def test_scene_without_a_folder_is_rendered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("principal_point", ["as_given", "centered"])
 def test_intrinsics_follow_the_exact_ratio_of_each_axis(principal_point: str) -> None:
     camera = Camera("a", 800, 533, 826.0, 827.0, 410.0, 250.0, np.eye(4))
-    small = prepared_camera(camera, Protocol(scale=0.25, principal_point=principal_point))
+    small = prepared_camera(camera, protocol(scale=0.25, principal_point=principal_point))
     assert (small.width, small.height) == (200, 133)
     assert small.fx == pytest.approx(float(Fraction(200, 800) * 826), rel=1e-15)
     assert small.fy == pytest.approx(float(Fraction(133, 533) * 827), rel=1e-15)

@@ -142,7 +142,7 @@ def test_each_scene_is_found_in_its_archive(server: Server, at: dict[str, Answer
     unpacked = {
         file.relative_to(root).parts[:-1] for file in root.rglob("*") if file.is_file() and file.suffix != ".lock"
     } - {()}
-    place = Path(str(load_dataset(path).scenes[scene].source["path"])).parts
+    place = Path(load_dataset(path).scenes[scene].source.path).parts
     assert {parts[1 : 1 + len(place)] for parts in unpacked} == {place}, "only the scene asked for"
 
 
@@ -172,11 +172,11 @@ def test_the_files_state_where_the_data_comes_from() -> None:
     for name in ("mipnerf360", "tanksandtemples", "deepblending", "synthetic_nerf"):
         dataset = load_dataset(DATASETS / f"{name}.yaml")
         assert dataset.url and dataset.licence and dataset.citation
-        held = [scene for entry in dataset.archives for scene in entry.get("scenes", dataset.scenes)]
+        held = [scene for entry in dataset.archives for scene in entry.scenes or dataset.scenes]
         assert sorted(held) == sorted(dataset.scenes), "each scene is in one archive"
         for entry in dataset.archives:
-            assert entry["url"].startswith("https://")
-            assert entry.get("mirrors") or entry["size_bytes"]
-            assert {"size_bytes", "sha256"} <= entry.keys()
+            assert entry.url.startswith("https://")
+            assert entry.mirrors or entry.size_bytes
+            assert {"size_bytes", "sha256"} <= entry.model_fields_set
         for scene in dataset.scenes.values():
-            assert {"max_width", "split", "background", "min_views"} <= scene.protocol.keys()
+            assert {"max_width", "split", "background", "min_views"} <= scene.protocol.model_fields_set
