@@ -1,9 +1,9 @@
-"""ContextGS's bitstream: one file that decodes from itself alone.
+"""ContextGS's bitstream: one file that decodes without any other.
 
-Latents stand after the networks, in raster order; symbols of attributes by level, the coarsest first, and in raster
-order within. What decides a level is integer arithmetic, too.
+Latents follow the networks, in raster order. Symbols of attributes are ordered by level, the coarsest first, and in
+raster order inside a level. Integer arithmetic also decides the levels.
 
-Owns the settings section, what latents are coded, and the order of coding. Does not own the file around them
+Owns the settings section, the symbols of latents, and the order of coding. Does not own the file around them
 (``hemgs.anchor_codec.codec``) or the section of latents (``hyper``).
 """
 
@@ -32,12 +32,12 @@ from hemgs.anchors import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
 
-#: Limits on what a file may ask for: the coder has a table for at most 81 channels of latents.
+#: Limits of a file's settings: the coder has a table for at most 81 channels of latents.
 MAX_LATENTS, MAX_LEVELS = 64, 4
-#: Stored locations are less than this in size; so all sums below stay within int64.
+#: Stored locations are smaller than this in size, so that all sums below stay within int64.
 MAX_COORDINATE = 1 << 32
 MAX_SCALE, MAX_UNIT = 1 << 40, 1 << 29
-#: Fractional bits of the factor that makes network inputs of stored locations, beyond those of activations.
+#: Fractional bits of the factor from stored locations to network inputs, beyond those of activations.
 UNIT_BITS = 20
 
 
@@ -48,7 +48,7 @@ class ContextHeader(CodecHeader):
     Attributes:
         scales: widths of cells x y z from the finest level up, in ``1 / levels.ONE`` of a stored location unit.
         centre: stored location of the middle of the scene.
-        units: by axis, what one stored unit is for the networks, in ``2^-(ACTIVATION_BITS + UNIT_BITS)``.
+        units: by axis, the network's length of one stored unit, in ``2^-(ACTIVATION_BITS + UNIT_BITS)``.
     """
 
     Settings: ClassVar[type] = ContextSettings
@@ -77,7 +77,7 @@ class ContextHeader(CodecHeader):
 
     @property
     def scales_by_level(self) -> list[tuple[int, ...]]:
-        """From the finest level up."""
+        """Scales from the finest level up."""
         return [self.scales[first : first + 3] for first in range(0, len(self.scales), 3)]
 
 
@@ -115,7 +115,7 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]
     def side(self, anchors: AnchorModel, places: Places, entropy: ContextModel) -> Integers:
         rows = torch.from_numpy(places.rows).to(anchors.coords.device)
         values = anchors.latents.detach().index_select(0, rows).double().round().cpu().numpy()
-        # So large only if training went wrong; NaN fails too.
+        # Latents are so large only if training failed; NaN fails, too.
         if not np.all(np.abs(values) < 2.0**30):
             raise TrainingError("anchor latents are not finite", "train again with lower learning rates")
         return values.astype(np.int64)
@@ -147,14 +147,14 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]
 
 
 class _Walk:
-    """All anchors in coding order, for encoder and decoder alike.
+    """All anchors in coding order, for encoder and decoder.
 
     Args:
         header: settings.
         networks: of all levels, the coarsest first.
         stored: ``[N, 3]`` locations in raster order.
         latents: ``[N, L]``.
-        device: does the arithmetic.
+        device: device of the arithmetic.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class _Walk:
         self._steps = np.zeros((len(stored), header.entropy.context_dim), np.int16)
 
     def figures(self) -> dict[str, float]:
-        """Numbers of anchors, for tables."""
+        """Return numbers of anchors, for tables."""
         each = [len(rows) for rows in self._levels.coarse_to_fine()]
         return {"num_anchors": sum(each), "num_anchors_coarsest": each[0]}
 
@@ -187,13 +187,13 @@ class _Walk:
                 self._steps[rows] = prediction.step_index[:, : self._steps.shape[1]]
 
     def _located(self, rows: Integers) -> Tensor:
-        """Locations as networks take them, ``[n, 3] float64`` integers."""
+        """Convert locations to network inputs, ``[n, 3] float64`` integers."""
         away = (self._stored[rows] - np.array(self._header.centre)) * np.array(self._header.units)
         limit = LOCATION_LIMIT << ACTIVATION_BITS
         return self._tensor(((away + (1 << (UNIT_BITS - 1))) >> UNIT_BITS).clip(-limit, limit))
 
     def _context(self, predictor: FixedPredictor, rows: Integers, stream: SymbolStream) -> Tensor:
-        """Decoded features and scalings of the anchors' coarse ones, ``[n, D + 6] float64`` integers."""
+        """Return decoded features and scalings of the anchors' coarse anchors, ``[n, D + 6] float64`` integers."""
         coarse = self._levels.representative[rows]
         symbols = np.concatenate([stream.symbols[name][coarse] for name in ATTRIBUTES[:2]], axis=1)
         steps = self._steps[coarse].astype(np.int64)

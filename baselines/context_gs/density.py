@@ -1,10 +1,10 @@
 """A learned density of one number for each channel: the factorised prior of ContextGS's latents.
 
-The model of Ballé et al., "Variational image compression with a scale hyperprior" (arXiv 1802.01436, appendix 6.1):
-a cumulative distribution that is a small network with positive weights, hence monotone, for each channel.
+The model is that of Ballé et al., "Variational image compression with a scale hyperprior" (arXiv 1802.01436, appendix
+6.1). Each channel has a cumulative distribution, which is a small network with positive weights and therefore monotone.
 
-Owns the density in training and the frequencies that it gives a bitstream. Does not own how latents are coded
-(``hyper``): a decoder knows frequencies alone.
+Owns the density in training and the frequencies of a bitstream. Does not own the coding of latents (``hyper``), whose
+decoder knows only frequencies.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hemgs.coding.tables import integer_frequencies
 
 #: Widths between the layers (appendix 6.1).
 WIDTHS = (1, 3, 3, 3, 1)
-#: About the spread of the density before training. Latents are zero then, and noise is within half a unit: a wider
-#: start costs bits until the density has become narrow, which a short training does not live to see.
+#: About the spread of the density before training. Latents are zero then, and noise is within half a unit. A wider
+#: start costs bits until the density has become narrow, for which a short training is too short.
 INITIAL_SPREAD = 0.2
-#: Probabilities below this are priced as this: nearly nothing, so that no latent is beyond the reach of a gradient.
+#: Floor of probabilities in the price. It is so small that every latent keeps a gradient.
 MIN_PROBABILITY = 1e-30
-#: A probability of zero would leave nothing to scale frequencies by.
+#: Frequencies cannot be scaled from probabilities of zero.
 _LEAST_MASS = 1e-12
 
 
@@ -50,19 +50,19 @@ class FactorizedDensity(nn.Module):
         self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in WIDTHS[1:-1])
 
     def bits(self, values: Tensor) -> Tensor:
-        """Code length of values with noise, or of integers, ``[n, L]``."""
+        """Return the code length of values with noise, or of integers, ``[n, L]``."""
         return -torch.log2(self.probabilities(values).clamp_min(MIN_PROBABILITY))
 
     def probabilities(self, values: Tensor) -> Tensor:
-        """Mass within half a unit of each value, ``[n, L]``."""
+        """Return the mass within half a unit of each value, ``[n, L]``."""
         columns = values.T.unsqueeze(1)
         lower, upper = self._logits(columns - 0.5), self._logits(columns + 0.5)
-        # On the side where both sigmoids are small, their difference keeps its digits.
+        # On the side where both sigmoids are small, their difference is precise.
         side = -torch.sign(lower + upper).detach()
         return (torch.sigmoid(side * upper) - torch.sigmoid(side * lower)).abs().squeeze(1).T
 
     def _logits(self, values: Tensor) -> Tensor:
-        """Logits of the cumulative distributions at ``[L, 1, n]``."""
+        """Return logits of the cumulative distributions at ``[L, 1, n]``."""
         for number, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
             values = torch.nn.functional.softplus(matrix) @ values + bias
             if number < len(self.factors):
@@ -71,9 +71,9 @@ class FactorizedDensity(nn.Module):
 
     @torch.no_grad()
     def frequencies(self, channel: int, low: int, high: int) -> NDArray[np.uint16]:
-        """Integer frequencies of ``low..high`` and of all else, ``[high - low + 2]``; they add up to 65536.
+        """Return integer frequencies of ``low..high`` and of all other values, ``[high - low + 2]``; the sum is 65536.
 
-        Computed on the CPU, so that where a model was trained does not matter.
+        The CPU computes them, so that the device of the training does not matter.
         """
         values = torch.arange(low, high + 1, dtype=torch.float64)[:, None].expand(-1, self.channels)
         masses = copy.deepcopy(self).cpu().double().probabilities(values)[:, channel].numpy()

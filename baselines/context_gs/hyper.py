@@ -1,11 +1,12 @@
 """The section ``hyper``: latents of anchors, coded with one stored table of frequencies for each channel.
 
-For each channel stand its centre (i32), the half width h of its table (u8) and 2h + 1 frequencies (u16) of the values
-around the centre, at least 1 each; what they lack of 65536 is that of all other values, which are escaped. Then comes
-one stream with all latents of the first anchor, the second, and so on. All numbers are little-endian.
+For each channel it contains its centre (i32), the half width h of its table (u8) and 2h + 1 frequencies (u16), at least
+1 each. They are those of the values around the centre. The rest to 65536 is the frequency of all other values, which
+are escaped. Then follows one stream with all latents of the first anchor, the second, and so on. All numbers are
+little-endian.
 
-Owns the section's framing and the choice of tables. Does not own the coder (``hemgs.coding.rans``) or the density that
-frequencies come from.
+Owns the section's framing and the choice of tables. Does not own the coder (``hemgs.coding.rans``) or the density, from
+which frequencies come.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.coding.tables import NUM_MEAN_OFFSETS, PROBABILITY_BITS, GaussianTables
 from hemgs.core.errors import BitstreamError
 
-#: Widest table: the coder's lookup has a byte for the place of an entry.
+#: Widest table: the coder's lookup stores an entry's place in a byte.
 MAX_HALF_WIDTH = 127
 _TABLE_HEAD = struct.Struct("<iB")
 _TOTAL = 1 << PROBABILITY_BITS
 _DAMAGED = "the file is damaged or was made by another version; encode again"
 
-#: Frequencies of ``low..high`` and all else, for a channel; see ``density.FactorizedDensity.frequencies``.
+#: Frequencies of ``low..high`` and of all other values, for a channel; see ``density.FactorizedDensity.frequencies``.
 Frequencies = Callable[[int, int, int], NDArray[np.uint16]]
 
 
@@ -38,7 +39,7 @@ class LatentTable:
     """Frequencies of one channel.
 
     Attributes:
-        centre: middle of the values that have one.
+        centre: middle of the values with a frequency.
         frequencies: ``[2h + 2] int64`` of the values from ``centre - h`` on, and of all others.
     """
 
@@ -47,32 +48,32 @@ class LatentTable:
 
     @property
     def half_width(self) -> int:
-        """h."""
+        """The half width h."""
         return len(self.frequencies) // 2 - 1
 
     @staticmethod
     def of(symbols: Integers, channel: int, frequencies: Frequencies) -> LatentTable:
-        """A table that holds all symbols of a channel (``[N]``), as far as tables reach."""
+        """Build a table that contains all symbols of a channel (``[N]``), up to the largest half width."""
         low, high = int(symbols.min()), int(symbols.max())
         centre = (low + high) // 2
         half_width = min(high - centre, MAX_HALF_WIDTH)
         return LatentTable(centre, frequencies(channel, centre - half_width, centre + half_width).astype(np.int64))
 
     def to_bytes(self) -> bytes:
-        """Its part of the section."""
+        """Return the table's bytes in the section."""
         head = _TABLE_HEAD.pack(self.centre, self.half_width)
         return head + self.frequencies[:-1].astype("<u2").tobytes()
 
 
 def encode_latents(symbols: Integers, frequencies: Frequencies) -> tuple[bytes, float]:
-    """Codes latents.
+    """Encode latents.
 
     Args:
         symbols: ``[N, L]``, N at least 1, within int32; L at most 64.
-        frequencies: of the density.
+        frequencies: frequencies of the density.
 
     Returns:
-        The section, and its ideal code length under the tables, which count as they are; bits.
+        The section, and its ideal code length in bits: latents under the tables, and the tables themselves.
     """
     tables = [LatentTable.of(symbols[:, channel], channel, frequencies) for channel in range(symbols.shape[1])]
     encoder = GaussianEncoder(_coder_tables(tables))
@@ -83,10 +84,10 @@ def encode_latents(symbols: Integers, frequencies: Frequencies) -> tuple[bytes, 
 
 
 def decode_latents(section: bytes, num: int, channels: int) -> Integers:
-    """The inverse of :func:`encode_latents`, ``[num, channels] int64``.
+    """Decode a section of :func:`encode_latents`, ``[num, channels] int64``.
 
     Raises:
-        BitstreamError: the section is damaged or does not hold that many latents.
+        BitstreamError: the section is damaged or does not contain that many latents.
     """
     tables, start = [], 0
     for channel in range(channels):
@@ -101,7 +102,7 @@ def decode_latents(section: bytes, num: int, channels: int) -> Integers:
 
 
 def _read_table(section: bytes, start: int, channel: int) -> tuple[LatentTable, int]:
-    """The table of a channel, which starts at byte ``start``, and where it ends."""
+    """Read the table of a channel, which starts at byte ``start``; return it and its end."""
     values = start + _TABLE_HEAD.size
     if len(section) < values:
         raise BitstreamError(f"section hyper: ends before the table of channel {channel}", _DAMAGED)
@@ -117,7 +118,7 @@ def _read_table(section: bytes, start: int, channel: int) -> tuple[LatentTable, 
 
 
 def _coder_tables(tables: Sequence[LatentTable]) -> GaussianTables:
-    """The tables as the coder walks them: a channel is a level, and mean offsets make no difference."""
+    """Convert tables to the coder's layout: a channel is a level, and all mean offsets have the same table."""
     rows = [np.tile(table.frequencies, NUM_MEAN_OFFSETS) for table in tables]
     return GaussianTables.of(
         np.concatenate(rows).astype(np.uint16), np.array([table.half_width for table in tables], np.int64)
@@ -125,6 +126,6 @@ def _coder_tables(tables: Sequence[LatentTable]) -> GaussianTables:
 
 
 def _indices(num: int, channels: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Level and mean offset of each latent, ``[num, channels]``."""
+    """Return level and mean offset of each latent, ``[num, channels]``."""
     levels = np.broadcast_to(np.arange(channels, dtype=np.uint8), (num, channels))
     return np.ascontiguousarray(levels), np.zeros((num, channels), np.uint8)

@@ -1,10 +1,11 @@
 """ContextGS's entropy model in float, and its part in training (arXiv 2405.20721, section 4).
 
-Every level of anchors has a network. At the coarsest level it sees an anchor's location and latents; at finer ones also
-the decoded features and scalings of the anchor of the next coarser level in its cell. Latents have a factorised prior.
+Every level of anchors has a network. At the coarsest level its inputs are an anchor's location and latents. At finer
+levels they include the decoded features and scalings of the anchor of the next coarser level in its cell. Latents have
+a factorised prior.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training (``hemgs.anchor_codec.phases``),
-which anchor belongs to which level (``levels``), or the integer form that codes (``codec``).
+Owns the model and the price of attributes. Does not own the phases of training (``hemgs.anchor_codec.phases``), the
+levels of anchors (``levels``), or the model in integers (``codec``).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hemgs.training.networks import ParameterGroup
 
 #: Coordinates of an anchor's location.
 LOCATION_DIM = 3
-#: Locations are clamped to this many mean distances from the middle, so that stray anchors do not blow up sums.
+#: Locations are clamped to this many mean distances from the middle, so that stray anchors do not dominate sums.
 LOCATION_LIMIT = 32
 
 
@@ -52,7 +53,7 @@ class ContextSettings:
 
     @property
     def context_dim(self) -> int:
-        """Channels of the coarse anchor that a finer one sees: features and scalings."""
+        """Number of channels of the coarse anchor in a finer one's input: features and scalings."""
         return self.feature_dim + SCALING_DIM
 
 
@@ -60,7 +61,7 @@ class ContextModel(nn.Module):
     """One network a level, and the density of the latents.
 
     Attributes:
-        predictors: of the coarsest level, the next finer one, and so on.
+        predictors: networks of the coarsest level, the next finer one, and so on.
         scales: ``[num_levels - 1] int64``, widths of cells from the finest level up, in ``1 / ONE`` lattice unit.
         centre: ``[3] int64``, lattice coordinates of the middle of the scene.
         unit: scalar ``float64``, mean distance of anchors from it along an axis, in lattice units.
@@ -84,7 +85,7 @@ class ContextModel(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Chooses the levels' scales, once and for all, and starts locations and distributions.
+        """Choose the levels' scales, which then stay, and start locations and distributions.
 
         Args:
             coords: ``[n, 3] int64`` lattice coordinates of anchors.
@@ -98,7 +99,7 @@ class ContextModel(nn.Module):
             predictor.calibrate(values)
 
     def locations(self, coords: Tensor) -> Tensor:
-        """Lattice coordinates ``[n, 3] int64`` as networks take them, ``[n, 3] float32``."""
+        """Convert lattice coordinates ``[n, 3] int64`` to network inputs, ``[n, 3] float32``."""
         return ((coords - self.centre) / self.unit).clamp(-LOCATION_LIMIT, LOCATION_LIMIT).float()
 
     def networks(self) -> list[AnchorPredictor]:
@@ -111,7 +112,7 @@ class ContextModel(nn.Module):
 
 
 def inputs_of(locations: Tensor, context: Tensor | None, latents: Tensor) -> Tensor:
-    """The input of a level's network, of floats or of fixed-point integers alike.
+    """Return the input of a level's network, of floats or of fixed-point integers.
 
     Args:
         locations: ``[n, 3]``.
@@ -127,8 +128,8 @@ class Order:
 
     Attributes:
         rows: by level, the coarsest first: ``[n] int64`` its anchors.
-        parents: by level but the coarsest: ``[n] int64``, where the anchors' coarse ones stand in coding order.
-        place: ``[N] int64``, where each anchor stands in coding order.
+        parents: by level but the coarsest: ``[n] int64``, places of the anchors' coarse anchors in coding order.
+        place: ``[N] int64``, place of each anchor in coding order.
     """
 
     rows: list[Tensor]
@@ -137,7 +138,7 @@ class Order:
 
     @staticmethod
     def of(levels: Levels, device: torch.device) -> Order:
-        """The order of some levels."""
+        """Return the order of some levels."""
         rows = [torch.from_numpy(part).to(device) for part in levels.coarse_to_fine()]
         order = torch.cat(rows)
         place = torch.empty_like(order)
@@ -147,13 +148,13 @@ class Order:
 
 
 class ContextAttributes(RefreshedAttributes[Order]):
-    """The attribute model that makes Scaffold-GS training ContextGS training.
+    """The attribute model that turns the training of Scaffold-GS into that of ContextGS.
 
     Args:
         entropy: the model to train.
         base_steps: steps before prediction.
         settings: the plan.
-        refresh: iterations after which the levels are found anew.
+        refresh: iterations after which the levels are found again.
         lmbda: weight of the mean bits per scalar.
         latent_lr, density_lr: first and last learning rates of latents and density.
     """
@@ -190,7 +191,7 @@ class ContextAttributes(RefreshedAttributes[Order]):
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
     ) -> Sample:
-        """All anchors get noise, for any may be another's context; those in sight are rendered, a sample is priced."""
+        """Add noise to all anchors, since any may be another's context; return those in sight, price a sample."""
         order = self.found(iteration, anchors)
         kept = keep_mask(anchors.mask_logits).any(dim=1)
         chosen = kept & self.drawn(len(kept), kept.device)
@@ -211,7 +212,7 @@ class ContextAttributes(RefreshedAttributes[Order]):
     def _noisy_levels(
         self, anchors: AnchorModel, order: Order, latents: Tensor
     ) -> tuple[list[Prediction], list[Tensor]]:
-        """Predictions of all anchors, and their attributes ``[n, C]`` in base steps with noise; by level."""
+        """Return predictions of all anchors, and their attributes ``[n, C]`` in base steps with noise; by level."""
         exact = torch.cat(self.base_steps.divide(anchors.attributes()), dim=1)
         locations = self.entropy.locations(anchors.coords)
         predictions: list[Prediction] = []

@@ -14,14 +14,14 @@ FEATURES_PER_LATENT = 4
 
 @dataclass(frozen=True)
 class ContextGsParams(CodecParams):
-    """Settings of ContextGS beside those that all codecs of anchors share; defaults are those of its released code.
+    """Settings of ContextGS in addition to those of all codecs of anchors; defaults are those of its released code.
 
     Attributes:
         sample_share: share of all anchors that are priced in a step.
         hidden: width of the hidden layers of the networks.
         latents: latents of an anchor; 0 is a quarter of ``feature_dim``.
         num_levels: levels of anchors.
-        level_refresh: iterations after which the levels are found anew, because masks have changed.
+        level_refresh: iterations after which the levels are found again, because masks have changed.
         lr_latents: learning rate of the latents.
         lr_density, lr_density_end: learning rates of their density.
     """

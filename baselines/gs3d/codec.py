@@ -1,10 +1,15 @@
-"""The bitstream of 3DGS: every value as it is, float32, little endian.
+"""The bitstream of 3DGS: every value uncompressed, float32, little endian.
 
-Owns its sections. ``settings``: number of Gaussians (u32) and degree of the spherical harmonics (u8); then, one row per
-Gaussian each, ``locations`` (3 values), ``colors`` (3 per coefficient, coefficient by coefficient), ``opacities``
-(1, logits), ``scalings`` (3, logarithms) and ``rotations`` (4, real part first): 59 values at degree 3.
+Owns its sections. ``settings`` contains the number of Gaussians (u32) and the degree of the spherical harmonics (u8).
+The other sections contain one row per Gaussian, 59 values in all at degree 3:
 
-The size that papers print for 3DGS is that of its PLY, which holds three unused normals more: 62 values.
+* ``locations``: 3 values,
+* ``colors``: 3 per coefficient, coefficient by coefficient,
+* ``opacities``: 1, a logit,
+* ``scalings``: 3, logarithms,
+* ``rotations``: 4, real part first.
+
+The size that papers print for 3DGS is that of its PLY, which contains three unused normals in addition: 62 values.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ _MAX_SH_DEGREE = 3
 
 
 def encode_cloud(cloud: GaussianCloud, path: Path) -> SectionTable:
-    """Writes one bitstream, atomically; equal clouds give equal files.
+    """Write one bitstream atomically; equal clouds give equal files.
 
     Raises:
         DeviceError: the disk is full.
@@ -39,7 +44,7 @@ def encode_cloud(cloud: GaussianCloud, path: Path) -> SectionTable:
 
 
 def decode_cloud(path: Path) -> GaussianCloud:
-    """Reads a bitstream.
+    """Read a bitstream.
 
     Raises:
         BitstreamError: cut, altered, of another version or method, or values that are not finite.

@@ -1,4 +1,4 @@
-"""3DGS as a method of the benchmark; see ``README.md`` in this folder for source, licence and deviations."""
+"""3DGS as a method of the benchmark; ``README.md`` in this folder lists source, licence and deviations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hemgs.splats.method import SplatMethod
 
 
 class Gs3d(SplatMethod[Gs3dParams]):
-    """Vanilla 3DGS, stored as it is trained: all that the methods on plain Gaussians share, and raw files."""
+    """Plain 3DGS, stored without compression."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         id=METHOD,

@@ -1,7 +1,7 @@
-"""HAC's bitstream: one file that decodes from itself alone.
+"""HAC's bitstream: one file that decodes without any other.
 
-Owns the settings section and which network it is. Does not own the sections and the walk over anchors, which are those
-of HAC++ too (``baselines.shared.grid_codec``).
+Owns the settings section and the choice of the network. Does not own the sections and the order of anchors, which HAC++
+shares (``baselines.shared.grid_codec``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """HAC's entropy model in float, and its part in training (arXiv 2403.14530, section 4).
 
-Given a location, the hash grid and one network tell steps, means and scales of all of an anchor's scalars, which are
-independent of each other and of all other anchors.
+Given a location, the hash grid and one network predict steps, means and scales of all of an anchor's scalars. The
+scalars are independent of each other and of all other anchors.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training
-(``hemgs.anchor_codec.phases``) or the integer form that codes (``codec``).
+Owns the model and the price of attributes. Does not own the phases of training (``hemgs.anchor_codec.phases``) or the
+model in integers (``codec``).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class HacModel(GridModel):
         self.settings = settings
 
     def predict(self, coords: Tensor) -> Prediction:
-        """Steps, means and scales of anchors at ``coords`` (``[n, 3] int64``)."""
+        """Predict steps, means and scales of anchors at ``coords`` (``[n, 3] int64``)."""
         return self.predictor.interpret(self.outputs(coords))
 
 
 class HacAttributes(GridAttributes):
-    """The attribute model that makes Scaffold-GS training HAC training; see :class:`GridAttributes`."""
+    """The attribute model that turns the training of Scaffold-GS into that of HAC; see :class:`GridAttributes`."""
 
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor

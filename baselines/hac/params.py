@@ -11,7 +11,7 @@ from hemgs.anchor_codec.params import HashGridParams, check_sizes
 
 @dataclass(frozen=True)
 class HacParams(HashGridParams):
-    """Settings of HAC beside those that all codecs with a hash grid share.
+    """Settings of HAC in addition to those of all codecs with a hash grid.
 
     Attributes:
         hidden: width of the hidden layer of the network behind the hash grid.

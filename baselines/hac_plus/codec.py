@@ -1,10 +1,10 @@
-"""HAC++'s bitstream: one file that decodes from itself alone.
+"""HAC++'s bitstream: one file that decodes without any other.
 
-In the section of features, batches of anchors follow each other, and in each batch all anchors' first chunks, then all
-second ones, and so on.
+The section of features contains one batch of anchors after the other. A batch contains all anchors' first chunks, then
+all second ones, and so on.
 
-Owns the settings section and the integer form of the chunks' networks. Does not own the sections and the walk over
-anchors, which are those of HAC too (``baselines.shared.grid_codec``).
+Owns the settings section and the chunks' networks in integers. Does not own the sections and the order of anchors,
+which HAC shares (``baselines.shared.grid_codec``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, told_of_features
+from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, feature_outputs
 from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
 from hemgs.anchor_codec.file import DAMAGED
@@ -51,7 +51,7 @@ class HacPlusHeader(GridHeader):
 
 
 class FixedModel:
-    """Integer twin of the networks of a :class:`HacPlusModel`.
+    """The networks of a :class:`HacPlusModel` in integers.
 
     Args:
         settings: sizes.
@@ -64,7 +64,7 @@ class FixedModel:
 
     @staticmethod
     def export(model: HacPlusModel) -> FixedModel:
-        """Rounds trained networks."""
+        """Round trained networks."""
         contexts = [network.fixed() for network in model.context_networks()]
         return FixedModel(model.settings, FixedPredictor.export(model.predictor), contexts)
 
@@ -99,11 +99,11 @@ class FixedModel:
         return FixedModel(settings, predictor, contexts)
 
     def code(self, stream: SymbolStream, rows: slice, hashed: Tensor, masks: NDArray[np.bool_]) -> None:
-        """Codes all attributes of a batch.
+        """Code all attributes of a batch.
 
         Args:
-            stream: takes or gives the symbols.
-            rows: where the n anchors stand in it.
+            stream: the stream that writes or reads the symbols.
+            rows: places of the n anchors in the stream.
             hashed: ``[n, inputs] float64`` their hash-grid features.
             masks: ``[n, K] bool``; masked offsets are not coded.
         """
@@ -117,14 +117,14 @@ class FixedModel:
         dim, exponents = self._settings.feature_dim, self._predictor.exponents
         steps = prediction.step_index[:, :dim]
         stream.start("features", rows, steps, every(len(steps), dim))
-        told, logits = told_of_features(outputs, dim, len(exponents)), _integers(outputs[:, -dim:])
+        context_inputs, logits = feature_outputs(outputs, dim, len(exponents)), _integers(outputs[:, -dim:])
         for part, network in zip(self._settings.chunks, self._contexts, strict=True):
-            mean, log2_scale, logit = np.split(_integers(network(told)), 3, axis=1)
+            mean, log2_scale, logit = np.split(_integers(network(context_inputs)), 3, axis=1)
             second = fixed_prediction(steps[:, part], mean, log2_scale, exponents[part])
             mixture = FixedMixture(prediction.columns(part), second, weights_of(logits[:, part] - logit))
             symbols = stream.code("features", (rows, part), mixture, every(len(steps), part.stop - part.start))
-            known = scaled_symbols(symbols, steps[:, part], exponents[part], told.device)
-            told = torch.cat([told, known], dim=1)
+            decoded = scaled_symbols(symbols, steps[:, part], exponents[part], context_inputs.device)
+            context_inputs = torch.cat([context_inputs, decoded], dim=1)
         stream.end("features", rows, steps)
 
 
@@ -135,7 +135,7 @@ class HacPlusCodec(RasterCodec[HacPlusModel, HacPlusHeader, FixedModel]):
     Model = HacPlusModel
     Header = HacPlusHeader
     mixed = ("features",)
-    #: Anchors whose chunks stand together are part of the format.
+    #: The number of anchors in a batch is part of the format.
     batch = 1 << 14
 
     def export(self, entropy: HacPlusModel) -> list[Stored]:

@@ -1,4 +1,4 @@
-"""HAC++ as a method of the benchmark: glue between anchor training, its entropy model and its codec."""
+"""HAC++ as a method of the benchmark: it connects anchor training, the entropy model and the codec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hemgs.core.types import MethodSpec, Rate
 
 
 class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
-    """HAC++; see ``README.md`` beside this file for source, licence and deviations."""
+    """HAC++; ``README.md`` in this folder lists source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         id=CODEC.method,

@@ -1,11 +1,11 @@
 """HAC++'s entropy model in float, and its part in training (arXiv 2501.12255, section 4).
 
-Given a location, the hash grid and one network tell steps, means and scales of all of an anchor's scalars, as in HAC.
-Features are decoded chunk by chunk; from what that network says of them and from the chunks before, a network for each
-chunk tells a second Gaussian, and both networks how to mix the two.
+Given a location, the hash grid and one network predict steps, means and scales of all of an anchor's scalars, as in
+HAC. Features are decoded chunk by chunk. A network for each chunk predicts a second Gaussian from the first network's
+outputs for features and from the chunks before. Both networks predict how to mix the two Gaussians.
 
-Owns the model and the price it puts on attributes. Does not own the phases of training
-(``hemgs.anchor_codec.phases``) or the integer form that codes (``codec``).
+Owns the model and the price of attributes. Does not own the phases of training (``hemgs.anchor_codec.phases``) or the
+model in integers (``codec``).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class HacPlusModel(GridModel):
 
     @torch.no_grad()
     def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Starts bounds and distributions; both Gaussians of a channel start as one, with equal weights."""
+        """Start bounds and distributions; both Gaussians of a channel start equal, with equal weights."""
         super().calibrate(coords, values)
         for part, network in zip(self.settings.chunks, self.context_networks(), strict=True):
             width = part.stop - part.start
@@ -75,18 +75,18 @@ class HacPlusModel(GridModel):
             network.second.bias[2 * width :] = 0
 
     def mixture(self, outputs: Tensor, prior: Prediction, features: Tensor) -> MixturePrediction:
-        """Distribution of n anchors' features.
+        """Predict the distribution of n anchors' features.
 
         Args:
-            outputs: of :meth:`outputs`.
-            prior: of all C channels, what ``outputs`` say.
-            features: ``[n, D]`` in base steps; channels are told by those of the chunks before alone.
+            outputs: outputs of :meth:`outputs`.
+            prior: prediction of all C channels from ``outputs``.
+            features: ``[n, D]`` in base steps; only the chunks before a channel's chunk predict it.
         """
         dim = self.settings.feature_dim
         unit = torch.exp2(self.predictor.exponents[:dim].to(features.dtype))
-        told, scaled = told_of_features(outputs, dim, self.predictor.channels), features / unit
+        prior_inputs, scaled = feature_outputs(outputs, dim, self.predictor.channels), features / unit
         parts = [
-            network(torch.cat([told, scaled[:, : part.start]], dim=1)).chunk(3, dim=1)
+            network(torch.cat([prior_inputs, scaled[:, : part.start]], dim=1)).chunk(3, dim=1)
             for part, network in zip(self.settings.chunks, self.context_networks(), strict=True)
         ]
         mean, log2_scale, logit = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
@@ -95,25 +95,25 @@ class HacPlusModel(GridModel):
         return MixturePrediction(first, second, outputs[:, -dim:] - logit)
 
     def bits(self, outputs: Tensor, prior: Prediction, values: Tensor) -> Tensor:
-        """Code length of all scalars of n anchors, ``[n, C]``; ``values`` are in base steps, others as above."""
+        """Return the code length of all scalars of n anchors, ``[n, C]``; ``values`` are in base steps."""
         dim = self.settings.feature_dim
         features = self.mixture(outputs, prior, values[:, :dim]).bits(values[:, :dim])
         geometry = Prediction(prior.log2_step[:, dim:], prior.mean[:, dim:], prior.log2_scale[:, dim:])
         return torch.cat([features, geometry.bits(values[:, dim:])], dim=1)
 
     def context_networks(self) -> list[Mlp]:
-        """The chunks' networks."""
+        """Return the parameters of the chunks' networks."""
         return [network for network in self.contexts if isinstance(network, Mlp)]
 
     def networks(self) -> list[Mlp]:
         return [*super().networks(), *self.context_networks()]
 
 
-def told_of_features(outputs: Tensor, feature_dim: int, channels: int) -> Tensor:
-    """What the network behind the grid says of features, ``[n, 3 D]``, of floats or of fixed-point integers alike.
+def feature_outputs(outputs: Tensor, feature_dim: int, channels: int) -> Tensor:
+    """Return the outputs of the network behind the grid for features, ``[n, 3 D]``, of floats or fixed-point integers.
 
     Args:
-        outputs: of the network: C means, C log-scales, three steps, D logits.
+        outputs: all outputs of the network: C means, C log-scales, three steps, D logits.
         feature_dim: D.
         channels: C.
     """
@@ -122,10 +122,10 @@ def told_of_features(outputs: Tensor, feature_dim: int, channels: int) -> Tensor
 
 
 class HacPlusAttributes(GridAttributes):
-    """The attribute model that makes Scaffold-GS training HAC++ training.
+    """The attribute model that turns the training of Scaffold-GS into that of HAC++.
 
     Args:
-        entropy, base_steps, settings, lmbda: as of :class:`GridAttributes`; the plan has ``masks_in_rate``.
+        entropy, base_steps, settings, lmbda: as in :class:`GridAttributes`; the plan has ``masks_in_rate``.
         context_lr: first and last learning rate of the chunks' networks.
     """
 
@@ -158,7 +158,7 @@ class HacPlusAttributes(GridAttributes):
         return self.base_steps.multiply(features, geometry, masks), loss, figures
 
     def _rate(self, iteration: int, anchors: AnchorModel) -> tuple[Tensor, dict[str, float]]:
-        """The price of a sample of all anchors, with noise of its own."""
+        """Price a sample of all anchors, with its own noise."""
         rows = self.sampled_rows(anchors)
         masks = binary_masks(anchors.mask_logits.index_select(0, rows))
         outputs, prediction, noisy = self._noisy_values(anchors, rows, anchors.attributes(rows))
@@ -170,7 +170,7 @@ class HacPlusAttributes(GridAttributes):
     def _noisy_values(
         self, anchors: AnchorModel, rows: Tensor, exact: AnchorAttributes
     ) -> tuple[Tensor, Prediction, Tensor]:
-        """Of some anchors: the network's outputs, what they say, and values in base steps with noise, ``[n, C]``."""
+        """Return some anchors' network outputs, their prediction, and values in base steps with noise, ``[n, C]``."""
         outputs = self.entropy.outputs(anchors.coords.index_select(0, rows))
         prediction = self.entropy.predictor.interpret(outputs)
         return outputs, prediction, with_noise(torch.cat(self.base_steps.divide(exact), dim=1), prediction.step)

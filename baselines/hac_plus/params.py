@@ -14,12 +14,13 @@ from hemgs.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class HacPlusParams(HashGridParams):
-    """Settings of HAC++ beside those that all codecs with a hash grid share. The last learning rate of the masks
-    follows from λ: ``lr_masks_end`` is without effect.
+    """Settings of HAC++ in addition to those of all codecs with a hash grid.
+
+    The last learning rate of the masks follows from λ: ``lr_masks_end`` has no effect.
 
     Attributes:
         hidden: width of the hidden layer of the network behind the hash grid.
-        chunk_channels: channels of a feature that are decoded at once.
+        chunk_channels: channels of a feature that are decoded together.
         chunk_hidden: width of the hidden layers of the chunks' networks.
         lr_contexts, lr_contexts_end: learning rates of the chunks' networks.
         lr_masks_end_per_lmbda: last learning rate of the masks over λ. Published: 0.5 Mip-NeRF360, 0.1 Tanks and

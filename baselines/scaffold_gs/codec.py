@@ -1,10 +1,13 @@
-"""The bitstream of Scaffold-GS: every value that rendering needs, as it is, float32, little endian.
+"""The bitstream of Scaffold-GS: every value that rendering needs, uncompressed, float32, little endian.
 
-Owns its sections. ``settings``: number of anchors (u32), channels of the feature, offsets per anchor, width of the
-heads' hidden layers (u16 each), number of viewpoints (u8) and the viewpoints themselves, which only export uses; then,
-one row per anchor each, ``locations`` (3 values), ``features`` (D), ``scalings`` (6, linear) and ``offsets`` (3K); last
-``networks``, weights and biases of the opacity, covariance and colour head. That is 89 values per anchor and 13,860
-for the networks with D = 50 and K = 10.
+Owns its sections, in this order:
+
+* ``settings``: number of anchors (u32), channels of the feature, offsets per anchor, width of the heads' hidden layers
+  (u16 each), number of viewpoints (u8), and the viewpoints, which only export uses,
+* ``locations`` (3 values), ``features`` (D), ``scalings`` (6, linear) and ``offsets`` (3K): one row per anchor,
+* ``networks``: weights and biases of the opacity, covariance and colour head.
+
+With D = 50 and K = 10, that is 89 values per anchor and 13,860 values for the networks.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ _SCALING_DIM = 6
 
 
 def encode_anchors(anchors: FixedAnchors, path: Path) -> SectionTable:
-    """Writes one bitstream, atomically; equal anchors give equal files. Masks are not part of this method.
+    """Write one bitstream atomically; equal anchors give equal files. This method has no masks.
 
     Raises:
         DeviceError: the disk is full.
@@ -48,15 +51,15 @@ def encode_anchors(anchors: FixedAnchors, path: Path) -> SectionTable:
 
 
 def decode_anchors(path: Path) -> FixedAnchors:
-    """Reads a bitstream, onto the CPU.
+    """Read a bitstream, to the CPU.
 
     Raises:
-        BitstreamError: cut, altered, of another version or method, or with values that cannot be.
+        BitstreamError: cut, altered, of another version or method, or with impossible values.
     """
     settings, container = open_sections(path, METHOD)
     num_anchors, dims, viewpoints = _decoded_settings(path, settings)
     feature_dim, num_offsets, _ = dims
-    with torch.device("meta"):  # knows its size and takes no memory: the file may lack what its settings announce
+    with torch.device("meta"):  # has a size and takes no memory: the file may lack the bytes that its settings announce
         num_weights = sum(parameter.numel() for parameter in AnchorHeads(*dims).parameters())
     shapes: dict[str, tuple[int, ...]] = {
         "locations": (num_anchors, 3),
@@ -75,7 +78,7 @@ def decode_anchors(path: Path) -> FixedAnchors:
 
 
 def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, int], Tensor]:
-    """Number of anchors; channels of the feature, offsets per anchor and hidden width; viewpoints."""
+    """Read the settings: number of anchors; channels of the feature, offsets per anchor, hidden width; viewpoints."""
     if len(payload) < _SETTINGS.size:
         raise BitstreamError(f"{path}: section settings has {len(payload)} bytes, {_SETTINGS.size} are needed", FIX)
     num_anchors, feature_dim, num_offsets, hidden_dim, num_viewpoints = _SETTINGS.unpack_from(payload)
@@ -91,7 +94,7 @@ def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, 
 
 
 def _fill(heads: AnchorHeads, values: Tensor) -> None:
-    """Puts weights and biases, one after the other, into the heads."""
+    """Copy weights and biases, one after the other, into the heads."""
     state = heads.state_dict()
     parts = torch.split(values, [tensor.numel() for tensor in state.values()])
     heads.load_state_dict(

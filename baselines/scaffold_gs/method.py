@@ -1,4 +1,4 @@
-"""Scaffold-GS as a method of the benchmark: glue between anchor training, its codec and the shared renderer."""
+"""Scaffold-GS as a method of the benchmark: it connects anchor training, the codec and the shared renderer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hemgs.splats.cloud import GaussianCloud
 
 
 class ScaffoldGs:
-    """Scaffold-GS; see ``README.md`` beside this file for source, licence and deviations."""
+    """Scaffold-GS; ``README.md`` in this folder lists source, licence and deviations."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         id=METHOD,
@@ -43,7 +43,7 @@ class ScaffoldGs:
         seed: int,
         device: torch.device,
     ) -> Model:
-        """See :class:`hemgs.protocol.Method`; ``rate`` plays no part."""
+        """See :class:`hemgs.protocol.Method`; ``rate`` has no effect."""
         chosen = params_of(ScaffoldGsParams, params)
         anchors = train_anchors(
             scene, chosen, AttributeModel(), workdir, events, seed, device, identity={"method": METHOD}
@@ -64,7 +64,7 @@ class ScaffoldGs:
         return render_anchors(FixedAnchors.from_bundle(renderable), camera, background).clamp(0.0, 1.0)
 
     def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
-        """The Gaussians that ``camera`` sees; without one, averaged over the viewpoints stored in the file."""
+        """Return the Gaussians that ``camera`` sees; without one, averaged over the viewpoints stored in the file."""
         anchors = FixedAnchors.from_bundle(renderable)
         centers = None if camera is None else camera_center(camera, anchors.positions.device)[None]
         return anchors_to_cloud(anchors, centers)

@@ -38,7 +38,7 @@ class RasterCodec(GridCodec[E, H, C]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`.
 
     Attributes:
-        batch: anchors coded together; part of the format where an anchor's symbols do not stand together.
+        batch: number of anchors coded together; part of the format where an anchor's symbols are not consecutive.
     """
 
     batch: ClassVar[int] = CHUNK

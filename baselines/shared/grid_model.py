@@ -1,6 +1,7 @@
-"""A hash grid under one network that tells all of an anchor's scalars: what HAC and HAC++ have in common.
+"""A hash grid under one network that predicts all of an anchor's scalars: the common part of HAC and HAC++.
 
-Owns the grid and the network behind it, how they start and learn. Does not own how attributes are priced or coded.
+Owns the grid and the network behind it, their start and their training. Does not own the price or the coding of
+attributes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class GridModel(nn.Module):
 
     Args:
         grid: sizes of the grid.
-        hidden, feature_dim, num_offsets, further: of the network (:class:`AnchorPredictor`).
+        hidden, feature_dim, num_offsets, further: sizes of the network (:class:`AnchorPredictor`).
 
     Attributes:
         low, high: ``[3] int64`` lattice bounds of the hash grid.
@@ -43,7 +44,7 @@ class GridModel(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, coords: Tensor, values: Tensor) -> None:
-        """Starts bounds and distributions.
+        """Start bounds and distributions.
 
         Args:
             coords: ``[n, 3] int64`` lattice coordinates of anchors.
@@ -53,7 +54,7 @@ class GridModel(nn.Module):
         self.predictor.calibrate(values)
 
     def outputs(self, coords: Tensor) -> Tensor:
-        """What the network puts out for anchors at ``coords`` (``[n, 3] int64``)."""
+        """Return the network's outputs for anchors at ``coords`` (``[n, 3] int64``)."""
         outputs: Tensor = self.predictor(self.grid(unit_points(coords, self.low, self.high)))
         return outputs
 
@@ -62,7 +63,7 @@ class GridModel(nn.Module):
         return [self.predictor]
 
     def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
+        """Return the code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
         return self.grid.bits()
 
 

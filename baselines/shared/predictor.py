@@ -1,9 +1,9 @@
-"""One network that says everything of an anchor: mean and scale of each scalar, and one step for each attribute.
+"""One network that predicts mean and scale of each scalar of an anchor, and one step for each attribute.
 
-That is HAC's (arXiv 2403.14530, section 4.2) and, with other inputs, that of its successors.
+HAC has this network (arXiv 2403.14530, section 4.2), and its successors have it with other inputs.
 
-Owns this network in float and in exact integers, and the coding of anchors by what it says. Does not own its inputs
-or the order of coding.
+Owns this network in float and in exact integers, and the coding of anchors with its predictions. Does not own its
+inputs or the order of coding.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from hemgs.core.errors import BitstreamError
 
 
 class AnchorPredictor(Mlp):
-    """Two layers; outputs are C means, C log-scales and three r of steps, for features, scalings and offsets.
+    """Two layers. The outputs are C means, C log-scales and three r of steps, for features, scalings and offsets.
 
     Means and scales are relative to ``2^exponents`` (:mod:`hemgs.anchor_codec.prediction`).
 
     Args:
         inputs, hidden: widths.
         feature_dim, num_offsets: D and K; C is D + 6 + 3K.
-        further: outputs after those, which a codec reads itself.
+        further: number of outputs after those, which the codec interprets.
     """
 
     exponents: Tensor
@@ -55,16 +55,16 @@ class AnchorPredictor(Mlp):
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
-        """Starts distributions at the mean and spread of ``values`` (``[n, C]``, in base steps), steps at the base."""
+        """Start distributions at the mean and spread of ``values`` (``[n, C]``, in base steps), steps at the base."""
         start_distribution(values, self.exponents, self.second.bias[: 2 * self.channels])
         self.second.bias[2 * self.channels :] = 0
 
     def predict(self, inputs: Tensor) -> Prediction:
-        """Steps, means and scales of n anchors, from ``inputs`` ``[n, inputs]``."""
+        """Predict steps, means and scales of n anchors from ``inputs`` ``[n, inputs]``."""
         return self.interpret(self(inputs))
 
     def interpret(self, outputs: Tensor) -> Prediction:
-        """What the network's ``outputs`` ``[n, outputs]`` say."""
+        """Convert the network's ``outputs`` ``[n, outputs]`` to a prediction."""
         mean, log2_scale = outputs[:, : self.channels], outputs[:, self.channels : 2 * self.channels]
         learned = outputs[:, 2 * self.channels :][:, : len(ATTRIBUTES)]
         steps = log2_factors(learned).split(1, dim=1)
@@ -76,10 +76,10 @@ class AnchorPredictor(Mlp):
 
 
 class FixedPredictor:
-    """Integer twin of an :class:`AnchorPredictor`.
+    """An :class:`AnchorPredictor` in integers.
 
     Args:
-        network: as exported.
+        network: the exported network.
         exponents: ``[C] int64``.
         widths: channels by attribute.
     """
@@ -89,7 +89,7 @@ class FixedPredictor:
 
     @staticmethod
     def export(predictor: AnchorPredictor) -> FixedPredictor:
-        """Rounds a trained network."""
+        """Round a trained network."""
         return FixedPredictor(predictor.fixed(), predictor.exponents.cpu().numpy(), predictor.widths)
 
     def stored(self) -> list[Stored]:
@@ -115,24 +115,24 @@ class FixedPredictor:
         return FixedPredictor(network, checked_exponents(parts[-1]), widths)
 
     def predict(self, inputs: Tensor) -> FixedPrediction:
-        """What the network says of n anchors, from ``[n, inputs] float64`` integers."""
+        """Predict n anchors from ``[n, inputs] float64`` integers."""
         return self.interpret(self.network(inputs))
 
     def interpret(self, outputs: Tensor) -> FixedPrediction:
-        """What the network's ``outputs`` ``[n, outputs] float64`` say."""
+        """Convert the network's ``outputs`` ``[n, outputs] float64`` to a prediction."""
         channels = len(self.exponents)
-        told = outputs[:, : 2 * channels + len(ATTRIBUTES)].to(torch.int64).cpu().numpy()
-        mean, log2_scale, learned = np.split(told, [channels, 2 * channels], axis=1)
+        integers = outputs[:, : 2 * channels + len(ATTRIBUTES)].to(torch.int64).cpu().numpy()
+        mean, log2_scale, learned = np.split(integers, [channels, 2 * channels], axis=1)
         step_index = np.repeat(step_indices(learned), list(self.widths.values()), axis=1)
         return fixed_prediction(step_index, mean, log2_scale, self.exponents)
 
     def code(self, stream: SymbolStream, rows: Rows, inputs: Tensor, masks: NDArray[np.bool_]) -> FixedPrediction:
-        """Codes all attributes of n anchors.
+        """Code all attributes of n anchors.
 
         Args:
-            stream: takes or gives the symbols.
-            rows: where the anchors stand in it.
-            inputs: of :meth:`predict`.
+            stream: the stream that writes or reads the symbols.
+            rows: places of the anchors in the stream.
+            inputs: inputs of :meth:`predict`.
             masks: ``[n, K] bool``; masked offsets are not coded.
         """
         prediction = self.predict(inputs)
@@ -143,7 +143,7 @@ class FixedPredictor:
     def code_attribute(
         self, stream: SymbolStream, rows: Rows, attribute: str, prediction: FixedPrediction, masks: NDArray[np.bool_]
     ) -> None:
-        """Codes one attribute of n anchors by their ``prediction`` of all; other arguments as of :meth:`code`."""
+        """Code one attribute of n anchors, given the ``prediction`` of all; other arguments as of :meth:`code`."""
         part = prediction.columns(self.columns(attribute))
         select = masks.repeat(3, axis=1) if attribute == "offsets" else every(len(masks), self.widths[attribute])
         stream.start(attribute, rows, part.step_index, select)
@@ -151,7 +151,7 @@ class FixedPredictor:
         stream.end(attribute, rows, part.step_index)
 
     def columns(self, attribute: str) -> slice:
-        """Where an attribute's channels stand among all."""
+        """Return the place of an attribute's channels among all."""
         names = list(self.widths)
         first = sum(self.widths[name] for name in names[: names.index(attribute)])
         return slice(first, first + self.widths[attribute])
@@ -160,7 +160,7 @@ class FixedPredictor:
 def fixed_prediction(
     step_index: Integers, mean: Integers, log2_scale: Integers, exponents: Integers
 ) -> FixedPrediction:
-    """A prediction from means and log-scales as a network puts them out, relative to ``2^exponents``."""
+    """Convert a network's means and log-scales, which are relative to ``2^exponents``, to a prediction."""
     return FixedPrediction(
         step_index,
         shift_left(mean << (MEAN_BITS - ACTIVATION_BITS), exponents),

@@ -1,7 +1,7 @@
-"""Sections that hold every value as it is, float32, little endian, for methods that do not compress.
+"""Sections of uncompressed values, float32, little endian, for methods that do not compress.
 
-Owns how such sections are written, read and checked. Does not own which sections a method has, their shapes, or what
-stands in the section ``settings``.
+Owns how such sections are written, read and checked. Does not own a method's choice of sections, their shapes, or the
+contents of the section ``settings``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 
-#: What mends a file whose content cannot be.
+#: The fix for a file with impossible content.
 FIX = "copy the file again, or encode it again"
 
 
 def pack_floats(tensor: Tensor) -> bytes:
-    """The values of a tensor of any shape, in C order."""
+    """Return the values of a tensor of any shape, in C order."""
     values: NDArray[np.float32] = tensor.detach().cpu().numpy().astype("<f4")
     return values.tobytes()
 
 
 def unpack_floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...]) -> Tensor:
-    """Values of the section ``name`` of the file ``path``, as ``[*shape] float32`` on the CPU.
+    """Read the section ``name`` of the file ``path`` as ``[*shape] float32`` on the CPU.
 
     Raises:
         BitstreamError: more or fewer bytes than the shape needs, or values that are not finite.
@@ -46,7 +46,7 @@ def unpack_floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...])
 
 
 def write_sections(path: Path, method: str, settings: bytes, tensors: Mapping[str, Tensor]) -> SectionTable:
-    """Writes a bitstream of ``settings`` and one section per tensor, atomically; the digest is over the tensors' bits.
+    """Write a bitstream of ``settings`` and one section per tensor, atomically; the digest covers the tensors' bits.
 
     Raises:
         DeviceError: the disk is full.
@@ -59,7 +59,7 @@ def write_sections(path: Path, method: str, settings: bytes, tensors: Mapping[st
 
 
 def open_sections(path: Path, method: str) -> tuple[bytes, Container]:
-    """``settings``, empty if there are none, and the container without them.
+    """Read a bitstream; return ``settings``, empty if there are none, and the container without them.
 
     Raises:
         BitstreamError: cut, altered, of another version or method.
@@ -71,7 +71,7 @@ def open_sections(path: Path, method: str) -> tuple[bytes, Container]:
 
 
 def read_sections(path: Path, container: Container, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors that :func:`write_sections` was given, on the CPU; ``shapes`` are those of all sections, in order.
+    """Read the tensors of :func:`write_sections`, to the CPU; ``shapes`` are those of all sections, in order.
 
     Raises:
         BitstreamError: other sections, or another order, sizes or digest; values that are not finite.

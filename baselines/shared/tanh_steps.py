@@ -1,9 +1,9 @@
 """HAC's adaptive steps: a base step times ``1 + tanh(r)`` (arXiv 2403.14530, section 4.2), in float and in integers.
 
-Steps of bitstreams are the coder's own (``hemgs.coding.quantize``): base steps times powers of ``2^(1/64)``, so r names
-the nearest of these. The factor lies in (0, 2); here it ends at 1/16, the least that the coder has.
+Steps of bitstreams are those of the coder (``hemgs.coding.quantize``): base steps times powers of ``2^(1/64)``. r
+chooses the nearest of these. The factor is in (0, 2); here its least value is 1/16, the least of the coder.
 
-Owns the way from r to a step. Does not own the network that puts out r.
+Owns the way from r to a step. Does not own the network that predicts r.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from hemgs.coding.quantize import MAX_STEP_INDEX, STEP_FRACTION
 
 #: Least and greatest index of a step: log2 of the factor is -4 to 1.
 LEAST_INDEX, GREATEST_INDEX = -MAX_STEP_INDEX, STEP_FRACTION
-#: Digits of the arithmetic that finds thresholds; a threshold would have to agree with an integer in thirty of them to
-#: be in doubt.
+#: Digits of the arithmetic that finds thresholds. A threshold is uncertain only if it agrees with an integer in thirty
+#: of them.
 _DIGITS = 40
 
 
 def log2_factors(learned: Tensor) -> Tensor:
-    """``log2(1 + tanh(r))`` of any ``learned`` r, at least that of the least step; differentiable."""
+    """Return ``log2(1 + tanh(r))`` of any ``learned`` r, at least that of the least step; differentiable."""
     # 1 + tanh(r) = 2 / (1 + exp(-2 r)), which neither overflows nor cancels as a logarithm.
     log2 = 1 - torch.nn.functional.softplus(-2 * learned) / math.log(2)
     return log2.clamp_min(LEAST_INDEX / STEP_FRACTION)
@@ -37,9 +37,10 @@ def log2_factors(learned: Tensor) -> Tensor:
 
 @functools.cache
 def thresholds() -> NDArray[np.int64]:
-    """From which r, in units of ``2^-ACTIVATION_BITS``, each step but the least is nearest; ascending, ``int64``.
+    """Return the least r, in units of ``2^-ACTIVATION_BITS``, of each step but the least one; ascending, ``int64``.
 
-    Found in decimal arithmetic, whose logarithms and exponentials are correctly rounded and so alike on every machine.
+    The function uses decimal arithmetic. Its logarithms and exponentials are correctly rounded, and therefore equal on
+    every machine.
     """
     context = Context(prec=_DIGITS)
     log_two, found = context.ln(Decimal(2)), []
@@ -56,5 +57,5 @@ def thresholds() -> NDArray[np.int64]:
 
 
 def step_indices(learned: Integers) -> Integers:
-    """Index of the step that each r names, any shape; ``learned`` in units of ``2^-ACTIVATION_BITS``."""
+    """Return the index of the step of each r, any shape; ``learned`` is in units of ``2^-ACTIVATION_BITS``."""
     return LEAST_INDEX + np.searchsorted(thresholds(), learned, side="right").astype(np.int64)

@@ -1,4 +1,4 @@
-"""The attributes of a set of anchors as one value, in the form that spawning and coding use."""
+"""The attributes of a set of anchors as one value, in the form that heads and codecs use."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class AnchorAttributes:
     Attributes:
         features: ``[M, D] float32``.
         scalings: ``[M, 6] float32``, positive, world units. The first three scale the offsets, the last three the
-            spawned Gaussians. They are the exponentials of what :class:`~hemgs.anchors.model.AnchorModel` trains.
+            spawned Gaussians. They are the exponentials of the values that training changes.
         offsets: ``[M, K, 3] float32``, in units of the first three scalings.
         masks: ``[M, K] float32`` of zeros and ones (with straight-through gradients while training), or ``None``
             where no offset is masked.
         masks_scale: whether masks multiply scales as well as opacities, and only those of Gaussians already chosen by
-            their unmasked opacities (HAC++, arXiv 2501.12255, released code): for training alone, since what is masked
-            is still there, with nothing to show.
+            their unmasked opacities (HAC++, arXiv 2501.12255, released code). For training only: a masked Gaussian
+            still exists, but is invisible.
     """
 
     features: Tensor
@@ -38,7 +38,7 @@ class AnchorAttributes:
         return int(self.features.shape[0])
 
     def select(self, indices: Tensor) -> AnchorAttributes:
-        """The rows ``indices`` (``[P] int64``)."""
+        """Return the rows ``indices`` (``[P] int64``)."""
         masks = None if self.masks is None else self.masks.index_select(0, indices)
         return replace(
             self,
@@ -49,7 +49,7 @@ class AnchorAttributes:
         )
 
     def to(self, device: torch.device | str) -> AnchorAttributes:
-        """The same attributes on another device."""
+        """Return the same attributes on another device."""
         masks = None if self.masks is None else self.masks.to(device)
         return replace(
             self,

@@ -1,7 +1,7 @@
-"""Where anchors are added and removed (Scaffold-GS, arXiv 2312.00109, section 3.3 and released code).
+"""Growing and pruning of anchors (Scaffold-GS, arXiv 2312.00109, section 3.3 and released code).
 
-Owns the statistics and both decisions. Does not own the optimiser whose rows follow (``hemgs.training``) or the
-iterations at which it happens.
+Owns the statistics and both decisions. Does not own the optimiser, whose rows must follow (``hemgs.training``), or the
+iterations at which anchors grow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMES = ("opacity_sum", "visits", "gradient_sum", "gradient_count")
 
 @dataclass
 class GrowthStatistics:
-    """What was seen of each anchor and each of its offsets since they were last judged.
+    """Statistics of each anchor and each of its offsets since they were last judged.
 
     Attributes:
         opacity_sum: ``[N] float32`` summed positive opacities over all views.
@@ -38,7 +38,7 @@ class GrowthStatistics:
 
     @classmethod
     def zeros(cls, num_anchors: int, num_offsets: int, device: torch.device | str) -> GrowthStatistics:
-        """Statistics of anchors not yet seen."""
+        """Return statistics of anchors that no view has seen yet."""
         shapes = ((num_anchors,), (num_anchors,), (num_anchors, num_offsets), (num_anchors, num_offsets))
         return cls(*(torch.zeros(shape, device=device) for shape in shapes))
 
@@ -48,7 +48,7 @@ class GrowthStatistics:
 
     @torch.no_grad()
     def record(self, visible: Tensor, spawned: SpawnedGaussians, on_screen: Tensor, gradient_norms: Tensor) -> None:
-        """Adds one view.
+        """Add one view.
 
         Args:
             visible: ``[M] int64`` distinct rows of the anchors from which ``spawned`` came.
@@ -64,23 +64,23 @@ class GrowthStatistics:
         self.gradient_count.view(-1).index_add_(0, slots, torch.ones_like(slots, dtype=self.visits.dtype))
 
     def append(self, num_anchors: int) -> None:
-        """Makes room for new anchors at the end."""
+        """Append rows of new anchors."""
         new = GrowthStatistics.zeros(num_anchors, self.gradient_sum.shape[1], self.visits.device)
         for name in _NAMES:
             setattr(self, name, torch.cat([getattr(self, name), getattr(new, name)]))
 
     def keep(self, mask: Tensor) -> None:
-        """Keeps the anchors where ``mask`` (``[N] bool``) holds."""
+        """Keep the anchors where ``mask`` (``[N] bool``) is true."""
         for name in _NAMES:
             setattr(self, name, getattr(self, name)[mask])
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, for :meth:`restored`."""
+        """Return all tensors, for :meth:`restored`."""
         return {name: getattr(self, name) for name in _NAMES}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor], device: torch.device | str) -> GrowthStatistics:
-        """The statistics of :meth:`state`."""
+        """Build the statistics from the tensors of :meth:`state`."""
         return cls(*(tensors[name].to(device, copy=True) for name in _NAMES))
 
 
@@ -100,18 +100,19 @@ class NewAnchors:
 def grow(
     anchors: AnchorModel, statistics: GrowthStatistics, settings: GrowthSettings, generator: torch.Generator
 ) -> NewAnchors:
-    """New anchors where Gaussians are pulled about on screen; those judged start their gradient statistics anew.
+    """Propose new anchors where Gaussians have large screen gradients; reset the gradients of the judged offsets.
 
-    From coarse cells to fine: a Gaussian whose mean gradient reaches the level's threshold (twice that of the level
-    before) proposes the cell that holds its centre, with a probability of 1/2, 3/4, 7/8; cells that hold an anchor
-    already, new ones of coarser levels included, are dropped. Finer levels are left out if nothing new was found at
-    the coarsest. A new anchor has the greatest feature, channel by channel, of the parents that proposed it.
+    Levels go from coarse cells to fine ones. A Gaussian proposes the cell of its centre if its mean gradient reaches
+    the level's threshold, which is twice that of the level before. It does so with a probability of 1/2, 3/4 and 7/8 at
+    the three levels. Cells that contain an anchor already are dropped, including new anchors of coarser levels. If
+    the coarsest level finds nothing new, finer levels are left out. A new anchor has the greatest feature, channel by
+    channel, of the parents that proposed it.
 
     Args:
         anchors: the model; not changed.
-        statistics: of its anchors; offsets that were judged are set to zero.
+        statistics: those of its anchors; the gradients of judged offsets are set to zero.
         settings: thresholds and cell sizes.
-        generator: on the CPU, so that all devices draw alike.
+        generator: a generator on the CPU, so that all devices draw the same numbers.
     """
     eligible = (statistics.gradient_count > 0.5 * settings.interval * settings.success).flatten()
     gradients = (statistics.gradient_sum / statistics.gradient_count.clamp_min(1.0)).flatten()
@@ -149,7 +150,7 @@ def grow(
 
 @torch.no_grad()
 def prune(statistics: GrowthStatistics, settings: GrowthSettings) -> Tensor:
-    """Which anchors stay, ``[N] bool``: all but those seen often and hardly opaque. The judged start anew."""
+    """Return which anchors stay, ``[N] bool``: all but those seen often and hardly opaque. Reset the judged ones."""
     judged = statistics.visits > settings.interval * settings.success
     transparent = statistics.opacity_sum < settings.min_opacity * statistics.visits
     statistics.opacity_sum[judged] = 0.0
@@ -158,13 +159,13 @@ def prune(statistics: GrowthStatistics, settings: GrowthSettings) -> Tensor:
 
 
 def _greatest(values: Tensor, owner: Tensor, num_owners: int) -> Tensor:
-    """Maximum of ``[P, C]`` rows over equal ``owner`` (``[P] int64`` in 0..num_owners-1, each at least once)."""
+    """Return the maximum of ``[P, C]`` rows per ``owner`` (``[P] int64`` in 0..num_owners-1, each at least once)."""
     result = values.new_full((num_owners, values.shape[1]), float("-inf"))
     return result.scatter_reduce_(0, owner[:, None].expand_as(values), values, "amax")
 
 
 def _strongest(free: Tensor, strength: Tensor, room: int) -> Tensor:
-    """``free`` (``[P] bool``) reduced to the ``room`` entries of greatest strength, ties by position."""
+    """Reduce ``free`` (``[P] bool``) to the ``room`` entries of greatest strength, ties by position."""
     order = torch.sort(torch.where(free, strength, -1.0), descending=True, stable=True).indices
     kept = torch.zeros_like(free)
     kept[order[: max(room, 0)]] = True

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hemgs.anchors.attributes import AnchorAttributes
 
-#: Unit view direction (3) and distance to the camera (1) join the feature. HAC (arXiv 2403.14530) and its successors
-#: always feed both; Scaffold-GS can leave out the distance.
+#: The inputs are the feature, the unit view direction (3) and the distance to the camera (1). HAC (arXiv 2403.14530)
+#: and its successors always use both; Scaffold-GS can leave out the distance.
 VIEW_DIM = 4
 #: Three scales and four quaternion components per Gaussian.
 COVARIANCE_DIM = 7
@@ -44,21 +44,21 @@ class AnchorHeads(nn.Module):
         )
 
     def opacities(self, inputs: Tensor) -> Tensor:
-        """``[M, D + 4]`` to ``[M, K]`` in (-1, 1); what is not positive is off."""
+        """Predict opacities: ``[M, D + 4]`` to ``[M, K]`` in (-1, 1); Gaussians without a positive one are off."""
         return torch.tanh(cast(Tensor, self.opacity(inputs)))
 
     def covariances(self, inputs: Tensor) -> Tensor:
-        """``[M, D + 4]`` to ``[M, K, 7]``: logits of three scale factors, then an unnormalised quaternion."""
+        """Predict ``[M, K, 7]`` from ``[M, D + 4]``: logits of three scale factors, then an unnormalised quaternion."""
         return cast(Tensor, self.covariance(inputs)).view(-1, self.num_offsets, COVARIANCE_DIM)
 
     def colors(self, inputs: Tensor) -> Tensor:
-        """``[M, D + 4]`` to ``[M, K, 3]`` RGB in (0, 1)."""
+        """Predict colours: ``[M, D + 4]`` to ``[M, K, 3]`` RGB in (0, 1)."""
         return torch.sigmoid(cast(Tensor, self.color(inputs))).view(-1, self.num_offsets, 3)
 
 
 @dataclass(frozen=True)
 class SpawnedGaussians:
-    """The G Gaussians that M anchors show to one camera.
+    """The G Gaussians of M anchors for one camera.
 
     Attributes:
         means: ``[G, 3] float32`` world coordinates.
@@ -67,8 +67,8 @@ class SpawnedGaussians:
         opacities: ``[G] float32`` in (0, 1).
         colors: ``[G, 3] float32`` RGB in (0, 1).
         parent: ``[G] int64``, row of the anchor among the M.
-        slot: ``[G] int64``, which of its K offsets.
-        opacity_all: ``[M, K] float32`` in (-1, 1), masks applied, of all slots, those switched off included.
+        slot: ``[G] int64``, index of the offset among its K.
+        opacity_all: ``[M, K] float32`` in (-1, 1), masks applied, of all slots including those that are off.
     """
 
     means: Tensor
@@ -88,13 +88,14 @@ class SpawnedGaussians:
 def spawn_gaussians(
     heads: AnchorHeads, positions: Tensor, attributes: AnchorAttributes, camera_center: Tensor
 ) -> SpawnedGaussians:
-    """Gaussians of M anchors as one camera sees them; differentiable.
+    """Return the Gaussians of M anchors as one camera sees them; differentiable.
 
     Args:
         heads: the networks.
         positions: ``[M, 3] float32`` anchors, world coordinates.
-        attributes: of the same M anchors. Opacities are multiplied by the masks before the test for being positive,
-            so that a masked slot spawns nothing (HAC, arXiv 2403.14530); with ``masks_scale`` after it, and scales too.
+        attributes: those of the same M anchors. Masks multiply opacities before the test for being positive, so that a
+            masked slot spawns nothing (HAC, arXiv 2403.14530). With ``masks_scale`` they multiply opacities and scales
+            after the test.
         camera_center: ``[3] float32`` world coordinates.
     """
     rays = positions - camera_center

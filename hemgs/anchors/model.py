@@ -1,4 +1,4 @@
-"""A set of anchors with its heads: what is trained, and what a codec has to write.
+"""A set of anchors with its heads: the tensors that are trained and that a codec writes.
 
 Owns the tensors and their meaning. Does not own how they grow (``growing``), their optimiser (``hemgs.training``)
 or their coded form (``hemgs.codec``).
@@ -18,16 +18,16 @@ from hemgs.core.errors import TrainingError
 
 __all__ = ["ROW_NAMES", "AnchorAttributes", "AnchorModel", "lattice_positions"]
 
-#: The trainable tensors with one row per anchor.
+#: Names of the trainable tensors with one row per anchor.
 ROW_NAMES = ("features", "log_scalings", "offsets", "mask_logits")
-#: One more, in models that have it.
+#: Name of one more, in models that have it.
 LATENTS = "latents"
-#: Logit of a new offset's mask (HAC, arXiv 2403.14530, released code): on, with room to be switched off.
+#: Logit of a new offset's mask (HAC, arXiv 2403.14530, released code): on, but not far from off.
 INITIAL_MASK_LOGIT = 1.0
 
 
 def lattice_positions(coords: Tensor, voxel_size: float) -> Tensor:
-    """``[N, 3] int64`` lattice coordinates to ``[N, 3] float32`` world coordinates, rounded once, alike everywhere."""
+    """Convert ``[N, 3] int64`` lattice coordinates to ``[N, 3] float32`` world ones; one rounding, equal everywhere."""
     return (coords.to(torch.float64) * voxel_size).to(torch.float32)
 
 
@@ -40,8 +40,8 @@ class AnchorModel(nn.Module):
         heads: the networks; they set D and K.
         rows: values of :data:`ROW_NAMES`, and of :data:`LATENTS` if there are any; see the attributes.
 
-    The rows are leaf tensors that require gradients, not module parameters: :meth:`parameters` gives the heads alone,
-    and whoever optimises the rows owns their Adam state.
+    The rows are leaf tensors that require gradients, not module parameters. :meth:`parameters` therefore returns only
+    those of the heads, and the optimiser of the rows owns their Adam state.
 
     Attributes:
         coords: ``[N, 3] int64``.
@@ -49,7 +49,7 @@ class AnchorModel(nn.Module):
         log_scalings: ``[N, 6] float32``, logarithms of world units.
         offsets: ``[N, K, 3] float32``, in units of the first three scalings.
         mask_logits: ``[N, K] float32``; unused where the attribute model has no masks.
-        latents: ``[N, L] float32`` what a codec stores of an anchor beside its attributes; L is 0 in most.
+        latents: ``[N, L] float32``, values that a codec stores in addition to the attributes; L is 0 in most models.
     """
 
     coords: Tensor
@@ -71,7 +71,7 @@ class AnchorModel(nn.Module):
     def initial(
         cls, coords: Tensor, voxel_size: float, log_scales: Tensor, heads: AnchorHeads, latent_dim: int = 0
     ) -> AnchorModel:
-        """Untrained anchors: features, offsets and latents zero, all six scalings of an anchor alike.
+        """Make untrained anchors: features, offsets and latents are zero, all six scalings of an anchor are equal.
 
         Args:
             log_scales: ``[N] float32``.
@@ -81,7 +81,7 @@ class AnchorModel(nn.Module):
         return cls(coords, voxel_size, heads, rows)
 
     def set_rows(self, coords: Tensor, rows: Mapping[str, Tensor]) -> None:
-        """Replaces the anchors. Leaf tensors that require gradients are taken as they are, others are copied.
+        """Replace the anchors. Leaf tensors that require gradients are used directly, others are copied.
 
         Raises:
             TrainingError: the rows do not fit each other or the heads.
@@ -111,7 +111,7 @@ class AnchorModel(nn.Module):
 
     @property
     def row_names(self) -> tuple[str, ...]:
-        """The trainable tensors with one row per anchor that this model has."""
+        """The model's trainable tensors with one row per anchor."""
         return (*ROW_NAMES, LATENTS) if self.latents.shape[1] else ROW_NAMES
 
     @property
@@ -128,7 +128,7 @@ class AnchorModel(nn.Module):
         return lattice_positions(self.coords, self.voxel_size)
 
     def attributes(self, indices: Tensor | None = None) -> AnchorAttributes:
-        """Attributes of some anchors (``[M] int64``) or of all, without masks; differentiable."""
+        """Return attributes of some anchors (``[M] int64``) or of all, without masks; differentiable."""
         features, log_scalings, offsets = self.features, self.log_scalings, self.offsets
         if indices is not None:
             features, log_scalings, offsets = (
@@ -137,7 +137,7 @@ class AnchorModel(nn.Module):
         return AnchorAttributes(features, torch.exp(log_scalings), offsets)
 
     def to_bundle(self) -> Bundle:
-        """Everything, for :meth:`from_bundle`."""
+        """Return all tensors and metadata, for :meth:`from_bundle`."""
         tensors = {"coords": self.coords, **{name: getattr(self, name).detach() for name in self.row_names}}
         tensors |= {f"heads.{name}": tensor.detach() for name, tensor in self.heads.state_dict().items()}
         heads = self.heads
@@ -153,10 +153,10 @@ class AnchorModel(nn.Module):
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> AnchorModel:
-        """The model of :meth:`to_bundle`; further tensors and metadata in the bundle are ignored.
+        """Build the model of :meth:`to_bundle`; further tensors and metadata in the bundle are ignored.
 
         Raises:
-            TrainingError: the bundle does not hold an anchor model.
+            TrainingError: the bundle contains no anchor model.
         """
         try:
             meta = bundle.meta
@@ -173,7 +173,7 @@ class AnchorModel(nn.Module):
 
 
 def initial_rows(log_scales: Tensor, feature_dim: int, num_offsets: int, latent_dim: int = 0) -> dict[str, Tensor]:
-    """Rows of anchors that know nothing but their size.
+    """Return rows of untrained anchors, given their size.
 
     Args:
         log_scales: ``[N] float32`` logarithms of world units.

@@ -30,7 +30,7 @@ _FRACTIONS = ("grow_success", "ssim_weight")
 
 @dataclass(frozen=True)
 class GrowthSettings:
-    """What :mod:`hemgs.anchors.growing` needs; fields as in :class:`AnchorParams`."""
+    """Settings of :mod:`hemgs.anchors.growing`; fields as in :class:`AnchorParams`."""
 
     factor: int
     interval: int
@@ -49,7 +49,7 @@ class GrowthSettings:
 class AnchorParams:
     """Anchor training as in the HAC family (HAC, arXiv 2403.14530, released code; Scaffold-GS, arXiv 2312.00109).
 
-    Iteration numbers of the growing window are those published for 30,000 iterations and scale with ``iterations``.
+    Iteration numbers of growing are published for 30,000 iterations and scale with ``iterations``.
 
     Attributes:
         iterations: length of the training.
@@ -63,14 +63,14 @@ class AnchorParams:
         grow_interval: steps from one growing to the next; not scaled, since statistics need that many views.
         grow_threshold: mean norm of the gradient of a Gaussian's screen position, in normalised device coordinates,
             from which it makes an anchor at the coarsest level; twice that at each finer one.
-        grow_success: share of an interval that an anchor must have been seen to be pruned, and half of it that a
-            Gaussian must have been seen to make an anchor.
+        grow_success: share of an interval. An anchor must be seen in so many steps to be pruned, and a Gaussian in half
+            as many to make an anchor.
         min_opacity: anchors with less summed opacity per view are pruned.
         max_anchors: growing stops here; 0 is no limit.
         lr_*: learning rates at the first step and, with ``_end``, at the last, log-linear between. Those of offsets
             and masks are multiplied by the scene's extent.
         ssim_weight: share of 1 - SSIM in the reconstruction loss, the rest is L1.
-        volume_weight: of the mean volume of the rendered Gaussians.
+        volume_weight: weight of the mean volume of the rendered Gaussians in the loss.
         log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """
 
@@ -121,7 +121,7 @@ class AnchorParams:
 
     @property
     def growth(self) -> GrowthSettings:
-        """The part that growing and pruning need."""
+        """The settings of growing and pruning."""
         return GrowthSettings(
             self.grow_factor,
             self.grow_interval,

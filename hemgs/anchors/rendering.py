@@ -1,6 +1,6 @@
-"""A finished set of anchors: keeping it, seeing it through a camera, freezing it into plain Gaussians.
+"""A finished set of anchors: saving it, rendering it, and freezing it into plain Gaussians.
 
-Owns what methods with anchors share after decoding. Does not own how a method decodes them.
+Owns the code that methods with anchors share after decoding. Does not own how a method decodes them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hemgs.render import render_view, visible_mask
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.init import SH_C0
 
-#: How many training cameras stand for all where no camera is named.
+#: Number of training cameras that represent all of them where no camera is given.
 NUM_VIEWPOINTS = 8
-#: Opacities of exported Gaussians stay this far from 0 and 1, so that their logits are finite; Gaussians that are
-#: more transparent than one 8-bit level on average are left out.
+#: Opacities of exported Gaussians stay this far from 0 and 1, so that their logits are finite. Gaussians that are more
+#: transparent than one 8-bit level on average are left out.
 _OPACITY_MARGIN = 1e-4
 _MIN_OPACITY = 1.0 / 255.0
 _HEADS = "heads."
@@ -32,13 +32,13 @@ _HEADS = "heads."
 
 @dataclass(frozen=True)
 class FixedAnchors:
-    """N anchors that will not change any more.
+    """N anchors after training.
 
     Attributes:
         positions: ``[N, 3] float32`` world coordinates.
-        attributes: of the N anchors, as decoded.
+        attributes: decoded attributes of the N anchors.
         heads: the networks.
-        viewpoints: ``[V, 3] float32`` camera centres that stand for the training cameras (:func:`viewpoints`).
+        viewpoints: ``[V, 3] float32`` camera centres that represent the training cameras (:func:`viewpoints`).
     """
 
     positions: Tensor
@@ -52,12 +52,12 @@ class FixedAnchors:
 
     @property
     def num_gaussians(self) -> int:
-        """Offsets that are not masked; a view shows those of them that its heads switch on."""
+        """Number of offsets that are not masked; a view shows those that the heads switch on."""
         masks = self.attributes.masks
         return self.num_anchors * self.heads.num_offsets if masks is None else int((masks > 0).sum())
 
     def to_bundle(self) -> Bundle:
-        """Everything, for :meth:`from_bundle`."""
+        """Return all tensors and metadata, for :meth:`from_bundle`."""
         attributes, heads = self.attributes, self.heads
         tensors = {
             "positions": self.positions,
@@ -80,10 +80,10 @@ class FixedAnchors:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> FixedAnchors:
-        """The anchors of :meth:`to_bundle`, on the device of its tensors; further entries are ignored.
+        """Build the anchors of :meth:`to_bundle`, on the device of its tensors; further entries are ignored.
 
         Raises:
-            HemgsError: the bundle does not hold anchors.
+            HemgsError: the bundle contains no anchors.
         """
         tensors = bundle.tensors
         try:
@@ -101,9 +101,9 @@ class FixedAnchors:
 
 
 def viewpoints(scene: Scene, num_viewpoints: int = NUM_VIEWPOINTS) -> Tensor:
-    """Centres of a few training cameras far from each other, ``[V, 3] float32``; V at most ``num_viewpoints``.
+    """Choose centres of training cameras far from each other, ``[V, 3] float32``; V is at most ``num_viewpoints``.
 
-    The first is the one nearest to the mean, each further one the farthest from those before.
+    The first is the one nearest to the mean. Each further one is the farthest from those before.
     """
     centers = np.stack([view.camera.center for view in scene.split("train")])
     chosen = [int(np.linalg.norm(centers - centers.mean(axis=0), axis=1).argmin())]
@@ -115,7 +115,7 @@ def viewpoints(scene: Scene, num_viewpoints: int = NUM_VIEWPOINTS) -> Tensor:
 
 
 def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tensor:
-    """Anchors whose first three scalings, as an unrotated Gaussian, touch the image; ``[M] int64``, ascending.
+    """Return anchors whose first three scalings, as an unrotated Gaussian, touch the image: ``[M] int64``, ascending.
 
     Args:
         positions: ``[N, 3] float32``.
@@ -129,17 +129,17 @@ def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tens
 
 
 def camera_center(camera: Camera, device: torch.device) -> Tensor:
-    """The camera's centre, ``[3] float32``."""
+    """Return the camera's centre, ``[3] float32``."""
     return torch.from_numpy(camera.center.astype(np.float32)).to(device)
 
 
 @torch.no_grad()
 def render_anchors(anchors: FixedAnchors, camera: Camera, background: Sequence[float]) -> Tensor:
-    """One view of decoded anchors, ``[H, W, 3] float32``, not clamped.
+    """Render one view of decoded anchors, ``[H, W, 3] float32``, not clamped.
 
     Args:
-        anchors: on the device that renders.
-        camera: anywhere.
+        anchors: anchors on the device that renders.
+        camera: the camera, on any device.
         background: RGB in [0, 1].
     """
     device = anchors.positions.device
@@ -156,13 +156,13 @@ def render_anchors(anchors: FixedAnchors, camera: Camera, background: Sequence[f
 
 @torch.no_grad()
 def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None) -> GaussianCloud:
-    """Plain Gaussians (no spherical harmonics) that look like the anchors from given places.
+    """Return plain Gaussians (no spherical harmonics) that look like the anchors from given places.
 
-    For one place the result is exact. For several, opacities are averaged over the places (those switched off count
-    as 0), and scales (geometrically), rotations and colours are averaged with the opacities as weights.
+    For one place the result is exact. For several places, opacities are averaged, where Gaussians that are off count as
+    0. Scales (geometrically), rotations and colours are averaged with the opacities as weights.
 
     Args:
-        anchors: decoded.
+        anchors: decoded anchors.
         camera_centers: ``[V, 3] float32``; the anchors' own ``viewpoints`` where not given.
     """
     centers = anchors.viewpoints if camera_centers is None else camera_centers
@@ -175,7 +175,7 @@ def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None
         spawned = spawn_gaussians(anchors.heads, anchors.positions, anchors.attributes, center)
         index = spawned.parent * anchors.heads.num_offsets + spawned.slot
         opacities = spawned.opacities[:, None]
-        # A quaternion and its negative are the same rotation: take the one on the side of what is there already.
+        # A quaternion and its negative are the same rotation: take the one nearer to the sum so far.
         sign = torch.where((quats[index] * spawned.quats).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
         weights[index] += spawned.opacities
         log_scales[index] += opacities * torch.log(spawned.scales.clamp_min(torch.finfo(torch.float32).tiny))

@@ -1,7 +1,8 @@
 """Training of anchor models (Scaffold-GS, arXiv 2312.00109), with or without a codec that takes part.
 
-Owns the training step, its optimisers and schedules, and when anchors grow. What is rendered and what it costs is
-the :class:`AttributeModel`'s; where anchors grow is ``hemgs.anchors.growing``; the loop is ``hemgs.training.loop``.
+Owns the training step, its optimisers and schedules, and when anchors grow. Does not own the rendered attributes and
+their price (:class:`AttributeModel`), where anchors grow (``hemgs.anchors.growing``) or the loop
+(``hemgs.training.loop``).
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from hemgs.training.networks import NetworkOptimizer, ParameterGroup
 from hemgs.training.rows import RowParameters
 from hemgs.training.schedule import Milestones, log_linear
 
-#: Where pruning runs, the stored logarithms of the Gaussians' scalings are cut here (Scaffold-GS, released code).
+#: Pruning limits the stored logarithms of the Gaussians' scalings to this value (Scaffold-GS, released code).
 MAX_LOG_SCALE = 0.05
 _COORDS = "coords"
 _PARTS = ("rows", "networks", "statistics", "attributes")
-#: Keeps the random draws of growing apart from everything else that the seed sets.
+#: Separates the random draws of growing from all others that the seed sets.
 _GROWTH_SEED = 0x9E3779B9
 
 
@@ -46,9 +47,9 @@ class AnchorTrainee:
     Args:
         anchors: the initial anchors, on the device that trains.
         params: settings.
-        attribute_model: supplies the attributes that are rendered.
+        attribute_model: supplier of the attributes that are rendered.
         extent: radius of the camera rig, world units; learning rates of offsets and masks scale with it.
-        seed: of the draws of growing.
+        seed: seed of the draws of growing.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class AnchorTrainee:
         self._statistics = self._fresh_statistics()
 
     def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
-        """One iteration; see :meth:`hemgs.training.loop.Trainee.step`."""
+        """Do one iteration; see :meth:`hemgs.training.loop.Trainee.step`."""
         self._set_learning_rates(iteration)
         with torch.no_grad():
             visible = visible_anchors(self._positions, torch.exp(self.anchors.log_scalings[:, :3]), camera)
@@ -121,7 +122,7 @@ class AnchorTrainee:
         """See :meth:`hemgs.training.loop.Trainee.restore`.
 
         Raises:
-            TrainingError: the bundle is another trainee's.
+            TrainingError: the bundle belongs to another trainee.
         """
         rows, networks, statistics, attributes = (_under(bundle.tensors, f"{part}/") for part in _PARTS)
         device = self.anchors.coords.device
@@ -141,7 +142,7 @@ class AnchorTrainee:
         return self.attribute_model.estimated_bytes(self.anchors)
 
     def _share_rows(self, coords: Tensor) -> None:
-        """Gives the anchor model the optimiser's tensors, which change when rows do."""
+        """Give the optimiser's tensors to the anchor model; they change when rows do."""
         self.anchors.set_rows(coords, {name: self._rows[name] for name in self._rows.names})
         self._positions = lattice_positions(coords, self.anchors.voxel_size)
 
@@ -173,7 +174,7 @@ class AnchorTrainee:
         due = at(params.grow_from) < iteration < at(params.grow_until) and iteration % params.grow_interval == 0
         if not due or not self.attribute_model.allows_growth(iteration):
             return
-        # Seeded by the iteration, so that a resumed run draws alike and nothing else depends on how often it drew.
+        # Seeded by the iteration, so that a resumed run draws the same numbers and no other draw depends on these.
         generator = torch.Generator().manual_seed((self._seed ^ _GROWTH_SEED) * 1_000_003 + iteration)
         new = grow(self.anchors, self._statistics, params.growth, generator)
         coords = self.anchors.coords
@@ -193,7 +194,7 @@ class AnchorTrainee:
 
 
 def head_groups(heads: AnchorHeads, params: AnchorParams) -> list[ParameterGroup]:
-    """The heads' parameters with their published learning rates."""
+    """Return the heads' parameters with their published learning rates."""
     return [
         ParameterGroup(
             "head_opacity", list(heads.opacity.parameters()), params.lr_head_opacity, params.lr_head_opacity_end
@@ -209,7 +210,7 @@ def head_groups(heads: AnchorHeads, params: AnchorParams) -> list[ParameterGroup
 
 
 def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device, latent_dim: int = 0) -> AnchorModel:
-    """Anchors at the scene's points with ``latent_dim`` latents, heads from torch's global random state.
+    """Make anchors at the scene's points with ``latent_dim`` latents, and heads from torch's global random state.
 
     Raises:
         TrainingError: too few points for the voxel size.
@@ -231,18 +232,18 @@ def train_anchors(
     device: torch.device,
     identity: Mapping[str, Any] | None = None,
 ) -> AnchorModel:
-    """Fits anchors and the attribute model's networks to a scene; resumes from ``workdir`` by itself.
+    """Fit anchors and the attribute model's networks to a scene, or resume from ``workdir``.
 
     Args:
-        scene: prepared.
+        scene: the prepared scene.
         params: settings.
-        attribute_model: trained in place.
-        workdir: for checkpoints.
-        events: progress.
-        seed: of everything random.
-        device: where to train.
-        identity: JSON-able settings beside ``params`` that a checkpoint must share to be continued, such as the
-            method's id and the rate.
+        attribute_model: the attribute model, which is trained in place.
+        workdir: folder for checkpoints.
+        events: log of the progress.
+        seed: seed of all random numbers.
+        device: device that trains.
+        identity: JSON-able settings other than ``params`` that a checkpoint must share, such as the method's id and the
+            rate.
 
     Raises:
         TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.

@@ -1,4 +1,4 @@
-"""The lattice on which anchors live: integer coordinates, sortable keys, spacing of points.
+"""The lattice of anchors: integer coordinates, sortable keys, spacing of points.
 
 Owns the range of coordinates and the order of keys. Does not own the coding of locations (``hemgs.coding``).
 """
@@ -14,19 +14,19 @@ from torch import Tensor
 from hemgs.core.errors import TrainingError
 from hemgs.splats.init import MIN_SQUARED_DISTANCE, NUM_NEIGHBOURS, mean_squared_distances
 
-#: Bits per axis in a key. Coordinates lie in [-2^20, 2^20), a kilometre either way at the finest published voxel of
-#: 1 mm.
+#: Bits per axis in a key. Coordinates are in [-2^20, 2^20), a kilometre in each direction at the finest published voxel
+#: of 1 mm.
 KEY_BITS = 21
 COORD_LIMIT = 1 << (KEY_BITS - 1)
 
 
 def in_range(coords: Tensor) -> Tensor:
-    """Which of ``[N, 3]`` coordinates (integer or floating) have keys; ``[N] bool``."""
+    """Return which of ``[N, 3]`` coordinates (integer or floating) have keys; ``[N] bool``."""
     return ((coords >= -COORD_LIMIT) & (coords < COORD_LIMIT)).all(dim=1)
 
 
 def cell_keys(coords: Tensor) -> Tensor:
-    """One integer per cell, equal if and only if the cells are, ascending in raster order (x fastest, z slowest).
+    """Return one integer per cell, equal only for equal cells, ascending in raster order (x fastest, z slowest).
 
     Args:
         coords: ``[N, 3] int64`` in [-2^20, 2^20).
@@ -46,17 +46,17 @@ def cell_keys(coords: Tensor) -> Tensor:
 
 
 def cell_coords(keys: Tensor) -> Tensor:
-    """The ``[N, 3] int64`` coordinates of :func:`cell_keys`."""
+    """Return the ``[N, 3] int64`` coordinates of keys of :func:`cell_keys`."""
     axis = (1 << KEY_BITS) - 1
     return torch.stack([keys & axis, (keys >> KEY_BITS) & axis, keys >> (2 * KEY_BITS)], dim=1) - COORD_LIMIT
 
 
 def voxelize(points: NDArray[np.float32] | Tensor, voxel_size: float) -> Tensor:
-    """The lattice points nearest to ``points``, each once, in raster order.
+    """Return the lattice points nearest to ``points``, each once, in raster order.
 
     Args:
-        points: ``[P, 3]`` world coordinates, finite. What lies further than 2^20 voxels from the origin is left out:
-            it is an outlier of the reconstruction.
+        points: ``[P, 3]`` world coordinates, finite. Points further than 2^20 voxels from the origin are left out: they
+            are outliers of the reconstruction.
         voxel_size: world units, positive.
 
     Returns:
@@ -76,7 +76,7 @@ def voxelize(points: NDArray[np.float32] | Tensor, voxel_size: float) -> Tensor:
 
 
 def median_spacing(points: NDArray[np.float32]) -> float:
-    """Median distance of a point to its nearest other point, world units: the voxel size where none is given.
+    """Return the median distance of a point to its nearest other point: the default voxel size, world units.
 
     Raises:
         TrainingError: fewer than two distinct points.
@@ -90,7 +90,7 @@ def median_spacing(points: NDArray[np.float32]) -> float:
 
 
 def initial_log_scales(positions: Tensor) -> Tensor:
-    """Logarithm of the root mean squared distance to the three nearest neighbours, as 3DGS starts its Gaussians.
+    """Return logarithms of root mean squared distances to the three nearest neighbours, as 3DGS starts Gaussians.
 
     Args:
         positions: ``[N, 3]`` distinct world coordinates.

@@ -1,5 +1,5 @@
 """The scene-agnostic branch: a frozen PointNet++ over anchor locations, in exact integers.
 
-Owns the networks' forms and weights and the choice of points. Does not own how the weights were made (``tools``) or
-what features are used for (``hemgs.codec``).
+Owns the networks' architectures and weights and the choice of points. Does not own how the weights were made
+(``tools``) or the use of the features (``hemgs.codec``).
 """

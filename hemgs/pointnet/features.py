@@ -1,14 +1,18 @@
-"""The scene-agnostic branch: what a frozen PointNet++ says of anchor locations (arXiv 2411.18473, section 3.3.2).
+"""The scene-agnostic branch: features of anchor locations from a frozen PointNet++ (arXiv 2411.18473, section 3.3.2).
 
-Anchors are cut into blocks along a Morton curve (at most 4096 each: cost is linear in their number, and memory is that
-of a block for each thread, some 100 MiB), each block is scaled to its network's training size, and the network runs on
-it in integers: encoder and decoder get the same bits on every device, with any number of threads.
+Anchors are cut into blocks of at most 4096 along a Morton curve. Time is therefore linear in their number, and memory
+is that of one block per thread, some 100 MiB. Each block is scaled to its network's training size. The network runs in
+integers: encoder and decoder get the same bits on every device, with any number of threads.
 
-Two networks: ``pointnet2_s3dis_msg``, trained by its authors on S3DIS rooms, which the user fetches, with a projection
-of its 128 features to 32 from this package (``tools/make_projection``); ``pointnet2_bundled``, of this package,
-trained on procedural geometry (``tools/make_pointnet``). Neither has seen a scene that is compressed with it.
+There are two networks:
 
-Owns their forms, their inputs and their files. Does not own PointNet++ itself (``network``, ``sets``).
+* ``pointnet2_s3dis_msg`` was trained by its authors on S3DIS rooms. The user downloads it. This package contains a
+  projection of its 128 features to 32 (``tools/make_projection``).
+* ``pointnet2_bundled`` is in this package and was trained on procedural geometry (``tools/make_pointnet``).
+
+Neither has seen a scene that is compressed with it.
+
+Owns their architectures, their inputs and their files. Does not own PointNet++ itself (``network``, ``sets``).
 """
 
 from __future__ import annotations
@@ -31,13 +35,13 @@ from hemgs.core.errors import AssetError, ConfigError
 from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
 from hemgs.pointnet.sets import MAX_COORDINATE, Integers, kth_nearest, make_blocks, normalise
 
-#: Features are cut off here: they are scaled to unit variance.
+#: Features are clamped here; their variance is one.
 FEATURE_LIMIT = 8 << ACTIVATION_BITS
 #: The epsilon of the S3DIS network's batch norms.
 BATCH_NORM_EPSILON = 1e-5
-#: Blocks in memory at a time, on machines with many processors.
+#: Most blocks in memory, on machines with many processors.
 MAX_BLOCKS_AT_ONCE = 8
-#: Anchors have no colour; the S3DIS network gets middle grey.
+#: Anchors have no colour; the input of the S3DIS network is middle grey.
 GREY = ONE // 2
 
 S3DIS = "pointnet2_s3dis_msg"
@@ -58,7 +62,7 @@ S3DIS_ARCHITECTURE = Architecture(
 #: Longest side of a block, 1 / ONE m.
 S3DIS_SIDE = 2 * ONE
 
-#: Our own: two scales, geometry statistics as inputs, 40k parameters; lengths in 1 / ONE of a block's longest side.
+#: Two scales, geometry statistics as inputs, 40k parameters; lengths in 1 / ONE of a block's longest side.
 BUNDLED_ARCHITECTURE = Architecture(
     inputs=6,
     abstractions=(
@@ -69,21 +73,21 @@ BUNDLED_ARCHITECTURE = Architecture(
     head=(32,),
 )
 BUNDLED_SIDE = ONE
-#: Nearest other anchors whose distances the bundled network is told.
+#: Ranks of the other anchors whose distances are inputs of the bundled network.
 BUNDLED_RANKS = (1, 4, 16)
-#: Cells, in voxels, on which Scaffold-GS grows anchors besides single voxels (arXiv 2312.00109).
+#: Cells, in voxels, on which Scaffold-GS grows anchors in addition to single voxels (arXiv 2312.00109).
 GROWTH_CELLS = (16, 4)
 
 
 @dataclass(frozen=True)
 class SceneNetwork:
-    """A frozen network and how a block of anchors is put to it.
+    """A frozen network and its inputs.
 
     Attributes:
-        architecture: its form.
+        architecture: its architecture.
         side: longest side of a block, in units of ``1 / ONE``.
-        inputs: columns of a block's points from its coordinates in voxels and in the network's units, ``[n, 3]`` each.
-        mlps: reads its layers from its verified files.
+        inputs: function from a block's coordinates in voxels and in the network's units, ``[n, 3]`` each, to columns.
+        mlps: function that reads its layers from its verified files.
         assets: ids of those files.
     """
 
@@ -95,12 +99,12 @@ class SceneNetwork:
 
 
 def scene_agnostic_features(coords: Integers, asset: str, device: torch.device | str = "cpu") -> Tensor:
-    """Features of an anchor cloud, alike to the bit wherever and however they are computed.
+    """Compute features of an anchor cloud, with the same bits on every device and any number of threads.
 
     Args:
         coords: ``[N, 3] int64`` distinct stored locations, in coding order.
         asset: id of the network.
-        device: that does the arithmetic; the choice of points stays on the processor.
+        device: device of the arithmetic; the choice of points runs on the processor.
 
     Returns:
         ``[N, D] float64`` integers with ``ACTIVATION_BITS`` fractional bits within ``FEATURE_LIMIT``, on ``device``.
@@ -121,7 +125,7 @@ def scene_agnostic_features(coords: Integers, asset: str, device: torch.device |
         values = torch.floor((evaluate(points, inputs) + surplus / 2) / surplus)
         features[torch.from_numpy(rows).to(device)] = values.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
-    # Blocks do not know each other, and what takes time in them lets other threads run.
+    # Blocks are independent, and their slow parts release the interpreter lock.
     with one_torch_thread() as threads, ThreadPoolExecutor(min(threads, MAX_BLOCKS_AT_ONCE)) as pool:
         for _ in pool.map(evaluate_block, range(len(blocks))):
             pass
@@ -129,7 +133,7 @@ def scene_agnostic_features(coords: Integers, asset: str, device: torch.device |
 
 
 def scene_agnostic_dim(asset: str) -> int:
-    """D, channels of the features of a network.
+    """Return D, the number of a network's feature channels.
 
     Raises:
         ConfigError: there is no such network.
@@ -138,7 +142,7 @@ def scene_agnostic_dim(asset: str) -> int:
 
 
 def scene_agnostic_digest(asset: str) -> str:
-    """SHA-256, as hex digits, of all that the network is made of: one file's own, or that of the list of several.
+    """Return the network's SHA-256 as hex digits: that of its file, or of the list of its files' hashes.
 
     Raises:
         ConfigError: there is no such network.
@@ -148,7 +152,7 @@ def scene_agnostic_digest(asset: str) -> str:
 
 
 def load_mlps(asset: str, device: torch.device | str = "cpu") -> list[FixedMlp]:
-    """The integer layers of a network, in order of evaluation.
+    """Read the integer layers of a network, in order of evaluation.
 
     Raises:
         ConfigError: there is no such network.
@@ -166,38 +170,44 @@ def load_mlps(asset: str, device: torch.device | str = "cpu") -> list[FixedMlp]:
 
 
 def block_inputs(network: SceneNetwork, coords: Integers, device: torch.device | str) -> tuple[Integers, Tensor]:
-    """Points and input channels of one block, ``[n, 3] int64`` in the network's units and ``[n, C] float64``.
+    """Return points ``[n, 3] int64``, in the network's units, and input channels ``[n, C] float64`` of one block.
 
     Args:
-        network: whose.
+        network: the network.
         coords: ``[n, 3] int64`` in voxels, n > 0.
-        device: of the channels.
+        device: device of the channels.
     """
     points = normalise(coords, network.side)
     return points, as_inputs(network.inputs(coords, points), device)
 
 
 def s3dis_inputs(coords: Integers, points: Integers) -> list[Integers]:
-    """Grey, and the place inside the block's bounding box, which stands for the room."""
+    """Return grey, and the place inside the block's bounding box instead of the room."""
     sides = np.maximum(points.max(axis=0), 1)
     return [np.full(len(points), GREY)] * 3 + list((points * ONE // sides).T)
 
 
 def lattice_inputs(coords: Integers, points: Integers) -> list[Integers]:
-    """Level at which an anchor was born, distances to near anchors, size of the block; lengths as log2 of voxels."""
+    """Return an anchor's growing level, distances to near anchors, size of the block; lengths as log2 of voxels."""
     shifted = coords - coords.min(axis=0)
     born = [np.where((coords % cell == 0).all(axis=1), ONE, 0) for cell in GROWTH_CELLS]
-    # Sparse blocks of scenes wider than 16 bits can be wider than the search holds: it is then told fewer bits.
+    # Sparse blocks of scenes wider than 16 bits can exceed the limit of the search, which then gets fewer bits.
     surplus = max(0, int(shifted.max()).bit_length() - (MAX_COORDINATE - 1).bit_length())
     squares = kth_nearest(shifted >> surplus, BUNDLED_RANKS) << (2 * surplus)
-    # Squares: half of log2. A quarter of that keeps the channels around one.
+    # The log2 of a distance is half that of its square. A quarter of it keeps the channels around one.
     near = [log2(column) // 8 for column in np.maximum(squares, 1).T]
     size = log2(np.maximum(shifted.max(), 1).reshape(1)) // 8
     return [*born, *near, np.repeat(size, len(points))]
 
 
 def log2(values: Integers) -> Integers:
-    """log2 of positive integers with ``PRECISION_BITS`` fractional bits, linear between powers of two; no floats."""
+    """Return log2 of positive integers with ``PRECISION_BITS`` fractional bits, linear between powers of two.
+
+    It uses no floats.
+
+    >>> (log2(np.array([1, 2, 3, 4])) / ONE).tolist()
+    [0.0, 1.0, 1.5, 2.0]
+    """
     exponent = np.zeros(len(values), np.int64)
     for step in (32, 16, 8, 4, 2, 1):
         exponent += np.where(values >> (exponent + step) > 0, step, 0)
@@ -205,13 +215,13 @@ def log2(values: Integers) -> Integers:
 
 
 def fold_batch_norm(parts: Mapping[str, NDArray[np.float64]], layer: str, norm: str) -> FixedLayer:
-    """A layer with its batch norm in its weights, rounded to integers.
+    """Fold a layer's batch norm into its weights, and round them to integers.
 
     Args:
         parts: a state dict as float64.
         layer, norm: names of the two in it.
     """
-    # Elementwise IEEE operations round alike everywhere: so do the integers.
+    # Elementwise IEEE operations round in the same way on every machine, so the integers are equal.
     gain = parts[f"{norm}.weight"] / np.sqrt(parts[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
     weight = parts[f"{layer}.weight"].reshape(len(gain), -1) * gain[:, None]
     bias = (parts[f"{layer}.bias"] - parts[f"{norm}.running_mean"]) * gain + parts[f"{norm}.bias"]
@@ -219,14 +229,14 @@ def fold_batch_norm(parts: Mapping[str, NDArray[np.float64]], layer: str, norm: 
 
 
 def rounded_layer(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> FixedLayer:
-    """``[out, in]`` weights and ``[out]`` biases as integers with ``PRECISION_BITS`` fractional bits."""
+    """Build a layer of ``[out, in]`` weights and ``[out]`` biases, integers with ``PRECISION_BITS`` fractional bits."""
     return FixedLayer(
         torch.from_numpy(np.rint(weight * ONE)), torch.from_numpy(np.rint(bias * ONE)), weight_bits=PRECISION_BITS
     )
 
 
 def s3dis_body(path: Path) -> list[FixedMlp]:
-    """All layers of the S3DIS network up to the 128 features of each point."""
+    """Read all layers of the S3DIS network up to the 128 features of each point."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     parts = {name: value.to(torch.float64).numpy() for name, value in state.items()}
     mlps = []
@@ -242,7 +252,7 @@ def s3dis_body(path: Path) -> list[FixedMlp]:
 
 
 def read_layers(path: Path) -> list[FixedLayer]:
-    """Layers of one of the package's files: ``weight_00``, ``bias_00``, ``weight_01``, … as integers."""
+    """Read the layers of one of the package's files: ``weight_00``, ``bias_00``, ``weight_01``, … as integers."""
     with np.load(path, allow_pickle=False) as arrays:
         return [
             FixedLayer(

@@ -1,11 +1,11 @@
 """PointNet++ (arXiv 1706.02413) in exact integer arithmetic, over blocks of integer points.
 
-A network is data (:class:`Architecture`) and integer layers. Points are integers in units of ``2^-PRECISION_BITS`` of
-the network's length unit, activations have as many fractional bits: what goes from one layer to the next is an integer,
-sums stay below 2^53, pooling is a maximum, and every choice of points is made on integers
-(:mod:`hemgs.pointnet.sets`). There is no float twin: the networks are frozen.
+A network consists of data (:class:`Architecture`) and integer layers. Points are integers in units of
+``2^-PRECISION_BITS`` of the network's length unit, and activations have as many fractional bits. The values between
+layers are integers, sums stay below 2^53, and pooling is a maximum. Every choice of points compares integers
+(:mod:`hemgs.pointnet.sets`). There is no float version, since the networks are frozen.
 
-Owns the evaluation of one block. Does not own where weights come from or what a cloud's features are
+Owns the evaluation of one block. Does not own the weights' files or the features of a cloud
 (:mod:`hemgs.pointnet.features`).
 """
 
@@ -21,8 +21,9 @@ from torch import Tensor
 from hemgs.coding.fixed_point import FixedMlp
 from hemgs.pointnet.sets import INTERPOLATION_BITS, Integers, ball_query, farthest_points, three_nearest
 
-#: Fractional bits of activations, weights and coordinates. Folded batch norms have gains up to 30: the S3DIS network's
-#: features differ from the float network's by 0.2 % to 0.4 % (root mean squares); with 8-bit weights it is 3 % to 6 %.
+#: Fractional bits of activations, weights and coordinates. Folded batch norms have gains up to 30. With these bits, the
+#: S3DIS network's features differ from the float network's by 0.2 % to 0.4 % (root mean squares); with 8-bit weights
+#: they differ by 3 % to 6 %.
 PRECISION_BITS = 12
 #: One, as an activation and as a length.
 ONE = 1 << PRECISION_BITS
@@ -33,9 +34,9 @@ class Grouping:
     """One scale of a set abstraction.
 
     Attributes:
-        radius: of the ball, in units of ``1 / ONE``.
-        neighbours: points taken from the ball.
-        widths: of the layers that each of them goes through before the maximum.
+        radius: radius of the ball, in units of ``1 / ONE``.
+        neighbours: number of points from the ball.
+        widths: widths of the layers before the maximum.
     """
 
     radius: int
@@ -45,7 +46,7 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Abstraction:
-    """Centres by farthest-point sampling, then each scale's neighbours, their outputs side by side."""
+    """Centres by farthest-point sampling, then each scale's neighbours; the outputs of all scales are concatenated."""
 
     centres: int
     groupings: tuple[Grouping, ...]
@@ -61,8 +62,8 @@ class Architecture:
     """A PointNet++ with a feature for each point.
 
     Attributes:
-        inputs: channels of a point besides its coordinates.
-        abstractions: from the points up.
+        inputs: channels of a point in addition to its coordinates.
+        abstractions: the set abstractions, the one over the points first.
         propagations: widths of the layers on the way back, the deepest first; as many as abstractions.
         head: widths of the layers after them, ReLU between but not after; the last is the network's output.
     """
@@ -91,8 +92,8 @@ class PointNet:
     """A frozen network.
 
     Args:
-        architecture: its form.
-        mlps: in the order of :meth:`Architecture.mlp_widths`; all but the last with ``relu_last``.
+        architecture: its architecture.
+        mlps: its layers in the order of :meth:`Architecture.mlp_widths`; all but the last with ``relu_last``.
 
     Raises:
         ValueError: the layers do not have the architecture's widths.
@@ -106,7 +107,7 @@ class PointNet:
         self._mlps = tuple(mlps)
 
     def __call__(self, points: Integers, inputs: Tensor) -> Tensor:
-        """Features of one block; the weights' device does the arithmetic.
+        """Return features of one block; the weights' device does the arithmetic.
 
         Args:
             points: ``[n, 3] int64``, n > 0, in units of ``1 / ONE``.
@@ -131,7 +132,7 @@ class PointNet:
 
 
 def _pool(points: Integers, features: Tensor, centres: Integers, grouping: Grouping, mlp: FixedMlp) -> Tensor:
-    """``[m, width]``: the greatest outputs among each centre's neighbours."""
+    """Return ``[m, width]``, the greatest outputs among each centre's neighbours."""
     neighbours = ball_query(points, centres, grouping.radius, grouping.neighbours)
     relative = points[neighbours] - points[centres][:, None]
     index = torch.from_numpy(neighbours.reshape(-1)).to(features.device)
@@ -141,7 +142,7 @@ def _pool(points: Integers, features: Tensor, centres: Integers, grouping: Group
 
 
 def _interpolate(points: Integers, sources: Integers, values: Tensor) -> Tensor:
-    """``[n, C]``: values at ``sources``, blended at ``points``; exact, then rounded once."""
+    """Interpolate values at ``sources`` to ``points``, ``[n, C]``; exact, then rounded once."""
     indices, weights = (torch.from_numpy(part).to(values.device) for part in three_nearest(points, sources))
     blended = sum(values[indices[:, place]] * weights[:, place, None] for place in range(indices.shape[1]))
     unit = 1 << INTERPOLATION_BITS
@@ -149,5 +150,5 @@ def _interpolate(points: Integers, sources: Integers, values: Tensor) -> Tensor:
 
 
 def as_inputs(columns: Sequence[Integers], device: torch.device | str) -> Tensor:
-    """Joins integer columns ``[n]`` to a network's input."""
+    """Join integer columns ``[n]`` to a network's input."""
     return torch.from_numpy(np.stack(columns, axis=1).astype(np.float64)).to(device)

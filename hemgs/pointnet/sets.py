@@ -1,8 +1,8 @@
 """Point sets on integers: blocks of a cloud, farthest-point sampling, ball query, three nearest.
 
-These are PointNet++'s operations (arXiv 1706.02413) with every comparison made on integers and every tie broken by
-index, so that they give the same answer on every machine. Distances are squared Euclidean; coordinates of a block must
-stay below :data:`MAX_COORDINATE`. The kernels run on one thread; blocks do not know each other.
+These are PointNet++'s operations (arXiv 1706.02413). Every comparison is made on integers and every tie is broken by
+index, so that they return the same values on every machine. Distances are squared Euclidean. Coordinates of a block
+must be below :data:`MAX_COORDINATE`. The kernels run on one thread, and blocks are independent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Blocks:
 
     Attributes:
         order: ``[N] int64`` point indices, block by block.
-        starts: ``[B + 1] int64``; block b holds ``order[starts[b]:starts[b + 1]]``.
+        starts: ``[B + 1] int64``; block b contains ``order[starts[b]:starts[b + 1]]``.
     """
 
     order: Integers
@@ -44,15 +44,15 @@ class Blocks:
         return len(self.starts) - 1
 
     def points(self, block: int) -> Integers:
-        """Indices of a block's points, in the block's own order."""
+        """Return indices of a block's points, in the block's order."""
         return self.order[self.starts[block] : self.starts[block + 1]]
 
 
 def make_blocks(coords: Integers, size: int = BLOCK) -> Blocks:
-    """Cuts a cloud into blocks of nearly equal size, none larger than ``size``.
+    """Cut a cloud into blocks of nearly equal size, none larger than ``size``.
 
-    Inside a block, points come in bit-reversed order of their rank on the Morton curve, so that any first few of them
-    are spread over the block: a ball query that stops after k points then sees all sides of its ball.
+    Inside a block, points come in bit-reversed order of their rank on the Morton curve. Any first few of them are
+    therefore spread over the block, and a ball query that stops after k points sees all sides of its ball.
 
     Args:
         coords: ``[N, 3] int64``.
@@ -70,39 +70,43 @@ def make_blocks(coords: Integers, size: int = BLOCK) -> Blocks:
 
 
 def normalise(coords: Integers, side: int) -> Integers:
-    """A block's coordinates with its least corner at zero and its longest side at ``side``, rounded."""
+    """Shift and scale a block's coordinates, rounded: the least corner to zero, the longest side to ``side``.
+
+    >>> normalise(np.array([[10, 10, 10], [14, 12, 10]]), side=100).tolist()
+    [[0, 0, 0], [100, 50, 0]]
+    """
     shifted = coords - coords.min(axis=0)
     longest = max(int(shifted.max()), 1)
     return (2 * shifted * side + longest) // (2 * longest)
 
 
 def farthest_points(points: Integers, num: int) -> Integers:
-    """Indices of ``min(num, n)`` points, each the farthest from those before it; the first is point 0.
+    """Return indices of ``min(num, n)`` points, each the farthest from those before it; the first is point 0.
 
     Args:
         points: ``[n, 3] int64``, n > 0.
-        num: how many.
+        num: number of points.
     """
     return _farthest(_checked(points), min(num, len(points)))
 
 
 def ball_query(points: Integers, centres: Integers, radius: int, num: int) -> Integers:
-    """For each centre the first ``num`` points, in index order, no farther than ``radius``.
+    """Return for each centre the first ``num`` points, in index order, no farther than ``radius``.
 
     Args:
         points: ``[n, 3] int64``.
         centres: ``[m] int64`` indices into ``points``.
-        radius: in the units of the coordinates; a point at exactly this distance counts.
-        num: how many.
+        radius: largest distance, included, in the units of the coordinates.
+        num: number of points per centre.
 
     Returns:
-        ``[m, num] int64``, filled up with the first found.
+        ``[m, num] int64``; where there are fewer points, the first one fills the row.
     """
     return _ball(_checked(points), centres, radius * radius, num)
 
 
 def three_nearest(points: Integers, sources: Integers) -> tuple[Integers, Integers]:
-    """For each point the three nearest sources and their weights.
+    """Return for each point the three nearest sources and their weights.
 
     Args:
         points: ``[n, 3] int64``.
@@ -111,16 +115,19 @@ def three_nearest(points: Integers, sources: Integers) -> tuple[Integers, Intege
     Returns:
         indices: ``[n, 3] int64`` by (squared distance, index); the nearest again where there are fewer sources.
         weights: ``[n, 3] int64`` proportional to 1 / (squared distance + 1), adding up to ``2^INTERPOLATION_BITS``;
-            0 where there is no source. The nearest takes what rounding leaves.
+            0 where there is no source. The nearest source gets the rest that rounding leaves.
     """
     return _three(_checked(points), _checked(sources), INVERSE_BITS, INTERPOLATION_BITS)
 
 
 def kth_nearest(points: Integers, ranks: tuple[int, ...]) -> Integers:
-    """Squared distance of each point to its k-th nearest other point for each k of ``ranks`` (ascending).
+    """Return the squared distance of each point to its k-th nearest other point for each k of ``ranks`` (ascending).
 
     Returns:
-        ``[n, len(ranks)] int64``; the farthest there is where the set is too small, 0 for a single point.
+        ``[n, len(ranks)] int64``; the distance of the farthest point where the set is too small, 0 for a single point.
+
+    >>> kth_nearest(np.array([[0, 0, 0], [1, 0, 0], [5, 0, 0]]), ranks=(1, 2)).tolist()
+    [[1, 25], [1, 16], [16, 25]]
     """
     return _kth(_checked(points), np.array(ranks, np.int64))
 
@@ -132,7 +139,11 @@ def _checked(points: Integers) -> Integers:
 
 
 def _bit_reversed(num: int) -> Integers:
-    """0..num-1, ordered by their bits read backwards."""
+    """Return 0..num-1, ordered by their bits read backwards.
+
+    >>> _bit_reversed(4).tolist()
+    [0, 2, 1, 3]
+    """
     order = np.zeros(1, np.int64)
     while len(order) < num:
         order = np.concatenate([2 * order, 2 * order + 1])
