@@ -92,7 +92,7 @@ def test_integers_go_through_a_file() -> None:
     made = predictor()
     fixed = FixedPredictor.export(made)
     parts = fixed.stored()
-    assert [part.shape for part in parts] == FixedPredictor.shapes(made)
+    assert [part.shape for part in parts] == [stored.shape for stored in FixedPredictor.shapes(made)]
     again = FixedPredictor.from_stored(parts, made.widths, "cpu")
     inputs = torch.randint(-ONE, ONE, (50, INPUTS)).double()
     for one, two in zip(vars(fixed.predict(inputs)).values(), vars(again.predict(inputs)).values(), strict=True):
