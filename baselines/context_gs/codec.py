@@ -151,7 +151,7 @@ class _Walk:
 
     Args:
         header: settings.
-        networks: of all levels, the coarsest first.
+        networks: networks of all levels, the coarsest first.
         stored: ``[N, 3]`` locations in raster order.
         latents: ``[N, L]``.
         device: device of the arithmetic.
@@ -176,7 +176,7 @@ class _Walk:
         return {"num_anchors": sum(each), "num_anchors_coarsest": each[0]}
 
     def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
-        """Codes all attributes; ``masks`` are ``[N, K]``."""
+        """Code all attributes; ``masks`` are ``[N, K]``."""
         parts = zip(self._networks, self._levels.coarse_to_fine(), strict=True)
         for level, (predictor, members) in enumerate(parts):
             for part in chunks(len(members)):

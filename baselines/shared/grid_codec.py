@@ -1,7 +1,7 @@
-"""The bitstream of a codec that predicts anchors from the hash grid alone: what HAC and HAC++ share.
+"""The bitstream of a codec that predicts anchors from the hash grid alone, for HAC and HAC++.
 
-Anchors are coded in raster order. Owns the walk over all anchors. Does not own what is predicted of an anchor
-(:class:`GridCoder`), nor the sections (``hemgs.anchor_codec``).
+Anchors are coded in raster order. Owns the loop over all anchors. Does not own the prediction of an anchor
+(:class:`GridCoder`), or the sections (``hemgs.anchor_codec``).
 """
 
 from __future__ import annotations
