@@ -1,7 +1,7 @@
 """Bjøntegaard delta rate: how many more bytes a method needs than another at equal quality.
 
-Owns the arithmetic, the rule for curves that are not monotone, and the refusals; not which curves are compared
-(``hemgs.analysis.pairs``). The value is
+Owns the arithmetic, the rule for curves that are not monotone, the refusals, which curves are compared (every ordered
+pair of methods), and what becomes of several seeds: one BD-rate per seed, then their mean and range. The value is
 ``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``, with log rate interpolated
 over quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial
 (Bjøntegaard, VCEG-M33, 2001). Positive means the test needs more bytes than the reference.
@@ -13,14 +13,22 @@ used is part of the result.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
+
+from hemgs.analysis.means import means_of
+from hemgs.analysis.plan import Plan
+from hemgs.core.catalogue import METRICS
+from hemgs.core.records import Column, Row, Value
 
 Interpolation = Literal["pchip", "cubic"]
 #: A cubic has four coefficients; PCHIP needs an interval.
@@ -110,3 +118,133 @@ def _integral(
     fit = np.polynomial.Polynomial.fit(quality, log_rate, 3, domain=[center - width, center + width])
     primitive = fit.integ()
     return float(primitive(high) - primitive(low))
+
+
+#: Method that Table 2 of HEMGS (arXiv 2411.18473) measures the others against.
+REFERENCE = "hemgs"
+
+#: Metrics at equal values of which sizes are compared.
+COMPARED = tuple(metric for metric, spec in METRICS.items() if spec.in_bd_rate)
+#: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, data set, scene, metric and interpolation.
+BDRATE_COLUMNS: tuple[Column, ...] = (
+    Column("reference", "text", "", "method that needs 0 % more", required=True),
+    Column("method", "text", "", "method that is compared with it", required=True),
+    Column("dataset", "text", "", "dataset id", required=True),
+    Column("scene", "text", "", "scene id, or `mean` for the curve of dataset means", required=True),
+    Column("metric", "text", "", "quality column", required=True),
+    Column("interpolation", "text", "", "`pchip` or `cubic`", required=True),
+    Column("percent", "float", "%", "bytes needed beyond the reference's at equal quality, mean over seeds"),
+    Column("hole", "text", "", "why there is no value; empty where there is"),
+    Column("low", "float", "", "common quality interval, lower end, in the metric's unit; the lowest of any seed"),
+    Column("high", "float", "", "common quality interval, upper end; the highest of any seed"),
+    Column(
+        "num_points_reference", "int", "", "points of the reference's curve used; the fewest of any seed", required=True
+    ),
+    Column("num_points_method", "int", "", "points of the method's curve used; the fewest of any seed", required=True),
+    Column("iterations_reference", "int", "", "training iterations of the reference"),
+    Column("iterations_method", "int", "", "training iterations of the method"),
+    Column("num_seeds", "int", "", "seeds, each with a BD-rate of its own", required=True),
+    Column("percent_min", "float", "%", "smallest percent of any seed; not available with one seed"),
+    Column("percent_max", "float", "%", "largest percent of any seed; not available with one seed"),
+)
+
+#: Method, data set and scene → means, one line per rate; one table per seed.
+Lines = Mapping[tuple[str, str, str], pd.DataFrame]
+#: Curve of each seed, or why there is none.
+SeedCurves = Mapping[int, "Curve | str"]
+
+
+def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
+    """Rows of ``bdrate.csv``: every ordered pair of planned methods, per data set, and per scene and mean over scenes.
+
+    Args:
+        plan: methods, variants among them, and data sets, in their order.
+        planned: as ``hemgs.analysis.means.planned_points`` gives them. A method that is trained once per rate has a
+            curve through its trainings; one with a single rate has none.
+    """
+    per_seed = {int(seed): _lines(part) for seed, part in planned.groupby("seed")}
+    rows: list[Row] = []
+    for dataset in plan.datasets:
+        scenes = ("mean", *(scene.id for scene in dataset.scenes))
+        curves = {
+            (method.id, scene, metric): _curves(per_seed, (method.id, dataset.id, scene), metric)
+            for method in plan.methods
+            for scene in scenes
+            for metric in COMPARED
+        }
+        trained = {method.id: _iterations(per_seed, (method.id, dataset.id, "mean")) for method in plan.methods}
+        for pair in itertools.permutations((method.id for method in plan.methods), 2):
+            known: dict[str, Value] = {"reference": pair[0], "method": pair[1], "dataset": dataset.id}
+            known |= {"iterations_reference": trained[pair[0]], "iterations_method": trained[pair[1]]}
+            for scene, metric in itertools.product(scenes, COMPARED):
+                both = [curves[name, scene, metric] for name in pair]
+                rows += ({**known, "scene": scene, **row} for row in _compared(pair, both, metric))
+    return rows
+
+
+def _lines(planned: pd.DataFrame) -> Lines:
+    return dict(iter(means_of(planned).reset_index().groupby(["method", "dataset", "scene"], sort=False)))
+
+
+def _curves(per_seed: Mapping[int, Lines], key: tuple[str, str, str], metric: str) -> SeedCurves:
+    return {seed: curve_of(key[0], lines.get(key), metric) for seed, lines in per_seed.items()}
+
+
+def curve_of(method: str, means: pd.DataFrame | None, metric: str) -> Curve | str:
+    """The curve through the means of a data set or scene, or why there is none."""
+    if means is None or means.empty:
+        return f"{method}: not planned"
+    if len(means) == 1:
+        return f"{method}: one rate is no curve"
+    faulty = means[(means["hole"] != "") | means[["bytes_total", metric]].isna().any(axis=1)]
+    if not faulty.empty:
+        return f"{method}: {faulty['hole'].iloc[0] or f'{metric} is not available'}"
+    return Curve(means["bytes_total"].to_list(), means[metric].to_list())
+
+
+def _compared(pair: tuple[str, str], curves: Sequence[SeedCurves], metric: str) -> Iterator[dict[str, Value]]:
+    for interpolation in MIN_POINTS:
+        results = {
+            seed: _of_seed(pair, (curve, curves[1][seed]), interpolation, METRICS[metric].better == "lower")
+            for seed, curve in curves[0].items()
+        }
+        yield {"metric": metric, "interpolation": interpolation, **_over_seeds(results)}
+
+
+def _of_seed(
+    pair: tuple[str, str], curves: tuple[Curve | str, Curve | str], interpolation: Interpolation, lower_is_better: bool
+) -> BdRate:
+    reference, test = curves
+    if isinstance(reference, str) or isinstance(test, str):
+        holes = [curve for curve in curves if isinstance(curve, str)]
+        return BdRate(None, "; ".join(sorted(set(holes))), None, None, 0, 0)
+    return bd_rate(reference, test, interpolation, lower_is_better, pair)
+
+
+def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
+    """Mean and range of the BD-rates of all seeds; no mean over an incomplete set of seeds."""
+    every = list(results.values())
+    refused = {seed: result.reason for seed, result in results.items() if result.percent is None}
+    percents = [result.percent for result in every if result.percent is not None]
+    complete = bool(percents) and not refused
+    several = complete and len(every) > 1
+    shared = len(set(refused.values())) == 1 and len(refused) == len(every)
+    reasons = [reason if shared else f"seed {seed}: {reason}" for seed, reason in refused.items()]
+    lows, highs = ([v for v in ends if v is not None] for ends in zip(*((r.low, r.high) for r in every), strict=True))
+    return {
+        "percent": fmean(percents) if complete else None,
+        "hole": "; ".join(dict.fromkeys(reasons)),
+        "low": min(lows) if complete else None,
+        "high": max(highs) if complete else None,
+        "num_points_reference": min(result.num_points_reference for result in every),
+        "num_points_method": min(result.num_points_test for result in every),
+        "num_seeds": len(every),
+        "percent_min": min(percents) if several else None,
+        "percent_max": max(percents) if several else None,
+    }
+
+
+def _iterations(per_seed: Mapping[int, Lines], key: tuple[str, str, str]) -> int | None:
+    """Training iterations of a method, where all of its trainings have the same."""
+    found = pd.concat([lines[key]["iterations"] for lines in per_seed.values() if key in lines] or [pd.Series()])
+    return int(found.iloc[0]) if found.notna().all() and found.nunique() == 1 else None

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hemgs.analysis.pairs import REFERENCE
+from hemgs.analysis.bdrate import REFERENCE
 from hemgs.analysis.plan import Plan
 from hemgs.analysis.points import lmbda_of
 from hemgs.core.catalogue import SECTIONS, section_of

@@ -138,6 +138,10 @@ class Style:
         """Print name of a method id; the id itself where none is known."""
         return next((known.label for known in self.methods if known.id == method), method)
 
+    def dataset(self, dataset: str) -> DatasetNames:
+        """A data set's names; its id where the style does not show it."""
+        return next((known for known in self.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
+
     def in_print(self, reason: str) -> str:
         """A reason with the ids of methods replaced by their labels where it says something of them."""
         labels = {known.id: known.label for known in self.methods}

@@ -202,7 +202,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def _summarise(arguments: argparse.Namespace) -> int:
-    from hemgs.analysis.publish import summarise
+    from hemgs.analysis.summary import summarise
 
     summarise(arguments.plan, arguments.published, arguments.out)
     say(f"{arguments.out}: summary of all points")

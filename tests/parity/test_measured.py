@@ -15,8 +15,9 @@ import pytest
 from hemgs.analysis.parity import PARITY_COLUMNS
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import FAILURE_COLUMNS, series_of
-from hemgs.analysis.publish import make_tables, summarise
-from hemgs.analysis.tables.quality import BUILDERS
+from hemgs.analysis.publish import make_tables
+from hemgs.analysis.summary import summarise
+from hemgs.analysis.tables import TABLE_SPECS
 from hemgs.core.records import Row, read_points, read_rows, write_points
 from tests.workflow.workflow_project import REPOSITORY, copy_workflow
 
@@ -37,7 +38,7 @@ def republished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         patch.chdir(project.root)  # the plan's paths are relative
         lay_out(read_points(MEASURED / name / "points.csv"))
         summarise(SUMMARY / "plan.json", project.root / "workflow" / "published", SUMMARY)
-        make_tables(SUMMARY, SUMMARY / "style.json", Path("results/tables"), list(BUILDERS))
+        make_tables(SUMMARY, SUMMARY / "style.json", Path("results/tables"), list(TABLE_SPECS))
     return name, project.root
 
 

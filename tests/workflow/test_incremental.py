@@ -133,7 +133,7 @@ def test_points_are_measured_again_from_bitstreams_alone(finished: Project) -> N
 def test_another_list_of_columns_measures_again_and_trains_nothing(finished: Project) -> None:
     """Points of an older version cannot be read; nobody should have to find out which rule to force."""
     path = finished.root / "workflow/rules/points.smk"
-    path.write_text(path.read_text().replace("columns=POINTS_VERSION", "columns=POINTS_VERSION + 1"))
+    path.write_text(path.read_text().replace("columns=POINTS_FORMAT", "columns=[*POINTS_FORMAT, 'one_more']"))
     assert finished.planned() == {"evaluate_points": 8, **SUMMARY}
 
 

@@ -15,16 +15,17 @@ from snakemake.utils import update_config
 
 from hemgs.config.benchmark import REFIT_METHOD, base_fit, fits, load_benchmark
 from hemgs.config.entries import check_entries
+from hemgs.core.catalogue import FIGURE_FORMATS, SUMMARY_FILES, TABLE_FORMATS, figure_stems
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
-from hemgs.core.records import SCHEMA_VERSION as POINTS_VERSION  # another list of columns: measured again
+from hemgs.core.records import POINT_COLUMNS, SCHEMA_VERSION
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
 REFIT_TABLE = "results/summary/refit/{dataset}/{scene}.csv"
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
-TABLE_FORMATS = ("csv", "md", "tex")
-FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
 PLAN_VERSION = 1
+# With other columns, or another meaning of them, every bitstream is measured again.
+POINTS_FORMAT = [SCHEMA_VERSION, *(column.name for column in POINT_COLUMNS)]
 
 
 def literal(path):
@@ -330,8 +331,7 @@ def refit_files():
 
 def summary_files():
     """All that tables, figures and page read of the summary."""
-    names = ("datasets", "bdrate", "parity", "complexity", "storage", "ablation", "context", "failures")
-    return [f"results/summary/{name}.csv" for name in names]
+    return [f"results/summary/{name}.csv" for name in SUMMARY_FILES]
 
 
 def folder_of(files, otherwise):
@@ -344,9 +344,15 @@ def reported(path, caption, category, **labels):
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
+def table_caption(table):
+    """What the report says of a table: in a text of its own, or in one for all tables."""
+    own = f"table_{table}"
+    return own if (Path(workflow.basedir) / f"report/{own}.rst").is_file() else "table"
+
+
 def table_files():
     return [
-        reported(f"results/tables/{table}.{form}", f"table_{table}", "Tables", table=table, format=form)
+        reported(f"results/tables/{table}.{form}", table_caption(table), "Tables", table=table, format=form)
         for table in BENCHMARK.tables
         for form in TABLE_FORMATS
     ]
@@ -354,17 +360,11 @@ def table_files():
 
 def figure_items():
     """Stem, caption and label of every figure."""
-    items = [
-        (f"rd_{dataset}", "figure_rd", f"rate and distortion, {BENCHMARK.datasets[dataset].label}")
-        for dataset in BENCHMARK.scenes
-    ]
-    if BENCHMARK.variable_rate:
-        items.append(("variable_rate", "figure_variable_rate", "one model at every rate"))
-    items += [
-        (f"visual_{dataset}_{scene}", "figure_visual", f"views, {SCENES[dataset, scene].label}")
-        for dataset, scene in BENCHMARK.visual
-    ]
-    return items
+    shown = [("figure_rd", f"rate and distortion, {BENCHMARK.datasets[dataset].label}") for dataset in BENCHMARK.scenes]
+    shown += [("figure_variable_rate", "one model at every rate")] if BENCHMARK.variable_rate else []
+    shown += [("figure_visual", f"views, {SCENES[place].label}") for place in BENCHMARK.visual]
+    stems = figure_stems(BENCHMARK.scenes, bool(BENCHMARK.variable_rate), BENCHMARK.visual)
+    return [(stem, *item) for stem, item in zip(stems, shown, strict=True)]
 
 
 def figure_files():

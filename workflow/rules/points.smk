@@ -44,7 +44,7 @@ rule evaluate_points:
     params:
         scene=subpath(input.scene, parent=True),
         folder=subpath(output.points, parent=True),
-        columns=POINTS_VERSION,
+        columns=POINTS_FORMAT,
     message:
         "decode and measure {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
         " (fit {wildcards.fit}, seed {wildcards.seed})"

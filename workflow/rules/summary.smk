@@ -22,16 +22,9 @@ rule summarise_points:
         published=local(f"{PUBLISHED}/values.csv"),
         protocols=local(f"{PUBLISHED}/protocols.yaml"),
     output:
+        summary_files(),
         points="results/summary/points.csv",
         typed="results/summary/points.parquet",
-        datasets="results/summary/datasets.csv",
-        bdrate="results/summary/bdrate.csv",
-        parity="results/summary/parity.csv",
-        complexity="results/summary/complexity.csv",
-        storage="results/summary/storage.csv",
-        ablation="results/summary/ablation.csv",
-        context="results/summary/context.csv",
-        failures="results/summary/failures.csv",
         environment="results/summary/environment.json",
     log:
         "results/logs/summarise_points.log",

@@ -61,7 +61,6 @@ FONT_PT = 8.0
 DPI = 300
 #: Sizes that span more than this factor are drawn on a logarithmic axis.
 LOG_SPAN = 6.0
-FORMATS = ("pdf", "svg", "png")
 _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
@@ -124,7 +123,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Writes ``<stem>.{pdf,svg,png}`` atomically; no dates, so that equal figures are equal files."""
-    for suffix in FORMATS:
+    for suffix in _METADATA:
         for image in (image for axes in figure.axes for image in axes.images):
             # Vector files keep the pixels as they are; in the PNG a picture larger than its frame must not alias.
             image.set_interpolation("auto" if suffix == "png" else "none")

@@ -20,11 +20,13 @@ from PIL import Image, UnidentifiedImageError
 from hemgs.analysis.figures.drawing import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
 from hemgs.analysis.plan import Showcase, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.tables.table import number, size_mib
+from hemgs.analysis.tables.cells import number, size_mib
 from hemgs.core.records import RecordError, Row, Value, read_views
 
 #: Folder of the photographs in a showcase, beside one folder per rate.
 TARGET_FOLDER = "target"
+#: Columns of the CSV behind the figure.
+VISUAL_COLUMNS = ("method", "rate", "view", "psnr", "ssim", "bytes_total", "picture", "crops")
 #: Decoded pictures beside the photograph, at most.
 MAX_PICTURES = 5
 #: Side of a crop as a fraction of the picture's shorter side, and the colours of the two boxes.

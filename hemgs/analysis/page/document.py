@@ -23,15 +23,17 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemgs.analysis.bdrate import REFERENCE
 from hemgs.analysis.figures.drawing import look_of
 from hemgs.analysis.figures.visual import TARGET_FOLDER, Picture, pictures_of, read_pixels
-from hemgs.analysis.pairs import REFERENCE
 from hemgs.analysis.plan import DatasetNames, Style
 from hemgs.analysis.points import lmbda_of, series_of
-from hemgs.analysis.tables.quality import BUILDERS, Summary
+from hemgs.analysis.summary import Summary
+from hemgs.analysis.tables import TABLE_SPECS
+from hemgs.analysis.tables.cells import number, size_mib
+from hemgs.analysis.tables.formats import to_html
 from hemgs.analysis.tables.rates import end_rates, sections_of
-from hemgs.analysis.tables.table import QUALITY_HEADINGS, number, size_mib, to_html
-from hemgs.core.catalogue import ON_REQUEST_TABLES
+from hemgs.core.catalogue import METRICS, ON_REQUEST_TABLES
 from hemgs.core.records import Row, Value, section_id
 
 PAGE_FILE = "index.html"
@@ -53,8 +55,8 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
     """
     showcase = _showcase(summary, style)
     # A table that needs files of its own is shown where the run asks for it; the others also where they have rows.
-    shown = [name for name in BUILDERS if name in style.tables or name not in ON_REQUEST_TABLES]
-    sheets = [BUILDERS[name](summary, style) for name in shown]
+    shown = [spec for name, spec in TABLE_SPECS.items() if name in style.tables or name not in ON_REQUEST_TABLES]
+    tables_made = [spec.make(summary, style) for spec in shown]
     data = {
         "reference": REFERENCE,
         "methods": _methods(summary, style),
@@ -79,7 +81,7 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
         has_points=bool(summary.points),
         has_showcase=bool(showcase),
         showcase_note=_showcase_note(showcase),
-        sheets=[Markup(to_html(sheet)) for sheet in sheets if sheet.rows or sheet.id in style.tables],
+        tables=[Markup(to_html(table)) for table in tables_made if table.rows or table.id in style.tables],
         failures=[_failure(row, style) for row in summary.failures],
         remarks=list(
             dict.fromkeys(part for row in summary.datasets for part in str(row["remarks"]).split(" | ") if part)
@@ -116,9 +118,9 @@ def _dataset(dataset: DatasetNames) -> dict[str, object]:
 
 def _metrics(summary: Summary) -> list[dict[str, object]]:
     return [
-        {"id": name, "label": label, "decimals": decimals, "better": better}
-        for name, (label, decimals, better) in QUALITY_HEADINGS.items()
-        if any(row[name] is not None for row in summary.points)
+        {"id": spec.id, "label": spec.heading, "decimals": spec.decimals, "better": spec.better}
+        for spec in METRICS.values()
+        if any(row[spec.id] is not None for row in summary.points)
     ]
 
 
@@ -146,7 +148,7 @@ def _curves(summary: Summary, style: Style) -> list[dict[str, object]]:
 
 
 def _point(row: Row, sections: Row) -> dict[str, object]:
-    point: dict[str, object] = {name: _finite(row[name]) for name in QUALITY_HEADINGS}
+    point: dict[str, object] = {name: _finite(row[name]) for name in METRICS}
     point |= {"rate": row["rate"], "lmbda": row["lmbda"], "bytes": row["bytes_total"], "iterations": row["iterations"]}
     bytes_of = {section_id(name): size for name, size in sections.items() if name.startswith("bytes_")}
     point["sections"] = {name: size for name, size in bytes_of.items() if name and size}

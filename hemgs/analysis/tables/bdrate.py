@@ -1,97 +1,51 @@
-"""The tables of BD-rates, from the summary: Table 2 of HEMGS (arXiv 2411.18473), and every method against every other.
+"""Table 2 of HEMGS (arXiv 2411.18473): BD-rates against one reference, and how every BD-rate is printed.
 
-Owns what stands in them, and how a BD-rate is printed: with its overlap and points, or the reason why there is none.
-Does not own the values (``hemgs.analysis.pairs``) or rounding (``hemgs.analysis.tables.table``).
+A BD-rate is printed with its overlap and points, or with the reason why there is none. Does not own the values
+(``hemgs.analysis.bdrate``).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
-from hemgs.analysis.pairs import REFERENCE
+from hemgs.analysis.bdrate import REFERENCE
 from hemgs.analysis.plan import Style
-from hemgs.analysis.tables.rates import iterations_entry, spread_note
-from hemgs.analysis.tables.table import QUALITY_HEADINGS, Entry, Heading, Sheet, number, signed, text, with_spread
+from hemgs.analysis.summary import Summary
+from hemgs.analysis.tables.cells import Cell, iterations_cell, number, signed, spread_note, text, with_spread
+from hemgs.analysis.tables.table import Heading, Table, TableSpec
+from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Row
 
-#: A method that needs this many times the bytes, or one over it, has the strongest shade.
-FULL_SHADE = 2.0
-_Pairs = Mapping[tuple[str, str, str, str], Row]
 
-
-def bdrate_sheet(rows: Sequence[Row], style: Style) -> Sheet:
-    """Table 2: extra bytes at equal PSNR against :data:`REFERENCE`, with overlap and number of points.
-
-    Args:
-        rows: of ``bdrate.csv``.
-        style: labels and order.
-    """
+def build(summary: Summary, style: Style) -> Table:
+    """Return extra bytes at equal PSNR against :data:`REFERENCE`, with overlap and number of points."""
     headings = [Heading("Method", numeric=False), Heading("Iterations")]
     for dataset in style.datasets:
         headings.append(Heading("BD-rate [%]", dataset.label, "lower"))
         headings.append(Heading("by cubic [%]", dataset.label, "lower"))
         headings.append(Heading("Overlap [dB]", dataset.label))
         headings.append(Heading("Points", dataset.label))
-    wanted = [r for r in rows if (r["reference"], r["scene"], r["metric"]) == (REFERENCE, "mean", "psnr")]
+    wanted = [r for r in summary.bdrate if (r["reference"], r["scene"], r["metric"]) == (REFERENCE, "mean", "psnr")]
     found = {(str(row["method"]), str(row["dataset"]), str(row["interpolation"])): row for row in wanted}
     lines = []
     for method in sorted({str(row["method"]) for row in wanted}, key=style.order_of):
         own = [found.get((method, dataset.id, "pchip")) for dataset in style.datasets]
-        cells = [text(style.label_of(method)), iterations_entry(own, "iterations_method")]
+        cells = [text(style.label_of(method)), iterations_cell(own, "iterations_method")]
         for dataset, row in zip(style.datasets, own, strict=True):
-            cells += [percent_entry(row, style), percent_entry(found.get((method, dataset.id, "cubic")), style)]
-            cells += [text(words) if words else Entry(None) for words in (_overlap(row), _points(row))]
+            cells += [percent_cell(row, style), percent_cell(found.get((method, dataset.id, "cubic")), style)]
+            cells += [text(words) if words else Cell(None) for words in (overlap_of(row), point_counts(row))]
         lines.append(tuple(cells))
     reference = style.label_of(REFERENCE)
     notes = [
         f"Positive: more bytes than {reference} at equal PSNR. Log size over PSNR by PCHIP, and by one cubic "
         f"polynomial, integrated over the overlap; points of the method / of {reference} that were used.",
-        *_seed_notes(wanted),
+        *seed_notes(wanted),
     ]
-    if trained := iterations_entry(wanted, "iterations_reference").text:
+    if trained := iterations_cell(wanted, "iterations_reference").text:
         notes.append(f"{reference} was trained for {trained} iterations.")
     if not lines:
         notes.append(f"No rows: this run has no {reference}, or nothing besides it.")
-    return Sheet("bdrate", f"Bjøntegaard delta rate against {reference}", tuple(headings), tuple(lines), tuple(notes))
-
-
-def matrix_sheet(rows: Sequence[Row], style: Style) -> Sheet:
-    """Every method against every other, per data set and every metric that was measured, by PCHIP.
-
-    Args:
-        rows: of ``bdrate.csv``.
-        style: labels and order.
-    """
-    means = [row for row in rows if (row["scene"], row["interpolation"]) == ("mean", "pchip")]
-    found: _Pairs = {tuple(str(row[n]) for n in ("dataset", "metric", "reference", "method")): row for row in means}  # type: ignore[misc]
-    methods = sorted({str(row["reference"]) for row in means}, key=style.order_of)
-    metrics = [name for name in QUALITY_HEADINGS if any(_compared(row) for row in means if row["metric"] == name)]
-    headings = [Heading(name, numeric=False) for name in ("Data set", "At equal", "Method")]
-    headings += [Heading(style.label_of(reference), "BD-rate [%] against") for reference in methods]
-    lines = [
-        (
-            text(dataset.label),
-            text(QUALITY_HEADINGS[metric][0].partition(" [dB]")[0]),
-            text(style.label_of(method)),
-            *(_against(found, (dataset.id, metric, reference, method), style) for reference in methods),
-        )
-        for dataset in style.datasets
-        for metric in metrics or ["psnr"]
-        for method in methods
-    ]
-    notes = [
-        "Bytes that the method of the line needs beyond the method of the column at equal quality; positive: more. "
-        "PCHIP; overlap and points of every pair, and the same by one cubic, are in summary/bdrate.csv.",
-        *_seed_notes(means),
-    ]
-    if len({row[name] for row in means for name in ("iterations_reference", "iterations_method")}) > 1:
-        notes.append("The methods were trained for different numbers of iterations.")
-    if not lines:
-        notes = ["No rows: a single method has nothing to be compared with."]
-    caption = "Bjøntegaard delta rate of every method against every other"
-    return Sheet("bdrate_matrix", caption, tuple(headings), tuple(lines), tuple(notes))
+    return Table(headings, lines, notes)
 
 
 def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
@@ -120,14 +74,14 @@ def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
 
 def in_words(row: Row, style: Style) -> str:
     """``+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)``, or why there is none; row of ``bdrate.csv``."""
-    entry = percent_entry(row, style)
-    if entry.text is None:
-        return f"no BD-rate: {entry.note}"
+    cell = percent_cell(row, style)
+    if cell.text is None:
+        return f"no BD-rate: {cell.note}"
     value = with_spread(signed(row["percent"]), half_range(row)).text
-    return f"{value} % bytes (BD-rate, overlap {_overlap(row)} dB, {_points(row)} points)"
+    return f"{value} % bytes (BD-rate, overlap {overlap_of(row)} dB, {point_counts(row)} points)"
 
 
-def percent_entry(row: Row | None, style: Style) -> Entry:
+def percent_cell(row: Row | None, style: Style) -> Cell:
     """The BD-rate of a row of ``bdrate.csv`` with its spread over seeds, or a hole with its reason."""
     if row is None:
         return number(None, 2, "not planned")
@@ -146,34 +100,21 @@ def overlap(low: object, high: object, decimals: int = 2) -> str:
     return "–".join(end.text for end in ends if end.text is not None)
 
 
-def _overlap(row: Row | None) -> str:
-    return "" if row is None else overlap(row["low"], row["high"], QUALITY_HEADINGS[str(row["metric"])][1])
+def overlap_of(row: Row | None) -> str:
+    """The quality that both curves of a row have; empty without a row."""
+    return "" if row is None else overlap(row["low"], row["high"], METRICS[str(row["metric"])].decimals)
 
 
-def _points(row: Row | None) -> str:
+def point_counts(row: Row | None) -> str:
     """Points of the method / of the reference; empty without a value."""
     return "" if row is None or row["percent"] is None else f"{row['num_points_method']}/{row['num_points_reference']}"
 
 
-def _against(found: _Pairs, key: tuple[str, str, str, str], style: Style) -> Entry:
-    if key[2] == key[3]:
-        return text("·")
-    row = found.get(key)
-    if row is None or row["percent"] is None:
-        return percent_entry(row, style)
-    percent = float(row["percent"])
-    shade = math.log1p(percent / 100) / math.log(FULL_SHADE)
-    entry = with_spread(signed(percent), half_range(row))
-    hint = f"overlap {_overlap(row)}, points {_points(row)}"
-    return replace(entry, hint=hint, shade=max(-1.0, min(1.0, shade)))
-
-
-def _compared(row: Row) -> bool:
-    return row["percent"] is not None
-
-
-def _seed_notes(rows: Iterable[Row]) -> tuple[str, ...]:
+def seed_notes(rows: Iterable[Row]) -> tuple[str, ...]:
     """How seeds went in; nothing where there was one."""
     spread = spread_note(max((int(row["num_seeds"] or 0) for row in rows), default=0))
     more = "One BD-rate per seed, then the mean; overlaps reach from the lowest to the highest end of any seed."
     return (*spread, more) if spread else ()
+
+
+TABLE = TableSpec("bdrate", "Bjøntegaard delta rate against {reference}", build)

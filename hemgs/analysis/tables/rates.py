@@ -1,16 +1,15 @@
-"""Which lines a table has, and how methods, rates and data sets are called in it.
+"""The rates that tables show of a method, and the sections that its files have.
 
-Owns what several tables share: the two rates that stand for a curve, labels of lines, headings of sections, and look-up
-by method, data set and rate. Does not own what stands in a table.
+Owns what several tables share: the two rates that stand for a curve, labels of lines, the order of sections, and
+look-up by method, data set and rate. Does not own what a table contains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hemgs.analysis.plan import DatasetNames, Style
+from hemgs.analysis.plan import Style
 from hemgs.analysis.points import lmbda_of
-from hemgs.analysis.tables.table import Entry, number, text
 from hemgs.core.catalogue import SECTIONS, SectionSpec, section_of
 from hemgs.core.records import Row, section_id
 
@@ -52,21 +51,3 @@ def lines_of(rows: Sequence[Row], style: Style) -> list[tuple[str, str, tuple[st
     """Method, rate and the method's end rates of every line, in the order of the style."""
     ends = end_rates(rows)
     return [(m, rate, ends[m]) for m in sorted(ends, key=style.order_of) for rate in ends[m]]
-
-
-def dataset_names(style: Style, dataset: str) -> DatasetNames:
-    """A data set's names; its id where the style does not show it."""
-    return next((known for known in style.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
-
-
-def iterations_entry(rows: Iterable[Row | None], name: str = "iterations") -> Entry:
-    """Training iterations of rows: one number, or every one that occurs."""
-    found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
-    if len(found) == 1:
-        return number(found[0], 0)
-    return text(" / ".join(f"{value:,}" for value in found)) if found else Entry(None)
-
-
-def spread_note(num_seeds: int) -> tuple[str, ...]:
-    """What ± means; nothing where there was one seed."""
-    return (f"Means over {num_seeds} seeds ± half of their range.",) if num_seeds > 1 else ()

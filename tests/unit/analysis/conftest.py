@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hemgs.analysis.publish import summarise
+from hemgs.analysis.summary import summarise
 from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hemgs.core.records import VIEW_COLUMNS, Value, blank_row, write_points, write_views
+from hemgs.analysis.summary import FILE_COLUMNS, Summary
+from hemgs.core.records import VIEW_COLUMNS, Row, Value, blank_row, write_points, write_views
 
 MIB = 2**20
 PUBLISHED = Path(__file__).resolve().parents[3] / "workflow" / "published"
@@ -29,6 +30,12 @@ LABELS = {"gs3d": "3DGS", "scaffold_gs": "Scaffold-GS", "hac": "HAC", "hemgs": "
 SCENES: Mapping[str, tuple[str, ...]] = {"court": ("knot", "tower"), "chair": ("chair",)}
 DATASET_LABELS = {"court": "Court", "chair": "Chair"}
 Change = Callable[[dict[str, Value]], dict[str, Value] | None]
+
+
+def summary_with(**files: Sequence[Row]) -> Summary:
+    """A summary with the rows of some of its files, and none in the others."""
+    empty: dict[str, tuple[Row, ...]] = dict.fromkeys(("points", *FILE_COLUMNS), ())
+    return Summary(**empty | {name: tuple(rows) for name, rows in files.items()})
 
 
 @dataclass

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from hemgs.analysis.ablation import ABLATION_COLUMNS, NEIGHBOUR_COLUMNS, ablation_rows, context_rows
+from hemgs.analysis.bdrate import bdrate_rows
 from hemgs.analysis.means import means_of, planned_points
-from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.plan import DatasetNames, Fit, MethodStyle, Named, Plan, PlannedMethod, Style
 from hemgs.analysis.points import Points
-from hemgs.analysis.tables.ablation import ablation_sheet, context_sheet
-from hemgs.analysis.tables.table import Sheet, to_csv, to_latex, to_markdown
+from hemgs.analysis.tables import TABLE_SPECS
+from hemgs.analysis.tables.formats import to_csv, to_latex, to_markdown
+from hemgs.analysis.tables.table import Table
 from hemgs.core.records import Row, Value, read_rows, write_rows
-from tests.unit.analysis.synthetic_results import MIB, point
+from tests.unit.analysis.synthetic_results import MIB, point, summary_with
 
+ABLATION, CONTEXT = TABLE_SPECS["ablation"].make, TABLE_SPECS["context"].make
 RATES = tuple(f"lmbda_0.00{step}0" for step in (1, 2, 3, 4))
 #: id → label, kind
 METHODS = {
@@ -74,10 +76,10 @@ def style_of(plan: Plan) -> Style:
     return Style("Test", looks, plan.datasets, ("ablation", "context"), (), ("hemgs",))
 
 
-def values(sheet: Sheet) -> dict[str, dict[str, str | None]]:
+def values(table: Table) -> dict[str, dict[str, str | None]]:
     """Method → heading with group → text."""
-    names = [f"{heading.group} {heading.name}".strip() for heading in sheet.headings]
-    return {str(row[1].text): dict(zip(names, (entry.text for entry in row), strict=True)) for row in sheet.rows}
+    names = [f"{heading.group} {heading.name}".strip() for heading in table.headings]
+    return {str(row[1].text): dict(zip(names, (cell.text for cell in row), strict=True)) for row in table.rows}
 
 
 def test_changes_are_those_against_the_full_method_at_the_largest_lmbda() -> None:
@@ -118,9 +120,9 @@ def test_a_hole_leaves_no_change_and_the_rest_appears() -> None:
     assert rows[1]["bd_rate_hole"] == f"hemgs_without_sa: {hole}"
     assert (context[1]["context_mean"], context[1]["context_max"]) == (None, None)
     assert rows[2]["change_bytes_total"] == pytest.approx(25.0, abs=1e-3)
-    cells = values(ablation_sheet(rows, style_of(plan)))
+    cells = values(ABLATION(summary_with(ablation=rows), style_of(plan)))
     assert cells["HEMGS w/o SA"]["Change [%] Size"] is None
-    notes = [note for _, note in ablation_sheet(rows, style_of(plan)).footnotes()]
+    notes = [note for _, note in ABLATION(summary_with(ablation=rows), style_of(plan)).footnotes()]
     assert f"HEMGS w/o SA: {hole}" in notes
 
 
@@ -144,12 +146,12 @@ def test_without_a_variant_there_are_no_rows() -> None:
     rows, context = rows_of_plan(plan)
     assert rows == []
     assert [row["method"] for row in context] == ["hemgs"]
-    sheet = ablation_sheet(rows, style_of(plan))
-    assert sheet.rows == ()
-    assert sheet.notes == ("No rows: no variant was run beside the method that it extends.",)
+    table = ABLATION(summary_with(ablation=rows), style_of(plan))
+    assert not table.rows
+    assert list(table.notes) == ["No rows: no variant was run beside the method that it extends."]
     nothing = {"context_mean": None, "context_max": None, "context_mean_in_window": None, "context_max_in_window": None}
     assert rows_of_plan(plan, lambda row: row | nothing | {"num_wavefronts": None})[1] == []
-    assert "No rows" in context_sheet([], style_of(plan)).notes[0]
+    assert "No rows" in CONTEXT(summary_with(context=[]), style_of(plan)).notes[0]
 
 
 def test_context_takes_means_of_means_and_the_most_of_the_most() -> None:
@@ -169,10 +171,10 @@ def test_context_takes_means_of_means_and_the_most_of_the_most() -> None:
 def test_tables_3_and_4_as_printed() -> None:
     plan = planned()
     rows, context = rows_of_plan(plan)
-    sheet = ablation_sheet(rows, style_of(plan))
-    cells = values(sheet)
+    table = ABLATION(summary_with(ablation=rows), style_of(plan))
+    cells = values(table)
     assert list(cells) == [label for label, _ in METHODS.values()]
-    assert {row[0].text for row in sheet.rows} == {"Court"}
+    assert {row[0].text for row in table.rows} == {"Court"}
     full, without = cells["HEMGS"], cells["HEMGS w/o SA"]
     assert (full["Change [%] Size"], full["BD-rate [%]"]) == ("", "")
     assert (without["Change [%] Size"], without["Change [%] PSNR"]) == ("+7.00", "-0.29")
@@ -181,8 +183,8 @@ def test_tables_3_and_4_as_printed() -> None:
     assert without["Size [MiB]"] == f"{float(rows[1]['bytes_total'] or 0) / MIB:.3g}"
     assert "Change [%] LPIPS-SqueezeNet" in without
     assert "Change [%] LPIPS-VGG" not in without
-    assert sheet.notes[0] == "At λ = 0.0040; change against HEMGS, negative: less."
-    four = context_sheet(context, style_of(plan))
+    assert table.notes[0] == "At λ = 0.0040; change against HEMGS, negative: less."
+    four = CONTEXT(summary_with(context=context), style_of(plan))
     assert values(four)["HEMGS w/o SA"] | {"Size [MiB]": "", "PSNR [dB]": ""} == {
         "Data set": "Court",
         "Method": "HEMGS w/o SA",
@@ -199,7 +201,7 @@ def test_tables_3_and_4_as_printed() -> None:
     without_network = next(row for row in four.rows if row[1].text == "HEMGS w/o SA and AR")
     assert (without_network[3].text, without_network[3].note) == (None, "no autoregressive network")
     for render in (to_csv, to_markdown, to_latex):
-        assert "7.00" in render(sheet)
+        assert "7.00" in render(table)
         assert "5.76" in render(four)
 
 
@@ -209,15 +211,15 @@ def test_what_a_variable_rate_costs_stands_below_the_ablation() -> None:
     rows = [measured(fit.method, fit.scene, rate) for fit in plan.fits for rate in fit.rates]
     table = planned_points(plan, Points(tuple(rows), ()))
     bdrate = bdrate_rows(plan, table)
-    sheet = ablation_sheet(ablation_rows(plan, means_of(table), bdrate), style_of(plan), bdrate)
-    (note,) = [note for note in sheet.notes if note.startswith("One model for all rates")]
+    table = ABLATION(summary_with(ablation=ablation_rows(plan, means_of(table), bdrate), bdrate=bdrate), style_of(plan))
+    (note,) = [note for note in table.notes if note.startswith("One model for all rates")]
     assert note == (
         "One model for all rates, HEMGS against HEMGS w/o variable rate on Court: "
         "+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)."
     )
-    cells = values(sheet)["HEMGS w/o variable rate"]
+    cells = values(table)["HEMGS w/o variable rate"]
     assert (cells["BD-rate [%]"], cells["Overlap [dB]"], cells["Points"]) == ("-1.00", "27.96–28.65", "4/4")
-    assert values(sheet)["HEMGS"]["Points"] == ""
+    assert values(table)["HEMGS"]["Points"] == ""
 
 
 def test_rows_come_back_from_their_files(tmp_path: Path) -> None:

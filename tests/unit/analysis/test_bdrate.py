@@ -12,9 +12,8 @@ import bjontegaard
 import numpy as np
 import pytest
 
-from hemgs.analysis.bdrate import Curve, bd_rate
+from hemgs.analysis.bdrate import BDRATE_COLUMNS, Curve, bd_rate, bdrate_rows
 from hemgs.analysis.means import planned_points
-from hemgs.analysis.pairs import BDRATE_COLUMNS, bdrate_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.records import Row, Value, read_rows

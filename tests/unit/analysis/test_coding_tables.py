@@ -9,24 +9,25 @@ from typing import Any
 import pytest
 
 from hemgs.analysis.plan import Style, load_style
-from hemgs.analysis.publish import summarise
-from hemgs.analysis.tables.coder_cost import coder_cost_sheet, refit_sheet
-from hemgs.analysis.tables.quality import load_summary
-from hemgs.analysis.tables.table import Sheet
+from hemgs.analysis.summary import load_summary, summarise
+from hemgs.analysis.tables import TABLE_SPECS
+from hemgs.analysis.tables.table import Table
 from hemgs.core.records import POINT_COLUMNS, REFIT_COLUMNS, Row, Value, write_rows
-from tests.unit.analysis.synthetic_results import PUBLISHED, Results
+from tests.unit.analysis.synthetic_results import PUBLISHED, Results, summary_with
 
 #: Bytes of hash grid, networks, features, scalings and offsets.
 SIZES = {"trained": (90, 110, 400, 200, 300), "base": (100, 100, 400, 200, 200), "both": (100, 120, 300, 180, 200)}
 
-
-def _costs(results: Results) -> Sheet:
-    return coder_cost_sheet(load_summary(results.summary).storage, load_style(results.style))
+REFIT = TABLE_SPECS["refit"].make
 
 
-def _line(sheet: Sheet, *key: str) -> list[str | None]:
-    (found,) = [row for row in sheet.rows if tuple(entry.text for entry in row[: len(key)]) == key]
-    return [entry.text for entry in found[len(key) :]]
+def _costs(results: Results) -> Table:
+    return TABLE_SPECS["coder_cost"].make(load_summary(results.summary), load_style(results.style))
+
+
+def _line(table: Table, *key: str) -> list[str | None]:
+    (found,) = [row for row in table.rows if tuple(cell.text for cell in row[: len(key)]) == key]
+    return [cell.text for cell in found[len(key) :]]
 
 
 def test_every_coded_section_has_its_ideal_and_actual_bits(tmp_path: Path) -> None:
@@ -38,16 +39,16 @@ def test_every_coded_section_has_its_ideal_and_actual_bits(tmp_path: Path) -> No
 
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"chair": ("chair",)}).write(bits)
     summarise(results.plan, PUBLISHED, results.summary)
-    sheet = _costs(results)
+    table = _costs(results)
     low = "HEMGS, low rate (λ = 0.0040)"
-    assert [row[2].text for row in sheet.rows if row[1].text == low] == ["Features", "Scalings", "Offsets", "All coded"]
-    assert _line(sheet, "Chair", low, "Features")[3] == "+1.000"
-    assert _line(sheet, "Chair", low, "Scalings")[3] == "-1.000"
-    assert _line(sheet, "Chair", low, "Offsets")[2:] == ["0", "0.000"]
-    values = [[entry.value or 0.0 for entry in row[3:6]] for row in sheet.rows if row[1].text == low]
+    assert [row[2].text for row in table.rows if row[1].text == low] == ["Features", "Scalings", "Offsets", "All coded"]
+    assert _line(table, "Chair", low, "Features")[3] == "+1.000"
+    assert _line(table, "Chair", low, "Scalings")[3] == "-1.000"
+    assert _line(table, "Chair", low, "Offsets")[2:] == ["0", "0.000"]
+    values = [[cell.value or 0.0 for cell in row[3:6]] for row in table.rows if row[1].text == low]
     assert [sum(parts) for parts in zip(*values[:3], strict=True)] == pytest.approx(values[3])
     assert values[0][1] - values[0][0] == pytest.approx(values[0][2])
-    assert "No ideal length is known of any section: 3DGS." in [note for _, note in sheet.footnotes()]
+    assert "No ideal length is known of any section: 3DGS." in [note for _, note in table.footnotes()]
 
 
 def test_points_that_know_only_the_sum_show_only_the_sum(tmp_path: Path) -> None:
@@ -55,23 +56,23 @@ def test_points_that_know_only_the_sum_show_only_the_sum(tmp_path: Path) -> None
     unknown = dict.fromkeys(c.name for c in POINT_COLUMNS if c.name.startswith("estimated_bits_"))
     results.write(lambda row: row | unknown)
     summarise(results.plan, PUBLISHED, results.summary)
-    sheet = _costs(results)
-    assert {row[2].text for row in sheet.rows} == {"All coded"}
-    assert all("do not hold" in row[3].note for row in sheet.rows)
-    assert sheet.rows[0][6].text == "+0.301"
+    table = _costs(results)
+    assert {row[2].text for row in table.rows} == {"All coded"}
+    assert all("do not hold" in row[3].note for row in table.rows)
+    assert table.rows[0][6].text == "+0.301"
 
 
 def test_a_hole_keeps_its_reason(with_hole: Results) -> None:
-    sheet = _costs(with_hole)
-    row = next(r for r in sheet.rows if (r[0].text, r[1].text) == ("Court", "HAC, high rate (λ = 0.0005)"))
-    assert [entry.text for entry in row[2:]] == ["All coded", None, None, None, None]
+    table = _costs(with_hole)
+    row = next(r for r in table.rows if (r[0].text, r[1].text) == ("Court", "HAC, high rate (λ = 0.0005)"))
+    assert [cell.text for cell in row[2:]] == ["All coded", None, None, None, None]
     assert row[3].note == "1 of 2 scenes missing: tower (the file is cut <b>)"
 
 
 def test_nothing_coded_says_so(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("gs3d",)).write()
     summarise(results.plan, PUBLISHED, results.summary)
-    assert _costs(results).rows == ()
+    assert not _costs(results).rows
     assert _costs(results).notes[0].startswith("No rows")
 
 
@@ -94,37 +95,41 @@ def style(complete: Results) -> Style:
 
 
 def test_models_are_compared_with_the_hash_grid_alone(style: Style) -> None:
-    sheet = refit_sheet(_models("chair", "chair"), style)
-    names = [f"{heading.group} {heading.name}".strip() for heading in sheet.headings]
+    table = REFIT(summary_with(refit=_models("chair", "chair")), style)
+    names = [f"{heading.group} {heading.name}".strip() for heading in table.headings]
     assert names[3:6] == ["Steps", "Size [B]", "Change [%]"]
     assert names[6:] == [
         f"Bits per anchor {n}"
         for n in ("Hash grid", "Networks", "Features", "Scalings", "Offsets", "all", "attributes in float")
     ]
-    assert _line(sheet, "Chair", "Chair", "hash grid only")[1:3] == ["1,000", "0.00"]
-    assert _line(sheet, "Chair", "Chair", "as trained")[2] == "+10.00"
-    both = _line(sheet, "Chair", "Chair", "with both")
+    assert _line(table, "Chair", "Chair", "hash grid only")[1:3] == ["1,000", "0.00"]
+    assert _line(table, "Chair", "Chair", "as trained")[2] == "+10.00"
+    both = _line(table, "Chair", "Chair", "with both")
     assert both == ["1,500", "900", "-10.00", "8.00", "9.60", "24.00", "14.40", "16.00", "72.00", "53.60"]
-    assert {row[1].text for row in sheet.rows} == {"Chair"}
-    assert "Not measured: Court, Knot; Court, Tower." in sheet.notes
+    assert {row[1].text for row in table.rows} == {"Chair"}
+    assert "Not measured: Court, Knot; Court, Tower." in table.notes
 
 
 def test_a_mean_is_over_all_scenes_or_there_is_none(style: Style) -> None:
     small, large = _models("court", "knot"), _models("court", "tower", 3)
-    sheet = refit_sheet([*small, *large], style)
-    assert _line(sheet, "Court", "mean", "with both")[1:3] == ["1,800", "-10.00"]
-    assert _line(sheet, "Court", "mean", "with both")[-2:] == ["72.00", "53.60"]
-    without = refit_sheet([*small, *(row for row in large if row["variant"] != "both")], style)
+    table = REFIT(summary_with(refit=[*small, *large]), style)
+    assert _line(table, "Court", "mean", "with both")[1:3] == ["1,800", "-10.00"]
+    assert _line(table, "Court", "mean", "with both")[-2:] == ["72.00", "53.60"]
+    without = TABLE_SPECS["refit"].make(
+        summary_with(refit=[*small, *(row for row in large if row["variant"] != "both")]), style
+    )
     assert {row[2].text for row in without.rows if row[1].text == "mean"} == {"as trained", "hash grid only"}
-    assert all(row[1].text != "mean" for row in refit_sheet(small, style).rows)
+    assert all(row[1].text != "mean" for row in REFIT(summary_with(refit=small), style).rows)
 
 
 def test_without_the_base_there_is_no_percent_and_other_scenes_do_not_show(style: Style) -> None:
     rows = _models("chair", "chair", models={"both": SIZES["both"]})
-    sheet = refit_sheet([*rows, *_models("elsewhere", "chair")], style)
-    (row,) = sheet.rows
+    table = REFIT(summary_with(refit=[*rows, *_models("elsewhere", "chair")]), style)
+    (row,) = table.rows
     assert (row[5].text, row[5].note) == (None, "hash grid only was not fitted")
-    assert refit_sheet([], style).notes == ("No rows: no entropy models were compared on the scenes of this run.",)
+    assert list(REFIT(summary_with(refit=[]), style).notes) == [
+        "No rows: no entropy models were compared on the scenes of this run."
+    ]
 
 
 def test_the_tables_of_the_verb_are_read_from_the_summary(complete: Results, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from hemgs.analysis.figures.drawing import PALETTE, Label, conventions, look_of, new_figure, place_labels
-from hemgs.analysis.figures.rate_distortion import rd_figure, variable_rate_figure
+from hemgs.analysis.figures.rate_distortion import rd_figure
+from hemgs.analysis.figures.variable_rate import variable_rate_figure
 from hemgs.analysis.figures.visual import MAX_PICTURES, Box, Picture, choose, choose_crops
 from hemgs.analysis.plan import Style, load_style
-from hemgs.analysis.publish import make_figures, summarise
+from hemgs.analysis.publish import make_figures
+from hemgs.analysis.summary import Summary, load_summary, summarise
 from hemgs.analysis.tables.bdrate import variable_rate_costs
-from hemgs.analysis.tables.quality import Summary, load_summary
 from hemgs.core.records import RecordError
 from tests.unit.analysis.synthetic_results import HEMGS_RATES, PUBLISHED, Results
 

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hemgs.analysis.complexity import COMPLEXITY_COLUMNS
-from hemgs.analysis.means import DATASET_COLUMNS, STORAGE_COLUMNS, dataset_rows, means_of, planned_points
+from hemgs.analysis.means import (
+    COMPLEXITY_COLUMNS,
+    DATASET_COLUMNS,
+    STORAGE_COLUMNS,
+    dataset_rows,
+    means_of,
+    planned_points,
+)
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather
 from hemgs.core.catalogue import SECTIONS

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hemgs.analysis.publish import make_page, summarise
+from hemgs.analysis.publish import make_page
+from hemgs.analysis.summary import summarise
 from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

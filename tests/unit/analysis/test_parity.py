@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hemgs.analysis.bdrate import bdrate_rows
 from hemgs.analysis.means import planned_points
-from hemgs.analysis.pairs import bdrate_rows
 from hemgs.analysis.parity import MIB, VERDICTS, load_published, parity_rows
 from hemgs.analysis.plan import load_plan
 from hemgs.analysis.points import gather

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hemgs.analysis.publish import make_figures, make_page, make_tables, summarise
+from hemgs.analysis.publish import make_figures, make_page, make_tables
+from hemgs.analysis.summary import summarise
 from hemgs.core.errors import ConfigError
 from hemgs.core.records import RecordError
 from tests.unit.analysis.synthetic_results import PUBLISHED, Results

@@ -7,28 +7,13 @@ import io
 
 import pytest
 
-from hemgs.analysis.tables.table import (
-    MIB,
-    Entry,
-    Heading,
-    Sheet,
-    marked,
-    number,
-    signed,
-    significant,
-    size_mib,
-    tex,
-    text,
-    to_csv,
-    to_html,
-    to_latex,
-    to_markdown,
-    with_spread,
-)
+from hemgs.analysis.tables.cells import MIB, Cell, number, signed, significant, size_mib, text, with_spread
+from hemgs.analysis.tables.formats import tex, to_csv, to_html, to_latex, to_markdown
+from hemgs.analysis.tables.table import Heading, Table, marked
 
 
 @pytest.fixture
-def sheet() -> Sheet:
+def table() -> Table:
     headings = (
         Heading("Method", numeric=False),
         Heading("PSNR [dB]", "Court & yard", "higher"),
@@ -40,7 +25,7 @@ def sheet() -> Sheet:
         (text("C"), number(26.0, 2), number(None, 2, "scene missing: 100%")),
         (text("D"), number(None, 2, "scene missing: 100%"), number(None, 2, "other")),
     ]
-    return Sheet("demo", "Costs 5 % & more", headings, marked(headings, rows), ("A note.",))
+    return Table(headings, marked(headings, rows), ("A note.",), "demo", "Costs 5 % & more")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +63,8 @@ def test_significant_digits(value: object, digits: int, printed: str | None) -> 
     assert significant(value, digits).text == printed
 
 
-def test_marks_follow_the_direction_of_the_column(sheet: Sheet) -> None:
-    marks = [[entry.mark for entry in row] for row in sheet.rows]
+def test_marks_follow_the_direction_of_the_column(table: Table) -> None:
+    marks = [[cell.mark for cell in row] for row in table.rows]
     # Two values are too few to call one of them best.
     assert marks == [["", "best", ""], ["", "second", ""], ["", "", ""], ["", "", ""]]
     lower = (Heading("x", better="lower"),)
@@ -88,15 +73,15 @@ def test_marks_follow_the_direction_of_the_column(sheet: Sheet) -> None:
     assert all(not row[0].mark for row in marked((Heading("x"),), rows))
 
 
-def test_csv_is_plain(sheet: Sheet) -> None:
-    rows = list(csv.reader(io.StringIO(to_csv(sheet))))
+def test_csv_is_plain(table: Table) -> None:
+    rows = list(csv.reader(io.StringIO(to_csv(table))))
     assert rows[0] == ["Method", "Court & yard: PSNR [dB]", "Court & yard: Size [MiB]"]
     assert rows[1] == ["A_1 <b>", "28.00", "12345.68"]
     assert rows[4] == ["D", "not available", "not available"]
 
 
-def test_markdown_has_one_row_per_line_and_notes_once(sheet: Sheet) -> None:
-    lines = to_markdown(sheet).splitlines()
+def test_markdown_has_one_row_per_line_and_notes_once(table: Table) -> None:
+    lines = to_markdown(table).splitlines()
     assert lines[2] == "| Method | Court & yard PSNR [dB] ↑ | Court & yard Size [MiB] ↓ |"
     assert lines[4] == "| A_1 <b> | **28.00** | 12,345.68 |"
     assert lines[5] == r"| B \| c | *27.00* | 3.00 |"
@@ -109,8 +94,8 @@ def test_markdown_has_one_row_per_line_and_notes_once(sheet: Sheet) -> None:
     ]
 
 
-def test_latex_escapes_and_groups(sheet: Sheet) -> None:
-    latex = to_latex(sheet)
+def test_latex_escapes_and_groups(table: Table) -> None:
+    latex = to_latex(table)
     assert r"\caption{Costs 5 \% \& more}" in latex
     assert r"\multicolumn{1}{l}{} & \multicolumn{2}{c}{Court \& yard} \\" in latex
     assert r"\cmidrule(lr){2-3}" in latex
@@ -123,7 +108,7 @@ def test_latex_escapes_and_groups(sheet: Sheet) -> None:
 
 def test_a_wide_table_is_scaled_to_the_page() -> None:
     headings = tuple(Heading(f"h{index}") for index in range(8))
-    latex = to_latex(Sheet("wide", "", headings, (tuple(number(1, 0) for _ in headings),)))
+    latex = to_latex(Table(headings, [tuple(number(1, 0) for _ in headings)]))
     assert r"\begin{table*}" in latex
     assert r"\resizebox{\textwidth}{!}{%" in latex
     assert latex.count("{") == latex.count("}")
@@ -141,8 +126,8 @@ def test_latex_text(plain: str, escaped: str) -> None:
     assert tex(plain) == escaped
 
 
-def test_html_escapes_and_carries_values(sheet: Sheet) -> None:
-    page = to_html(sheet)
+def test_html_escapes_and_carries_values(table: Table) -> None:
+    page = to_html(table)
     assert "A_1 &lt;b&gt;" in page
     assert "<b>" not in page
     assert '<td class="num best" data-value="28.004">28.00</td>' in page
@@ -150,8 +135,8 @@ def test_html_escapes_and_carries_values(sheet: Sheet) -> None:
 
 
 def test_footnotes_go_on_after_z() -> None:
-    rows = tuple((Entry(None, note=f"note {index}"),) for index in range(28))
-    notes = Sheet("many", "", (Heading("x"),), rows).footnotes()
+    rows = tuple((Cell(None, note=f"note {index}"),) for index in range(28))
+    notes = Table([Heading("x")], rows).footnotes()
     assert [letter for letter, _ in notes[24:]] == ["y", "z", "aa", "ab"]
 
 
@@ -183,15 +168,15 @@ def test_changes_carry_their_sign(value: float | None, printed: str | None) -> N
     ],
 )
 def test_a_spread_has_the_decimals_of_its_mean_or_one_digit(half_range: float | None, printed: str) -> None:
-    entry = with_spread(number(27.5, 2, "note"), half_range)
-    assert (entry.text, entry.value, entry.note) == (printed, 27.5, "note")
+    cell = with_spread(number(27.5, 2, "note"), half_range)
+    assert (cell.text, cell.value, cell.note) == (printed, 27.5, "note")
     assert with_spread(number(None, 2), half_range).text is None
     assert with_spread(size_mib(2 * MIB), 0.5 * MIB, 1 / MIB).text == "2.00 ± 0.50"
 
 
 def test_html_shades_costs_and_savings_in_two_colours() -> None:
-    entries = (Entry("+50", 50.0, shade=0.5), Entry("-50", -50.0, shade=-9.0), Entry("·", hint="a < b"))
-    page = to_html(Sheet("demo", "Demo", tuple(Heading(name) for name in "abc"), (entries,)))
+    entries = (Cell("+50", 50.0, shade=0.5), Cell("-50", -50.0, shade=-9.0), Cell("·", hint="a < b"))
+    page = to_html(Table([Heading(name) for name in "abc"], [entries]))
     assert '<td class="num" data-value="50.0" style="background: rgba(213, 94, 0, 0.28)">' in page
     assert '<td class="num" data-value="-50.0" style="background: rgba(0, 114, 178, 0.55)">' in page
     assert '<td class="num" title="a &lt; b">·</td>' in page
@@ -199,4 +184,4 @@ def test_html_shades_costs_and_savings_in_two_colours() -> None:
 
 def test_ragged_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="2 cells under 1 headings"):
-        Sheet("x", "", (Heading("a"),), ((text("1"), text("2")),))
+        Table([Heading("a")], [(text("1"), text("2"))])

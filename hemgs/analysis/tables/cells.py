@@ -1,0 +1,109 @@
+"""Cells of printed tables: how numbers, sizes and spreads are rounded, and how a hole is shown.
+
+Figures and the page print their numbers by the same functions. Does not own tables (``hemgs.analysis.tables.table``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hemgs.core.records import Row
+
+MIB = 2.0**20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        text: as printed; ``None`` is a hole.
+        value: what sorting and marking go by.
+        note: footnote of this cell.
+        mark: ``best`` or ``second`` of its column.
+        hint: what the page says of the cell where the pointer rests on it, besides the note.
+        shade: from -1 (a saving) to 1 (a cost): how the page colours the cell; 0 for none.
+    """
+
+    text: str | None
+    value: float | None = None
+    note: str = ""
+    mark: str = ""
+    hint: str = ""
+    shade: float = 0.0
+
+
+def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> Cell:
+    """A cell with a fixed number of decimals; a hole where ``value`` is ``None``."""
+    if not isinstance(value, int | float):
+        return Cell(None, note=note)
+    scaled = float(value) * scale
+    infinite = "∞" if scaled > 0 else "-∞"
+    return Cell(f"{scaled:,.{decimals}f}" if math.isfinite(scaled) else infinite, scaled, note)
+
+
+def signed(value: object, decimals: int = 2, note: str = "") -> Cell:
+    """A change with its sign; a plain 0.00 where it rounds to nothing."""
+    cell = number(value, decimals, note)
+    if cell.text is None or cell.value is None or not math.isfinite(cell.value):
+        return cell
+    sign = "" if float(cell.text.replace(",", "")) == 0 else "+" if cell.value > 0 else "-"
+    return replace(cell, text=sign + cell.text.lstrip("-"))
+
+
+def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
+    """A mean over seeds with ``± half of the range``; as it is where there was one seed.
+
+    The spread has as many decimals as the mean, or what it takes to show one digit of it.
+    """
+    if cell.text is None or not isinstance(half_range, int | float):
+        return cell
+    decimals = len(cell.text.partition(".")[2])
+    spread = half_range * scale
+    shown = f"{spread:.{decimals}f}"
+    if spread and float(shown) == 0:
+        shown = significant(spread, 1).text or shown
+    return replace(cell, text=f"{cell.text} ± {shown}")
+
+
+def significant(value: object, digits: int = 3, note: str = "", scale: float = 1.0) -> Cell:
+    """A cell with at least ``digits`` significant digits and no exponent; a hole where ``value`` is ``None``."""
+    if not isinstance(value, int | float):
+        return Cell(None, note=note)
+    scaled = float(value) * scale
+    magnitude = math.floor(math.log10(abs(scaled))) if scaled and math.isfinite(scaled) else 0
+    return number(scaled, max(0, digits - 1 - magnitude), note)
+
+
+def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> Cell:
+    """Bytes in MiB; nothing at all is a plain 0.
+
+    Without ``decimals``: two from 1 MiB on as the papers print them, three significant digits below.
+    """
+    if num_bytes == 0:
+        return Cell("0", 0.0, note)
+    if decimals is not None or not isinstance(num_bytes, int | float):
+        return number(num_bytes, decimals or 0, note, 1 / MIB)
+    if num_bytes >= MIB:
+        return number(num_bytes, 1 if num_bytes >= 100 * MIB else 2, note, 1 / MIB)
+    return significant(num_bytes, 3, note, 1 / MIB)
+
+
+def text(content: str, note: str = "") -> Cell:
+    """A cell of words."""
+    return Cell(content, None, note)
+
+
+def iterations_cell(rows: Iterable[Row | None], name: str = "iterations") -> Cell:
+    """Training iterations of rows: one number, or every one that occurs."""
+    found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
+    if len(found) == 1:
+        return number(found[0], 0)
+    return text(" / ".join(f"{value:,}" for value in found)) if found else Cell(None)
+
+
+def spread_note(num_seeds: int) -> tuple[str, ...]:
+    """What ± means; nothing where there was one seed."""
+    return (f"Means over {num_seeds} seeds ± half of their range.",) if num_seeds > 1 else ()
