@@ -53,6 +53,9 @@ def build(summary: Summary, style: Style) -> Table:
     hardware = sorted({str(row["hardware"]) for row in lines if row["hardware"]})
     notes = [f"Wall time per scene, measured on {'; '.join(hardware)}."] if hardware else []
     notes.append("A model that serves every rate is trained and stored once; others once per rate.")
+    post = [method.label for method in style.methods if method.kind == "post"]
+    if post:
+        notes.append(f"Iterations and training times of {', '.join(post)} include the model that training starts from.")
     notes.append("FPS: decoded views rendered per second. Peak: largest memory of a training.")
     return Table(headings, rows, notes)
 

@@ -203,12 +203,12 @@ def test_complexity_tells_one_model_from_many(complete: Results) -> None:
 
 
 def test_complexity_says_whose_cost_includes_that_of_another_model(complete: Results) -> None:
-    notes = " ".join(_sheet(complete, "complexity").notes)
+    notes = " ".join(_table(complete, "complexity").notes)
     assert "training starts from" not in notes
     text = complete.style.read_text()
     complete.style.write_text(text.replace('"kind": "single"', '"kind": "post"'))
     try:
-        notes = " ".join(_sheet(complete, "complexity").notes)
+        notes = " ".join(_table(complete, "complexity").notes)
     finally:
         complete.style.write_text(text)
     assert "training times of 3DGS, Scaffold-GS include the model that training starts from" in notes
