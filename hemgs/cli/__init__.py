@@ -1,8 +1,10 @@
-"""The command line: one verb per step, for people and for the workflow alike.
+"""The command line: one verb per step, for people and for the workflow.
 
-Owns parsing, what is printed, and exit codes: 0 done, 1 a fault of the program or a failed check, 2 wrong input (one
-line says what is wrong and how to fix it), 130 interrupted. Does not own any work: verbs call ``hemgs.bench``,
-``hemgs.data`` and ``hemgs.analysis``, and import them only when they run, so that help and mistakes cost no time.
+Owns parsing (``parser`` lists the verbs, each module contains those of one subject), what is printed (``console``), the
+checks of the installation (``doctor``), and exit codes: 0 done, 1 a fault of the program or a failed check, 2 wrong
+input (one line says what is wrong and how to fix it), 130 interrupted. Does not own any work: verbs call
+``hemgs.bench``, ``hemgs.data`` and ``hemgs.analysis``, and import them only when they run, so that help and mistakes
+cost no time.
 """
 
 from __future__ import annotations

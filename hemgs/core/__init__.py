@@ -1,4 +1,6 @@
-"""What everything else stands on: types, errors, configuration, records, progress, files.
+"""What every other package uses: types, errors, the catalogue of metrics and sections, records, progress, files.
 
-Owns plain data and its validation; no torch but in ``bundle`` and ``device``. Does not own any algorithm.
+Owns plain data and its checks, the devices (``device``) and the options of compiled kernels (``jit``). Only ``bundle``
+and ``device`` import torch, only ``jit`` numba. Does not own any algorithm, nor what users configure
+(``hemgs.config``).
 """
