@@ -19,6 +19,7 @@ from hemgs.splats.model import SplatModel, smaller_view
 from hemgs.splats.params import SplatParams
 from hemgs.splats.training import SplatTrainee, train_splats
 from hemgs.training.interrupt import TrainingInterrupted
+from hemgs.training.rows import RowParameters
 from tests.unit.splats.toy_splats import ToyModel, ToyParams, ToySplats
 from tests.unit.training.toy import toy_scene
 
@@ -119,6 +120,37 @@ def test_growth_can_be_off_and_training_start_from_gaussians(tmp_path: Path) -> 
     for iteration in range(500, 1500, 100):
         trainee.step(iteration, view.camera, image, torch.zeros(3))
     assert trainee.rows.num_rows == start.num_gaussians
+
+
+class Tenfold(SplatModel):
+    """Positions are stored ten times as large."""
+
+    def start(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        rows = super().start(*arguments)
+        return {**rows, "means": self.stored_means(rows["means"])}
+
+    def learning_rates(self, iteration: int) -> dict[str, float]:
+        rates = super().learning_rates(iteration)
+        return {**rates, "means": 10.0 * rates["means"]}
+
+    def cloud(self, rows: RowParameters) -> GaussianCloud:
+        return dataclasses.replace(super().cloud(rows), means=rows["means"] / 10.0)
+
+    def stored_means(self, means: torch.Tensor) -> torch.Tensor:
+        return 10.0 * means
+
+
+def test_how_positions_are_stored_decides_nothing() -> None:
+    scene, clouds = toy_scene(), []
+    for kind in (SplatModel, Tenfold):
+        torch.manual_seed(0)
+        trainee = SplatTrainee(scene, kind(SplatParams(**SHORT)), CPU)
+        for iteration in range(1, 16):
+            view = scene.views[iteration % 5]
+            trainee.step(iteration, view.camera, torch.from_numpy(scene.read_image(view)), torch.zeros(3))
+        clouds.append(GaussianCloud.from_bundle(trainee.bundle()))
+    assert clouds[0].num_gaussians == clouds[1].num_gaussians > 20
+    torch.testing.assert_close(clouds[0].means, clouds[1].means, rtol=0, atol=1e-3)
 
 
 def test_a_row_without_a_learning_rate_is_refused() -> None:
