@@ -1,10 +1,15 @@
 """The command line: one verb per step, for people and for the workflow.
 
 Owns parsing (``parser`` lists the verbs, each module contains those of one subject), what is printed (``console``), the
-checks of the installation (``doctor``), and exit codes: 0 done, 1 a fault of the program or a failed check, 2 wrong
-input (one line says what is wrong and how to fix it), 130 interrupted. Does not own any work: verbs call
-``hemgs.bench``, ``hemgs.data`` and ``hemgs.analysis``, and import them only when they run, so that help and mistakes
-cost no time.
+checks of the installation (``doctor``), and exit codes:
+
+* 0: done;
+* 1: a fault of the program, or a failed check;
+* 2: wrong input; one line says what is wrong and how to fix it;
+* 130: interrupted.
+
+Does not own any work. Verbs call ``hemgs.bench``, ``hemgs.data`` and ``hemgs.analysis``. They import these only when
+they run, so that help and mistakes cost no time.
 """
 
 from __future__ import annotations
@@ -87,7 +92,7 @@ def _out_of_memory(fault: BaseException) -> bool:
 
 @contextmanager
 def _termination_as_exception() -> Iterator[None]:
-    """Lets SIGTERM unwind the stack as Ctrl-C does, so that temporary files go and checkpoints stay."""
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that temporary files go and checkpoints stay."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated

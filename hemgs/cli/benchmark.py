@@ -142,7 +142,7 @@ def _parsed(change: str) -> dict[str, Any]:
 
 
 def _update(settings: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """Changes single keys, nested ones too, as Snakemake does with --config."""
+    """Change single keys, nested ones too, as Snakemake does with --config."""
     for key, value in change.items():
         if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
             _update(settings[key], value)

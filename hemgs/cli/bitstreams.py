@@ -172,7 +172,7 @@ def _say_report(path: Path, report: ContainerReport) -> None:
 
 
 def parse_background(text: str | None) -> tuple[float, float, float]:
-    """``R,G,B`` as three numbers in [0, 1]; black if ``None``.
+    """Read ``R,G,B`` as three numbers in [0, 1]; black if ``None``.
 
     Raises:
         ConfigError: anything else.

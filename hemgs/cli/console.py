@@ -14,28 +14,32 @@ _KIB = 1 << 10
 
 
 def say(text: str = "") -> None:
-    """One line of result, on standard output."""
+    """Print one line of result on standard output."""
     sys.stdout.write(text + "\n")
 
 
 def say_json(data: Mapping[str, Any]) -> None:
-    """A result for programs, on standard output."""
+    """Print a result for programs on standard output."""
     say(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def note(text: str) -> None:
-    """One line beside the result, on standard error."""
+    """Print one line that is no result, on standard error."""
     sys.stderr.write(text + "\n")
 
 
 def report_error(message: str, fix: str = "") -> None:
-    """The one line of an error, on standard error."""
+    """Print the one line of an error on standard error."""
     line = " ".join(f"{message} — {fix}".split() if fix else message.split())
     note(f"error: {line}")
 
 
 def size_text(size_bytes: float) -> str:
-    """``812 B``, ``14.2 KiB``, ``3.07 MiB``."""
+    """Write a size for people.
+
+    >>> size_text(812), size_text(14540), size_text(3219128)
+    ('812 B', '14.2 KiB', '3.07 MiB')
+    """
     if size_bytes < _KIB:
         return f"{size_bytes:.0f} B"
     if size_bytes < _KIB * _KIB:
@@ -44,7 +48,11 @@ def size_text(size_bytes: float) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """``0.123 s``, ``45.1 s``, ``12 min 3 s``."""
+    """Write a duration for people.
+
+    >>> seconds_text(0.1234), seconds_text(45.06), seconds_text(723)
+    ('0.123 s', '45.1 s', '12 min 3 s')
+    """
     if seconds < 10:
         return f"{seconds:.3f} s"
     if seconds < 120:
@@ -53,7 +61,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Plain text columns; the first ``left`` of them flush left, the others flush right."""
+    """Lay out plain text columns; the first ``left`` of them are flush left, the others flush right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []
     for row in (header, ["-" * width for width in widths], *rows):

@@ -82,7 +82,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings, in the order to fix them."""
+    """Make all checks; the findings are in the order to fix them."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         check_python,
         check_libraries,
@@ -98,7 +98,7 @@ def examine() -> list[Finding]:
 
 
 def check_python() -> Iterator[Finding]:
-    """Python is new enough."""
+    """Check that Python is new enough."""
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < MIN_PYTHON:
         needed = ".".join(map(str, MIN_PYTHON))
@@ -108,7 +108,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_libraries() -> Iterator[Finding]:
-    """The libraries that every use needs."""
+    """Look for the libraries that every use needs."""
     for name in REQUIRED:
         version = _version(name)
         if version is None:
@@ -118,7 +118,7 @@ def check_libraries() -> Iterator[Finding]:
 
 
 def check_caches() -> Iterator[Finding]:
-    """Compiled kernels are kept between runs, so that a start takes half a second and not half a minute."""
+    """Check that compiled kernels are kept between runs; otherwise each start takes half a minute."""
     named = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(named) if named else Path(__file__).resolve().parents[1] / "render"
     try:
@@ -139,7 +139,7 @@ def check_caches() -> Iterator[Finding]:
 
 
 def check_gpu() -> Iterator[Finding]:
-    """CUDA, the GPU renderer and the GPU hash grid; the CPU does without all three."""
+    """Look for CUDA, the GPU renderer and the GPU hash grid; the CPU needs none of them."""
     if importlib.util.find_spec("torch") is None:
         return
     import torch
@@ -166,7 +166,7 @@ def check_gpu() -> Iterator[Finding]:
 
 
 def check_publishing() -> Iterator[Finding]:
-    """Libraries of the tables, figures and page."""
+    """Look for the libraries of tables, figures and page."""
     missing = [name for name in PUBLISHING if _version(name) is None]
     if missing:
         yield Finding("note", "publishing", f"not installed: {', '.join(missing)}", _INSTALL)
@@ -175,7 +175,7 @@ def check_publishing() -> Iterator[Finding]:
 
 
 def check_snakemake() -> Iterator[Finding]:
-    """The workflow's engine."""
+    """Look for the engine of the workflow."""
     version = _version("snakemake")
     if version is None:
         yield Finding("note", "snakemake", "not installed; verbs work, the workflow does not", _INSTALL)
@@ -187,7 +187,7 @@ def check_snakemake() -> Iterator[Finding]:
 
 
 def check_methods() -> Iterator[Finding]:
-    """The methods that installed packages declare."""
+    """Import the methods that installed packages declare."""
     from hemgs.bench.registry import get_method, list_methods
 
     try:
@@ -210,7 +210,7 @@ def check_methods() -> Iterator[Finding]:
 
 
 def check_assets() -> Iterator[Finding]:
-    """Weights that metrics and the codec use; what is absent makes a column read `not available`."""
+    """Look for weights that metrics and codecs use; without them, a column reads `not available`."""
     from hemgs.core.assets import find_asset, list_assets
 
     for asset in list_assets().values():
@@ -223,7 +223,7 @@ def check_assets() -> Iterator[Finding]:
 
 
 def check_disk(folder: Path | None = None) -> Iterator[Finding]:
-    """Space where results are written."""
+    """Check the space where results are written."""
     folder = folder or Path.cwd()
     free_mib = shutil.disk_usage(folder).free / BYTES_PER_MIB
     if free_mib < MIN_FREE_MIB:

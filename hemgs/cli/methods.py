@@ -109,7 +109,7 @@ class Setting:
 
 
 def method_text(method: Method) -> str:
-    """A method's purpose, properties and settings."""
+    """Write a method's purpose, properties and settings."""
     spec = method.spec
     lines = [
         f"{spec.id}: {spec.label}",
@@ -128,7 +128,7 @@ def method_text(method: Method) -> str:
 
 
 def settings_of(kind: type) -> list[Setting]:
-    """The fields of a dataclass with their defaults and what its docstring, or that of a base, says of them.
+    """List the fields of a dataclass with defaults and the text in its docstring or in that of a base.
 
     Docstrings name fields in an ``Attributes:`` section, several at once (``a, b`` or ``a_*``) where one text serves
     them.
@@ -145,7 +145,7 @@ def settings_of(kind: type) -> list[Setting]:
 
 
 def attribute_texts(docstring: str) -> dict[str, str]:
-    """Name → text of the ``Attributes:`` section of a docstring."""
+    """Read the ``Attributes:`` section of a docstring, as name → text."""
     lines = inspect.cleandoc(docstring).splitlines()
     if "Attributes:" not in lines:
         return {}
@@ -173,7 +173,7 @@ def _text_of(name: str, texts: Mapping[str, str]) -> str:
 
 
 def dataset_text(path: Path) -> str:
-    """A data set's origin, protocol and scenes, and whether its files are here.
+    """Write a data set's origin, protocol and scenes, and whether its files are here.
 
     Raises:
         ConfigError: the file cannot be read as a data set.
@@ -214,7 +214,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as YAML would write it on one line."""
+    """Write a value as YAML would on one line."""
     if isinstance(value, Mapping):
         return "{" + _pairs(value) + "}"
     return "null" if value is None else str(value)
@@ -225,7 +225,7 @@ def _summary(kind: type) -> str:
 
 
 def _plain(text: str) -> str:
-    """A docstring's text on one line, without its markup."""
+    """Put a docstring's text on one line, without its markup."""
     return " ".join(re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "").split())
 
 

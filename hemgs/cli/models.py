@@ -149,7 +149,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def parse_params(params_json: str | None) -> dict[str, Any]:
-    """Settings from ``--params-json``, which is a JSON mapping or ``@`` and a file that holds one.
+    """Read settings from ``--params-json``, which is a JSON mapping or ``@`` and a file that holds one.
 
     Raises:
         ConfigError: it cannot be read, or is not a mapping.
@@ -193,7 +193,7 @@ def _encode(arguments: argparse.Namespace) -> int:
 
 
 def _check_target(arguments: argparse.Namespace) -> None:
-    """Raises ConfigError for options of a target that do not go together or cannot be."""
+    """Raise ConfigError for options of a target that contradict each other or have impossible values."""
     psnr = arguments.target_psnr
     if psnr is None and (arguments.scene is not None or arguments.views is not None):
         raise ConfigError("--scene and --views are for --target-psnr", "leave them out, or name a PSNR")
@@ -269,7 +269,7 @@ def _refit(arguments: argparse.Namespace) -> int:
 
 
 def size_lines(found: Found, target_bytes: int) -> list[str]:
-    """How far the file is below the size asked for."""
+    """Explain how far the file is below the size asked for."""
     below = target_bytes - found.chosen.total_bytes
     lines = [f"{100 * below / target_bytes:.2f} % below the {target_bytes} bytes asked for"]
     if found.is_largest and below > 0:
@@ -284,7 +284,7 @@ def size_lines(found: Found, target_bytes: int) -> list[str]:
 
 
 def psnr_lines(found: Found, target_db: float) -> list[str]:
-    """What was measured on the file, on which views, and how far it is above the quality asked for."""
+    """Explain what was measured on which views, and how far the file is above the quality asked for."""
     above = (found.chosen.psnr or 0.0) - target_db
     lines = [
         f"PSNR {found.chosen.psnr:.3f} dB, {above:.3f} dB above the {target_db:g} dB asked for; mean of "

@@ -106,7 +106,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
         raise ConfigError(
             f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
         )
-    # A job has no terminal: what it writes down beside its record can be watched.
+    # A job has no terminal: what it writes down next to its record can be watched.
     log = arguments.out.with_suffix(".jsonl") if arguments.out else None
     with terminal_events("fetching, MiB", log) as events:
         records = fetch_archives(wanted, folder, events, arguments.archive)

@@ -44,7 +44,7 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 
 def snakemake_folder() -> Path:
-    """The folder in which Snakemake looks up ``--profile NAME``, after the working directory."""
+    """Return the folder in which Snakemake looks up ``--profile NAME``, after the working directory."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "snakemake"
     configured = os.environ.get("XDG_CONFIG_HOME", "")
@@ -52,7 +52,7 @@ def snakemake_folder() -> Path:
 
 
 def install_profile(name: str, *, copy: bool = False, force: bool = False, source: Path = _SOURCE) -> list[str]:
-    """Links (or copies) ``profiles/<name>`` into the user's Snakemake folder.
+    """Link (or copy) ``profiles/<name>`` into the user's Snakemake folder.
 
     Args:
         name: of the profile.
