@@ -41,7 +41,7 @@ class Base:
 
 
 def load_base(path: Path | None, spec: MethodSpec, scene: Scene, seed: int, device: torch.device) -> Base | None:
-    """Reads the base of a training.
+    """Read the base of a training.
 
     Args:
         path: folder of a finished training, or a PLY file of 3DGS in the coordinates of the prepared scene.

@@ -60,17 +60,17 @@ class GaussianCloud:
         return math.isqrt(self.sh.shape[1]) - 1
 
     def to(self, device: torch.device | str) -> GaussianCloud:
-        """The same Gaussians on another device."""
+        """Return the same Gaussians on another device."""
         return GaussianCloud(*(tensor.to(device) for tensor in vars(self).values()))
 
     def to_bundle(self) -> Bundle:
-        """Tensors under the names of the fields, without gradients, for models and decoded scenes."""
+        """Return tensors under the names of the fields, without gradients, for models and decoded scenes."""
         tensors = {name: tensor.detach() for name, tensor in vars(self).items()}
         return Bundle(tensors, {"num_gaussians": self.num_gaussians})
 
     @staticmethod
     def from_bundle(bundle: Bundle) -> GaussianCloud:
-        """Takes the Gaussians out of a bundle, which may contain more.
+        """Take the Gaussians out of a bundle, which may contain more.
 
         Raises:
             ConfigError: the bundle contains no plain Gaussians.
@@ -84,13 +84,13 @@ class GaussianCloud:
         return GaussianCloud(*(bundle.tensors[name] for name in names))
 
     def at_degree(self, degree: int) -> GaussianCloud:
-        """The same Gaussians with spherical harmonics of this degree: bands are cut off, or added as zeros."""
+        """Return the same Gaussians with spherical harmonics of this degree: bands are cut off, or added as zeros."""
         missing = (degree + 1) ** 2 - self.sh.shape[1]
         zeros = self.sh.new_zeros(self.num_gaussians, max(missing, 0), 3)
         return replace(self, sh=torch.cat([self.sh[:, : (degree + 1) ** 2], zeros], dim=1))
 
     def activated(self, sh_degree: int | None = None) -> Gaussians:
-        """What the renderer takes, differentiable; bands up to ``sh_degree``, all of them for ``None``."""
+        """Return what the renderer takes, differentiable; bands up to ``sh_degree``, all of them for ``None``."""
         return Gaussians(
             self.means,
             self.quats,

@@ -36,17 +36,17 @@ class GradientStatistics:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every view."""
+        """Forget every view."""
         zeros = torch.zeros(self._rows.num_rows, device=self._rows.device)
         self._rows.buffers |= {_GRADIENTS: zeros, _VISITS: zeros.clone()}
 
     def add(self, norms: Tensor, visible: Tensor) -> None:
-        """Takes one view: ``norms`` ``[N] float32`` and ``visible`` ``[N] bool``."""
+        """Take one view: ``norms`` ``[N] float32`` and ``visible`` ``[N] bool``."""
         self._rows.buffers[_GRADIENTS] += torch.where(visible, norms, 0.0)
         self._rows.buffers[_VISITS] += visible
 
     def mean(self) -> Tensor:
-        """``[N] float32``; 0 for what was never seen."""
+        """Return means, ``[N] float32``; 0 for what was never seen."""
         return self._rows.buffers[_GRADIENTS] / self._rows.buffers[_VISITS].clamp(min=1.0)
 
 
@@ -58,7 +58,7 @@ def grow(
     extent: float,
     stored_means: Callable[[Tensor], Tensor] = lambda means: means,
 ) -> tuple[int, int]:
-    """Clones small and splits large Gaussians whose mean gradient ``[N]`` reaches the threshold.
+    """Clone small and split large Gaussians whose mean gradient ``[N]`` reaches the threshold.
 
     A clone lies where its original lies. A split Gaussian gives way to two drawn from it (torch's global generator),
     :data:`SPLIT_SHRINK` times smaller. New rows are at the end: clones first, then children.
@@ -101,7 +101,7 @@ def prune(
     large: bool,
     others: Tensor | None = None,
 ) -> int:
-    """Removes transparent Gaussians, those too big for the scene if ``large``, and ``others``.
+    """Remove transparent Gaussians, those too big for the scene if ``large``, and ``others``.
 
     Args:
         rows: the N rows.
@@ -129,12 +129,12 @@ def prune(
 
 
 def lowered(opacity_logits: Tensor) -> Tensor:
-    """Logits of opacities lowered to :data:`RESET_OPACITY`; training makes opaque again what stays needed."""
+    """Return logits of opacities lowered to :data:`RESET_OPACITY`; training makes opaque again what stays needed."""
     return opacity_logits.detach().clamp(max=math.log(RESET_OPACITY / (1.0 - RESET_OPACITY)))
 
 
 def rotated(quats: Tensor, vectors: Tensor) -> Tensor:
-    """``vectors`` ``[N, 3]`` turned by ``quats`` ``[N, 4]`` (real part first, any length but 0)."""
+    """Rotate ``vectors`` ``[N, 3]`` by ``quats`` ``[N, 4]`` (real part first, any length but 0)."""
     unit = torch.nn.functional.normalize(quats, dim=1)
     real, imaginary = unit[:, :1], unit[:, 1:]
     once = torch.linalg.cross(imaginary, vectors, dim=1)
@@ -143,7 +143,7 @@ def rotated(quats: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _within_limit(chosen: Tensor, gradients: Tensor, max_gaussians: int) -> Tensor:
-    """``chosen``, thinned to what may still be added; each choice adds one Gaussian net."""
+    """Thin ``chosen`` to what may still be added; each choice adds one Gaussian net."""
     if max_gaussians == 0:
         return chosen
     room = max(max_gaussians - len(chosen), 0)

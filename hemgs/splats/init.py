@@ -23,7 +23,7 @@ NUM_NEIGHBOURS = 3
 
 
 def cloud_from_points(points: NDArray[np.float32], colors: NDArray[np.uint8], sh_degree: int) -> GaussianCloud:
-    """One isotropic Gaussian per point, of the point's colour and about as large as the gap to its neighbours.
+    """Make one isotropic Gaussian per point, of the point's colour and about as large as the gap to its neighbours.
 
     Args:
         points: ``[N, 3]`` finite world coordinates, N at least 4.
@@ -57,7 +57,7 @@ def cloud_from_points(points: NDArray[np.float32], colors: NDArray[np.uint8], sh
 
 
 def mean_squared_distances(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean squared distance of each point to its three nearest others, ``[N] float64``; N at least 4."""
+    """Return the mean squared distance of each point to its three nearest others, ``[N] float64``; N at least 4."""
     distances, _ = cKDTree(points).query(points, k=NUM_NEIGHBOURS + 1, workers=-1)
     squared: NDArray[np.float64] = np.square(distances[:, 1:]).mean(axis=1)
     return squared

@@ -38,16 +38,16 @@ class SplatMethod(ABC, Generic[P]):
     Params: ClassVar[type]
 
     def model(self, settings: P, rate: Rate) -> SplatModel:
-        """What the rows of a training are; parameters without rows are drawn from torch's global random state."""
+        """Say what the rows of a training are; parameters without rows are drawn from torch's global random state."""
         return SplatModel(settings)
 
     @abstractmethod
     def write(self, path: Path, model: Model, settings: P, rate: Rate) -> SectionTable:
-        """Writes one bitstream of what :meth:`SplatModel.bundle` gave."""
+        """Write one bitstream of what :meth:`SplatModel.bundle` gave."""
 
     @abstractmethod
     def read(self, path: Path) -> GaussianCloud:
-        """Reads one."""
+        """Read one."""
 
     def train(
         self,

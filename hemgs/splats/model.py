@@ -45,7 +45,7 @@ class SplatModel:
         self.extent = 0.0
 
     def start(self, cloud: GaussianCloud, scene: Scene) -> dict[str, Tensor]:
-        """Builds whatever depends on the first Gaussians and on the scene.
+        """Build whatever depends on the first Gaussians and on the scene.
 
         Args:
             cloud: the first Gaussians, on the device that trains.
@@ -67,11 +67,11 @@ class SplatModel:
         }
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Parameters that have no rows, such as networks and codebooks; their shapes never change."""
+        """Return parameters that have no rows, such as networks and codebooks; their shapes never change."""
         return []
 
     def learning_rates(self, iteration: int) -> dict[str, float]:
-        """Learning rates of a step (from 1): of every row, and of groups that do not keep to their own schedule."""
+        """Return the learning rates of a step (from 1): of every row, and of groups without a schedule of their own."""
         params = self.params
         lr_means = log_linear(params.lr_means, params.lr_means_end, iteration, params.iterations)
         return {
@@ -84,7 +84,7 @@ class SplatModel:
         }
 
     def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
-        """What a step renders and compares with: a smaller picture, another camera, or a teacher's picture.
+        """Return what a step renders and compares with: a smaller picture, another camera, or a teacher's picture.
 
         :func:`smaller_view` serves methods that train from coarse to fine.
 
@@ -96,7 +96,7 @@ class SplatModel:
         return camera, image
 
     def cloud(self, rows: RowParameters) -> GaussianCloud:
-        """The Gaussians that the rows stand for, differentiable in the rows.
+        """Return the Gaussians that the rows stand for, differentiable in the rows.
 
         They are rendered (:meth:`gaussians`), decide what grows and is pruned, and are what remains of a training.
         """
@@ -109,7 +109,7 @@ class SplatModel:
         )
 
     def gaussians(self, rows: RowParameters, iteration: int, camera: Camera, sh_degree: int) -> Gaussians:
-        """What a step renders, differentiable in the rows and in the parameters of :meth:`parameter_groups`.
+        """Return what a step renders, differentiable in the rows and in the parameters of :meth:`parameter_groups`.
 
         Methods whose Gaussians depend on the camera or on the iteration override this.
 
@@ -122,42 +122,42 @@ class SplatModel:
         return self.cloud(rows).activated(sh_degree)
 
     def extra_loss(self, rows: RowParameters, iteration: int, gaussians: Gaussians, camera: Camera) -> Tensor | None:
-        """A scalar that is added to the reconstruction loss of a step; the arguments are those of the rendering."""
+        """Return a scalar that is added to the reconstruction loss; the arguments are those of the rendering."""
         return None
 
     def stored_means(self, means: Tensor) -> Tensor:
-        """World coordinates ``[M, 3]`` of new Gaussians as values of the rows ``means``."""
+        """Return values of the rows ``means`` for world coordinates ``[M, 3]`` of new Gaussians."""
         return means
 
     def pruned(self, rows: RowParameters, iteration: int) -> Tensor | None:
-        """Rows that density control removes besides those of 3DGS, ``[N] bool``."""
+        """Return rows that density control removes besides those of 3DGS, ``[N] bool``."""
         return None
 
     def reset_opacities(self, rows: RowParameters) -> None:
-        """Lowers all opacities, at the interval that the settings give."""
+        """Lower all opacities, at the interval that the settings give."""
         rows.replace("opacity_logits", lowered(rows["opacity_logits"]))
 
     def after_step(self, rows: RowParameters, iteration: int) -> None:
-        """Whatever comes after density control: sorting (``rows.keep``), pruning at other times, clustering."""
+        """Do what comes after density control: sorting (``rows.keep``), pruning at other times, clustering."""
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that a resumed training needs beside rows, buffers and :meth:`parameter_groups`."""
+        """Return what a resumed training needs in addition to rows, buffers and :meth:`parameter_groups`."""
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes back what :meth:`state` gave, on the CPU; called after :meth:`start`."""
+        """Restore what :meth:`state` gave, on the CPU; called after :meth:`start`."""
 
     def estimated_bytes(self, rows: RowParameters) -> int | None:
-        """Size of the bitstream if training stopped now; here that of the raw values. ``None`` if it is not known."""
+        """Return the bitstream's size if training stopped now; here that of raw values. ``None`` if it is not known."""
         return sum(rows[name].nbytes for name in rows.names)
 
     def bundle(self, rows: RowParameters) -> Bundle:
-        """The trained model, with all that encoding needs."""
+        """Return the trained model, with all that encoding needs."""
         return self.cloud(rows).to_bundle()
 
 
 def smaller_view(camera: Camera, image: Tensor, factor: float) -> tuple[Camera, Tensor]:
-    """A view with sides ``factor`` times as long, rounded down, and the same field of view.
+    """Return a view with sides ``factor`` times as long, rounded down, and the same field of view.
 
     Args:
         camera: of the view.

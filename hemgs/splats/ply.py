@@ -33,7 +33,7 @@ _TYPES = {
 
 
 def write_ply(path: Path, cloud: GaussianCloud) -> None:
-    """Writes Gaussians atomically; equal clouds give equal files.
+    """Write Gaussians atomically; equal clouds give equal files.
 
     Raises:
         DeviceError: the disk is full.
@@ -60,7 +60,7 @@ def write_ply(path: Path, cloud: GaussianCloud) -> None:
 
 
 def read_ply(path: Path) -> GaussianCloud:
-    """Reads Gaussians of any degree 0 to 3 of spherical harmonics; further properties are passed over.
+    """Read Gaussians of any degree 0 to 3 of spherical harmonics; further properties are ignored.
 
     Raises:
         SceneError: missing, cut, not a PLY, not this layout, or values that are not finite.
@@ -82,7 +82,7 @@ def read_ply(path: Path) -> GaussianCloud:
 
 
 def _parse_header(path: Path, head: bytes) -> tuple[int, list[tuple[str, str]], int]:
-    """Number of vertices, their fields as a numpy dtype wants them, and where their data start."""
+    """Return the number of vertices, their fields as a numpy dtype wants them, and where their data start."""
     found = re.search(rb"\nend_header\r?\n", head)
     if not re.match(rb"ply\r?\n", head) or found is None:
         raise _refused(path, "not a PLY file, or its header is cut")

@@ -110,7 +110,7 @@ class SplatTrainee:
             model.reset_opacities(rows)
 
     def bundle(self) -> Bundle:
-        """The model as it is now; see :meth:`SplatModel.bundle`."""
+        """Return the model as it is now; see :meth:`SplatModel.bundle`."""
         with torch.no_grad():
             return self.model.bundle(self.rows)
 
@@ -143,10 +143,10 @@ def train_splats(
     identity: Mapping[str, Any],
     start: GaussianCloud | None = None,
 ) -> Bundle:
-    """Fits Gaussians to a scene; resumes from ``workdir`` by itself.
+    """Fit Gaussians to a scene; resume from ``workdir`` by itself.
 
-    A method that trains in several stages calls this once for each, every time with a folder of its own: a stage that
-    is finished is then taken from its last checkpoint.
+    A method that trains in several stages calls this once for each stage, with a folder for each. A finished stage is
+    then taken from its last checkpoint.
 
     Args:
         scene: prepared.
@@ -155,8 +155,8 @@ def train_splats(
         events: progress.
         seed: of everything random from here on. Whoever draws the first values of networks seeds that.
         device: where to train.
-        identity: JSON-able settings beside ``model.params`` and ``start`` that a checkpoint must share to be continued,
-            such as the method's id and the rate.
+        identity: JSON-able settings in addition to ``model.params`` and ``start``, such as the method's id and rate. A
+            checkpoint of others is not continued.
         start: Gaussians to start from; ``None`` for the initial points.
 
     Returns:

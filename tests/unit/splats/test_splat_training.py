@@ -122,6 +122,17 @@ def test_growth_can_be_off_and_training_start_from_gaussians(tmp_path: Path) -> 
     assert trainee.rows.num_rows == start.num_gaussians
 
 
+def test_a_finished_stage_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage() -> Model:
+        torch.manual_seed(0)
+        with EventLog() as events:
+            return train_splats(toy_scene(), ToyModel(ToyParams(**SHORT)), tmp_path / "stage", events, 0, CPU, {})
+
+    first = stage()
+    monkeypatch.setattr(SplatTrainee, "step", None)
+    assert same(stage(), first)
+
+
 class Tenfold(SplatModel):
     """Positions are stored ten times as large."""
 
