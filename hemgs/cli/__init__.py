@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments after the program's name; those of the process if ``None``.
     """
-    # Threads that spin while waiting slow the other thread pool down; must be set before torch is imported.
+    # Threads that spin while waiting slow down the other thread pool. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report_error("interrupted; run again to continue")
         return int(getattr(stop, "exit_code", EXIT_INTERRUPTED))
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); nothing is left to say, not even at interpreter exit.
+        # The reader of our output has ended (`| head`); the interpreter must not write at its exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as fault:
@@ -84,7 +84,7 @@ def _failed(fault: BaseException, message: str, fix: str, exit_code: int, traceb
 
 
 def _out_of_memory(fault: BaseException) -> bool:
-    # torch's class is found by name: importing torch to ask it would be slow and may itself be what failed.
+    # torch's class is found by name: importing torch would be slow, and may be the step that failed.
     return (
         isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError" or "can't allocate" in str(fault)
     )

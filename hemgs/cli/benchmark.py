@@ -1,4 +1,4 @@
-"""Verbs of the whole benchmark: ``estimate`` before it, and what publishes its results, which needs no torch."""
+"""Verbs of the whole benchmark: ``estimate`` before it, and those that publish its results, which need no torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add_estimate(parser: Parser) -> None:
     """Add the options of ``estimate``."""
     explain(
         parser,
-        "Multiplies the jobs of a configuration with measured figures, before anything runs; what is finished already\n"
-        "is not counted. Says what was measured and what is extrapolated.",
+        "Multiply the jobs of a configuration with measured figures, before anything runs. Finished jobs are not\n"
+        "counted. The output names the figures that were measured and those that are extrapolated.",
         "  hemgs estimate\n"
         "  hemgs estimate --configfile workflow/config/ablations.yaml\n"
         "  hemgs estimate --config 'run={datasets: [deepblending], scenes: [playroom], methods: [hemgs]}'",
@@ -52,8 +52,8 @@ def add_summarise(parser: Parser) -> None:
     """Add the options of ``summarise``."""
     explain(
         parser,
-        "Reads every points.csv that the plan names and writes one table of all points, means over complete sets of\n"
-        "scenes, BD-rates, comparisons with published values, and a list of what is missing and why.",
+        "Read every points.csv that the plan names, and write one table of all points, means over complete sets of\n"
+        "scenes, BD-rates, comparisons with published values, and a list of missing results with reasons.",
         "  hemgs summarise --plan results/summary/plan.json --published workflow/published --out results/summary",
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="plan.json, which the workflow writes")
@@ -66,7 +66,7 @@ def add_tables(parser: Parser) -> None:
     """Add the options of ``tables``."""
     explain(
         parser,
-        "Writes the tables that style.json asks for.",
+        "Write the tables that style.json lists.",
         "  hemgs tables --summary results/summary --style results/summary/style.json --out results/tables",
     )
     _add_inputs(parser)
@@ -78,7 +78,7 @@ def add_figures(parser: Parser) -> None:
     """Add the options of ``figures``."""
     explain(
         parser,
-        "Draws the rate-distortion, variable-rate and visual figures that style.json asks for, each with its CSV.",
+        "Draw the rate-distortion, variable-rate and visual figures that style.json lists, each with its CSV.",
         "  hemgs figures --summary results/summary --style results/summary/style.json --out results/figures",
     )
     _add_inputs(parser)
@@ -90,13 +90,14 @@ def add_page(parser: Parser) -> None:
     """Add the options of ``page``."""
     explain(
         parser,
-        "Makes index.html, which needs no other file and no network: tables, an interactive plot, pictures to compare.",
+        "Make index.html, which needs no other file and no network. It contains tables, an interactive plot, and\n"
+        "pictures to compare.",
         "  hemgs page --summary results/summary --style results/summary/style.json \\\n"
         "      --tables results/tables --figures results/figures --out results/page",
     )
     _add_inputs(parser)
-    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="what `hemgs tables` wrote")
-    parser.add_argument("--figures", type=Path, required=True, metavar="DIR", help="what `hemgs figures` wrote")
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder that `hemgs tables` wrote")
+    parser.add_argument("--figures", type=Path, required=True, metavar="DIR", help="folder that `hemgs figures` wrote")
     _add_out(parser)
     parser.set_defaults(run=_page)
 
@@ -193,7 +194,7 @@ def _say(found: Estimate, benchmark: Benchmark, num_at_once: int) -> None:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="what `hemgs summarise` wrote")
+    parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="that of `hemgs summarise`")
     parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, written by the workflow")
 
 

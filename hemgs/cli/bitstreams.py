@@ -20,9 +20,9 @@ def add_decode(parser: Parser) -> None:
     """Add the options of ``decode``."""
     explain(
         parser,
-        "Decodes one bitstream; nothing but that file is needed. The decoded scene is written as safetensors.\n"
-        "The time shown is that of a second decoding, so that compiling and loading stay outside the clock\n"
-        "(the first one's if it took more than ten seconds).",
+        "Decode one bitstream, which needs no other file. Write the decoded scene as safetensors.\n"
+        "The printed time is that of a second decoding, so that it contains no compiling and loading.\n"
+        "If the first decoding took more than ten seconds, its time is printed.",
         "  hemgs decode court.gsc --out court.safetensors\n"
         "  hemgs decode court.gsc --out court.safetensors --json stats.json",
     )
@@ -39,8 +39,8 @@ def add_inspect(parser: Parser) -> None:
     """Add the options of ``inspect``."""
     explain(
         parser,
-        "Shows which method wrote a bitstream, the size of every section and whether its checksum holds.\n"
-        "Exit code 2 if the file is damaged.",
+        "List the method that wrote a bitstream, the size of every section, and whether its checksum is right.\n"
+        "The exit code is 2 if the file is damaged.",
         "  hemgs inspect court.gsc\n  hemgs inspect court.gsc --json",
     )
     _add_bitstream(parser)
@@ -52,15 +52,15 @@ def add_render(parser: Parser) -> None:
     """Add the options of ``render``."""
     explain(
         parser,
-        "Decodes a bitstream and draws PNGs: the views of a prepared scene, with a strip of photograph, picture and\n"
-        "error (four times amplified) of each in compare/, or cameras of your own from a JSON file.",
+        "Decode a bitstream and draw PNGs of a prepared scene's views, or of your own cameras in a JSON file.\n"
+        "With a scene, compare/ contains photograph, picture and error (four times amplified) of each view.",
         "  hemgs render court.gsc --scene results/court --out pictures\n"
         "  hemgs render court.gsc --scene results/court --split train --out pictures\n"
         "  hemgs render court.gsc --camera cameras.json --background 1,1,1 --out pictures\n\n"
-        "cameras.json holds one mapping or a list of {name, width, height, fx, fy, cx, cy, world_to_camera}: pixels,\n"
-        "a 4 x 4 matrix, x right, y down, z forward.",
+        "cameras.json contains one mapping or a list of {name, width, height, fx, fy, cx, cy, world_to_camera}:\n"
+        "pixels, and a 4 x 4 matrix with x right, y down, z forward.",
     )
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="bitstream that `hemgs encode` wrote")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="draw the views of this prepared scene")
     source.add_argument("--camera", type=Path, metavar="FILE.json", help="draw these cameras")
@@ -75,14 +75,13 @@ def add_evaluate(parser: Parser) -> None:
     """Add the options of ``evaluate``."""
     explain(
         parser,
-        "Decodes every bitstream of an encoding in a process of its own, renders the test views, and writes\n"
-        "points.csv (one row per rate), views.csv (one per rate and view) and a few pictures in showcase/.\n"
-        "The model is not needed.",
+        "Decode every bitstream of an encoding in its own process, and render the test views. Write points.csv (one\n"
+        "row per rate), views.csv (one row per rate and view) and a few pictures in showcase/. This needs no model.",
         "  hemgs evaluate results/court_points --scene results/court --out results/court_points\n"
         "  hemgs evaluate results/court_points --scene results/court --out measured --showcase 0 --keep-going",
     )
-    parser.add_argument("points", type=Path, metavar="POINT_DIR", help="what `hemgs encode` wrote")
-    parser.add_argument("--scene", type=Path, required=True, metavar="SCENE_DIR", help="the scene it was trained on")
+    parser.add_argument("points", type=Path, metavar="POINT_DIR", help="folder that `hemgs encode` wrote")
+    parser.add_argument("--scene", type=Path, required=True, metavar="SCENE_DIR", help="the model's training scene")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; may be POINT_DIR")
     parser.add_argument("--showcase", type=int, default=2, metavar="N", help="test views to keep pictures of [2]")
     parser.add_argument(
@@ -98,11 +97,11 @@ def add_export(parser: Parser) -> None:
     """Add the options of ``export``."""
     explain(
         parser,
-        "Decodes a bitstream and writes plain Gaussians in the PLY that 3DGS viewers read. Methods whose Gaussians\n"
-        "depend on the view are frozen for a mean view; with --scene, the loss this causes is stated.",
+        "Decode a bitstream and write plain Gaussians as the PLY that 3DGS viewers read. If a method's Gaussians\n"
+        "depend on the view, they are frozen for a mean view. With --scene, the loss from freezing is printed.",
         "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
     )
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="bitstream that `hemgs encode` wrote")
     parser.add_argument("--ply", type=Path, required=True, metavar="FILE.ply", help="file to write")
     parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
     add_device(parser)
@@ -110,7 +109,7 @@ def add_export(parser: Parser) -> None:
 
 
 def _add_bitstream(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="what `hemgs encode` wrote")
+    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="bitstream that `hemgs encode` wrote")
 
 
 def _decode(arguments: argparse.Namespace) -> int:

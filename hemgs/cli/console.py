@@ -1,6 +1,6 @@
-"""What the command line prints: the one place that writes to standard output and standard error.
+"""Output of the command line: the only module that writes to standard output and standard error.
 
-Owns formats of sizes, durations and plain tables. Does not decide what is worth saying.
+Owns formats of sizes, durations and plain tables. Does not own the content of messages.
 """
 
 from __future__ import annotations

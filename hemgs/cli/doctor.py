@@ -1,7 +1,7 @@
-"""The verb ``doctor``: is everything installed, and if not, what fixes it?
+"""The verb ``doctor``, which checks the installation and names the fix of each fault.
 
-Owns the checks: each looks at one thing and yields findings; none raises, prints or changes anything. Does not own what
-the things are for.
+Owns the checks. Each yields findings about one subject; none raises, prints or changes anything. Does not own the
+checked parts.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Status = Literal["ok", "note", "fail"]
 MARKS: dict[Status, str] = {"ok": "ok", "note": "note", "fail": "FAIL"}
 
 MIN_PYTHON = (3, 11)
-#: What every use needs, by distribution name.
+#: Packages that every use needs, by distribution name.
 REQUIRED = ("torch", "numpy", "numba", "safetensors", "pillow", "pydantic", "pyyaml")
-#: What the tables, figures and page need.
+#: Packages that tables, figures and page need.
 PUBLISHING = ("pandas", "pyarrow", "matplotlib", "jinja2", "scipy")
 #: The version of gsplat whose interface the renderer follows.
 GSPLAT_VERSION = "1.5.3"
 #: Oldest Snakemake with ``subpath``, which the workflow uses.
 MIN_SNAKEMAKE = (9, 1)
-#: Less free space than this is worth a word: the demonstration writes a few hundred MiB.
+#: The check reports less free space than this: the demonstration writes a few hundred MiB.
 MIN_FREE_MIB = 2048.0
 _INSTALL = "pip install -c constraints.txt -e ."
 
@@ -45,8 +45,8 @@ def add_doctor(parser: Parser) -> None:
     """Add the options of ``doctor``."""
     explain(
         parser,
-        "Checks Python, libraries, compiled-code caches, GPU, workflow tools, assets and disk space.\n"
-        "Exit code 1 if something that everyone needs is missing.",
+        "Check Python, libraries, compiled-code caches, GPU, workflow tools, assets and disk space.\n"
+        "The exit code is 1 if a part that everyone needs is missing.",
         "  hemgs doctor",
     )
     parser.set_defaults(run=_doctor)
@@ -66,13 +66,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One finding of a check.
 
     Attributes:
         status: ``ok``; ``note`` if only some uses are affected; ``fail`` if none will work.
-        topic: what was looked at.
-        text: what was found.
-        fix: what to do, empty if nothing.
+        topic: subject of the check.
+        text: the finding.
+        fix: the fix, empty if none is needed.
     """
 
     status: Status

@@ -1,6 +1,6 @@
-"""Verbs about methods and data sets: ``describe`` explains them in words, ``check`` tests a method.
+"""Verbs about methods and data sets: ``describe`` explains them, ``check`` tests a method.
 
-Owns the text of ``describe``; docstrings and data set files contain the words themselves.
+Owns the format of ``describe``. Does not own the explanations: docstrings and data set files contain them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def add_describe(parser: Parser) -> None:
     """Add the options of ``describe``."""
     explain(
         parser,
-        "Prints what a method is and every setting with its default, or the scenes and protocol of a data set file.\n"
-        "Without a name, lists the methods that are installed.",
+        "Print a method's purpose and every setting with its default, or the scenes and protocol of a data set file.\n"
+        "Without a name, list the installed methods.",
         "  hemgs describe\n  hemgs describe hemgs\n  hemgs describe workflow/config/datasets/mipnerf360.yaml",
     )
     parser.add_argument("name", nargs="?", metavar="METHOD|FILE.yaml", help="method id, package.module:Class, or file")
@@ -49,9 +49,9 @@ def add_check(parser: Parser) -> None:
     """Add the options of ``check``."""
     explain(
         parser,
-        "Trains the method for a moment on a tiny scene and checks what the benchmark relies on: equal bytes each\n"
+        "Train the method for some seconds on a tiny scene, and check the contract of the benchmark: equal bytes each\n"
         "time, decoding in another process from the file alone, damaged files refused, killed trainings resumed.\n"
-        "Exit code 1 if a check fails.",
+        "The exit code is 1 if a check fails.",
         "  hemgs check scaffold_gs\n  hemgs check my_package.method:MyMethod --set iterations=60",
     )
     parser.add_argument("method", metavar="METHOD", help="id, or package.module:Class")

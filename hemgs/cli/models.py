@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from hemgs.core.types import Rate
 
 _SUFFIX = ".gsc"
-#: A file that is further below the size asked for is explained, as a part of that size.
+#: The verb explains a file that is further below the target size than this share of it.
 NEAR_SIZE = 0.01
-#: A file that is further above the quality asked for is explained, dB; twice what the search stops at.
+#: The verb explains a file that is further above the target quality than this, dB; twice the tolerance of the search.
 NEAR_PSNR_DB = 0.02
 
 
@@ -28,28 +28,28 @@ def add_train(parser: Parser) -> None:
     """Add the options of ``train``."""
     explain(
         parser,
-        "Fits one model. Stopped at any moment (Ctrl-C, time limit, power cut), the same command continues from the\n"
-        "last checkpoint in MODEL_DIR/work. Writes model.safetensors, train.json and events.jsonl.",
+        "Fit one model, and write model.safetensors, train.json and events.jsonl. If the command is stopped (Ctrl-C,\n"
+        "time limit, power cut), the same command continues from the last checkpoint in MODEL_DIR/work.",
         "  hemgs train results/court --method hemgs --out results/court_hemgs\n"
         "  hemgs train results/court --method hemgs --set iterations=3000 --set voxel_size=0.01 --out results/short\n"
         "  hemgs train results/court --method my_package.method:MyMethod --rate lmbda_0.0020 --out results/mine\n"
         "  hemgs train results/court --method my_package.method:MyPost --base results/court_gs3d --out results/post",
     )
-    parser.add_argument("scene", type=Path, metavar="SCENE_DIR", help="what `hemgs prepare` wrote")
+    parser.add_argument("scene", type=Path, metavar="SCENE_DIR", help="folder that `hemgs prepare` wrote")
     parser.add_argument("--method", required=True, metavar="ID", help="id, or package.module:Class")
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder to write")
     parser.add_argument("--rate", metavar="ID", help="rate id, for methods that are trained once per rate")
-    add_settings(parser, "a setting over the method's default; may be repeated, and wins over --params-json")
+    add_settings(parser, "a setting that replaces the method's default and that of --params-json; may be repeated")
     parser.add_argument("--params-json", metavar="JSON", help="several settings as a JSON mapping, or @FILE")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers [%(default)s]")
     parser.add_argument(
         "--base",
         type=Path,
         metavar="MODEL_DIR|FILE.ply",
-        help="for methods of kind post: trained Gaussians of the same scene to start from",
+        help="for methods of kind post: trained Gaussians of the same scene, where training starts",
     )
-    parser.add_argument("--variant", default="", metavar="ID", help="id of the variant these settings make")
-    parser.add_argument("--label", default="", metavar="TEXT", help="name for print [the method's own]")
+    parser.add_argument("--variant", default="", metavar="ID", help="id of the variant that has these settings")
+    parser.add_argument("--label", default="", metavar="TEXT", help="printed name [that of the method]")
     add_device(parser)
     parser.set_defaults(run=_train)
 
@@ -58,10 +58,10 @@ def add_encode(parser: Parser) -> None:
     """Add the options of ``encode``."""
     explain(
         parser,
-        "Encodes a trained model. A larger lambda gives a smaller file of lower quality. With a folder as --out,\n"
-        "writes bitstreams/<rate>.gsc and encode.json with sizes by section; with a file (.gsc), just that file.\n"
-        "Instead of lambda, a size or a quality may be named; about ten files are then tried, and the lambda of the\n"
-        "one that is written is printed: --lmbda with that number gives the same file at once.",
+        "Encode a trained model. A larger lambda gives a smaller file of lower quality. If --out is a folder, write\n"
+        "bitstreams/<rate>.gsc and encode.json with sizes by section. If it is a file (.gsc), write only that file.\n"
+        "You may give a size or a quality instead of lambda. The verb then tries about ten files, and prints the\n"
+        "lambda of the file that it writes. --lmbda with that number gives the same file without a search.",
         "  hemgs encode results/court_hemgs --out results/court_points                  the usual sixteen rates\n"
         "  hemgs encode results/court_hemgs --lmbda 0.001 0.004 --out results/court_points\n"
         "  hemgs encode results/court_hemgs --lmbda 0.002 --out court.gsc\n"
@@ -69,7 +69,7 @@ def add_encode(parser: Parser) -> None:
         "  hemgs encode results/court_hemgs --target-psnr 27.5 --scene results/court --out court.gsc\n"
         "  hemgs encode results/court_hemgs --target-psnr 27.5 --scene results/court --views 4 --out court.gsc",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what `hemgs train` wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder that `hemgs train` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.gsc", help="folder or file to write")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--lmbda", type=float, nargs="+", metavar="X", help="rate–distortion trade-offs, positive")
@@ -101,15 +101,15 @@ def add_refit(parser: Parser) -> None:
     """Add the options of ``refit``."""
     explain(
         parser,
-        "Quantises the attributes of a trained HEMGS model once, with its own steps, and fits one entropy model per\n"
+        "Quantise the attributes of a trained HEMGS model once, with its own steps, and fit one entropy model per\n"
         "variant to them: base (hash grid only), sa (with the scene-agnostic network), ar (with the autoregressive\n"
-        "networks), both. The table holds the bytes of real streams. Pictures do not change, so neither does quality.\n"
-        "Locations, masks and rendering networks are the same for all variants and left out.",
+        "networks), both. The table contains the bytes of real streams. Pictures and quality do not change.\n"
+        "Locations, masks and rendering networks are the same for all variants and are left out.",
         "  hemgs refit results/court_hemgs --out court_refit.csv\n"
         "  hemgs refit results/court_hemgs --variants base,ar --lmbda 0.004 --iterations 5000 --out court_ar.csv\n"
         "  hemgs refit results/court_hemgs --variants ar --set context_multiplier=4 --out court_wide.csv",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what `hemgs train` wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder that `hemgs train` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table to write")
     parser.add_argument("--variants", metavar="NAME,NAME", help="to compare [base,sa,ar,both]")
     parser.add_argument("--iterations", type=int, default=3000, metavar="N", help="steps of each fit [%(default)s]")

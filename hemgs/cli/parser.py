@@ -1,7 +1,7 @@
-"""The command-line grammar: verbs in the order of work, and the options several of them share.
+"""The command-line grammar: verbs in the order of work, and the options that several of them share.
 
-Owns the list of verbs. Each names the module that adds its options; only the module of the verb that is asked for is
-imported, by name, so that help comes at once. Does not import any verb itself.
+Owns the list of verbs. Each names the module that adds its options. Only the module of the given verb is imported, by
+name, so that help takes no time. Does not import any verb itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Compression of 3D Gaussian splats: train a scene, write it as one small file, de
   capture --prepare--> scene --train--> model --encode--> bitstream.gsc --decode--> decoded scene
                                                                 |--render / evaluate / export / inspect
 
-Each verb makes one step and says what it needs; `hemgs VERB --help` shows examples.
+Each verb makes one step and reports what it needs. `hemgs VERB --help` shows examples.
 """
 _EPILOG = """\
 first steps:
@@ -41,7 +41,7 @@ class Verb:
     """One verb of the command line.
 
     Attributes:
-        module: of this package; its function ``add_<verb>`` takes a parser and adds description, options and ``run``.
+        module: module of this package. Its function ``add_<verb>`` adds description, options and ``run`` to a parser.
         summary: the line in ``hemgs --help``.
     """
 
@@ -68,14 +68,14 @@ VERBS = {
     "figures": Verb("benchmark", "draw the figures as PDF, SVG and PNG"),
     "page": Verb("benchmark", "make one self-contained HTML page of all results"),
     "describe": Verb("methods", "explain a method or a data set"),
-    "doctor": Verb("doctor", "check the installation and say how to fix it"),
+    "doctor": Verb("doctor", "check the installation and name fixes"),
     "setup": Verb("setup", "make `snakemake --profile NAME` work as typed"),
     "check": Verb("methods", "run a method through the contract that all methods keep"),
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Mistakes in arguments look like every other error of the program."""
+    """A parser that reports wrong arguments in the format of all errors of the program."""
 
     def error(self, message: str) -> NoReturn:
         """Print usage and the error in one line, and exit with code 2."""
@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def print_usage(self, file: Any = None) -> None:
-        """Print usage to standard error: it is part of a complaint."""
+        """Print usage to standard error, since it is part of an error."""
         super().print_usage(file or sys.stderr)
 
 
@@ -95,7 +95,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         arguments: words after the program's name.
 
     Raises:
-        SystemExit: help or the version was asked for (0), or the words are wrong (2).
+        SystemExit: the words ask for help or the version (0), or are wrong (2).
     """
     parser = Parser(
         prog="hemgs",
@@ -116,7 +116,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def explain(parser: Parser, description: str, examples: str) -> None:
-    """Set what ``hemgs VERB --help`` says above and below the options."""
+    """Set the text of ``hemgs VERB --help`` above and below the options."""
     parser.description = description
     parser.epilog = f"examples:\n{examples}"
 
@@ -132,7 +132,7 @@ def add_settings(parser: Parser, help_text: str) -> None:
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
-    """Split the words of ``--set`` into names and values; values stay as they were typed.
+    """Split the words of ``--set`` into names and values, which it does not change.
 
     Raises:
         ConfigError: no name or no ``=``.
@@ -147,7 +147,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
 
 
 class _Version(argparse.Action):
-    """Prints the version; asks for it only then, since that runs git in a checkout."""
+    """Prints the version. It computes the version only then, since that runs git in a checkout."""
 
     def __init__(self, option_strings: list[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")

@@ -1,4 +1,4 @@
-"""Verbs that bring captures and weights here: ``fetch``, ``hash-archive``, ``prepare``."""
+"""Verbs that download and prepare captures and weights: ``fetch``, ``hash-archive``, ``prepare``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def add_fetch(parser: Parser) -> None:
     """Add the options of ``fetch``."""
     explain(
         parser,
-        "Downloads the archives of scenes that are not in place yet, or weights, and checks size and SHA-256.\n"
-        "What was interrupted goes on; a scene whose folder exists already needs nothing. `prepare` does the same by\n"
-        "itself: this is for machines whose jobs have no network, and for weights, which no job downloads.",
+        "Download the archives of scenes that are not in place yet, or weights, and check size and SHA-256.\n"
+        "Interrupted downloads continue. A scene whose folder exists already needs no download. `prepare` also\n"
+        "downloads archives. Use this verb if jobs have no network, and for weights, which no job downloads.",
         "  hemgs fetch --dataset workflow/config/datasets/mipnerf360.yaml --scenes garden,room\n"
         "  hemgs fetch --asset lpips_squeeze_backbone --asset lpips_squeeze_heads\n"
         "  hemgs fetch --asset all",
     )
     parser.add_argument("--dataset", type=Path, action="append", metavar="FILE.yaml", help="data set file; repeatable")
-    parser.add_argument("--scenes", metavar="ID,...", help="of these scenes only, as scene or dataset/scene")
-    parser.add_argument("--archive", metavar="NAME", help="this archive only, by its file name; room is needed for all")
-    parser.add_argument("--asset", action="append", metavar="ID", help="weights, or all of them; repeatable")
+    parser.add_argument("--scenes", metavar="ID,...", help="only these scenes, as scene or dataset/scene")
+    parser.add_argument("--archive", metavar="NAME", help="only this archive, by its file name; needs room for all")
+    parser.add_argument("--asset", action="append", metavar="ID", help="id of weights, or all; repeatable")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.json", help="write down what was fetched, and progress in .jsonl"
+        "--out", type=Path, metavar="FILE.json", help="record of the downloaded files; progress goes to .jsonl"
     )
     _add_archives(parser)
     parser.set_defaults(run=_fetch)
@@ -37,8 +37,8 @@ def add_hash_archive(parser: Parser) -> None:
     """Add the options of ``hash-archive``."""
     explain(
         parser,
-        "Prints the two lines that pin a file in a data set's YAML. With --dataset, those of its archives that\n"
-        "have been fetched; --write puts them where the file says null. From then on no other file is accepted.",
+        "Print the two lines that pin a file in a data set's YAML. With --dataset, print those of its downloaded\n"
+        "archives. --write replaces null in the data set's file by these lines, which then rule out any other archive.",
         "  hemgs hash-archive ~/downloads/tandt_db.zip\n"
         "  hemgs hash-archive --dataset workflow/config/datasets/deepblending.yaml --write",
     )
@@ -53,8 +53,8 @@ def add_prepare(parser: Parser) -> None:
     """Add the options of ``prepare``."""
     explain(
         parser,
-        "Reads a capture (COLMAP, Blender or procedural) as its data set file says, applies split and resize once,\n"
-        "and writes scene.json, images/ and points.npz with checksums. Every method trains and is measured on that.",
+        "Read a capture (COLMAP, Blender or procedural) as its data set file defines it. Apply split and resize once,\n"
+        "and write scene.json, images/ and points.npz with checksums. Every method is trained and measured on these.",
         "  hemgs prepare --dataset workflow/config/datasets/procedural.yaml --scene court --out results/court\n"
         "  HEMGS_TEST_DATA=~/captures hemgs prepare --dataset workflow/config/datasets/bonsai_capture.yaml \\\n"
         "      --scene bonsai --out results/bonsai",
@@ -83,7 +83,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
     if arguments.out:
         from hemgs.core.files import write_text
 
-        # What was asked for as well: who asks for less later need not ask again.
+        # The record also contains the request, so that a later request for less needs no download.
         asked = {"datasets": [str(path) for path in arguments.dataset or ()], "scenes": _named(arguments.scenes)}
         write_text(arguments.out, json.dumps({"archives": records, **asked}, indent=1, sort_keys=True) + "\n")
     return 0

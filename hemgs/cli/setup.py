@@ -1,6 +1,6 @@
-"""The verb ``setup``: puts a profile where Snakemake looks for it by name.
+"""The verb ``setup``, which puts a profile where Snakemake looks for it by name.
 
-Owns the user's Snakemake folder and nothing of a profile's content.
+Owns the user's Snakemake folder. Does not own the content of profiles.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def add_setup(parser: Parser) -> None:
     """Add the options of ``setup``."""
     explain(
         parser,
-        "Links a profile of this repository into the user's Snakemake folder, where `--profile NAME` is looked up.\n"
-        "Anything of another origin that is there already is left alone, unless --force is given.",
+        "Link a profile of this repository into the user's Snakemake folder, where `--profile NAME` is looked up.\n"
+        "A file or folder of another origin in its place is an error, unless you give --force.",
         "  hemgs setup --profile slurm\n  hemgs setup --profile slurm --copy      a copy to edit, instead of a link",
     )
     parser.add_argument("--profile", required=True, metavar="NAME", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--copy", action="store_true", help="copy the profile instead of linking it")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help="replace a file or folder in its place")
     parser.set_defaults(run=_setup)
 
 
@@ -55,16 +55,16 @@ def install_profile(name: str, *, copy: bool = False, force: bool = False, sourc
     """Link (or copy) ``profiles/<name>`` into the user's Snakemake folder.
 
     Args:
-        name: of the profile.
-        copy: write a copy, to be edited, instead of a link that follows this repository.
-        force: replace what is there.
+        name: name of the profile.
+        copy: write a copy, which can be edited, instead of a link that follows this repository.
+        force: replace a file or folder in its place.
         source: folder of profiles.
 
     Returns:
-        Lines that say what was done and what to type next.
+        Lines that report what was done and name the next command.
 
     Raises:
-        ConfigError: the profile is not in this installation, or something else is in its place.
+        ConfigError: the profile is not in this installation, or another file or folder is in its place.
     """
     profile = source / name
     if not (profile / _CONFIG_FILE).is_file():
