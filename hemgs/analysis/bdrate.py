@@ -75,7 +75,17 @@ def bd_rate(
     lower_is_better: bool = False,
     names: tuple[str, str] = ("the reference", "the test"),
 ) -> BdRate:
-    """Extra rate of ``test`` over ``reference`` in percent, or the reason why there is none; ``names`` stand in it."""
+    """Return the extra rate of ``test`` over ``reference`` in percent, or the reason why there is none.
+
+    ``names`` are those of the two curves in the reason.
+
+    >>> reference = Curve([1000, 2000, 4000], [30.0, 31.0, 32.0])
+    >>> double = Curve([2000, 4000, 8000], [30.0, 31.0, 32.0])
+    >>> round(bd_rate(reference, double).percent, 6)
+    100.0
+    >>> bd_rate(reference, Curve([500], [29.0])).reason
+    'the test has 1 usable points, pchip needs 2'
+    """
     sign = -1.0 if lower_is_better else 1.0
     curves = [_monotone(curve, sign) for curve in (reference, test)]
     counts = len(curves[0][0]), len(curves[1][0])

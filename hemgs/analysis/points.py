@@ -66,7 +66,11 @@ class Points:
 
 
 def series_of(row: Row) -> str:
-    """What a row belongs to in tables and figures: the variant where there is one, else the method."""
+    """Return what a row belongs to in tables and figures: the variant where there is one, else the method.
+
+    >>> series_of({"method": "hemgs", "variant": "hemgs_without_sa"})
+    'hemgs_without_sa'
+    """
     return str(row["variant"] or row["method"])
 
 
@@ -127,7 +131,11 @@ def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
 
 
 def lmbda_of(rate: str) -> float:
-    """λ of a rate id such as ``lmbda_0.0020``; 0 for ids without a number, so that they sort as the largest file."""
+    """Return λ of a rate id; 0 for ids without a number, so that they sort as the largest file.
+
+    >>> lmbda_of("lmbda_0.0020"), lmbda_of("single")
+    (0.002, 0.0)
+    """
     tail = rate.rpartition("_")[2]
     return float(tail) if re.fullmatch(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", tail) else 0.0
 

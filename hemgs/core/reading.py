@@ -157,7 +157,11 @@ def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str) -> Confi
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'? known: x, y`` for messages about an unknown name."""
+    """Return what a message about an unknown name suggests.
+
+    >>> closest("qualty", ["quality", "storage"])
+    "did you mean 'quality'? known: quality, storage"
+    """
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return (f"did you mean '{near[0]}'? " if near else "") + f"known: {', '.join(names) or 'none'}"

@@ -321,14 +321,22 @@ def read_views(path: Path) -> list[dict[str, Value]]:
 
 
 def format_value(value: Value) -> str:
-    """The cell of a value; floats with all digits that matter and no more."""
+    """Return the cell of a value; floats have all digits that matter and no more.
+
+    >>> format_value(0.1), format_value(None)
+    ('0.1', 'not available')
+    """
     if value is None:
         return NOT_AVAILABLE
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 def parse_value(cell: str, column: Column) -> Value:
-    """The value of a cell. Raises ``ValueError`` where the text is no such number."""
+    """Return the value of a cell. Raises ``ValueError`` where the text is no such number.
+
+    >>> parse_value("3", Column("seed", "int", "", "seed of the training"))
+    3
+    """
     if cell == NOT_AVAILABLE:
         return None
     if column.dtype == "text":

@@ -127,7 +127,11 @@ class Rate:
 
     @staticmethod
     def of(lmbda: float) -> Rate:
-        """The rate of a λ; four decimals where they suffice, more where they do not."""
+        """Return the rate of a λ; its id has four decimals where they suffice, more where they do not.
+
+        >>> Rate.of(0.002).id, Rate.of(0.00125).id
+        ('lmbda_0.0020', 'lmbda_0.00125')
+        """
         text = f"{lmbda:.4f}"
         return Rate(f"lmbda_{text if float(text) == lmbda else repr(float(lmbda))}", float(lmbda))
 

@@ -100,7 +100,11 @@ def look_of(style: Style, method: str) -> tuple[str, str]:
 
 
 def ink(color: str) -> str:
-    """A colour darkened for text, so that light hues stay legible on white."""
+    """Return a colour darkened for text, so that light hues stay legible on white.
+
+    >>> ink("#ffffff")
+    '#c7c7c7'
+    """
     red, green, blue = mpl.colors.to_rgb(color)
     return str(mpl.colors.to_hex((0.78 * red, 0.78 * green, 0.78 * blue)))
 

@@ -89,13 +89,21 @@ def percent_cell(row: Row | None, style: Style) -> Cell:
 
 
 def half_range(row: Row, low: str = "percent_min", high: str = "percent_max") -> float | None:
-    """Half of the range over seeds; ``None`` where there was one seed."""
+    """Return half of the range over seeds; ``None`` where there was one seed.
+
+    >>> half_range({"percent_min": 4.0, "percent_max": 5.0})
+    0.5
+    """
     ends = row[low], row[high]
     return None if ends[0] is None or ends[1] is None else (float(ends[1]) - float(ends[0])) / 2
 
 
 def overlap(low: object, high: object, decimals: int = 2) -> str:
-    """``27.96–28.65``; empty without one."""
+    """Return an interval of qualities; empty without one.
+
+    >>> overlap(27.9612, 28.65)
+    '27.96–28.65'
+    """
     ends = number(low, decimals), number(high, decimals)
     return "–".join(end.text for end in ends if end.text is not None)
 

@@ -36,7 +36,11 @@ class Cell:
 
 
 def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> Cell:
-    """A cell with a fixed number of decimals; a hole where ``value`` is ``None``."""
+    """Return a cell with a fixed number of decimals, or a hole where ``value`` is ``None``.
+
+    >>> number(12345.678, 1).text, number(None, 1, "not measured").note
+    ('12,345.7', 'not measured')
+    """
     if not isinstance(value, int | float):
         return Cell(None, note=note)
     scaled = float(value) * scale
@@ -45,7 +49,11 @@ def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> 
 
 
 def signed(value: object, decimals: int = 2, note: str = "") -> Cell:
-    """A change with its sign; a plain 0.00 where it rounds to nothing."""
+    """Return a change with its sign, or a plain 0.00 where it rounds to nothing.
+
+    >>> signed(3.14159).text, signed(-0.001).text
+    ('+3.14', '0.00')
+    """
     cell = number(value, decimals, note)
     if cell.text is None or cell.value is None or not math.isfinite(cell.value):
         return cell
@@ -57,6 +65,9 @@ def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
     """A mean over seeds with ``± half of the range``; as it is where there was one seed.
 
     The spread has as many decimals as the mean, or what it takes to show one digit of it.
+
+    >>> with_spread(number(28.54, 2), 0.031).text
+    '28.54 ± 0.03'
     """
     if cell.text is None or not isinstance(half_range, int | float):
         return cell
@@ -69,7 +80,11 @@ def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
 
 
 def significant(value: object, digits: int = 3, note: str = "", scale: float = 1.0) -> Cell:
-    """A cell with at least ``digits`` significant digits and no exponent; a hole where ``value`` is ``None``."""
+    """Return a cell with at least ``digits`` significant digits and no exponent; a hole where ``value`` is ``None``.
+
+    >>> significant(0.012345).text, significant(123456.0).text
+    ('0.0123', '123,456')
+    """
     if not isinstance(value, int | float):
         return Cell(None, note=note)
     scaled = float(value) * scale
@@ -81,6 +96,9 @@ def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> 
     """Bytes in MiB; nothing at all is a plain 0.
 
     Without ``decimals``: two from 1 MiB on as the papers print them, three significant digits below.
+
+    >>> size_mib(8_234_444).text, size_mib(165_525).text
+    ('7.85', '0.158')
     """
     if num_bytes == 0:
         return Cell("0", 0.0, note)
@@ -105,5 +123,9 @@ def iterations_cell(rows: Iterable[Row | None], name: str = "iterations") -> Cel
 
 
 def spread_note(num_seeds: int) -> tuple[str, ...]:
-    """What ± means; nothing where there was one seed."""
+    """Return what ± means; nothing where there was one seed.
+
+    >>> spread_note(3)
+    ('Means over 3 seeds ± half of their range.',)
+    """
     return (f"Means over {num_seeds} seeds ± half of their range.",) if num_seeds > 1 else ()

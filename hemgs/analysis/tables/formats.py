@@ -142,7 +142,11 @@ def to_html(table: Table) -> str:
 
 
 def tex(content: str) -> str:
-    """Text with every character that LaTeX would interpret escaped."""
+    r"""Return text with every character that LaTeX would interpret escaped.
+
+    >>> tex("λ = 5 %")
+    '$\\lambda$ = 5 \\%'
+    """
     return "".join(_TEX_ESCAPES.get(character, character) for character in content)
 
 

@@ -15,14 +15,22 @@ from hemgs.core.records import Row, section_id
 
 
 def sections_of(rows: Iterable[Row]) -> list[SectionSpec]:
-    """The sections that rows have columns for: those with a column in published tables first, overhead last."""
+    """Return the sections that rows have columns for: those that published tables list first, overhead last.
+
+    >>> [section.id for section in sections_of([{"bytes_codebook": 7}])][:4]
+    ['locations', 'features', 'scalings', 'offsets']
+    """
     names = dict.fromkeys((*SECTIONS, *(section_id(column) for row in rows for column in row)))
     specs = [section_of(name) for name in names if name]
     return sorted(specs, key=lambda spec: (spec.overhead, spec.counts_as == "others"))
 
 
 def end_rates(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    """Method → the rates that tables show: the smallest and the largest file, or the only one."""
+    """Return the rates that tables show by method: the smallest and the largest file, or the only one.
+
+    >>> end_rates({"method": "hac", "rate": f"lmbda_{lmbda}"} for lmbda in ("0.0005", "0.0020", "0.0040"))
+    {'hac': ('lmbda_0.0040', 'lmbda_0.0005')}
+    """
     rates: dict[str, set[str]] = {}
     for row in rows:
         rates.setdefault(str(row["method"]), set()).add(str(row["rate"]))

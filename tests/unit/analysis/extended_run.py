@@ -40,7 +40,7 @@ def main(out: Path, entry: str) -> None:
         "title": benchmark.title,
         "datasets": [{"id": row["dataset"], "label": "Tiny", "scenes": [{"id": row["scene"], "label": "Tiny"}]}],
     }
-    fit = {name: row[name] for name in ("method", "dataset", "scene", "fit", "seed")}
+    fit: dict[str, object] = {name: row[name] for name in ("method", "dataset", "scene", "fit", "seed")}
     fit |= {"rates": [rate.id for rate in rates], "points": str(out / "points/points.csv")}
     plan = shown | {"methods": [method | {"rates": fit["rates"]}], "fits": [fit]}
     style = shown | {"methods": [method], "tables": benchmark.tables, "visual": [], "variable_rate": []}
