@@ -1,4 +1,4 @@
-"""What a method is: the five verbs the benchmark calls, and nothing about any one method.
+"""What a method is: the three verbs that the benchmark calls, and what decoding returns. Nothing about any one method.
 
 A method is a class without constructor arguments. Its defaults live in a frozen dataclass ``Params`` whose fields
 each have a default; YAML and the command line only override them, and unknown keys are errors.
@@ -8,17 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 
 from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable
 from hemgs.splats.cloud import GaussianCloud
 
 Model = Bundle
-Renderable = Bundle
+
+
+class Renderable(Protocol):
+    """A decoded scene, ready to be drawn: whatever does not depend on the view was built once, when it was decoded."""
+
+    def render(self, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
+        """Draw one view: ``[H, W, 3] float32`` in [0, 1], on the scene's device. Torch's random state stays as it is.
+
+        Args:
+            camera: anywhere.
+            background: RGB in [0, 1].
+        """
+        ...
+
+    def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
+        """Return plain Gaussians for a standard PLY; view-dependent parts are baked for ``camera`` (or a mean one)."""
+        ...
+
+    def to_bundle(self) -> Bundle:
+        """Return everything as tensors and metadata, for :meth:`from_bundle`; ``num_gaussians`` is in the metadata."""
+        ...
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """Build the scene of :meth:`to_bundle` on the device of its tensors.
+
+        Raises:
+            HemgsError: the bundle holds something else.
+        """
+        ...
 
 
 @runtime_checkable
@@ -27,6 +56,7 @@ class Method(Protocol):
 
     spec: ClassVar[MethodSpec]
     Params: ClassVar[type]  #: frozen dataclass of settings, all with defaults
+    Decoded: ClassVar[type[Renderable]]  #: what :meth:`decode` returns
 
     def train(
         self,
@@ -57,13 +87,11 @@ class Method(Protocol):
         """
         ...
 
-    def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-        """One view, ``[H, W, 3] float32``, on the device of the renderable's tensors."""
-        ...
 
-    def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
-        """Plain Gaussians for a standard PLY; view-dependent parts are baked for ``camera`` (or a mean one)."""
-        ...
+def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
+    """Return the λ that a trained model serves: what it was trained for, or else what its method says."""
+    stored = model.meta.get("lmbda_interval")
+    return spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
 
 
 class PostMethod(Protocol):

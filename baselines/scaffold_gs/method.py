@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
 from baselines.scaffold_gs.params import ScaffoldGsParams
-from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
+from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import AttributeModel, train_anchors
 from hemgs.config.params import params_of
-from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
-from hemgs.protocol import Model, Renderable
-from hemgs.splats.cloud import GaussianCloud
+from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
+from hemgs.protocol import Model
 
 
 class ScaffoldGs:
@@ -31,6 +28,7 @@ class ScaffoldGs:
         attributes=("locations", "features", "scalings", "offsets", "networks"),
     )
     Params: ClassVar[type] = ScaffoldGsParams
+    Decoded = FixedAnchors
 
     def train(
         self,
@@ -54,17 +52,6 @@ class ScaffoldGs:
         """See :class:`hemgs.protocol.Method`; there is one rate, and nothing to compute on a device."""
         return encode_anchors(FixedAnchors.from_bundle(model), path)
 
-    def decode(self, path: Path, *, device: torch.device) -> Renderable:
+    def decode(self, path: Path, *, device: torch.device) -> FixedAnchors:
         """See :class:`hemgs.protocol.Method`."""
-        bundle = decode_anchors(path).to_bundle()
-        return Bundle({name: tensor.to(device) for name, tensor in bundle.tensors.items()}, bundle.meta)
-
-    def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> Tensor:
-        """See :class:`hemgs.protocol.Method`."""
-        return render_anchors(FixedAnchors.from_bundle(renderable), camera, background).clamp(0.0, 1.0)
-
-    def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
-        """Return the Gaussians that ``camera`` sees; without one, averaged over the viewpoints stored in the file."""
-        anchors = FixedAnchors.from_bundle(renderable)
-        centers = None if camera is None else camera_center(camera, anchors.positions.device)[None]
-        return anchors_to_cloud(anchors, centers)
+        return decode_anchors(path).to(device)

@@ -20,15 +20,14 @@ from hemgs.anchor_codec.codec import AnchorCodec
 from hemgs.anchor_codec.params import CodecParams
 from hemgs.anchor_codec.phases import PhasedAttributes
 from hemgs.anchors import AnchorModel
-from hemgs.anchors.rendering import FixedAnchors, anchors_to_cloud, camera_center, render_anchors, viewpoints
+from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import train_anchors
 from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable, TradeOff
-from hemgs.protocol import Model, Renderable
-from hemgs.splats.cloud import GaussianCloud
+from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable, TradeOff
+from hemgs.protocol import Model, interval_of
 
 #: Camera centres kept in a file for exports to plain Gaussians.
 NUM_VIEWPOINTS = 4
@@ -51,6 +50,7 @@ class CodedAnchors(ABC, Generic[P, E]):
     spec: ClassVar[MethodSpec]
     Params: ClassVar[type]
     codec: ClassVar[AnchorCodec[Any, Any, Any]]
+    Decoded = FixedAnchors
 
     @abstractmethod
     def blank(self, settings: P) -> E:
@@ -115,7 +115,7 @@ class CodedAnchors(ABC, Generic[P, E]):
                 "the model's entropy networks are not those of its settings: an earlier version trained it",
                 "train it again, or encode it with the version that trained it",
             ) from fault
-        interval = self.lmbda_interval(model)
+        interval = interval_of(self.spec, model)
         if interval is not None:
             interval.check(rate.lmbda)
         return self.codec.encode(
@@ -128,21 +128,8 @@ class CodedAnchors(ABC, Generic[P, E]):
             settings.storage,
         )
 
-    def lmbda_interval(self, model: Model) -> LmbdaInterval | None:
-        """Return the λ that a trained model serves; ``None`` for a model of one rate."""
-        stored = model.meta.get("lmbda_interval")
-        return self.spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
-
-    def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        return self.codec.decode(path, device).to_bundle()
-
-    def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-        return render_anchors(FixedAnchors.from_bundle(renderable), camera, background)
-
-    def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
-        anchors = FixedAnchors.from_bundle(renderable)
-        centers = None if camera is None else camera_center(camera, anchors.positions.device)[None]
-        return anchors_to_cloud(anchors, centers)
+    def decode(self, path: Path, *, device: torch.device) -> FixedAnchors:
+        return self.codec.decode(path, device)
 
 
 def stored_model(model: Model, device: torch.device) -> tuple[AnchorModel, dict[str, torch.Tensor]]:

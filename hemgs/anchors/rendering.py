@@ -1,11 +1,11 @@
-"""A finished set of anchors: saving it, rendering it, and freezing it into plain Gaussians.
+"""A decoded set of anchors: drawing it, keeping it, turning it into plain Gaussians.
 
 Owns the code that methods with anchors share after decoding. Does not own how a method decodes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,33 @@ class FixedAnchors:
         masks = self.attributes.masks
         return self.num_anchors * self.heads.num_offsets if masks is None else int((masks > 0).sum())
 
+    @functools.cached_property
+    def _extents(self) -> tuple[Tensor, Tensor]:
+        return _unrotated(self.attributes.scalings)
+
+    @torch.no_grad()
+    def render(self, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        """See :class:`hemgs.protocol.Renderable`."""
+        visible = _visible(self.positions, *self._extents, camera)
+        center = camera_center(camera, self.positions.device)
+        spawned = spawn_gaussians(self.heads, self.positions[visible], self.attributes.select(visible), center)
+        view = render_view(
+            spawned.means, spawned.quats, spawned.scales, spawned.opacities, spawned.colors, camera, background
+        )
+        image: Tensor = view.image.clamp(0.0, 1.0)
+        return image
+
+    def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
+        """Return the Gaussians that ``camera`` sees; without one, averaged over the file's viewpoints."""
+        center = None if camera is None else camera_center(camera, self.positions.device)[None]
+        return anchors_to_cloud(self, center)
+
+    def to(self, device: torch.device | str) -> FixedAnchors:
+        """Return the same anchors on another device."""
+        bundle = self.to_bundle()
+        tensors = {name: tensor.to(device) for name, tensor in bundle.tensors.items()}
+        return FixedAnchors.from_bundle(Bundle(tensors, bundle.meta))
+
     def to_bundle(self) -> Bundle:
         """Return all tensors and metadata, for :meth:`from_bundle`."""
         attributes, heads = self.attributes, self.heads
@@ -87,15 +114,17 @@ class FixedAnchors:
         """
         tensors = bundle.tensors
         try:
-            heads = AnchorHeads(*(int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim")))
-            heads.load_state_dict(
-                {name.removeprefix(_HEADS): value for name, value in tensors.items() if name.startswith(_HEADS)}
-            )
+            # Weights drawn at random, to be overwritten, would advance the caller's random state.
+            with torch.device("meta"):
+                dims = (int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim"))
+                heads = AnchorHeads(*dims)
+            weights = {name.removeprefix(_HEADS): value for name, value in tensors.items() if name.startswith(_HEADS)}
+            heads.load_state_dict(weights, assign=True)
             positions = tensors["positions"]
             attributes = AnchorAttributes(
                 tensors["features"], tensors["scalings"], tensors["offsets"], tensors.get("masks")
             )
-            return cls(positions, attributes, heads.to(positions.device), tensors["viewpoints"])
+            return cls(positions, attributes, heads.requires_grad_(False), tensors["viewpoints"])
         except (KeyError, TypeError, ValueError, RuntimeError) as fault:
             raise HemgsError(f"not a set of decoded anchors ({fault})", "decode the bitstream again") from fault
 
@@ -121,37 +150,25 @@ def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tens
         positions: ``[N, 3] float32``.
         scalings: ``[N, 6]`` or ``[N, 3] float32``, world units.
     """
-    quats = positions.new_zeros(len(positions), 4)
+    return _visible(positions, *_unrotated(scalings), camera)
+
+
+def _unrotated(scalings: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations ``[N, 4]`` and standard deviations ``[N, 3]`` of the Gaussians that stand for anchors."""
+    quats = scalings.new_zeros(len(scalings), 4)
     quats[:, 0] = 1.0
+    return quats, scalings[:, :3].contiguous()
+
+
+def _visible(positions: Tensor, quats: Tensor, scales: Tensor, camera: Camera) -> Tensor:
     with torch.no_grad():
-        seen = visible_mask(positions, quats, scalings[:, :3].contiguous(), camera)
+        seen = visible_mask(positions, quats, scales, camera)
     return torch.nonzero(seen).squeeze(1)
 
 
 def camera_center(camera: Camera, device: torch.device) -> Tensor:
     """Return the camera's centre, ``[3] float32``."""
     return torch.from_numpy(camera.center.astype(np.float32)).to(device)
-
-
-@torch.no_grad()
-def render_anchors(anchors: FixedAnchors, camera: Camera, background: Sequence[float]) -> Tensor:
-    """Render one view of decoded anchors, ``[H, W, 3] float32``, not clamped.
-
-    Args:
-        anchors: anchors on the device that renders.
-        camera: the camera, on any device.
-        background: RGB in [0, 1].
-    """
-    device = anchors.positions.device
-    visible = visible_anchors(anchors.positions, anchors.attributes.scalings, camera)
-    spawned = spawn_gaussians(
-        anchors.heads, anchors.positions[visible], anchors.attributes.select(visible), camera_center(camera, device)
-    )
-    colour = torch.tensor(tuple(background), dtype=torch.float32, device=device)
-    image: Tensor = render_view(
-        spawned.means, spawned.quats, spawned.scales, spawned.opacities, spawned.colors, camera, colour
-    ).image
-    return image
 
 
 @torch.no_grad()

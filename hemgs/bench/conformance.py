@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,15 +34,15 @@ from hemgs.core.errors import BitstreamError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.timing import process_peak_mib, reset_process_peak
-from hemgs.core.types import Scene
+from hemgs.core.types import LmbdaInterval, Scene
 from hemgs.data.loader import load_scene
 from hemgs.data.prepare import prepare_scene
 from hemgs.protocol import Method, Renderable
 from hemgs.splats.init import cloud_from_points
 from hemgs.splats.ply import write_ply
 
-#: λ at which a variable-rate method is checked; any three of its interval would do.
-LMBDAS = (0.001, 0.002, 0.004)
+#: λ for which a method of kind ``per_rate`` is trained; it must take any.
+LMBDA = 0.001
 #: Settings that keep a training short and its reports and checkpoints frequent, for methods that have them.
 SHORT = {"iterations": 60, "log_every": 5, "checkpoint_every": 20}
 #: The training is killed at its first report from here on: between two checkpoints.
@@ -130,11 +131,11 @@ def make_specimen(case: Case, device: torch.device = CPU) -> Specimen:
     known = {entry.name for entry in fields(method.Params)}
     params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
     params = resolve_params(method, params, case.texts)
-    rate_id = rate_of(LMBDAS[0]).id if method.spec.kind == "per_rate" else None
+    rate_id = rate_of(LMBDA).id if method.spec.kind == "per_rate" else None
     base = _untrained_base(case) if method.spec.kind == "post" else None
     request = TrainRequest(case.scene, case.method, case.folder / "model", rate=rate_id, params=params, base=base)
     run_train(request, device)
-    rates = [rate_of(lmbda) for lmbda in LMBDAS] if method.spec.kind == "all_rates" else []
+    rates = [rate_of(lmbda) for lmbda in _three_of(method.spec.lmbda_interval)]
     record = run_encode(request.out, case.folder / "points", rates, device)
     return Specimen(case, method, load_scene(case.scene), request, case.folder / "points", record)
 
@@ -144,6 +145,13 @@ def _untrained_base(case: Case) -> Path:
     scene, path = load_scene(case.scene), case.folder / "base.ply"
     write_ply(path, cloud_from_points(scene.points, scene.point_colors, sh_degree=3))
     return path
+
+
+def _three_of(interval: LmbdaInterval | None) -> tuple[float, ...]:
+    """Return the ends and the middle of an interval of λ; nothing for methods without one."""
+    if interval is None:
+        return ()
+    return interval.low, float(f"{math.sqrt(interval.low * interval.high):.6g}"), interval.high
 
 
 def check_import_without_gpu(specimen: Specimen) -> None:
@@ -176,13 +184,15 @@ def check_decode_matches_encoder(specimen: Specimen) -> None:
         path = bitstream_path(specimen.points, rate_id)
         here = specimen.method.decode(path, device=CPU)
         with decode_alone(path, CPU, specimen.entry) as there:
-            _expect(bundles_equal(here, there.renderable), f"{rate_id}: another process decoded something else")
+            equal = bundles_equal(here.to_bundle(), there.renderable.to_bundle())
+            _expect(equal, f"{rate_id}: another process decoded something else")
             pictures = [_render(specimen, renderable, view.name) for renderable in (here, there.renderable)]
         _expect(torch.equal(*pictures), f"{rate_id}: the decoded scenes render differently")
 
 
 def check_render_is_stateless(specimen: Specimen) -> None:
     """A view is a finite picture of its camera's size, and does not depend on which views were drawn before."""
+    random_state = torch.get_rng_state()
     renderable = specimen.method.decode(specimen.bitstream, device=CPU)
     names = [view.name for view in specimen.scene.views[:3]]
     forwards = {name: _render(specimen, renderable, name) for name in names}
@@ -196,6 +206,8 @@ def check_render_is_stateless(specimen: Specimen) -> None:
         )
         _expect(bool(torch.isfinite(picture).all()), f"{view.name}: values that are not finite")
         _expect(torch.equal(picture, backwards[view.name]), f"{view.name}: rendering depends on what came before")
+    same = torch.equal(random_state, torch.get_rng_state())
+    _expect(same, "decoding or rendering advances torch's random state: a training in the same process would differ")
 
 
 def check_sections_add_up(specimen: Specimen) -> None:
@@ -269,7 +281,7 @@ def check_ply_opens(specimen: Specimen) -> None:
     from plyfile import PlyData
 
     path = specimen.case.folder / "export.ply"
-    cloud = specimen.method.to_splats(specimen.method.decode(specimen.bitstream, device=CPU))
+    cloud = specimen.method.decode(specimen.bitstream, device=CPU).to_splats()
     write_ply(path, cloud)
     vertices = PlyData.read(path)["vertex"]
     names = {prop.name for prop in vertices.properties}
@@ -318,7 +330,7 @@ CHECKS: tuple[Callable[[Specimen], None], ...] = (
 def _render(specimen: Specimen, renderable: Renderable, name: str) -> torch.Tensor:
     camera = next(view.camera for view in specimen.scene.views if view.name == name)
     with torch.no_grad():
-        return specimen.method.render(renderable, camera, specimen.scene.background).cpu()
+        return renderable.render(camera, specimen.scene.background).cpu()
 
 
 def _expect(condition: bool, message: str) -> None:

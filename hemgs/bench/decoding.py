@@ -71,11 +71,11 @@ def run_decode(
     if repeat and first.seconds < WARM_UP_LIMIT_S:
         with Stopwatch(lambda: synchronize(device)) as last:
             again = method.decode(path, device=device)
-        if not bundles_equal(renderable, again):
+        if not bundles_equal(renderable.to_bundle(), again.to_bundle()):
             raise BitstreamError(
                 f"{path}: decoding twice gave two different scenes", f"the method {method.spec.id} must decode exactly"
             )
-    counts = counts_of(renderable)
+    counts = counts_of(renderable.to_bundle())
     stats = DecodeStats(
         method=method.spec.id,
         file_bytes=path.stat().st_size,

@@ -207,7 +207,7 @@ class _Bench:
 
     def _render(self, renderable: Renderable, view: View) -> torch.Tensor:
         with torch.no_grad():
-            image = self._method.render(renderable, view.camera, self._scene.background)
+            image = renderable.render(view.camera, self._scene.background)
         size = (view.camera.height, view.camera.width, 3)
         if tuple(image.shape) != size or not bool(torch.isfinite(image).all()):
             raise BitstreamError(f"view {view.name!r} of the decoded scene is no finite picture of its camera's size")
@@ -217,7 +217,7 @@ class _Bench:
         def render(index: int) -> None:
             with torch.no_grad():
                 camera = self._views[index % len(self._views)].camera
-                self._method.render(renderable, camera, self._scene.background)
+                renderable.render(camera, self._scene.background)
 
         render_s = median_seconds(render, lambda: synchronize(self._device))
         return {"render_s": render_s, "fps": 1.0 / render_s}

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from hemgs.bench.decoding import DecodeStats
+from hemgs.bench.decoding import DecodeStats, method_of_bitstream
 from hemgs.core.assets import FOLDERS_VARIABLE, asset_folders
 from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError
@@ -75,7 +75,8 @@ def decode_alone(
             raise BitstreamError(f"{path}: decoding took more than {timeout_s:.0f} s", "encode it again") from fault
         if done.returncode != 0:
             raise _failure(path, done)
-        yield Decoded(load_bundle(out, device), DecodeStats(**_read_stats(stats)))
+        scene = method_of_bitstream(path, method_name).Decoded.from_bundle(load_bundle(out, device))
+        yield Decoded(scene, DecodeStats(**_read_stats(stats)))
 
 
 def child_environment() -> dict[str, str]:

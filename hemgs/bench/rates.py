@@ -1,6 +1,6 @@
 """Rates by id: the text that paths, tables and the command line use.
 
-Owns the parsing of ids and the sweep of λ used when nobody names one. ``core.types.Rate`` owns the ids themselves.
+Owns the parsing of ids, and which rates a model can be encoded at. ``core.types.Rate`` owns the ids themselves.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import SINGLE_RATE, FitKind, MethodSpec, Rate
+from hemgs.core.types import SINGLE_RATE, FitKind, LmbdaInterval, MethodSpec, Rate
 
 #: The sixteen λ encoded from one model when none are named: the trained interval of HEMGS (arXiv 2411.18473,
 #: section 4.1) in equal steps that include the four trained values.
@@ -73,21 +73,29 @@ def fit_of(kind: FitKind, rate: Rate) -> str:
     return FIT_ALL if kind == "all_rates" else rate.id
 
 
-def encoding_rates(kind: FitKind, trained_at: Rate, wanted: Sequence[Rate]) -> tuple[Rate, ...]:
-    """The rates to encode a model at, each once, in the order given.
+def encoding_rates(
+    spec: MethodSpec, interval: LmbdaInterval | None, trained_at: Rate, wanted: Sequence[Rate]
+) -> tuple[Rate, ...]:
+    """Return the rates to encode a model at, each once, in the order given.
 
     Args:
-        kind: of the method.
+        spec: of the method.
+        interval: λ that the model serves.
         trained_at: the rate the model was trained at.
-        wanted: those asked for; empty for all that are usual.
+        wanted: those asked for; empty for the method's own sweep.
 
     Raises:
         ConfigError: a rate that this model cannot be encoded at.
     """
-    if kind == "all_rates":
-        rates = wanted or tuple(Rate.of(lmbda) for lmbda in DEFAULT_LMBDAS)
-        if SINGLE_RATE in rates:
-            raise ConfigError("rate 'single' is for methods without a rate knob", "give λ, for example --lmbda 0.002")
+    if spec.kind == "all_rates":
+        rates = wanted or tuple(Rate.of(lmbda) for lmbda in spec.sweep)
+        for rate in rates:
+            if rate.lmbda is None:
+                raise ConfigError(
+                    "rate 'single' is for methods without a rate knob", "give λ, for example --lmbda 0.002"
+                )
+            if interval is not None:
+                interval.check(rate.lmbda)
         return tuple(dict.fromkeys(rates))
     others = [rate.id for rate in wanted if rate != trained_at]
     if others:

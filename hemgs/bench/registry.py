@@ -74,4 +74,15 @@ def _load(entry: str) -> Method:
         raise ConfigError(
             f"{entry} is of kind post, and its train takes no base", "it must fulfil hemgs.protocol.PostMethod"
         )
+    _check_rates(spec, entry)
     return method
+
+
+def _check_rates(spec: MethodSpec, entry: str) -> None:
+    """Raise ConfigError unless a method of one model for every rate says which λ it serves and encodes at."""
+    interval = spec.lmbda_interval
+    if spec.kind == "all_rates" and (interval is None or not spec.sweep or not all(map(interval.holds, spec.sweep))):
+        raise ConfigError(
+            f"{entry} is of kind all_rates, and its spec lacks lmbda_interval or a sweep of λ within it",
+            "give both to its MethodSpec",
+        )

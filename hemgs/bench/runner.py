@@ -49,7 +49,7 @@ from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene, SectionTable
 from hemgs.data.loader import load_scene
-from hemgs.protocol import Method, PostMethod
+from hemgs.protocol import Method, PostMethod, interval_of
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def run_encode(
         BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
     """
     record, method, model = load_model(model_dir, device)
-    chosen = encoding_rates(method.spec.kind, parse_rate(record.rate), rates)
+    chosen = encoding_rates(method.spec, interval_of(method.spec, model), parse_rate(record.rate), rates)
     encoded: dict[str, EncodedRate] = {}
     with (
         alone_in(out, stream),
@@ -277,7 +277,9 @@ def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch
     record, method, model = load_model(model_dir, device)
     if rate is None and method.spec.kind == "all_rates":
         raise ConfigError(f"one file needs one rate, and {method.spec.id} has many", "name it, such as --lmbda 0.002")
-    chosen = encoding_rates(method.spec.kind, parse_rate(record.rate), () if rate is None else (rate,))
+    chosen = encoding_rates(
+        method.spec, interval_of(method.spec, model), parse_rate(record.rate), [rate] if rate else ()
+    )
     return encode_one(method, model, chosen[0], out, device)
 
 

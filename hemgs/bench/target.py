@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ import torch
 
 from hemgs.bench.evaluation import scene_to_measure, showcase_views
 from hemgs.bench.isolation import decode_alone
-from hemgs.bench.rates import DEFAULT_LMBDAS, rate_of
+from hemgs.bench.rates import rate_of
 from hemgs.bench.runner import encode_one, load_model
 from hemgs.bench.runs import EncodedRate, TrainRecord
 from hemgs.bench.viewing import psnr_of_views
@@ -27,8 +27,8 @@ from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
-from hemgs.core.types import Rate, Scene, View
-from hemgs.protocol import Method
+from hemgs.core.types import LmbdaInterval, Rate, Scene, View
+from hemgs.protocol import Method, interval_of
 
 #: The search for a size stops when λ is known to this part of itself: sizes then differ by well under one per cent.
 LMBDA_TOLERANCE = 1e-3
@@ -68,11 +68,13 @@ class Found:
     """How a search ended.
 
     Attributes:
+        interval: of λ, that was searched.
         chosen: the file that was written.
         trials: all that were made, in order.
         num_views, num_test_views: how many views PSNR is the mean of, and how many there are; 0 without a scene.
     """
 
+    interval: LmbdaInterval
     chosen: Trial
     trials: tuple[Trial, ...]
     num_views: int = 0
@@ -81,12 +83,12 @@ class Found:
     @property
     def is_largest(self) -> bool:
         """Whether no smaller λ can be tried."""
-        return self.chosen.lmbda <= DEFAULT_LMBDAS[0]
+        return self.chosen.lmbda <= self.interval.low
 
     @property
     def is_smallest(self) -> bool:
         """Whether no larger λ can be tried."""
-        return self.chosen.lmbda >= DEFAULT_LMBDAS[-1]
+        return self.chosen.lmbda >= self.interval.high
 
     @property
     def next_larger(self) -> Trial | None:
@@ -106,15 +108,15 @@ def run_encode_to_size(
 ) -> Found:
     """Writes the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
 
-    λ is searched between the ends of :data:`hemgs.bench.rates.DEFAULT_LMBDAS`; a larger target gets the largest file.
+    λ is searched over the interval that the model serves; a larger target gets the largest file.
 
     Raises:
         ConfigError: the model has one rate only, or even the largest λ gives a larger file.
     """
-    record, method, model = _variable_rate_model(model_dir, device, "--target-bytes")
-    steps = 2 + _num_steps(LMBDA_TOLERANCE)
-    with _Search(record, method, model, device, stream, steps) as search:
-        smallest = search.attempt(DEFAULT_LMBDAS[-1])
+    record, method, model, interval = _variable_rate_model(model_dir, device, "--target-bytes")
+    steps = 2 + _num_steps(interval, LMBDA_TOLERANCE)
+    with _Search(record, method, model, interval, device, stream, steps) as search:
+        smallest = search.attempt(interval.high)
         if smallest.total_bytes > target_bytes:
             raise ConfigError(
                 f"--target-bytes {target_bytes}: the smallest file of this model has {smallest.total_bytes} bytes "
@@ -158,13 +160,13 @@ def run_encode_to_psnr(
         ConfigError: the model has one rate only, or no λ that was tried reaches the target.
         SceneError: not the scene of the model, or one without test views.
     """
-    record, method, model = _variable_rate_model(model_dir, device, "--target-psnr")
+    record, method, model, interval = _variable_rate_model(model_dir, device, "--target-psnr")
     scene = scene_to_measure(scene_dir, record, model_dir)
     test_views = scene.split("test")
     views = test_views if num_views is None else showcase_views(test_views, num_views)
-    steps = 2 + _num_steps(LMBDA_TOLERANCE_OF_PSNR)
-    with _Search(record, method, model, device, stream, steps, scene, views) as search:
-        search.attempt(DEFAULT_LMBDAS[-1])
+    steps = 2 + _num_steps(interval, LMBDA_TOLERANCE_OF_PSNR)
+    with _Search(record, method, model, interval, device, stream, steps, scene, views) as search:
+        search.attempt(interval.high)
 
         def reaches(trial: Trial) -> bool:
             return trial.psnr is not None and trial.psnr >= target_db
@@ -184,7 +186,7 @@ def run_encode_to_psnr(
                 "ask for less, or train longer or with more anchors",
             )
         found = search.write(min(reaching, key=lambda trial: trial.total_bytes), out)
-    return Found(found.chosen, found.trials, len(views), len(test_views))
+    return replace(found, num_views=len(views), num_test_views=len(test_views))
 
 
 @dataclass
@@ -194,6 +196,7 @@ class _Search:
     record: TrainRecord
     method: Method
     model: Bundle
+    interval: LmbdaInterval
     device: torch.device
     stream: IO[str] | None
     expected_trials: int
@@ -230,7 +233,7 @@ class _Search:
             tolerance: part of λ to which it is to be known.
             enough: whether to stop at a trial.
         """
-        low, high = DEFAULT_LMBDAS[0], DEFAULT_LMBDAS[-1]
+        low, high = self.interval.low, self.interval.high
         trial = self.attempt(low)
         if not goes_up(trial):
             return
@@ -243,26 +246,29 @@ class _Search:
         """Puts the file of a trial in its place."""
         with atomic_path(out) as temporary:
             shutil.copyfile(self._path(chosen.rate), temporary)
-        return Found(chosen, tuple(self.trials))
+        return Found(self.interval, chosen, tuple(self.trials))
 
     def _measured(self, path: Path, scene: Scene) -> float:
         with decode_alone(path, self.device, self.record.entry) as decoded:
-            return psnr_of_views(self.method, decoded.renderable, scene, self.views)
+            return psnr_of_views(decoded.renderable, scene, self.views)
 
     def _path(self, rate: Rate) -> Path:
         return Path(self._folder.name) / f"{rate.id}.gsc"
 
 
-def _variable_rate_model(model_dir: Path, device: torch.device, option: str) -> tuple[TrainRecord, Method, Bundle]:
+def _variable_rate_model(
+    model_dir: Path, device: torch.device, option: str
+) -> tuple[TrainRecord, Method, Bundle, LmbdaInterval]:
     record, method, model = load_model(model_dir, device)
-    if method.spec.kind != "all_rates":
+    interval = interval_of(method.spec, model)
+    if method.spec.kind != "all_rates" or interval is None:
         raise ConfigError(f"{record.method} has no λ to search", f"leave {option} out")
-    return record, method, model
+    return record, method, model, interval
 
 
-def _num_steps(tolerance: float) -> int:
+def _num_steps(interval: LmbdaInterval, tolerance: float) -> int:
     """Halvings of the interval of λ, in logarithms, until it is as small as the tolerance."""
-    return math.ceil(math.log2(math.log(DEFAULT_LMBDAS[-1] / DEFAULT_LMBDAS[0]) / tolerance))
+    return math.ceil(math.log2(math.log(interval.high / interval.low) / tolerance))
 
 
 def _psnr(trial: Trial) -> float:

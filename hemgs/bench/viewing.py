@@ -26,10 +26,10 @@ from hemgs.core.types import Camera, Scene, Split, View
 from hemgs.data.capture import check_camera
 from hemgs.data.loader import load_scene
 from hemgs.metrics.psnr import psnr
-from hemgs.protocol import Method, Renderable
-from hemgs.render import render_view
+from hemgs.protocol import Renderable
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import write_ply
+from hemgs.splats.rendering import RenderableSplats
 
 COMPARE_FOLDER = "compare"
 #: Errors are shown multiplied by this in a comparison strip.
@@ -100,7 +100,7 @@ def run_render(
         BitstreamError: as decoding does.
         SceneError: the scene cannot be read or has no such views.
     """
-    method, renderable = _decoded(path, device)
+    renderable = method_of_bitstream(path).decode(path, device=device)
     scene = load_scene(scene_dir)
     views = scene.split(split)
     if not views:
@@ -108,7 +108,7 @@ def run_render(
     pictures = []
     with EventLog(None, f"rendering {path.name}", stream) as events:
         for number, view in enumerate(views, start=1):
-            pixels = _picture(method, renderable, view.camera, scene.background)
+            pixels = _picture(renderable, view.camera, scene.background)
             target = to_bytes(scene.read_image(view))
             write_png(out / picture_file(view.name), pixels)
             write_png(out / COMPARE_FOLDER / picture_file(view.name), comparison_strip(target, pixels))
@@ -122,11 +122,11 @@ def run_render_cameras(
 ) -> list[RenderedPicture]:
     """Renders a bitstream from the cameras of a JSON file (see :func:`read_cameras`)."""
     cameras = read_cameras(cameras_file)
-    method, renderable = _decoded(path, device)
+    renderable = method_of_bitstream(path).decode(path, device=device)
     pictures = []
     for camera in cameras:
         file = out / picture_file(camera.name)
-        write_png(file, _picture(method, renderable, camera, background))
+        write_png(file, _picture(renderable, camera, background))
         pictures.append(RenderedPicture(file, None))
     return pictures
 
@@ -142,11 +142,11 @@ def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.devi
     Returns:
         Number of Gaussians, and what the export lost (``None`` without a scene).
     """
-    method, renderable = _decoded(path, device)
+    renderable = method_of_bitstream(path).decode(path, device=device)
     with torch.no_grad():
-        cloud = method.to_splats(renderable)
+        cloud = renderable.to_splats()
     write_ply(ply, cloud)
-    loss = None if scene_dir is None else _baking_loss(method, renderable, cloud, load_scene(scene_dir))
+    loss = None if scene_dir is None else _baking_loss(renderable, cloud, load_scene(scene_dir))
     return cloud.num_gaussians, loss
 
 
@@ -155,22 +155,6 @@ def comparison_strip(target: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> ND
     error = np.abs(target.astype(np.float32) - pixels.astype(np.float32)) * np.float32(ERROR_GAIN / 255.0)
     gap = np.zeros((target.shape[0], _GAP_PX, 3), np.uint8)
     return np.concatenate([target, gap, pixels, gap, to_bytes(error)], axis=1)
-
-
-def render_cloud(cloud: GaussianCloud, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-    """One view of plain Gaussians, ``[H, W, 3] float32``, not clamped."""
-    with torch.no_grad():
-        image: torch.Tensor = render_view(
-            cloud.means,
-            cloud.quats,
-            torch.exp(cloud.log_scales),
-            torch.sigmoid(cloud.opacity_logits),
-            cloud.sh,
-            camera,
-            background,
-            sh_degree=cloud.sh_degree,
-        ).image
-    return image
 
 
 def read_cameras(path: Path) -> list[Camera]:
@@ -209,16 +193,9 @@ def _camera(entry: Any, name: str, path: Path) -> Camera:
     return check_camera(Camera(name, sides[0], sides[1], fx, fy, cx, cy, pose), path)
 
 
-def _decoded(path: Path, device: torch.device) -> tuple[Method, Renderable]:
-    method = method_of_bitstream(path)
-    return method, method.decode(path, device=device)
-
-
-def _picture(
-    method: Method, renderable: Renderable, camera: Camera, background: tuple[float, float, float]
-) -> NDArray[np.uint8]:
+def _picture(renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> NDArray[np.uint8]:
     with torch.no_grad():
-        return to_bytes(method.render(renderable, camera, background).cpu().numpy())
+        return to_bytes(renderable.render(camera, background).cpu().numpy())
 
 
 def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
@@ -226,23 +203,20 @@ def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     return float(psnr(left, right))
 
 
-def psnr_of_views(method: Method, renderable: Renderable, scene: Scene, views: Sequence[View]) -> float:
+def psnr_of_views(renderable: Renderable, scene: Scene, views: Sequence[View]) -> float:
     """Mean PSNR of a decoded scene over views of 8 bit, dB: the figure that ``hemgs evaluate`` gives for them."""
     return _mean(
         [
-            _psnr_of(_picture(method, renderable, view.camera, scene.background), to_bytes(scene.read_image(view)))
+            _psnr_of(_picture(renderable, view.camera, scene.background), to_bytes(scene.read_image(view)))
             for view in views
         ]
     )
 
 
-def _baking_loss(method: Method, renderable: Renderable, cloud: GaussianCloud, scene: Scene) -> BakingLoss:
+def _baking_loss(renderable: Renderable, cloud: GaussianCloud, scene: Scene) -> BakingLoss:
     views = scene.split("test") or scene.split("train")
-    exported = []
-    for view in views:
-        frozen = render_cloud(cloud, view.camera, scene.background)
-        exported.append(_psnr_of(to_bytes(frozen.cpu().numpy()), to_bytes(scene.read_image(view))))
-    return BakingLoss(psnr_of_views(method, renderable, scene, views), _mean(exported))
+    exported = RenderableSplats(cloud)
+    return BakingLoss(psnr_of_views(renderable, scene, views), psnr_of_views(exported, scene, views))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -120,7 +120,7 @@ def _decode(arguments: argparse.Namespace) -> int:
 
     device = choose_device(arguments.device)
     renderable, stats = run_decode(arguments.bitstream, device, arguments.method, repeat=not arguments.once)
-    save_bundle(arguments.out, renderable)
+    save_bundle(arguments.out, renderable.to_bundle())
     if arguments.json is not None:
         write_json(arguments.json, asdict(stats))
     say(

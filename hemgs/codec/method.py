@@ -20,7 +20,7 @@ from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
 from hemgs.core.records import Value
 from hemgs.core.types import MethodSpec, Rate, Scene
-from hemgs.protocol import Model
+from hemgs.protocol import Model, interval_of
 
 
 class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
@@ -59,7 +59,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         entropy = EntropyModel(own).to(device)
         entropy.load_state_dict(weights)
         whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
-        interval = self.lmbda_interval(model)
+        interval = interval_of(self.spec, model)
         assert interval is not None
         return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec, interval)
 

@@ -15,12 +15,12 @@ import torch
 
 from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
-from hemgs.protocol import Model, Renderable
-from hemgs.render import render_view
+from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
+from hemgs.protocol import Model
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.model import SplatModel
 from hemgs.splats.params import SplatParams
+from hemgs.splats.rendering import RenderableSplats
 from hemgs.splats.training import train_splats
 from hemgs.training.loop import seed_everything
 
@@ -36,6 +36,7 @@ class SplatMethod(ABC, Generic[P]):
 
     spec: ClassVar[MethodSpec]
     Params: ClassVar[type]
+    Decoded = RenderableSplats
 
     def model(self, settings: P, rate: Rate) -> SplatModel:
         """Say what the rows of a training are; parameters without rows are drawn from torch's global random state."""
@@ -71,24 +72,5 @@ class SplatMethod(ABC, Generic[P]):
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         return self.write(path, model, params_of(self.Params, model.meta["params"]), rate)
 
-    def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        return self.read(path).to(device).to_bundle()
-
-    def render(self, renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-        gaussians = GaussianCloud.from_bundle(renderable).activated()
-        with torch.no_grad():
-            view = render_view(
-                gaussians.means,
-                gaussians.quats,
-                gaussians.scales,
-                gaussians.opacities,
-                gaussians.colors,
-                camera,
-                background,
-                sh_degree=gaussians.sh_degree,
-            )
-        return view.image.clamp(0.0, 1.0)
-
-    def to_splats(self, renderable: Renderable, camera: Camera | None = None) -> GaussianCloud:
-        """The Gaussians themselves, exactly; no part depends on ``camera``."""
-        return GaussianCloud.from_bundle(renderable)
+    def decode(self, path: Path, *, device: torch.device) -> RenderableSplats:
+        return RenderableSplats(self.read(path).to(device))

@@ -100,11 +100,12 @@ class Worker:
         return *found, process_peak_mib() - before_mib
 
     def _compared(self, subject: Subject, altered: Mutation, decoded: Renderable) -> str:
-        if bundles_equal(decoded, self._decoded[subject.name]):
+        bundle = decoded.to_bundle()
+        if bundles_equal(bundle, self._decoded[subject.name].to_bundle()):
             return "same scene"
         if not altered.sealed:
             return "accepted"
-        finite = all(bool(torch.isfinite(tensor).all()) for tensor in decoded.tensors.values())
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in bundle.tensors.values())
         return "other scene" if finite else "not finite"
 
     def _decode(self) -> Renderable:

@@ -136,7 +136,7 @@ def _detached(parts: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 def decoded_digests(name: str, path: Path) -> dict[str, str]:
     """Return the SHA-256 of every tensor that the method of a model decodes from a file."""
-    tensors = get_method(name.split("/")[0]).decode(path, device=CPU).tensors
+    tensors = get_method(name.split("/")[0]).decode(path, device=CPU).to_bundle().tensors
     return {key: hashlib.sha256(tensors[key].contiguous().numpy().tobytes()).hexdigest() for key in sorted(tensors)}
 
 

@@ -33,17 +33,14 @@ def test_what_cuda_trained_and_wrote_is_decoded_alike_everywhere(name: str, tiny
     decoded = {
         device: specimen.method.decode(specimen.bitstream, device=torch.device(device)) for device in ("cpu", "cuda")
     }
-    assert decoded["cpu"].meta == decoded["cuda"].meta
-    for key, tensor in decoded["cpu"].tensors.items():
-        assert torch.equal(tensor, decoded["cuda"].tensors[key].cpu()), key
+    bundles = {device: scene.to_bundle() for device, scene in decoded.items()}
+    assert bundles["cpu"].meta == bundles["cuda"].meta
+    for key, tensor in bundles["cpu"].tensors.items():
+        assert torch.equal(tensor, bundles["cuda"].tensors[key].cpu()), key
     camera = specimen.scene.split("test")[0].camera
-    pictures = [
-        specimen.method.render(renderable, camera, specimen.scene.background).cpu() for renderable in decoded.values()
-    ]
+    pictures = [renderable.render(camera, specimen.scene.background).cpu() for renderable in decoded.values()]
     assert (pictures[0] - pictures[1]).abs().mean() < MEAN_LEVELS / 255
     target = torch.from_numpy(specimen.scene.read_image(specimen.scene.split("train")[0]))
-    picture = specimen.method.render(
-        decoded["cuda"], specimen.scene.split("train")[0].camera, specimen.scene.background
-    ).cpu()
+    picture = decoded["cuda"].render(specimen.scene.split("train")[0].camera, specimen.scene.background).cpu()
     blank = torch.tensor(specimen.scene.background)
     assert (picture - target).square().mean() < (blank - target).square().mean()

@@ -13,7 +13,6 @@ from hemgs.anchors.rendering import (
     FixedAnchors,
     anchors_to_cloud,
     camera_center,
-    render_anchors,
     viewpoints,
     visible_anchors,
 )
@@ -43,9 +42,9 @@ def test_anchors_out_of_sight_are_left_out_and_change_nothing(anchors: FixedAnch
     assert visible_anchors(positions, anchors.attributes.scalings, camera).tolist() == list(range(1, NUM, 2))
     index = torch.arange(1, NUM, 2)
     half = FixedAnchors(positions[index], anchors.attributes.select(index), anchors.heads, anchors.viewpoints)
-    image = render_anchors(moved, camera, GREY)
+    image = moved.render(camera, GREY)
     assert image.shape == (camera.height, camera.width, 3)
-    torch.testing.assert_close(image, render_anchors(half, camera, GREY), rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(image, half.render(camera, GREY), rtol=0.0, atol=1e-5)
     assert not image.requires_grad
 
 
@@ -64,11 +63,11 @@ def test_an_anchor_with_all_masks_off_is_invisible(anchors: FixedAnchors) -> Non
     masked = replace(anchors, attributes=replace(anchors.attributes, masks=masks))
     index = torch.tensor([0])
     alone = FixedAnchors(anchors.positions[:1], anchors.attributes.select(index), anchors.heads, anchors.viewpoints)
-    image = render_anchors(masked, camera, GREY)
-    torch.testing.assert_close(image, render_anchors(alone, camera, GREY), rtol=0.0, atol=1e-5)
-    assert (image - render_anchors(anchors, camera, GREY)).abs().max() > 0.1
+    image = masked.render(camera, GREY)
+    torch.testing.assert_close(image, alone.render(camera, GREY), rtol=0.0, atol=1e-5)
+    assert (image - anchors.render(camera, GREY)).abs().max() > 0.1
     nothing = replace(anchors, attributes=replace(anchors.attributes, masks=torch.zeros(NUM, OFFSETS)))
-    assert torch.equal(render_anchors(nothing, camera, GREY), torch.tensor(GREY).expand_as(image))
+    assert torch.equal(nothing.render(camera, GREY), torch.tensor(GREY).expand_as(image))
 
 
 def test_bundle_round_trip(anchors: FixedAnchors) -> None:
@@ -77,7 +76,7 @@ def test_bundle_round_trip(anchors: FixedAnchors) -> None:
     camera = ring_camera("side", 1.0)
     for fixed in (anchors, masked):
         again = FixedAnchors.from_bundle(fixed.to_bundle())
-        assert torch.equal(render_anchors(again, camera, GREY), render_anchors(fixed, camera, GREY))
+        assert torch.equal(again.render(camera, GREY), fixed.render(camera, GREY))
         assert torch.equal(again.viewpoints, fixed.viewpoints)
     assert anchors.to_bundle().meta["num_gaussians"] == NUM * OFFSETS
     assert masked.to_bundle().meta["num_gaussians"] == int(masks.sum())
@@ -101,7 +100,7 @@ def test_export_for_one_camera_looks_the_same(anchors: FixedAnchors) -> None:
         GREY,
     ).image
     # Gaussians below half a percent of opacity are left out.
-    assert (image - render_anchors(anchors, camera, GREY)).abs().max() < 0.01
+    assert (image - anchors.render(camera, GREY)).abs().max() < 0.01
 
 
 def test_export_for_several_cameras_averages(anchors: FixedAnchors) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, LatentRows, spawn_gaussians
 from hemgs.anchors.growing import NewAnchors, grow
 from hemgs.anchors.params import AnchorParams
-from hemgs.anchors.rendering import FixedAnchors, render_anchors, viewpoints
+from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import AnchorTrainee, initial_anchors, train_anchors
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import TrainingError
@@ -116,7 +116,7 @@ def test_it_learns_the_scene(tmp_path: Path) -> None:
     def quality(anchors: AnchorModel) -> float:
         fixed = FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, viewpoints(scene))
         views = scene.split("test")
-        images = [render_anchors(fixed, view.camera, scene.background) for view in views]
+        images = [fixed.render(view.camera, scene.background) for view in views]
         return sum(
             float(psnr(image.clamp(0, 1), torch.from_numpy(scene.read_image(view))))
             for image, view in zip(images, views, strict=True)
@@ -260,7 +260,7 @@ def test_parts_of_the_loss() -> None:
         center = torch.from_numpy(view.camera.center).float()
         spawned = spawn_gaussians(anchors.heads, anchors.positions, anchors.attributes(), center)
         fixed = FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, center[None])
-        image = render_anchors(fixed, view.camera, (0.0, 0.0, 0.0))
+        image = fixed.render(view.camera, (0.0, 0.0, 0.0))
         volume = spawned.scales.prod(dim=1).mean()
         wanted = 0.8 * (image - target).abs().mean() + 0.2 * (1 - ssim(image, target)) + 0.5 * volume + 3.0
     assert float(0.5 * volume) > 1e-4

@@ -249,5 +249,5 @@ def test_latents_grow_and_are_pruned_with_their_anchors(tmp_path: Path, monkeypa
     assert (latents != 0).any(dim=1).float().mean() > 0.5
     table = method.encode(model, rate, tmp_path / "ball.gsc", device=device)
     decoded = method.decode(tmp_path / "ball.gsc", device=device)
-    assert table.figures["num_anchors"] == len(decoded.tensors["positions"])
-    assert math.isfinite(float(decoded.tensors["features"].sum()))
+    assert table.figures["num_anchors"] == decoded.num_anchors
+    assert math.isfinite(float(decoded.attributes.features.sum()))

@@ -23,6 +23,7 @@ from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.model import SplatModel
 from hemgs.splats.ply import read_ply, write_ply
+from hemgs.splats.rendering import RenderableSplats
 from hemgs.splats.training import SplatTrainee
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.losses import reconstruction_loss
@@ -74,7 +75,7 @@ def painted() -> Scene:
     for view in scene.views:
         camera = dataclasses.replace(view.camera, width=24, height=20, fx=30.0, fy=30.0, cx=12.0, cy=10.0)
         views.append(dataclasses.replace(view, camera=camera))
-        image = Gs3d().render(as_model(target), camera, BLACK)
+        image = RenderableSplats.from_bundle(as_model(target)).render(camera, BLACK)
         images[camera.name] = (np.rint(image.numpy() * 255) / 255).astype(np.float32)
     return dataclasses.replace(
         scene,
@@ -99,7 +100,11 @@ def cloud_of(trainee: SplatTrainee) -> GaussianCloud:
 
 def psnr_of(model: Model, scene: Scene) -> float:
     errors = [
-        float((Gs3d().render(model, view.camera, BLACK) - torch.from_numpy(scene.read_image(view))).square().mean())
+        float(
+            (RenderableSplats.from_bundle(model).render(view.camera, BLACK) - torch.from_numpy(scene.read_image(view)))
+            .square()
+            .mean()
+        )
         for view in scene.split("test")
     ]
     return float(-10 * np.log10(np.mean(errors)))
@@ -301,26 +306,30 @@ def test_the_estimated_size_is_that_of_the_raw_values(degree: int, num_bytes: in
 def test_decoding_is_exact_and_renders_as_the_model(trained: Model, tmp_path: Path) -> None:
     Gs3d().encode(trained, SINGLE_RATE, tmp_path / "a.gsc", device=CPU)
     decoded = Gs3d().decode(tmp_path / "a.gsc", device=CPU)
-    assert same(decoded, trained)
+    assert same(decoded.to_bundle(), trained)
     camera = toy_scene().views[0].camera
-    image = Gs3d().render(decoded, camera, (0.2, 0.4, 0.6))
-    assert torch.equal(image, Gs3d().render(trained, camera, (0.2, 0.4, 0.6)))
+    image = decoded.render(camera, (0.2, 0.4, 0.6))
+    assert torch.equal(image, RenderableSplats.from_bundle(trained).render(camera, (0.2, 0.4, 0.6)))
     assert image.shape == (8, 8, 3) and float(image.min()) >= 0.0 and float(image.max()) <= 1.0
 
 
 def test_rendering_is_that_of_the_shared_renderer_over_the_background(trained: Model) -> None:
     camera = toy_scene().views[1].camera
-    cloud = Gs3d().to_splats(trained)
+    cloud = RenderableSplats.from_bundle(trained).to_splats()
     arguments = (cloud.means, cloud.quats, cloud.log_scales.exp(), cloud.opacity_logits.sigmoid(), cloud.sh)
     view = render_view(*arguments, camera, (0.9, 0.1, 0.3), sh_degree=3)
-    torch.testing.assert_close(Gs3d().render(trained, camera, (0.9, 0.1, 0.3)), view.image.clamp(0, 1))
+    torch.testing.assert_close(
+        RenderableSplats.from_bundle(trained).render(camera, (0.9, 0.1, 0.3)), view.image.clamp(0, 1)
+    )
     behind = far_away(camera)
-    assert torch.equal(Gs3d().render(trained, behind, (0.9, 0.1, 0.3))[0, 0], torch.tensor([0.9, 0.1, 0.3]))
+    assert torch.equal(
+        RenderableSplats.from_bundle(trained).render(behind, (0.9, 0.1, 0.3))[0, 0], torch.tensor([0.9, 0.1, 0.3])
+    )
 
 
 def test_colours_beyond_white_are_white(trained: Model) -> None:
     bright = Model({**trained.tensors, "sh": torch.full_like(trained.tensors["sh"], 9.0)}, trained.meta)
-    image = Gs3d().render(bright, toy_scene().views[1].camera, (1.0, 1.0, 1.0))
+    image = RenderableSplats.from_bundle(bright).render(toy_scene().views[1].camera, (1.0, 1.0, 1.0))
     assert float(image.max()) == 1.0
 
 
@@ -331,7 +340,7 @@ def far_away(camera: Camera) -> Camera:
 
 
 def test_export_round_trips_through_ply(trained: Model, tmp_path: Path) -> None:
-    write_ply(tmp_path / "a.ply", Gs3d().to_splats(trained))
+    write_ply(tmp_path / "a.ply", RenderableSplats.from_bundle(trained).to_splats())
     assert same(as_model(read_ply(tmp_path / "a.ply")), trained)
 
 

@@ -151,12 +151,12 @@ def test_the_five_verbs(tmp_path: Path) -> None:
     assert table.total_bytes == path.stat().st_size
     renderable = method.decode(path, device=CPU)
     camera = ring_camera("new", 0.4)
-    image = method.render(renderable, camera, scene.background)
+    image = renderable.render(camera, scene.background)
     assert image.shape == (camera.height, camera.width, 3)
-    assert torch.equal(image, method.render(model, camera, scene.background))
+    assert torch.equal(image, FixedAnchors.from_bundle(model).render(camera, scene.background))
     assert 0.0 <= float(image.min()) < float(image.max()) <= 1.0
-    assert method.to_splats(renderable, camera).num_gaussians > 0
-    assert method.to_splats(renderable).sh_degree == 0
+    assert renderable.to_splats(camera).num_gaussians > 0
+    assert renderable.to_splats().sh_degree == 0
 
 
 def test_unknown_settings_are_errors(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_every_check_is_listed() -> None:
         ("Flat", conformance.check_rates_are_monotone, "do not fall"),
         ("Boasting", conformance.check_estimates_hold, "bits in the file"),
         ("Moody", conformance.check_render_is_stateless, "depends on what came before"),
+        ("Drawing", conformance.check_render_is_stateless, "random state"),
         ("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),
     ],
 )

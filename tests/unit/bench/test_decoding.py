@@ -18,7 +18,7 @@ from hemgs.coding.container import FORMAT_VERSION, MAGIC
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError
 from tests.unit.bench.conftest import CPU, TOY
-from tests.unit.bench.toy_methods import ToyAll
+from tests.unit.bench.toy_methods import ToyAll, ToyScene
 
 ENTRY = f"{TOY}ToyAll"
 
@@ -30,7 +30,7 @@ def bitstream(toy_points: Path) -> Path:
 
 def test_decoding_gives_scene_and_figures(bitstream: Path) -> None:
     renderable, stats = run_decode(bitstream, CPU, ENTRY)
-    assert renderable.tensors["color"].shape == (3,)
+    assert renderable.to_bundle().tensors["color"].shape == (3,)
     assert (stats.method, stats.num_gaussians, stats.num_anchors) == ("toy_all", 1, None)
     assert stats.file_bytes == bitstream.stat().st_size
     assert 0 < stats.decode_s < 10
@@ -44,7 +44,7 @@ def test_clock_shows_the_second_call_unless_the_first_was_long(
     calls: list[Path] = []
     decode = ToyAll.decode
 
-    def watched(self: ToyAll, path: Path, *, device: torch.device) -> Bundle:
+    def watched(self: ToyAll, path: Path, *, device: torch.device) -> ToyScene:
         calls.append(path)
         return decode(self, path, device=device)
 
@@ -61,7 +61,7 @@ def test_clock_shows_the_second_call_unless_the_first_was_long(
 
 
 def test_decoder_that_is_not_deterministic_is_refused(bitstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ToyAll, "decode", lambda self, path, **named: Bundle({"color": torch.rand(3)}))
+    monkeypatch.setattr(ToyAll, "decode", lambda self, path, **named: ToyScene(torch.rand(3)))
     with pytest.raises(BitstreamError, match="two different scenes"):
         run_decode(bitstream, CPU, ENTRY)
 
@@ -75,7 +75,7 @@ def test_method_of_a_file_that_is_not_installed(bitstream: Path) -> None:
 
 def test_a_file_does_not_choose_the_code_that_is_imported(tmp_path: Path) -> None:
     entry = b"os:getcwd"
-    head = MAGIC + struct.pack("<HBB", FORMAT_VERSION, 0, len(entry)) + entry + bytes(16)
+    head = MAGIC + struct.pack("<HBB", FORMAT_VERSION, 0, len(entry)) + entry + bytes(17)
     path = tmp_path / "x.gsc"
     path.write_bytes(head + struct.pack("<I", zlib.crc32(head)))
     with pytest.raises(BitstreamError, match=r"x\.gsc: header: method id 'os:getcwd' is not allowed"):
@@ -102,7 +102,7 @@ def test_bundles_are_compared_bit_for_bit() -> None:
 def test_process_of_its_own_gives_the_same_scene(bitstream: Path) -> None:
     here, _ = run_decode(bitstream, CPU, ENTRY)
     with decode_alone(bitstream, CPU, ENTRY) as decoded:
-        assert bundles_equal(here, decoded.renderable)
+        assert bundles_equal(here.to_bundle(), decoded.renderable.to_bundle())
         assert decoded.stats.num_gaussians == 1
         assert decoded.stats.file_bytes == bitstream.stat().st_size
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from hemgs.bench.rates import DEFAULT_LMBDAS, encoding_rates, fit_of, parse_rate, rate_of, training_rate
+from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, rate_of, training_rate
+from hemgs.codec.params import LMBDA_INTERVAL, SWEEP
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import SINGLE_RATE, MethodSpec, Rate
+from hemgs.core.types import SINGLE_RATE, LmbdaInterval, MethodSpec, Rate
 
 
 def spec(kind: str) -> MethodSpec:
     return MethodSpec("toy", "Toy", kind)  # type: ignore[arg-type]
 
 
-def test_sixteen_lambdas_cover_the_trained_interval_and_hold_the_trained_values() -> None:
-    assert len(DEFAULT_LMBDAS) == 16
-    assert (DEFAULT_LMBDAS[0], DEFAULT_LMBDAS[-1]) == (0.001, 0.004)
-    assert {0.001, 0.002, 0.003, 0.004} <= set(DEFAULT_LMBDAS)
-    assert [Rate.of(lmbda).id for lmbda in DEFAULT_LMBDAS[:2]] == ["lmbda_0.0010", "lmbda_0.0012"]
+def test_the_sweep_of_hemgs_covers_its_interval_and_holds_the_trained_values() -> None:
+    assert len(SWEEP) == 16
+    assert (SWEEP[0], SWEEP[-1]) == (LMBDA_INTERVAL.low, LMBDA_INTERVAL.high) == (0.001, 0.004)
+    assert {0.001, 0.002, 0.003, 0.004} <= set(SWEEP)
+    assert [Rate.of(lmbda).id for lmbda in SWEEP[:2]] == ["lmbda_0.0010", "lmbda_0.0012"]
 
 
 @pytest.mark.parametrize("rate_id", ["single", "lmbda_0.0010", "lmbda_0.0012", "lmbda_0.00115"])
@@ -60,13 +61,23 @@ def test_fit_ids() -> None:
 
 
 def test_encoding_rates() -> None:
-    wanted = (Rate.of(0.002), Rate.of(0.001), Rate.of(0.002))
-    assert encoding_rates("all_rates", SINGLE_RATE, wanted) == (Rate.of(0.002), Rate.of(0.001))
-    assert [rate.lmbda for rate in encoding_rates("all_rates", SINGLE_RATE, ())] == list(DEFAULT_LMBDAS)
-    assert encoding_rates("single", SINGLE_RATE, ()) == (SINGLE_RATE,)
-    assert encoding_rates("per_rate", Rate.of(0.002), (Rate.of(0.002),)) == (Rate.of(0.002),)
+    interval, wanted = LmbdaInterval(0.001, 0.004), (Rate.of(0.002), Rate.of(0.001), Rate.of(0.002))
+    variable = MethodSpec("toy", "Toy", "all_rates", lmbda_interval=interval, sweep=(0.001, 0.003))
+    assert encoding_rates(variable, interval, SINGLE_RATE, wanted) == (Rate.of(0.002), Rate.of(0.001))
+    assert encoding_rates(variable, interval, SINGLE_RATE, ()) == (Rate.of(0.001), Rate.of(0.003))
+    assert encoding_rates(spec("single"), None, SINGLE_RATE, ()) == (SINGLE_RATE,)
+    assert encoding_rates(spec("per_rate"), None, Rate.of(0.002), (Rate.of(0.002),)) == (Rate.of(0.002),)
     for kind, trained in (("single", SINGLE_RATE), ("per_rate", Rate.of(0.001))):
         with pytest.raises(ConfigError, match="cannot be encoded at lmbda_0.0020"):
-            encoding_rates(kind, trained, (Rate.of(0.002),))  # type: ignore[arg-type]
+            encoding_rates(spec(kind), None, trained, (Rate.of(0.002),))
     with pytest.raises(ConfigError, match="without a rate knob"):
-        encoding_rates("all_rates", SINGLE_RATE, (SINGLE_RATE,))
+        encoding_rates(variable, interval, SINGLE_RATE, (SINGLE_RATE,))
+
+
+def test_rates_outside_the_interval_of_the_model_are_refused() -> None:
+    interval = LmbdaInterval(0.001, 0.004)
+    variable = MethodSpec("toy", "Toy", "all_rates", lmbda_interval=interval, sweep=(0.001,))
+    with pytest.raises(ConfigError, match=r"lmbda 0.02 lies outside .* from 0.001 .* to 0.004"):
+        encoding_rates(variable, interval, SINGLE_RATE, (Rate.of(0.02),))
+    with pytest.raises(ConfigError, match=r"lmbda 0.001 lies outside .* from 0.002 .* to 0.003"):
+        encoding_rates(variable, LmbdaInterval(0.002, 0.003), SINGLE_RATE, ())

@@ -35,6 +35,7 @@ def test_unknown_id_names_the_nearest_and_all() -> None:
         ("pathlib:Path", "is not a method"),
         (f"{TOY}ToyParams", "is not a method"),
         (f"{TOY}Baseless", "is of kind post, and its train takes no base — it must fulfil hemgs.protocol.PostMethod"),
+        (f"{TOY}Boundless", "lacks lmbda_interval"),
     ],
 )
 def test_entries_that_are_no_methods(entry: str, message: str) -> None:

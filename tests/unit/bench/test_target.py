@@ -25,6 +25,7 @@ from hemgs.core.files import sha256_of
 from hemgs.core.types import Rate, SectionTable
 from hemgs.data.loader import load_scene
 from tests.unit.bench.conftest import CPU, TOY
+from tests.unit.bench.toy_methods import INTERVAL
 from tests.unit.codec.toy_anchors import encode_toy
 
 
@@ -183,7 +184,7 @@ def test_quality_that_does_not_fall_steadily_is_said_so(scene_dir: Path, tmp_pat
 def test_words_for_quality_that_rises_with_lambda(fading: Path, scene_dir: Path, tmp_path: Path) -> None:
     encoded = run_encode_file(fading, tmp_path / "x.gsc", Rate.of(0.002), CPU)
     trials = tuple(target.Trial(Rate.of(lmbda), encoded, psnr) for lmbda, psnr in ((0.001, 20.0), (0.002, 21.0)))
-    found = target.Found(trials[1], trials, 2, 2)
+    found = target.Found(INTERVAL, trials[1], trials, 2, 2)
     assert not found.falls_with_lmbda
     assert "does not fall steadily" in psnr_lines(found, 20.99)[-1]
 

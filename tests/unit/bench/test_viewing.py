@@ -17,7 +17,6 @@ from hemgs.bench.viewing import (
     comparison_strip,
     picture_file,
     read_cameras,
-    render_cloud,
     run_export,
     run_render,
     run_render_cameras,
@@ -28,8 +27,9 @@ from hemgs.core.types import Camera
 from hemgs.data.loader import load_scene
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.ply import read_ply
+from hemgs.splats.rendering import RenderableSplats
 from tests.unit.bench.conftest import CPU
-from tests.unit.bench.toy_methods import ToyAll
+from tests.unit.bench.toy_methods import ToyAll, ToyScene
 
 POSE = np.eye(4).tolist()
 CAMERA = {"name": "front", "width": 20, "height": 16, "fx": 20, "fy": 20, "cx": 10, "cy": 8, "world_to_camera": POSE}
@@ -118,17 +118,13 @@ def test_export_states_number_and_loss(
     assert (number, loss) == (1, None)
     assert read_ply(tmp_path / "toy.ply").num_gaussians == 1
     # A Gaussian that fills every view with the toy's colour loses nothing against the toy's own pictures.
-    color = ToyAll().decode(bitstream, device=CPU).tensors["color"]
-    monkeypatch.setattr(
-        "hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: color.expand(camera.height, camera.width, 3)
-    )
+    color = ToyAll().decode(bitstream, device=CPU).color
+    monkeypatch.setattr("hemgs.bench.viewing.RenderableSplats", lambda cloud: ToyScene(color))
     _, loss = run_export(bitstream, tmp_path / "toy.ply", scene_dir, CPU)
     assert loss is not None
     assert loss.loss_db == 0.0
     assert 0 < loss.decoded < 60
-    monkeypatch.setattr(
-        "hemgs.bench.viewing.render_cloud", lambda cloud, camera, _: torch.zeros(camera.height, camera.width, 3)
-    )
+    monkeypatch.setattr("hemgs.bench.viewing.RenderableSplats", lambda cloud: ToyScene(torch.zeros(3)))
     _, loss = run_export(bitstream, tmp_path / "toy.ply", scene_dir, CPU)
     assert loss is not None
     assert loss.loss_db == pytest.approx(loss.decoded - loss.exported)
@@ -144,7 +140,7 @@ def test_plain_gaussians_are_drawn_with_their_own_parametrisation() -> None:
         opacity_logits=torch.tensor([4.0]),
         sh=torch.full((1, 1, 3), 0.25 / 0.28209479177387814),
     )
-    image = render_cloud(cloud, camera, (0.0, 0.0, 0.0))
+    image = RenderableSplats(cloud).render(camera, (0.0, 0.0, 0.0))
     peak = 0.75 * torch.sigmoid(torch.tensor(4.0)).item()
     assert torch.allclose(image[16, 16], torch.full((3,), peak), atol=0.01)
     away_px, sigma_px = 12.5, 2.0 * 32.0 / 4.0

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
+from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.loop import LoopSettings, fit
 
@@ -77,10 +77,42 @@ class _Trainee:
         return 64
 
 
+INTERVAL = LmbdaInterval(0.001, 0.004)
+SWEEP = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
+
+
+def all_rates(method: str, label: str) -> MethodSpec:
+    """What a toy with one model for every rate says of itself."""
+    return MethodSpec(method, label, "all_rates", attributes=("colors",), lmbda_interval=INTERVAL, sweep=SWEEP)
+
+
+class ToyScene:
+    """One colour everywhere."""
+
+    def __init__(self, color: Tensor) -> None:
+        self.color = color
+
+    def render(self, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        return self.color.expand(camera.height, camera.width, 3)
+
+    def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
+        return GaussianCloud(
+            torch.zeros(1, 3), torch.zeros(1, 3), torch.eye(4)[:1], torch.zeros(1), (self.color - 0.5)[None, None]
+        )
+
+    def to_bundle(self) -> Bundle:
+        return Bundle({"color": self.color}, {"num_gaussians": 1})
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        return cls(bundle.tensors["color"])
+
+
 class ToyAll:
     """One model for every rate."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("toy_all", "Toy", "all_rates", attributes=("colors",))
+    spec: ClassVar[MethodSpec] = all_rates("toy_all", "Toy")
+    Decoded: ClassVar[type[ToyScene]] = ToyScene
     Params: ClassVar[type] = ToyParams
 
     def train(
@@ -119,7 +151,7 @@ class ToyAll:
         sizes = write_container(path, self.spec.id, sections, digest.digest())
         return SectionTable(sizes, {"colors": 8.0 * sizes["colors"]}, {"context_mean": 1.5, "num_wavefronts": 3})
 
-    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
         container = read_container(path)
         if container.method != self.spec.id:
             raise BitstreamError(f"{path}: written by {container.method}", "decode it with its method")
@@ -131,16 +163,7 @@ class ToyAll:
         digest = SymbolDigest()
         digest.update("colors", symbols.numpy())
         digest.verify(container.symbols_digest, path)
-        return Bundle({"color": symbols.to(torch.float32) / _LEVELS}, {"num_gaussians": 1})
-
-    def render(self, renderable: Bundle, camera: Camera, background: tuple[float, float, float]) -> Tensor:
-        return renderable.tensors["color"].expand(camera.height, camera.width, 3)
-
-    def to_splats(self, renderable: Bundle, camera: Camera | None = None) -> GaussianCloud:
-        color = renderable.tensors["color"]
-        return GaussianCloud(
-            torch.zeros(1, 3), torch.zeros(1, 3), torch.eye(4)[:1], torch.zeros(1), (color - 0.5)[None, None]
-        )
+        return self.Decoded(symbols.to(torch.float32) / _LEVELS)
 
 
 class ToySingle(ToyAll):
@@ -161,10 +184,16 @@ class Baseless(ToyAll):
     spec: ClassVar[MethodSpec] = MethodSpec("baseless", "Baseless", "post")
 
 
+class Boundless(ToyAll):
+    """Does not say which λ it serves."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec("boundless", "Boundless", "all_rates", attributes=("colors",))
+
+
 class Unsteady(ToyAll):
     """Encodes differently each time."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("unsteady", "Unsteady", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("unsteady", "Unsteady")
 
     def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         noisy = Bundle({"color": torch.rand(3)}, model.meta)
@@ -174,7 +203,7 @@ class Unsteady(ToyAll):
 class Miscounting(ToyAll):
     """Reports sections that its file does not have."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("miscounting", "Miscounting", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("miscounting", "Miscounting")
 
     def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         table = super().encode(model, rate, path, device=device)
@@ -184,20 +213,20 @@ class Miscounting(ToyAll):
 class Trusting(ToyAll):
     """Believes whatever a file says: damaged ones end in any exception, or in a wrong picture."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("trusting", "Trusting", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("trusting", "Trusting")
 
-    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
         colors = read_container(path).sections["colors"]
         symbols = torch.frombuffer(bytearray(colors), dtype=torch.int32)
-        return Bundle({"color": symbols.to(torch.float32) / _LEVELS}, {})
+        return self.Decoded(symbols.to(torch.float32) / _LEVELS)
 
 
 class Peeking(ToyAll):
     """Reads the training's record while decoding."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("peeking", "Peeking", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("peeking", "Peeking")
 
-    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
         for record in path.parents[1].glob("encode.json"):
             json.loads(record.read_text())
         return super().decode(path, device=device)
@@ -206,7 +235,7 @@ class Peeking(ToyAll):
 class Flat(ToyAll):
     """λ changes nothing."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("flat", "Flat", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("flat", "Flat")
 
     def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         return super().encode(model, Rate.of(0.001), path, device=device)
@@ -215,28 +244,49 @@ class Flat(ToyAll):
 class Boasting(ToyAll):
     """Estimates half of the bits."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("boasting", "Boasting", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("boasting", "Boasting")
 
     def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         table = super().encode(model, rate, path, device=device)
         return SectionTable(table.sections, {"extra_part": 4.0 * table.sections["extra_part"]})
 
 
-class Moody(ToyAll):
+class MoodyScene(ToyScene):
     """A view depends on the one drawn before."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("moody", "Moody", "all_rates")
     _drawn = 0
 
-    def render(self, renderable: Bundle, camera: Camera, background: tuple[float, float, float]) -> Tensor:
-        Moody._drawn += 1
-        return super().render(renderable, camera, background) + Moody._drawn * 1e-3
+    def render(self, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        MoodyScene._drawn += 1
+        return super().render(camera, background) + MoodyScene._drawn * 1e-3
+
+
+class Moody(ToyAll):
+    """Decodes to a scene that draws differently each time."""
+
+    spec: ClassVar[MethodSpec] = all_rates("moody", "Moody")
+    Decoded = MoodyScene
+
+
+class DrawingScene(ToyScene):
+    """Draws random numbers while it draws a view."""
+
+    def render(self, camera: Camera, background: tuple[float, float, float]) -> Tensor:
+        torch.rand(1)
+        return super().render(camera, background)
+
+
+class Drawing(ToyAll):
+    """Advances the caller's random state."""
+
+    spec: ClassVar[MethodSpec] = all_rates("drawing", "Drawing")
+    Decoded = DrawingScene
 
 
 class Forgetful(ToyAll):
     """Does not keep checkpoints."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("forgetful", "Forgetful", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("forgetful", "Forgetful")
 
     def train(self, scene: Scene, params: Mapping[str, Any], workdir: Path, events: EventLog, **named: Any) -> Bundle:
         return super().train(scene, {**params, "checkpoint_every": 10_000}, workdir, events, **named)
@@ -245,9 +295,9 @@ class Forgetful(ToyAll):
 class Crashing(ToyAll):
     """Fails to decode all but its smallest files."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("crashing", "Crashing", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("crashing", "Crashing")
 
-    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
         if path.stem == "lmbda_0.0020":
             raise BitstreamError(f"{path}: not today", "try again")
         return super().decode(path, device=device)
@@ -256,12 +306,12 @@ class Crashing(ToyAll):
 class Fading(ToyAll):
     """The larger λ, the further a decoded colour is from the trained one."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("fading", "Fading", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("fading", "Fading")
 
-    def decode(self, path: Path, *, device: torch.device) -> Bundle:
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
         decoded = super().decode(path, device=device)
         (lmbda,) = _SETTINGS.unpack(read_container(path).sections["settings"])
-        return Bundle({"color": decoded.tensors["color"] + 50.0 * self.faded(lmbda)}, decoded.meta)
+        return self.Decoded(decoded.color + 50.0 * self.faded(lmbda))
 
     def faded(self, lmbda: float) -> float:
         """How far, as a λ."""
@@ -271,7 +321,7 @@ class Fading(ToyAll):
 class Wavering(Fading):
     """As fading, but the colours of a narrow band of λ are near."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec("wavering", "Wavering", "all_rates")
+    spec: ClassVar[MethodSpec] = all_rates("wavering", "Wavering")
 
     def faded(self, lmbda: float) -> float:
         return 0.001 if 0.0019 < lmbda < 0.0021 else lmbda
