@@ -17,7 +17,7 @@ from hemgs.config.benchmark import BenchmarkFile
 from hemgs.config.dataset import DatasetFile
 from hemgs.config.method import MethodFile
 from hemgs.core.reading import Section
-from hemgs.core.records import points_schema
+from hemgs.core.records import NOT_AVAILABLE, POINT_COLUMNS, SCHEMA_VERSION, STATUSES, DType
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflow" / "schemas"
 MODELS: dict[str, type[Section]] = {"config": BenchmarkFile, "dataset": DatasetFile, "method": MethodFile}
@@ -37,6 +37,31 @@ def schema_of(model: type[Section]) -> dict[str, Any]:
     """Return the schema of a model, without the titles that pydantic makes of names."""
     schema: dict[str, Any] = _tidy(model.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def points_schema() -> dict[str, Any]:
+    """Return the schema of one typed row of ``points.csv``."""
+    kinds: dict[DType, str] = {"text": "string", "int": "integer", "float": "number"}
+    properties: dict[str, Any] = {}
+    for column in POINT_COLUMNS:
+        unit = f" [{column.unit}]" if column.unit else ""
+        properties[column.name] = {"type": [kinds[column.dtype], "null"], "description": column.description + unit}
+    properties["schema_version"]["const"] = SCHEMA_VERSION
+    properties["status"]["enum"] = list(STATUSES)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One row of points.csv",
+        "description": f"The text `{NOT_AVAILABLE}` in the CSV is null here.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": [column.name for column in POINT_COLUMNS],
+        "properties": properties,
+        # Sections that only a codec knows.
+        "patternProperties": {
+            "^bytes_": {"type": ["integer", "null"]},
+            "^estimated_bits_": {"type": ["number", "null"]},
+        },
+    }
 
 
 def _tidy(node: Any) -> Any:

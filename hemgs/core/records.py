@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hemgs.core.catalogue import CONTAINER, METRICS, MODEL_SECTIONS, SECTIONS, section_of
 from hemgs.core.errors import HemgsError
@@ -390,28 +390,3 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
     if not rows:
         _check_names([*header, *later], columns, f"{path}, header")
     return rows
-
-
-def points_schema() -> dict[str, Any]:
-    """JSON schema of one typed row of ``points.csv``; ``workflow/schemas/points.schema.yaml`` holds the same."""
-    kinds: dict[DType, str] = {"text": "string", "int": "integer", "float": "number"}
-    properties: dict[str, Any] = {}
-    for column in POINT_COLUMNS:
-        unit = f" [{column.unit}]" if column.unit else ""
-        properties[column.name] = {"type": [kinds[column.dtype], "null"], "description": column.description + unit}
-    properties["schema_version"]["const"] = SCHEMA_VERSION
-    properties["status"]["enum"] = list(STATUSES)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "One row of points.csv",
-        "description": f"The text `{NOT_AVAILABLE}` in the CSV is null here.",
-        "type": "object",
-        "additionalProperties": False,
-        "required": [column.name for column in POINT_COLUMNS],
-        "properties": properties,
-        # Sections that only a codec knows.
-        "patternProperties": {
-            "^bytes_": {"type": ["integer", "null"]},
-            "^estimated_bits_": {"type": ["number", "null"]},
-        },
-    }

@@ -22,13 +22,13 @@ from hemgs.core.records import (
     format_value,
     mean_quality,
     parse_value,
-    points_schema,
     read_points,
     read_views,
     recorded_reason,
     write_points,
     write_views,
 )
+from tools.make_schemas import points_schema
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "points.schema.yaml"
 
