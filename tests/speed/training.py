@@ -107,11 +107,12 @@ def measure(
 def _scene(folder: Path, width: int, height: int, num_points: int) -> Scene:
     dataset = {
         "id": "procedural",
+        "label": "Procedural",
         "source": {
             "kind": "procedural",
             "procedural": {"num_views": 10, "width": width, "height": height, "num_points": num_points},
         },
-        "protocol": {"split": {"kind": "every_nth", "n": 5}},
+        "protocol": {"max_width": None, "split": {"kind": "every_nth", "n": 5}, "background": [0, 0, 0]},
         "initial_points": {"kind": "sfm"},
         "scenes": {"court": {}},
     }
