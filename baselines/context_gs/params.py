@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from baselines.context_gs.codec import MAX_LATENTS, ContextHeader
 from baselines.context_gs.model import ContextSettings
 from hemgs.anchor_codec.params import CodecParams, check_sizes
+from hemgs.config.params import Amount, Count, PositiveShare
 
 #: Channels of the feature for each latent, where the number of latents is not given (released code).
 FEATURES_PER_LATENT = 4
@@ -26,14 +27,14 @@ class ContextGsParams(CodecParams):
         lr_density, lr_density_end: learning rates of their density.
     """
 
-    sample_share: float = 0.15
-    hidden: int = 100
-    latents: int = 0
-    num_levels: int = 3
-    level_refresh: int = 1_000
-    lr_latents: float = 0.0075
-    lr_density: float = 5e-3
-    lr_density_end: float = 1e-5
+    sample_share: PositiveShare = 0.15
+    hidden: Count = 100
+    latents: Count = 0
+    num_levels: Count = 3
+    level_refresh: Count = 1_000
+    lr_latents: Amount = 0.0075
+    lr_density: Amount = 5e-3
+    lr_density_end: Amount = 1e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()

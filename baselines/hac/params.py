@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from baselines.hac.codec import HacHeader
 from baselines.hac.model import HacSettings
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
+from hemgs.config.params import Count
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class HacParams(HashGridParams):
         hidden: width of the hidden layer of the network behind the hash grid.
     """
 
-    hidden: int = 100
+    hidden: Count = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ from baselines.hac_plus.model import HacPlusSettings
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
 from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
+from hemgs.config.params import Amount, Count
 from hemgs.core.errors import ConfigError
 
 
@@ -31,13 +32,13 @@ class HacPlusParams(HashGridParams):
     masks_in_rate: bool = True
     location_codec: str = OCTREE
     mask_codec: str = ADAPTIVE
-    hidden: int = 100
-    chunk_channels: int = 10
-    chunk_hidden: int = 40
-    lr_contexts: float = 5e-3
-    lr_contexts_end: float = 5e-4
-    lr_masks_end_per_lmbda: float = 0.5
-    lr_masks_end_most: float = 1.5e-3
+    hidden: Count = 100
+    chunk_channels: Count = 10
+    chunk_hidden: Count = 40
+    lr_contexts: Amount = 5e-3
+    lr_contexts_end: Amount = 5e-4
+    lr_masks_end_per_lmbda: Amount = 0.5
+    lr_masks_end_most: Amount = 1.5e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()

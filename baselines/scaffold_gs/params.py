@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors.params import AnchorParams
-from hemgs.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class ScaffoldGsParams(AnchorParams):
-    """Settings of Scaffold-GS: those of all methods with anchors, and none of its own."""
+    """Settings of Scaffold-GS: those of all methods with anchors, and none of its own. Files limit some of them."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, most in (("feature_dim", MAX_WIDTH), ("num_offsets", MAX_OFFSETS), ("head_hidden_dim", MAX_WIDTH)):
-            if getattr(self, name) > most:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"give at most {most}")
+    feature_dim: Annotated[int, Field(ge=1, le=MAX_WIDTH)] = 50
+    num_offsets: Annotated[int, Field(ge=1, le=MAX_OFFSETS)] = 10
+    head_hidden_dim: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0

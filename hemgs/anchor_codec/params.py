@@ -6,7 +6,9 @@ Owns names, defaults and their validation. Methods extend one of the two classes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from hemgs.anchor_codec.file import Storage
 from hemgs.anchor_codec.hash_grid import HashGridSettings
@@ -17,6 +19,8 @@ from hemgs.anchor_codec.stored_networks import HALF, HEAD_BITS
 from hemgs.anchors.params import AnchorParams
 from hemgs.coding.locations import OCTREE, RAW16
 from hemgs.coding.masks import ADAPTIVE, STATIC
+from hemgs.config.fields import one_of
+from hemgs.config.params import Amount, Count, PositiveAmount, PositiveShare
 from hemgs.core.errors import ConfigError
 from hemgs.training.schedule import scaled
 
@@ -43,34 +47,22 @@ class CodecParams(AnchorParams):
         head_bits: of the rendering networks' weights in files: 16 (float16) or 8 (integers with a scale per output).
     """
 
-    noise_from: int = 3_000
-    growth_pause: int = 1_000
-    entropy_from: int = 10_000
-    rate_warmup: int = 1_000
-    step_features: float = 1.0
-    step_scalings: float = 0.001
-    step_offsets: float = 0.2
-    sample_share: float = 0.05
-    mask_weight: float = 5e-4
+    noise_from: Count = 3_000
+    growth_pause: Count = 1_000
+    entropy_from: Count = 10_000
+    rate_warmup: Count = 1_000
+    step_features: PositiveAmount = 1.0
+    step_scalings: PositiveAmount = 0.001
+    step_offsets: PositiveAmount = 0.2
+    sample_share: PositiveShare = 0.05
+    mask_weight: Amount = 5e-4
     masks_in_rate: bool = False
-    lr_networks: float = 5e-3
-    lr_networks_end: float = 1e-5
-    location_codec: str = RAW16
-    mask_codec: str = STATIC
-    head_bits: int = HALF
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("step_features", "step_scalings", "step_offsets", "sample_share"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
-        for name, known in (("location_codec", (RAW16, OCTREE)), ("mask_codec", (STATIC, ADAPTIVE))):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", f"choose from {', '.join(known)}")
-        if self.head_hidden_dim > MAX_WIDTH:
-            raise ConfigError(f"head_hidden_dim: {self.head_hidden_dim!r}", f"give at most {MAX_WIDTH}")
-        if self.head_bits not in HEAD_BITS:
-            raise ConfigError(f"head_bits: {self.head_bits!r}", f"choose from {', '.join(map(str, HEAD_BITS))}")
+    lr_networks: Amount = 5e-3
+    lr_networks_end: Amount = 1e-5
+    location_codec: Annotated[str, *one_of((RAW16, OCTREE))] = RAW16
+    mask_codec: Annotated[str, *one_of((STATIC, ADAPTIVE))] = STATIC
+    head_bits: Annotated[int, *one_of(HEAD_BITS)] = HALF
+    head_hidden_dim: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0
 
     @property
     def storage(self) -> Storage:
@@ -112,14 +104,14 @@ class HashGridParams(CodecParams):
         grid_features: signs per entry.
     """
 
-    grid_free: int = 4_000
-    lr_grid: float = 5e-3
-    lr_grid_end: float = 1e-5
+    grid_free: Count = 4_000
+    lr_grid: Amount = 5e-3
+    lr_grid_end: Amount = 1e-5
     grid_resolutions_3d: str = "18 24 33 44 59 80 108 148 201 275 376 514"
     grid_resolutions_2d: str = "130 258 514 1026"
-    grid_log2_entries_3d: int = 13
-    grid_log2_entries_2d: int = 15
-    grid_features: int = 4
+    grid_log2_entries_3d: Count = 13
+    grid_log2_entries_2d: Count = 15
+    grid_features: Count = 4
 
     @property
     def grid(self) -> HashGridSettings:

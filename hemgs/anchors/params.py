@@ -5,27 +5,14 @@ Owns names, defaults and their validation. Methods extend :class:`AnchorParams` 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from hemgs.core.errors import ConfigError
+from hemgs.config.params import Amount, Count, Positive, PositiveAmount, Settings, Share
 
 #: Growing looks at up to three cell sizes, each a quarter of the one before (Scaffold-GS, arXiv 2312.00109, released
 #: code: ``update_depth`` 3, ``update_hierachy_factor`` 4).
 NUM_LEVELS = 3
 LEVEL_RATIO = 4
-
-_POSITIVE = (
-    "iterations",
-    "feature_dim",
-    "num_offsets",
-    "grow_factor",
-    "grow_interval",
-    "grow_threshold",
-    "log_every",
-    "checkpoint_every",
-)
-_FRACTIONS = ("grow_success", "ssim_weight")
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,7 @@ class GrowthSettings:
 
 
 @dataclass(frozen=True)
-class AnchorParams:
+class AnchorParams(Settings):
     """Anchor training as in the HAC family (HAC, arXiv 2403.14530, released code; Scaffold-GS, arXiv 2312.00109).
 
     Iteration numbers of growing are published for 30,000 iterations and scale with ``iterations``.
@@ -74,50 +61,36 @@ class AnchorParams:
         log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """
 
-    iterations: int = 30_000
-    voxel_size: float = 0.0
-    feature_dim: int = 50
-    num_offsets: int = 10
-    head_hidden_dim: int = 0
-    grow_factor: int = 16
-    statistics_from: int = 500
-    grow_from: int = 1_500
-    grow_until: int = 15_000
-    grow_interval: int = 100
-    grow_threshold: float = 2e-4
-    grow_success: float = 0.8
-    min_opacity: float = 0.005
-    max_anchors: int = 0
-    lr_features: float = 0.0075
-    lr_scalings: float = 0.007
-    lr_offsets: float = 0.01
-    lr_offsets_end: float = 1e-4
-    lr_masks: float = 0.01
-    lr_masks_end: float = 1e-4
-    lr_head_opacity: float = 2e-3
-    lr_head_opacity_end: float = 2e-5
-    lr_head_covariance: float = 4e-3
-    lr_head_covariance_end: float = 4e-3
-    lr_head_color: float = 8e-3
-    lr_head_color_end: float = 5e-5
-    ssim_weight: float = 0.2
-    volume_weight: float = 0.01
-    log_every: int = 10
-    checkpoint_every: int = 2_000
-
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            if not math.isfinite(value) or value < 0:
-                raise ConfigError(f"{entry.name}: {value!r}", "give a finite number that is not negative")
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number above 0")
-        for name in _FRACTIONS:
-            if getattr(self, name) > 1:
-                raise ConfigError(f"{name}: {getattr(self, name)!r}", "give a number between 0 and 1")
+    iterations: Positive = 30_000
+    voxel_size: Amount = 0.0
+    feature_dim: Positive = 50
+    num_offsets: Positive = 10
+    head_hidden_dim: Count = 0
+    grow_factor: Positive = 16
+    statistics_from: Count = 500
+    grow_from: Count = 1_500
+    grow_until: Count = 15_000
+    grow_interval: Positive = 100
+    grow_threshold: PositiveAmount = 2e-4
+    grow_success: Share = 0.8
+    min_opacity: Amount = 0.005
+    max_anchors: Count = 0
+    lr_features: Amount = 0.0075
+    lr_scalings: Amount = 0.007
+    lr_offsets: Amount = 0.01
+    lr_offsets_end: Amount = 1e-4
+    lr_masks: Amount = 0.01
+    lr_masks_end: Amount = 1e-4
+    lr_head_opacity: Amount = 2e-3
+    lr_head_opacity_end: Amount = 2e-5
+    lr_head_covariance: Amount = 4e-3
+    lr_head_covariance_end: Amount = 4e-3
+    lr_head_color: Amount = 8e-3
+    lr_head_color_end: Amount = 5e-5
+    ssim_weight: Share = 0.2
+    volume_weight: Amount = 0.01
+    log_every: Positive = 10
+    checkpoint_every: Positive = 2_000
 
     @property
     def growth(self) -> GrowthSettings:

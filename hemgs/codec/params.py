@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, ClassVar
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes, numbers
 from hemgs.codec.header import HemgsHeader
 from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import AUTOMATIC, RASTER, ContextWindow
+from hemgs.codec.neighbours import AUTOMATIC, ORDERS, RASTER, ContextWindow
 from hemgs.codec.training import SimulationSettings
+from hemgs.config.fields import one_of
+from hemgs.config.params import Amount, Count, PositiveShare
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import LmbdaInterval
 from hemgs.pointnet.features import scene_agnostic_dim
@@ -56,26 +59,28 @@ class HemgsParams(HashGridParams):
             may be refused.
     """
 
-    sample_share: float = 0.15
-    lr_networks_end: float = 5e-4
+    lmbda_interval: ClassVar[LmbdaInterval] = LMBDA_INTERVAL
+
+    sample_share: PositiveShare = 0.15
+    lr_networks_end: Amount = 5e-4
     lmbdas: str = "0.001 0.002 0.003 0.004"
-    feature_prior: int = 64
-    geometry_prior: int = 40
-    feature_hidden: int = 64
-    geometry_hidden: int = 40
-    feature_step_hidden: int = 32
-    geometry_step_hidden: int = 24
-    rate_octaves: float = 1.0
+    feature_prior: Count = 64
+    geometry_prior: Count = 40
+    feature_hidden: Count = 64
+    geometry_hidden: Count = 40
+    feature_step_hidden: Count = 32
+    geometry_step_hidden: Count = 24
+    rate_octaves: Amount = 1.0
     scene_agnostic: str = "pointnet2_bundled"
-    feature_context: int = 32
-    geometry_context: int = 24
-    context_window: int = 25
-    context_neighbours: int = 20
-    context_multiplier: int = 1
-    context_refresh: int = 1_000
-    rounding_last: int = 1_000
-    feature_chunks: int = 1
-    order: str = RASTER
+    feature_context: Count = 32
+    geometry_context: Count = 24
+    context_window: Count = 25
+    context_neighbours: Count = 20
+    context_multiplier: Count = 1
+    context_refresh: Count = 1_000
+    rounding_last: Count = 1_000
+    feature_chunks: Count = 1
+    order: Annotated[str, *one_of(ORDERS)] = RASTER
     sparse_grid: bool = False
     float_networks: bool = False
 
@@ -106,25 +111,7 @@ class HemgsParams(HashGridParams):
     @property
     def entropy(self) -> EntropySettings:
         """Sizes of the entropy model."""
-        return EntropySettings(
-            self.feature_dim,
-            self.num_offsets,
-            self.grid,
-            self.feature_prior,
-            self.geometry_prior,
-            self.feature_hidden,
-            self.geometry_hidden,
-            self.feature_step_hidden,
-            self.geometry_step_hidden,
-            self.rate_octaves,
-            self.scene_agnostic,
-            self.feature_context,
-            self.geometry_context,
-            self.window,
-            self.feature_chunks,
-            self.float_networks,
-            self.sparse_grid,
-        )
+        return EntropySettings(**{size.name: getattr(self, size.name) for size in fields(EntropySettings)})
 
     @property
     def simulation(self) -> SimulationSettings:

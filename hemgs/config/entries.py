@@ -1,23 +1,31 @@
-"""What can be known of a method's class without importing it.
+"""Checks of methods before anything runs: that they exist, and that they take their settings and rates.
 
-Owns finding the class behind ``package.module:Class`` and the names of its settings by reading source text, so that
-a dry run can refuse a method that does not exist, or a misspelt setting, in milliseconds and without torch. Does not
-run any of the code it reads; what cannot be told from the text is left to the run itself.
+Owns finding the class behind ``package.module:Class`` and the names of its settings by reading source text, which needs
+none of the libraries that the method needs. Values are checked by the class of settings itself, which is imported where
+it has a module of its own. What cannot be known here is left to the run itself.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import importlib.machinery
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import Any
 
-from hemgs.config.benchmark import ALL_METHODS, Benchmark, MethodConfig
+from hemgs.config.benchmark import Benchmark, resolve_params
+from hemgs.config.dataset import DatasetConfig
+from hemgs.config.fields import ALL_METHODS
+from hemgs.config.method import MethodConfig
+from hemgs.config.params import params_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.reading import closest
+
+Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,12 @@ class Entry:
     Attributes:
         file: the source that defines it.
         settings: names of the fields of its ``Params``; ``None`` where the text does not tell.
+        params: the class ``Params``, where it is in a module of its own that can be imported here.
     """
 
     file: Path
     settings: frozenset[str] | None
+    params: type | None = None
 
 
 def find_entry(entry: str) -> Entry:
@@ -52,40 +62,68 @@ def find_entry(entry: str) -> Entry:
             return Entry(file, None)
         classes = [node.name for node in _tree(file).body if isinstance(node, ast.ClassDef)]
         raise ConfigError(f"'{entry}': {file} has no class {name}", closest(name, classes))
-    return Entry(found[0], _settings(*found))
+    params = _params(*found)
+    if params is None:
+        return Entry(found[0], None)
+    return Entry(found[0], _fields(*params), None if params[0] == found[0] else _imported(*params))
 
 
 def check_entries(benchmark: Benchmark) -> None:
-    """Refuses selected methods that do not exist and settings they do not have.
+    """Refuse selected methods that do not exist, settings that they cannot take, and λ that they do not serve.
 
     Raises:
-        ConfigError: names the file, the method or the setting.
+        ConfigError: names the file, the method and the setting.
     """
     for method in (*benchmark.methods.values(), *benchmark.bases.values()):
         try:
             entry = find_entry(method.entry)
         except ConfigError as fault:
             raise ConfigError(f"{method.file}: entry {fault.message}", fault.fix) from fault
-        if entry.settings is None:
-            continue
-        for layer, params in method.layers:
-            _check_settings(params, entry.settings, f"{method.file}: params", layer)
         for dataset in benchmark.datasets.values():
-            _check_layers(dataset.method_params, method, entry.settings, f"{dataset.file}: method_params")
-        _check_layers(benchmark.layers, method, entry.settings, "the benchmark's method_params")
+            layers = list(_layers(benchmark, method, dataset))
+            for origin, params in layers:
+                _check_names(params, entry.settings, origin, method.id)
+            if entry.params is not None:
+                settings = resolve_params(method, dataset.method_params, benchmark.layers)
+                _check_values(entry.params, settings, layers, f"the settings of '{method.id}' on '{dataset.id}'")
+        interval: Any = getattr(entry.params, "lmbda_interval", None)
+        for rate in method.rates if interval is not None else ():
+            try:
+                interval.check(rate.lmbda)
+            except ConfigError as fault:
+                raise ConfigError(f"{method.rates_origin}: {method.id}: {fault.message}", fault.fix) from fault
 
 
-def _check_layers(
-    layers: Mapping[str, Mapping[str, object]], method: MethodConfig, known: frozenset[str], where: str
-) -> None:
+def _layers(benchmark: Benchmark, method: MethodConfig, dataset: DatasetConfig) -> Iterator[tuple[str, Params]]:
+    """Where the settings of a method on a data set are said, and what is said there."""
+    for _, params in method.layers:
+        yield f"{method.file}: params", params
     for layer in (ALL_METHODS, *(name for name, _ in method.layers)):
-        _check_settings(layers.get(layer, {}), known, f"{where}.{layer}", method.id)
+        yield f"{dataset.file}: method_params.{layer}", dataset.method_params.get(layer, {})
+        yield f"the benchmark's method_params.{layer}", benchmark.layers.get(layer, {})
 
 
-def _check_settings(params: Mapping[str, object], known: frozenset[str], where: str, method: str) -> None:
+def _check_names(params: Params, known: frozenset[str] | None, origin: str, method: str) -> None:
     for name in sorted(params):
-        if name not in known:
-            raise ConfigError(f"{where}: the method '{method}' has no setting '{name}'", closest(name, known))
+        if known is not None and name not in known:
+            raise ConfigError(f"{origin}: the method '{method}' has no setting '{name}'", closest(name, known))
+
+
+def _check_values(kind: type, settings: Params, layers: Sequence[tuple[str, Params]], together: str) -> None:
+    """Raise ConfigError for settings out of range: names the last place that says such a value, if it is one alone."""
+    if (fault := _fault(kind, settings)) is not None:
+        origin = next((origin for origin, params in reversed(layers) if _fault(kind, params) is not None), together)
+        raise ConfigError(f"{origin}: {fault.message}", fault.fix) from fault
+
+
+def _fault(kind: type, settings: Params) -> ConfigError | None:
+    try:
+        params_of(kind, settings)
+    except ConfigError as fault:
+        return fault
+    except ValueError as fault:
+        return ConfigError(str(fault))
+    return None
 
 
 def _module_file(module: str) -> Path | None:
@@ -144,21 +182,32 @@ def _bound_names(file: Path) -> set[str]:
     return names
 
 
-def _settings(file: Path, method: ast.ClassDef) -> frozenset[str] | None:
-    """Field names of the class's ``Params``: nested in it, assigned from a class that can be found, or inherited."""
+def _params(file: Path, method: ast.ClassDef) -> tuple[Path, ast.ClassDef] | None:
+    """The class's ``Params``: nested in it, assigned from a class that can be found, or inherited."""
     for node in method.body:
         if isinstance(node, ast.ClassDef) and node.name == "Params":
-            return _fields(file, node)
+            return file, node
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Name):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == "Params" for target in targets):
-                found = _find_class(file, node.value.id)
-                return _fields(*found) if found else None
+                return _find_class(file, node.value.id)
     for base in method.bases:
         found = _find_class(file, base.id) if isinstance(base, ast.Name) else None
-        if found and (inherited := _settings(*found)) is not None:
+        if found and (inherited := _params(*found)) is not None:
             return inherited
     return None
+
+
+def _imported(file: Path, params: ast.ClassDef) -> type | None:
+    """The class itself; ``None`` where its module needs what is not installed here, as on a machine that only plans."""
+    parts, folder = [file.stem], file.parent
+    while (folder / "__init__.py").is_file():
+        parts, folder = [folder.name, *parts], folder.parent
+    try:
+        found = getattr(importlib.import_module(".".join(parts)), params.name)
+    except ImportError:
+        return None
+    return found if is_dataclass(found) and isinstance(found, type) else None
 
 
 def _fields(file: Path, params: ast.ClassDef) -> frozenset[str] | None:

@@ -48,15 +48,15 @@ ONCE = AfterValidator(_refuse_repetitions)
 UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 
 
-def one_of(names: Sequence[str]) -> Any:
-    """What makes a text one of these names, as an annotation."""
+def one_of(values: Sequence[Any]) -> Any:
+    """What makes a text or a number one of these, as an annotation."""
 
-    def known(value: str) -> str:
-        if value not in names:
-            raise RefusedError(f"allowed: {', '.join(names)}")
+    def known(value: Any) -> Any:
+        if value not in values:
+            raise RefusedError(f"allowed: {', '.join(map(str, values))}")
         return value
 
-    return WithJsonSchema({"enum": list(names)}), AfterValidator(known)
+    return WithJsonSchema({"enum": list(values)}), AfterValidator(known)
 
 
 def one_or_more(kind: Any) -> Any:

@@ -68,6 +68,7 @@ class MethodConfig:
         base: id of the method that all of this extends in the end; equals ``id`` unless this is a variant.
         layers: ``(id, params)`` from the base to this one, as their files say.
         rates_from: id of the one among them whose file says the rates; empty without rates.
+        rates_origin: the file and key that say the rates.
         starts_from: id of the method or variant whose trained model one of kind ``post`` starts from; empty otherwise.
     """
 
@@ -80,6 +81,7 @@ class MethodConfig:
     rates: tuple[Rate, ...]
     layers: tuple[tuple[str, Mapping[str, Any]], ...]
     rates_from: str = ""
+    rates_origin: str = ""
     starts_from: str = ""
     citation: str = ""
     color: str | None = None
@@ -143,7 +145,9 @@ def with_rates(method: MethodConfig, rates: list[float] | LmbdaSteps, origin: st
     """
     if method.kind in WITHOUT_RATES:
         raise ConfigError(f"{origin}: '{method.id}' is of kind {method.kind} and has no rates", "remove them")
-    return dataclasses.replace(method, rates=tuple(Rate.of(lmbda) for lmbda in lmbda_values(rates)))
+    return dataclasses.replace(
+        method, rates=tuple(Rate.of(lmbda) for lmbda in lmbda_values(rates)), rates_origin=origin
+    )
 
 
 def with_benchmark_rates(

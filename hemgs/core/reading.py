@@ -140,7 +140,7 @@ def checked(kind: Any, data: Any, origin: str) -> Any:
         raise fault_in(fault, kind, data, origin) from fault
 
 
-def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str) -> ConfigError:
+def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str = "") -> ConfigError:
     """The first of the faults that pydantic found in ``data``; unknown keys come first.
 
     A missing key is often only the same typo seen from the other side.
@@ -148,12 +148,12 @@ def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str) -> Confi
     errors = fault.errors(include_url=False)
     error = min(errors, key=lambda each: (not _unknown_key(each), len(each["loc"])))
     missing = [each["loc"][-1] for each in errors if each["type"] == "missing" and _beside(each, error)]
-    path = _existing(error["loc"], data)
+    path, where = _existing(error["loc"], data), f"{origin}: " if origin else ""
     if missing and isinstance(missing[-1], int):  # a list that is too short; the value is the list
         fix = f"at least {missing[-1] + 1} entries are expected"
-        return ConfigError(f"{origin}: '{_dotted(path)}' cannot be {_shown(error['input'])}", fix)
+        return ConfigError(f"{where}'{_dotted(path)}' cannot be {_shown(error['input'])}", fix)
     message = _message(error, _dotted(path), [str(key) for key in missing])
-    return ConfigError(f"{origin}: {message}", _fix(error, path, kind, data))
+    return ConfigError(f"{where}{message}", _fix(error, path, kind, data))
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -5,17 +5,16 @@ Owns names, defaults and their validation. Methods extend :class:`SplatParams` w
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
-from hemgs.core.errors import ConfigError
+from pydantic import Field
 
-_MAX_SH_DEGREE = 3
-_POSITIVE = ("iterations", "sh_every", "densify_interval", "opacity_reset_every", "log_every", "checkpoint_every")
+from hemgs.config.params import Amount, Count, Positive, Settings, Share
 
 
 @dataclass(frozen=True)
-class SplatParams:
+class SplatParams(Settings):
     """Training of plain Gaussians as in 3DGS (arXiv 2308.04079, released code, as used for the tables of later papers).
 
     Iteration numbers are those published for 30,000 iterations and scale with ``iterations``; ``densify_interval``
@@ -43,39 +42,26 @@ class SplatParams:
         log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """
 
-    iterations: int = 30_000
-    sh_degree: int = 3
-    sh_every: int = 1_000
-    densify_from: int = 500
-    densify_until: int = 15_000
-    densify_interval: int = 100
-    opacity_reset_every: int = 3_000
-    prune_large_from: int = 3_000
-    gradient_threshold: float = 2e-4
-    dense_fraction: float = 0.01
-    min_opacity: float = 0.005
-    large_fraction: float = 0.1
-    max_gaussians: int = 0
-    lr_means: float = 1.6e-4
-    lr_means_end: float = 1.6e-6
-    lr_sh: float = 2.5e-3
-    lr_sh_rest: float = 2.5e-3 / 20.0
-    lr_opacities: float = 0.05
-    lr_scalings: float = 5e-3
-    lr_rotations: float = 1e-3
-    ssim_weight: float = 0.2
-    log_every: int = 10
-    checkpoint_every: int = 2_000
-
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, bool | str):
-                continue
-            if not math.isfinite(value) or value < 0 or (entry.name in _POSITIVE and value == 0):
-                allowed = "above 0" if entry.name in _POSITIVE else "of at least 0"
-                raise ConfigError(f"{entry.name}: {value!r} is not allowed", f"give a finite number {allowed}")
-        if self.sh_degree > _MAX_SH_DEGREE:
-            raise ConfigError(f"sh_degree: {self.sh_degree} is not allowed", f"give 0 to {_MAX_SH_DEGREE}")
-        if self.ssim_weight > 1:
-            raise ConfigError(f"ssim_weight: {self.ssim_weight} is not allowed", "give a number in [0, 1]")
+    iterations: Positive = 30_000
+    sh_degree: Annotated[int, Field(ge=0, le=3)] = 3
+    sh_every: Positive = 1_000
+    densify_from: Count = 500
+    densify_until: Count = 15_000
+    densify_interval: Positive = 100
+    opacity_reset_every: Positive = 3_000
+    prune_large_from: Count = 3_000
+    gradient_threshold: Amount = 2e-4
+    dense_fraction: Amount = 0.01
+    min_opacity: Amount = 0.005
+    large_fraction: Amount = 0.1
+    max_gaussians: Count = 0
+    lr_means: Amount = 1.6e-4
+    lr_means_end: Amount = 1.6e-6
+    lr_sh: Amount = 2.5e-3
+    lr_sh_rest: Amount = 2.5e-3 / 20.0
+    lr_opacities: Amount = 0.05
+    lr_scalings: Amount = 5e-3
+    lr_rotations: Amount = 1e-3
+    ssim_weight: Share = 0.2
+    log_every: Positive = 10
+    checkpoint_every: Positive = 2_000

@@ -251,6 +251,30 @@ def test_snakefmt_is_clean() -> None:
         ("methods/hemgs.yaml", "0.0010,", "-0.0010,", ["hemgs.yaml", "rates", "-0.001"]),
         ("methods/hemgs.yaml", "iterations:", "iteratoins:", ["hemgs.yaml", "no setting 'iteratoins'", "'iterations'"]),
         ("methods/hemgs.yaml", "method:Hemgs", "method:Hemsg", ["hemgs.yaml", "no class Hemsg", "'Hemgs'"]),
+        (
+            "methods/hemgs.yaml",
+            "stop: 0.0040",
+            "stop: 0.0200",
+            ["hemgs.yaml: rates: hemgs: ", "0.0042", "outside the interval"],
+        ),
+        (
+            "methods/hac.yaml",
+            "iterations: 30000",
+            "iterations: -5",
+            ["hac.yaml: params: 'iterations' cannot be -5 — it must be at least 1"],
+        ),
+        (
+            "methods/context_gs.yaml",
+            "iterations: 30000",
+            "num_levels: 5",
+            ["context_gs.yaml: params: num_levels is 5, not an integer from 1 to 4"],
+        ),
+        (
+            "datasets/deepblending.yaml",
+            "voxel_size: 0.005",
+            "voxel_size: -0.005",
+            ["deepblending.yaml: method_params.", "'voxel_size' cannot be -0.005 — it must be at least 0"],
+        ),
         ("datasets/deepblending.yaml", "  filter:", "  fitler:", ["deepblending.yaml", "'fitler'", "'filter'"]),
         (
             "datasets/deepblending.yaml",

@@ -24,12 +24,12 @@ from hemgs.core.types import Rate
     "fields, words",
     [
         ({"context_window": 24}, "odd number"),
-        ({"context_multiplier": -1}, "context_multiplier: -1"),
-        ({"head_bits": 4}, "choose from 16, 8"),
-        ({"context_neighbours": -1}, "context_neighbours: -1"),
+        ({"context_multiplier": -1}, "'context_multiplier' cannot be -1 — it must be at least 0"),
+        ({"head_bits": 4}, "'head_bits' cannot be 4 — allowed: 16, 8"),
+        ({"context_neighbours": -1}, "'context_neighbours' cannot be -1"),
         ({"scene_agnostic": "pointnet3"}, "pointnet3"),
-        ({"location_codec": "octtree"}, "choose from raw16, octree"),
-        ({"mask_codec": "octree"}, "choose from static, adaptive"),
+        ({"location_codec": "octtree"}, "allowed: raw16, octree"),
+        ({"mask_codec": "octree"}, "allowed: static, adaptive"),
         ({"lmbdas": "0.02"}, "outside the interval"),
     ],
 )

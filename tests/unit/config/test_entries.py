@@ -1,4 +1,4 @@
-"""Finding a method's class and its settings without importing it."""
+"""Finding a method's class and its settings without importing it; its class of settings is imported if it can be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hemgs.config.entries import find_entry
+from hemgs.config.params import params_of
 from hemgs.core.errors import ConfigError
 
 #: Importing this would fail: nothing of it may be run.
@@ -18,12 +19,13 @@ POISON = "raise RuntimeError('imported')\n"
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "some_codec"
     root.mkdir()
-    (root / "__init__.py").write_text(POISON)
-    (root / "base.py").write_text(POISON + "class Base:\n    depth: int = 1\n")
+    (root / "__init__.py").write_text("")
+    (root / "base.py").write_text(
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Base:\n    depth: int = 1\n"
+    )
     (root / "settings.py").write_text(
-        POISON
-        + "from some_codec.base import Base\n"
-        + "class Settings(Base):\n    width: float = 2.0\n    KIND: ClassVar[str] = ''\n"
+        "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom some_codec.base import Base\n"
+        "@dataclass(frozen=True)\nclass Settings(Base):\n    width: float = 2.0\n    KIND: ClassVar[str] = ''\n"
     )
     (root / "method.py").write_text(
         POISON
@@ -38,11 +40,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "exported.py").write_text("from some_codec.method import Nested as Renamed\n")
     inner = root / "inner"
     inner.mkdir()
-    (inner / "__init__.py").write_text("from .own import Own\nfrom ..method import Nested\nfrom . import own\n")
-    (inner / "own.py").write_text("from ..settings import Settings\nclass Own:\n    Params = Settings\n")
+    (inner / "__init__.py").write_text(
+        POISON + "from .own import Own\nfrom ..method import Nested\nfrom . import own\n"
+    )
+    (inner / "own.py").write_text(POISON + "from ..settings import Settings\nclass Own:\n    Params = Settings\n")
     (root / "unclear.py").write_text("from elsewhere_not_installed import Foreign\nMade = Foreign()\n")
     (root / "everything.py").write_text("from .inner import *\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "some_codec"]:
+        monkeypatch.delitem(sys.modules, name)
     return root
 
 
@@ -59,7 +65,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_settings_are_read_without_importing(package: Path, entry: str, settings: set[str] | None) -> None:
     assert find_entry(entry).settings == settings
-    assert "some_codec" not in sys.modules
+    assert "some_codec.method" not in sys.modules
     assert package.joinpath("method.py") == find_entry(entry).file
 
 
@@ -115,3 +121,14 @@ def test_what_is_read_is_what_the_class_has() -> None:
     from hemgs.codec.method import Hemgs
 
     assert find_entry("hemgs.codec.method:Hemgs").settings == {field.name for field in fields(Hemgs.Params)}
+
+
+def test_the_class_of_settings_is_imported_where_it_can_be(package: Path) -> None:
+    params = find_entry("some_codec.method:Assigned").params
+    assert params is not None and params_of(params, {"depth": 3}).depth == 3
+    assert find_entry("some_codec.method:Nested").params is None, "the method itself is never imported"
+    (package / "base.py").write_text("import not_installed_anywhere\n" + (package / "base.py").read_text())
+    for name in ("some_codec.base", "some_codec.settings"):
+        del sys.modules[name]
+    found = find_entry("some_codec.method:Assigned")
+    assert (found.params, found.settings) == (None, {"depth", "width"})
