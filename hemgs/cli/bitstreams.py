@@ -151,6 +151,8 @@ def _report_json(report: ContainerReport) -> dict[str, Any]:
         "file_bytes": report.file_bytes,
         "expected_bytes": report.expected_bytes,
         "symbols_digest": report.symbols_digest.hex(),
+        "lmbda": report.trade_off.lmbda,
+        "lmbda_interval": None if (interval := report.trade_off.interval) is None else [interval.low, interval.high],
         "sections": {
             "container": {"offset": 0, "bytes": report.header_bytes, "intact": report.header_intact},
             **{row.name: {"offset": row.offset, "bytes": row.size_bytes, "intact": row.intact} for row in report.rows},
@@ -160,6 +162,10 @@ def _report_json(report: ContainerReport) -> dict[str, Any]:
 
 def _say_report(path: Path, report: ContainerReport) -> None:
     say(f"{path}: method {report.method}, format {report.version}, symbols {report.symbols_digest.hex()}")
+    if report.trade_off.lmbda is not None:
+        interval = report.trade_off.interval
+        served = "" if interval is None else f", of a model that serves {interval.low:g} to {interval.high:g}"
+        say(f"encoded at λ {report.trade_off.lmbda:g}{served}")
     sections = [("container", report.header_bytes, report.header_intact)]
     sections += [(row.name, row.size_bytes, row.intact) for row in report.rows]
     rows = [

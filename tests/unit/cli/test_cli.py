@@ -240,6 +240,20 @@ def test_inspect_shows_sections_that_add_up(bitstream: Path, capsys: pytest.Capt
     assert "extra_part" in capsys.readouterr().out
 
 
+def test_inspect_shows_lmbda_and_the_interval_of_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "version_2"
+    assert main(["inspect", str(golden / "hemgs" / "octaves.gsc")]) == 0
+    assert "encoded at λ 0.00137, of a model that serves 0.001 to 0.004" in capsys.readouterr().out
+    assert main(["inspect", str(golden / "hac" / "toy.gsc")]) == 0
+    assert "encoded at λ 0.002\n" in capsys.readouterr().out
+    assert main(["inspect", str(golden / "hemgs" / "octaves.gsc"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["lmbda"], report["lmbda_interval"]) == (0.00137, [0.001, 0.004])
+    assert main(["inspect", str(golden / "gs3d" / "toy.gsc"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["lmbda"], report["lmbda_interval"]) == (None, None)
+
+
 def test_inspect_marks_what_is_damaged(bitstream: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = bitstream.read_bytes()
     bitstream.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
