@@ -1,10 +1,13 @@
-"""What every codec of anchors shares: HEMGS, HAC, ContextGS and HAC++ extend it.
+"""The common parts of all codecs of anchors: HEMGS, HAC, ContextGS and HAC++ extend them.
 
-Owns the base classes of a method (``method``) and of a bitstream (``codec``), the sections that
-all files contain (``file``, ``header``, ``stored_networks``), streams of symbols (``streams``),
-predictions (``prediction``, ``mixture``, ``channels``, ``likelihood``), base steps (``steps``),
-masks (``masks``), the hash grid (``hash_grid``, ``location_grid``), the two-layer network
-(``networks``) and the phases of training (``phases``).
+Owns
+
+* the base classes of a method (``method``) and of a bitstream (``codec``, ``grid_codec``),
+* the sections that all files contain (``file``, ``header``, ``stored_networks``),
+* streams of symbols (``streams``), masks (``masks``) and base steps (``steps``),
+* predictions (``prediction``, ``mixture``, ``channels``, ``likelihood``),
+* the hash grid (``hash_grid``, ``location_grid``) and the two-layer network (``networks``),
+* the phases of training (``phases``) and their settings (``params``).
 
 Does not own what any codec predicts or in which order it codes anchors, the entropy coder and its
 tables (``hemgs.coding``), or the anchors (``hemgs.anchors``).

@@ -1,11 +1,11 @@
-"""Channels of one anchor as context of each other: what the chunks decoded before say of the next (HAC++, 2501.12255).
+"""Channels of one anchor as context of each other: decoded chunks predict the next one (HAC++, arXiv 2501.12255).
 
-The channels of a group are coded in chunks. A chunk's distribution is that of the group, corrected by a small network
-that sees how far the channels of earlier chunks lie from the means they were given without it: for Gaussians whose
-channels depend on each other, conditional means and variances are functions of just these. In float for training, in
-exact integers for coding.
+The channels of a group are coded in chunks. A small network corrects a chunk's distribution, which is that of the
+group. Its inputs are the distances of earlier chunks' channels from their means without this context. For Gaussians
+with dependent channels, conditional means and variances are functions of these distances. The networks exist in float
+for training and in exact integers for coding.
 
-Owns the networks and what they see. Does not own the distribution that they correct, nor the order of coding.
+Owns the networks and their inputs. Does not own the distribution that they correct, or the order of coding.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ HIDDEN = 24
 
 
 def chunk_columns(channels: int, chunks: int) -> list[slice]:
-    """``channels`` in ``chunks`` runs of nearly equal length, in order."""
+    """Divide ``channels`` into ``chunks`` runs of nearly equal length, in order."""
     ends = [channels * number // chunks for number in range(chunks + 1)]
     return [slice(*pair) for pair in itertools.pairwise(ends)]
 
 
 class ChannelContext(nn.Module):
-    """Corrections of all chunks but the first, which stays as it is; they start at none.
+    """Corrections of all chunks but the first, which is not corrected. They start at zero.
 
     Args:
         channels: C.
@@ -45,14 +45,14 @@ class ChannelContext(nn.Module):
         )
 
     def mlps(self) -> list[Mlp]:
-        """The chunks' networks, in order."""
+        """Return the chunks' networks, in order."""
         return [network for network in self.networks if isinstance(network, Mlp)]
 
     def corrections(self, surprise: Tensor) -> tuple[Tensor, Tensor]:
-        """What to add to means and log-scales, ``[n, C]`` each.
+        """Return corrections to add to means and log-scales, ``[n, C]`` each.
 
         Args:
-            surprise: ``[n, C]``, values less their means without this context, scaled to around one.
+            surprise: ``[n, C]``, values minus their means without this context, scaled to around one.
         """
         first = surprise.new_zeros(len(surprise), self.columns[0].stop)
         pairs = [network(surprise[:, : part.start]).chunk(2, dim=1) for part, network in self._later()]
@@ -64,10 +64,10 @@ class ChannelContext(nn.Module):
 
 
 class FixedChannels:
-    """Integer twin of :class:`ChannelContext`; integers are ``float64`` with ``ACTIVATION_BITS`` fractional bits.
+    """:class:`ChannelContext` in integers, which are ``float64`` with ``ACTIVATION_BITS`` fractional bits.
 
     Args:
-        networks: of all chunks but the first; none without this context.
+        networks: networks of all chunks but the first; none without this context.
         channels: C.
     """
 
@@ -76,11 +76,11 @@ class FixedChannels:
         self.columns = chunk_columns(channels, len(self.networks) + 1)
 
     def correction(self, chunk: int, surprise: Tensor) -> tuple[Tensor, Tensor]:
-        """What to add to means and log-scales of the channels of a chunk but the first, ``[n, c]`` each.
+        """Return corrections to add to means and log-scales of a chunk's channels, ``[n, c]`` each.
 
         Args:
-            chunk: its number, 1 or more.
-            surprise: ``[n, start]`` of all channels before it; see :meth:`ChannelContext.corrections`.
+            chunk: number of the chunk, 1 or more.
+            surprise: ``[n, start]`` of all channels before the chunk; see :meth:`ChannelContext.corrections`.
         """
         mean, log2_scale = self.networks[chunk - 1](surprise).chunk(2, dim=1)
         return mean, log2_scale

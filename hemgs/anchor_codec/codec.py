@@ -4,7 +4,7 @@ Sections in order: settings, locations, masks, then networks and side informatio
 scalings, offsets. Everything that decides a step or a probability is integer arithmetic.
 
 Owns the steps of encoding and decoding and their order. Does not own networks, side information and the order in which
-anchors are coded (codecs extend :class:`AnchorCodec`), nor how single sections are written (``file``).
+anchors are coded (codecs extend :class:`AnchorCodec`), or how single sections are written (``file``).
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ C = TypeVar("C")
 class AnchorCodec(ABC, Generic[E, H, C]):
     """Writes and reads the files of one method.
 
-    Types are the entropy model, which has ``settings``, the settings section, and the networks in the form that codes:
-    in integers, or in floating point where a codec has that too.
+    The type parameters are the entropy model, which has ``settings``, the settings section, and the networks that code.
+    These are in integers, or in floating point where a codec has that, too.
 
     Attributes:
-        method: id that files carry.
+        method: id of the method in files.
         Model, Header: classes of the entropy model and of the settings section.
-        side_section: of the side information.
-        side_first: whether that stands before the networks.
-        mixed: attributes whose symbols have mixtures for distributions.
+        side_section: name of the section of the side information.
+        side_first: whether that section precedes the networks.
+        mixed: attributes whose symbols have mixtures as distributions.
     """
 
     method: ClassVar[str]
@@ -105,7 +105,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     @abstractmethod
     def own_fields(self, entropy: E, strides: tuple[float, float, float]) -> dict[str, Any]:
-        """Fields of the settings that only this codec has; ``strides`` are lattice units per stored unit by axis."""
+        """Return settings that only this codec has; ``strides`` are lattice units per stored unit by axis."""
 
     @abstractmethod
     def export(self, entropy: E) -> list[Stored]:
@@ -133,10 +133,10 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     @abstractmethod
     def encode_side(self, side: Side, header: H, locations: Integers, entropy: E) -> tuple[bytes, dict[str, float]]:
-        """Return its section, and the section's estimated bits by its name if its size is to be compared with them.
+        """Return the section of the side information, and its estimated bits by its name if tables compare its size.
 
         Args:
-            side: of :meth:`side`; entries that the section leaves out are set to what a decoder takes for them.
+            side: result of :meth:`side`; entries that the section leaves out are set to the decoder's values.
             header: settings.
             locations: ``[N, 3]`` stored locations.
             entropy: the model.
@@ -169,26 +169,26 @@ class AnchorCodec(ABC, Generic[E, H, C]):
             side: side information.
             locations: ``[N, 3]`` stored locations in raster order.
             masks: ``[N, K]``.
-            stream: takes or gives the symbols.
-            device: does the arithmetic.
+            stream: the stream that writes or reads the symbols.
+            device: device of the arithmetic.
 
         Returns:
             numbers of anchors, for tables.
         """
 
     def prepare(self, entropy: E, locations: Integers) -> None:
-        """Settle what training left to the encoder; ``locations`` are as of :meth:`walk`."""
+        """Choose the settings that training left to the encoder; ``locations`` are as in :meth:`walk`."""
 
     def chunks(self, header: H) -> Mapping[str, int]:
         """Return the chunks in which channels are coded, by attribute; one for those not named."""
         return ONE_CHUNK
 
     def encoding_device(self, header: H, device: torch.device | str) -> torch.device | str:
-        """Return where an encoder computes, given where the anchors are."""
+        """Return the device of an encoder, given that of the anchors."""
         return device
 
     def decoding_device(self, header: H, device: torch.device | str) -> torch.device | str:
-        """Return where a decoder computes, given where the anchors are wanted."""
+        """Return the device of a decoder, given that of its result."""
         return device
 
     def encode(
@@ -201,18 +201,18 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         viewpoints: Tensor,
         storage: Storage = AS_PUBLISHED,
     ) -> SectionTable:
-        """Write one bitstream; deterministic.
+        """Write one bitstream; equal input gives equal bytes.
 
         Args:
-            path: of the file.
-            anchors, entropy: trained, on one device.
-            base_steps: that they were trained with.
+            path: path of the file.
+            anchors, entropy: trained models, on one device.
+            base_steps: base steps of the training.
             trade_off: λ to encode at, and the interval that the model serves.
             viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
-            storage: how the common sections are written.
+            storage: form of the common sections.
 
         Raises:
-            ConfigError: settings of which no decoder takes a file.
+            ConfigError: no decoder accepts a file with these settings.
             TrainingError: no anchor is left, or an attribute or the side information is not finite.
         """
         places = Places.of(anchors, storage)
@@ -270,7 +270,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         return finished_anchors(header, locations, masks, heads.restored(head_dims), stream, device)
 
     def _in_order(self, networks: _Part, side: _Part) -> list[tuple[str, _Part]]:
-        """What belongs to the networks and to the side information, by section, in the order of the file."""
+        """Order the parts of the networks and of the side information by section, as in the file."""
         parts = [("networks", networks), (self.side_section, side)]
         return parts[::-1] if self.side_first else parts
 

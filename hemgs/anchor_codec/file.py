@@ -1,4 +1,4 @@
-"""What the bitstreams of all anchor codecs hold alike: locations, masks, networks, symbols, checksum.
+"""The common sections of all anchor codecs' bitstreams: locations, masks, networks, symbols, checksum.
 
 A codec's file has the sections settings, locations, masks, networks, features, scalings, offsets, and its own. Owns
 how the common ones are written and read. Does not own any codec's header, networks or order of coding.
@@ -37,12 +37,12 @@ _Decoded = TypeVar("_Decoded")
 
 @dataclass(frozen=True)
 class Storage:
-    """How an encoder writes the common sections. Sections and header say it; a decoder needs to be told nothing.
+    """Form of the common sections. The file contains it, so a decoder needs no argument.
 
     Attributes:
-        locations: codec of locations, of ``hemgs.coding.locations``.
-        masks: codec of masks, of ``hemgs.coding.masks``.
-        head_bits: of a weight of the rendering networks, of ``hemgs.anchor_codec.stored_networks``.
+        locations: codec of locations, from ``hemgs.coding.locations``.
+        masks: codec of masks, from ``hemgs.coding.masks``.
+        head_bits: bits of a weight of the rendering networks, from ``hemgs.anchor_codec.stored_networks``.
     """
 
     locations: str = RAW16
@@ -50,7 +50,7 @@ class Storage:
     head_bits: int = HALF
 
 
-#: As HEMGS and HAC are published.
+#: The published form of HEMGS and HAC.
 AS_PUBLISHED = Storage()
 
 
@@ -62,8 +62,8 @@ class Places:
         stored: ``[N, 3] int64`` stored locations.
         strides: lattice units per stored unit by axis.
         masks: ``[N, K] bool``, at least one of each row set.
-        rows: ``[N] int64``, where they stand in the trained model.
-        storage: how they are written.
+        rows: ``[N] int64``, their rows in the trained model.
+        storage: form of their sections.
     """
 
     stored: NDArray[np.int64]
@@ -74,7 +74,7 @@ class Places:
 
     @staticmethod
     def of(anchors: AnchorModel, storage: Storage = AS_PUBLISHED) -> Places:
-        """All anchors with an offset left.
+        """Choose all anchors with an offset left.
 
         Raises:
             TrainingError: there is none.
@@ -88,7 +88,7 @@ class Places:
         return Places(stored, strides, keep_mask(anchors.mask_logits).cpu().numpy()[kept], kept, storage)
 
     def sections(self) -> dict[str, bytes]:
-        """Locations and masks."""
+        """Return the sections of locations and masks."""
         return {
             "locations": encode_locations(self.stored, self.storage.locations),
             "masks": encode_masks(self.masks, self.storage.masks),
@@ -96,7 +96,7 @@ class Places:
 
 
 def header_fields(anchors: AnchorModel, places: Places, viewpoints: Tensor) -> dict[str, Any]:
-    """Fields of an :class:`AnchorHeader` that follow from the anchors.
+    """Return the fields of an :class:`AnchorHeader` that follow from the anchors.
 
     Args:
         viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
@@ -117,7 +117,7 @@ def writing_stream(
     mixed: Collection[str] = (),
     chunks: Mapping[str, int] = ONE_CHUNK,
 ) -> WritingStream:
-    """The encoder's end of the entropy coder, with the attributes to code; ``mixed`` ones are coded as mixtures.
+    """Make the encoder's stream with the attributes to code; ``mixed`` ones are coded as mixtures.
 
     Raises:
         TrainingError: an attribute is not finite.
@@ -140,7 +140,7 @@ def reading_stream(
     mixed: Collection[str] = (),
     chunks: Mapping[str, int] = ONE_CHUNK,
 ) -> ReadingStream:
-    """The decoder's end of the entropy coder, for ``num`` anchors; ``mixed`` attributes are coded as mixtures."""
+    """Make the decoder's stream for ``num`` anchors; ``mixed`` attributes are coded as mixtures."""
     return ReadingStream(
         {name: sections[name] for name in ATTRIBUTES},
         {name: (num, width) for name, width in attribute_widths(feature_dim, num_offsets).items()},
@@ -151,7 +151,7 @@ def reading_stream(
 
 
 def decode_places(sections: Mapping[str, bytes], num_offsets: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Stored locations ``[N, 3]`` and masks ``[N, K]``.
+    """Decode stored locations ``[N, 3]`` and masks ``[N, K]``.
 
     Raises:
         BitstreamError: damaged, or not in raster order.
@@ -168,7 +168,7 @@ def symbol_digest(
     others: Iterable[tuple[str, ArrayLike]],
     stream: SymbolStream,
 ) -> bytes:
-    """Checksum of everything that entropy decoding restores; ``others`` are the codec's own integers by section."""
+    """Return the checksum of all decoded integers; ``others`` are the codec's own integers by section."""
     digest = SymbolDigest()
     digest.update("locations", stored)
     digest.update("masks", masks.astype(np.int64))
@@ -182,10 +182,10 @@ def symbol_digest(
 def read_anchor_file(
     path: Path, method: str, own_sections: Iterable[str], decode: Callable[[Container], _Decoded]
 ) -> _Decoded:
-    """What ``decode`` makes of a file that has all common sections and the codec's own; errors name the file.
+    """Return the result of ``decode`` for a file with all common sections and the codec's own; errors name the file.
 
     Raises:
-        BitstreamError: cut, altered, another method's, without a section, or what ``decode`` raises.
+        BitstreamError: the file is cut or altered, belongs to another method or lacks a section, or ``decode`` fails.
     """
     container = read_container(path)
     if container.method != method:
@@ -207,10 +207,10 @@ def finished_anchors(
     stream: ReadingStream,
     device: torch.device | str,
 ) -> FixedAnchors:
-    """Decoded anchors on ``device``.
+    """Build decoded anchors on ``device``.
 
     Raises:
-        BitstreamError: settings that make them infinite.
+        BitstreamError: the settings make them infinite.
     """
     values = {name: torch.from_numpy(value).to(device) for name, value in stream.values.items()}
     attributes = AnchorAttributes(
@@ -220,7 +220,7 @@ def finished_anchors(
         torch.from_numpy(masks).to(device).float(),
     )
     viewpoints = torch.tensor(header.viewpoints, dtype=torch.float32, device=device).view(-1, 3)
-    # World coordinates: two float64 products and one rounding, alike on every device.
+    # World coordinates are two float64 products and one rounding, which are equal on every device.
     positions = torch.from_numpy((stored * np.array(header.strides) * header.voxel_size).astype(np.float32)).to(device)
     for name, tensor in {**values, "locations": positions, "viewpoints": viewpoints}.items():
         if not bool(torch.isfinite(tensor).all()):
@@ -229,6 +229,6 @@ def finished_anchors(
 
 
 def check_digest(container: Container, digest: bytes) -> None:
-    """Raises BitstreamError if ``digest`` (:func:`symbol_digest`) is not the file's."""
+    """Raise BitstreamError if ``digest`` (:func:`symbol_digest`) is not that of the file."""
     if digest != container.symbols_digest:
         raise BitstreamError("the decoded symbols do not have the file's checksum", DAMAGED)

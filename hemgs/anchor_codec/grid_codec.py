@@ -1,7 +1,7 @@
 """Codecs whose side information is a binary hash grid: HEMGS, HAC and HAC++.
 
-The grid's signs stand before the networks. Owns the settings that describe the grid, and its section. Does not own what
-networks predict from it, nor the order in which anchors are coded.
+The grid's signs precede the networks. Owns the settings of the grid, and its section. Does not own the networks'
+predictions or the order in which anchors are coded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hemgs.anchors import AnchorModel
 
 @dataclass(frozen=True, kw_only=True)
 class GridHeader(CodecHeader):
-    """Settings of a bitstream with a hash grid; ``entropy.grid`` gives the grid's sizes.
+    """Settings of a bitstream with a hash grid; ``entropy.grid`` contains the grid's sizes.
 
     Attributes:
         low, high: bounds of the hash grid in stored location units.
@@ -81,7 +81,7 @@ class GridCodec(AnchorCodec[E, H, C]):
 
 
 def _used(header: GridHeader, locations: Integers) -> NDArray[np.bool_] | None:
-    """Return which rows of the hash grid a file holds; ``None`` for all."""
+    """Return which rows of the hash grid a file contains; ``None`` for all."""
     if not header.sparse:
         return None
     return used_entries(header.entropy.grid, torch.from_numpy(locations), header.low, header.high)

@@ -1,12 +1,12 @@
 """Binary multi-resolution hash grid: the scene-specific half of the hyperprior.
 
-As in HAC (arXiv 2403.14530, section 4.1 and its released settings): a 3-D grid and three 2-D grids over the planes,
-each table entry one sign, interpolated multilinearly and concatenated over levels. Departure from HAC: corners on the
-border of a level are used like all others instead of being left out and the weights renormalised, because integer
-arithmetic and tiny-cuda-nn both do it this way.
+As in HAC (arXiv 2403.14530, section 4.1 and its released settings), there are a 3-D grid and three 2-D grids over the
+planes. Each table entry is one sign. Signs are interpolated multilinearly and concatenated over levels. HAC leaves out
+corners on the border of a level and renormalises the weights. Here these corners are used like all others, as in
+integer arithmetic and in tiny-cuda-nn.
 
-Two back ends behind :class:`BinaryHashGrid`: torch (everywhere) and tiny-cuda-nn (CUDA, where installed); and the exact
-integer evaluation :func:`fixed_features` for the coding path. All three share one table layout.
+:class:`BinaryHashGrid` has two back ends: torch (everywhere) and tiny-cuda-nn (CUDA, where installed).
+:func:`fixed_features` is the exact integer evaluation for coding. All three share one table layout.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HashGridSettings:
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
-        """All levels in output order, with their places in the common table."""
+        """Return all levels in output order, with their places in the common table."""
         found: list[Level] = []
         start = 0
         for axes in AXES:
@@ -70,7 +70,7 @@ class HashGridSettings:
 
     @property
     def num_entries(self) -> int:
-        """Rows of the common table."""
+        """Number of rows of the common table."""
         return sum(level.entries for level in self.levels)
 
     @property
@@ -81,7 +81,7 @@ class HashGridSettings:
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of one grid: which axes it spans and where its entries lie."""
+    """One resolution of one grid: its axes, and the place of its entries."""
 
     axes: tuple[int, ...]
     resolution: int
@@ -91,18 +91,18 @@ class Level:
 
     @property
     def rows(self) -> slice:
-        """Its entries in the common table."""
+        """The level's entries in the common table."""
         return slice(self.start, self.start + self.entries)
 
     def index(self, vertex: tuple[Tensor, ...]) -> Tensor:
-        """Row in the common table of integer vertices, ``int64``."""
+        """Return the rows of integer vertices in the common table, ``int64``."""
         return _rows(vertex, self.dense, self.resolution, self.entries, self.start)
 
 
 def _rows(
     vertex: Sequence[Tensor], dense: bool, resolution: Tensor | int, entries: Tensor | int, start: Tensor | int
 ) -> Tensor:
-    """Rows in the common table of integer vertices, one tensor an axis; sizes are one level's or broadcast."""
+    """Return the rows of integer vertices, one tensor an axis, in the common table; sizes broadcast."""
     if dense:
         row = torch.zeros_like(vertex[0])
         for coordinate in reversed(vertex):
@@ -115,7 +115,7 @@ def _rows(
 
 
 class Sign(torch.autograd.Function):
-    """Sign in {-1, +1}; the gradient passes where the input lies in [-1, 1]."""
+    """Sign in {-1, +1}; the gradient passes where the input is in [-1, 1]."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class _WeightedRows(torch.autograd.Function):
 
 
 def _gather(table: Tensor, rows: Tensor) -> Tensor:
-    """``table[rows]``. CUDA's gather of short rows starts a block for each; four floats are one element to it."""
+    """Return ``table[rows]``. CUDA starts a block for each short row, so four floats are gathered as one element."""
     if table.is_cuda and table.shape[1] == 4:
         return table.contiguous().view(torch.complex128).squeeze(1)[rows].unsqueeze(-1).view(table.dtype)
     return table.index_select(0, rows.flatten()).view(*rows.shape, -1)
@@ -167,7 +167,7 @@ class BinaryHashGrid(nn.Module):
         self._cuda: _TinyCudaBackend | None = None
 
     def forward(self, points: Tensor) -> Tensor:
-        """Features ``[n, output_dim] float32`` of points ``[n, 3] float32`` in [0, 1]."""
+        """Return features ``[n, output_dim] float32`` of points ``[n, 3] float32`` in [0, 1]."""
         signs = Sign.apply(self.table)
         if points.is_cuda and tiny_cuda_available():
             if self._cuda is None:
@@ -176,11 +176,11 @@ class BinaryHashGrid(nn.Module):
         return interpolate(self.settings, signs, points)
 
     def signs(self) -> Tensor:
-        """The binary table as it is coded, ``[num_entries, features] int8`` of -1 and +1."""
+        """Return the coded form of the table, ``[num_entries, features] int8`` of -1 and +1."""
         return torch.where(self.table.detach() >= 0, 1, -1).to(torch.int8)
 
     def bits(self) -> Tensor:
-        """Ideal code length of the signs, one probability per level; differentiable through :class:`Sign`."""
+        """Return the ideal code length of the signs, one probability per level; differentiable by :class:`Sign`."""
         parts = Sign.apply(self.table).split([level.entries for level in self.settings.levels])
         positive = (1 + torch.stack([part.mean() for part in parts])) / 2
         share = positive.clamp(1e-6, 1 - 1e-6)
@@ -192,7 +192,8 @@ class BinaryHashGrid(nn.Module):
 def interpolate(settings: HashGridSettings, signs: Tensor, points: Tensor) -> Tensor:
     """Multilinear interpolation in torch; shapes as in :meth:`BinaryHashGrid.forward`.
 
-    Levels of one kind are looked up together: on a GPU, what costs is the number of operations, not their size.
+    Levels of one kind are looked up together, because a GPU's time depends on the number of operations, not on their
+    size.
     """
     kinds, places = _kinds(settings, points.device)
     found = torch.cat([kind.interpolate(signs, points) for kind in kinds], dim=1)
@@ -204,7 +205,7 @@ class _Kind:
     """L levels with d axes each, all dense or all hashed.
 
     Attributes:
-        dense: which.
+        dense: whether the levels are dense.
         axes: ``[L, d] int64``.
         resolution, entries, start: ``[L, 1] int64``.
         corners: ``[2^d, d] int64``.
@@ -226,7 +227,7 @@ class _Kind:
         return _Kind(levels[0].dense, axes, resolution, entries, start, corners)
 
     def interpolate(self, signs: Tensor, points: Tensor) -> Tensor:
-        """Features ``[n, L, F]`` of points ``[n, 3]``."""
+        """Return features ``[n, L, F]`` of points ``[n, 3]``."""
         position = points.clamp(0, 1)[:, self.axes] * (self.resolution - 2) + 0.5
         cell = position.floor()
         fraction = (position - cell).unsqueeze(2)
@@ -239,17 +240,17 @@ class _Kind:
 
 @functools.lru_cache(maxsize=8)
 def _kinds(settings: HashGridSettings, device: torch.device) -> tuple[list[_Kind], Tensor]:
-    """Levels by kind, and the place of each level, ``[levels] int64``, among those of all kinds one after another."""
-    alike: dict[tuple[int, bool], list[int]] = {}
+    """Group levels by kind; return the groups, and each level's place in their concatenation, ``[levels] int64``."""
+    same_kind: dict[tuple[int, bool], list[int]] = {}
     for number, level in enumerate(settings.levels):
-        alike.setdefault((len(level.axes), level.dense), []).append(number)
-    kinds = [_Kind.of([settings.levels[number] for number in numbers], device) for numbers in alike.values()]
-    order = torch.tensor([number for numbers in alike.values() for number in numbers])
+        same_kind.setdefault((len(level.axes), level.dense), []).append(number)
+    kinds = [_Kind.of([settings.levels[number] for number in numbers], device) for numbers in same_kind.values()]
+    order = torch.tensor([number for numbers in same_kind.values() for number in numbers])
     return kinds, order.argsort().to(device)
 
 
 def fixed_features(settings: HashGridSettings, signs: Tensor, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Features in exact integer arithmetic.
+    """Compute features in exact integer arithmetic.
 
     Args:
         signs: ``[num_entries, features] int8``.
@@ -271,7 +272,7 @@ def fixed_features(settings: HashGridSettings, signs: Tensor, coords: Tensor, lo
 
 
 def used_rows(settings: HashGridSettings, coords: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Which rows of the table :func:`fixed_features` looks at, ``[num_entries] bool``; arguments as there."""
+    """Return which rows of the table :func:`fixed_features` uses, ``[num_entries] bool``; arguments as there."""
     used = torch.zeros(settings.num_entries, dtype=torch.bool, device=coords.device)
     for level in settings.levels:
         for row, _ in _fixed_corners(level, coords, low, high):
@@ -280,7 +281,7 @@ def used_rows(settings: HashGridSettings, coords: Tensor, low: Tensor, high: Ten
 
 
 def _fixed_corners(level: Level, coords: Tensor, low: Tensor, high: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each corner of the cells that anchors lie in: rows of the table and integer weights, ``[n] int64`` each."""
+    """Yield for each corner of the anchors' cells rows of the table and integer weights, ``[n] int64`` each."""
     span = (high - low).clamp(min=1)
     relative = torch.minimum((coords - low).clamp(min=0), span)
     one, axes = 1 << FRACTION_BITS, list(level.axes)
@@ -297,7 +298,7 @@ def _fixed_corners(level: Level, coords: Tensor, low: Tensor, high: Tensor) -> I
 
 
 def tiny_cuda_available() -> bool:
-    """Whether tiny-cuda-nn's torch binding can be imported."""
+    """Return whether tiny-cuda-nn's torch binding can be imported."""
     return importlib.util.find_spec("tinycudann") is not None
 
 
@@ -328,7 +329,7 @@ class _TinyCudaBackend:
     def __call__(self, signs: Tensor, points: Tensor) -> Tensor:
         outputs = []
         for level, encoding in zip(self.settings.levels, self.encodings, strict=True):
-            # tiny-cuda-nn places a point at p * (R - 1) + 1/2; ours lies at p * (R - 2) + 1/2.
+            # tiny-cuda-nn places a point at p * (R - 1) + 1/2; our place is p * (R - 2) + 1/2.
             scaled = points[:, level.axes].clamp(0, 1) * ((level.resolution - 2) / (level.resolution - 1))
             entries = signs[level.rows].reshape(-1)
             outputs.append(torch.func.functional_call(encoding, {"params": entries}, (scaled,)))
@@ -336,5 +337,5 @@ class _TinyCudaBackend:
 
 
 def _corners(dimensions: int) -> list[tuple[int, ...]]:
-    """Offsets of the 2^d corners of a cell, first axis fastest."""
+    """Return offsets of the 2^d corners of a cell, first axis fastest."""
     return [tuple(number >> axis & 1 for axis in range(dimensions)) for number in range(1 << dimensions)]

@@ -1,7 +1,7 @@
-"""What the settings section of every anchor codec says, and how such a section is read without trusting it.
+"""The settings section of every anchor codec, and its checks: a file may be hostile.
 
-Compact JSON, deflated. What comes from a file is checked field by field before anything is allocated. Codecs extend
-:class:`AnchorHeader` with what their networks need.
+The section is compact JSON, deflated. Every field from a file is checked before anything is allocated. Codecs extend
+:class:`AnchorHeader` with the sizes of their networks.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from hemgs.core.types import TradeOff
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
-#: Limits on sizes that a file may ask for, and so a method's settings, far above any published one.
+#: Limits of sizes in files, and therefore of a method's settings. They are far above any published size.
 MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
-#: Eighteen times what the paper's setting has; few bytes may stand for many equal signs, and memory must not follow.
+#: Eighteen times the paper's setting. Few bytes can represent many equal signs, so this limits the decoder's memory.
 MAX_SIGNS = 1 << 24
 FIX = "get the file again from its source"
 SETTINGS_FIX = "give a value in that range; `hemgs describe` lists the settings of a method"
-#: Metadata of a field that files did not have at first: it is written where it differs from its default, so that
-#: other files are, to the byte, what they were.
+#: Metadata of a field that the first files lack. It is written only where it differs from its default, so that other
+#: files keep their bytes.
 LATER = {"later": True}
-#: Metadata of a field that the container holds instead of the section.
+#: Metadata of a field that the container stores instead of the section.
 IN_CONTAINER = {"in_container": True}
 
 
@@ -41,12 +41,12 @@ class AnchorHeader:
     """Settings of one bitstream that every anchor codec has.
 
     Attributes:
-        trade_off: λ it was encoded at, and the interval that its model serves.
+        trade_off: λ of the encoding, and the interval that its model serves.
         voxel_size: world units per lattice unit.
         strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
         head_hidden: hidden width of the rendering heads.
-        head_bits: of their weights, of ``hemgs.anchor_codec.stored_networks``.
-        viewpoints: camera centres for exports to plain Gaussians, x y z after each other, world units.
+        head_bits: bits of the heads' weights, from ``hemgs.anchor_codec.stored_networks``.
+        viewpoints: camera centres for exports to plain Gaussians, x y z one after the other, world units.
         base_steps: quantisation steps before prediction.
     """
 
@@ -59,10 +59,10 @@ class AnchorHeader:
     head_bits: int = field(default=HALF, metadata=LATER)
 
     def to_bytes(self) -> bytes:
-        """The section.
+        """Return the section's bytes.
 
         Raises:
-            ConfigError: it would be one that no decoder takes.
+            ConfigError: no decoder accepts such a section.
         """
         try:
             self.check()
@@ -90,17 +90,17 @@ class AnchorHeader:
 
     @classmethod
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        """Removes fields that are objects of their own from ``raw`` and gives them built; errors as of ``check``."""
+        """Remove fields that are objects from ``raw``, and return them built; errors as in ``check``."""
         return {}
 
     @classmethod
     def check_entropy(cls, entropy: Any) -> None:
-        """Raises ValueError for sizes of an entropy model that no decoder takes. Messages name a method's settings."""
+        """Raise ValueError for sizes of an entropy model that no decoder accepts. Messages name a method's settings."""
         check_integer("feature_dim", entropy.feature_dim, 1, MAX_WIDTH)
         check_integer("num_offsets", entropy.num_offsets, 1, MAX_OFFSETS)
 
     def check(self) -> None:
-        """Raises ValueError for a value that no encoder writes."""
+        """Raise ValueError for a value that no encoder writes."""
         steps = {f"base_steps.{name}": value for name, value in asdict(self.base_steps).items()}
         positive = {"lmbda": self.trade_off.lmbda, "voxel_size": self.voxel_size, **steps}
         positive |= {f"strides.{axis}": stride for axis, stride in enumerate(three(self.strides, "strides"))}
@@ -129,9 +129,9 @@ def _inflated(section: bytes) -> dict[str, Any]:
 
 
 def _written(part: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass and of those in it that the section holds.
+    """Return the section's fields of a dataclass and of the dataclasses in it.
 
-    The container holds :data:`IN_CONTAINER` ones; :data:`LATER` ones that have their default are left out.
+    The container stores :data:`IN_CONTAINER` ones. :data:`LATER` ones with their default value are left out.
     """
     return {
         entry.name: _written(value) if is_dataclass(value) else value
@@ -142,19 +142,19 @@ def _written(part: Any) -> dict[str, Any]:
 
 
 def check_bounds(low: Any, high: Any) -> None:
-    """Raises ValueError unless these are bounds of a hash grid in stored location units."""
+    """Raise ValueError unless these are bounds of a hash grid in stored location units."""
     for axis, (least, most) in enumerate(zip(three(low, "low"), three(high, "high"), strict=True)):
         check_integer(f"low.{axis}", least, -(1 << 32), 1 << 32)
         check_integer(f"high.{axis}", most, least + 1, 1 << 33)
 
 
 def take_grid(raw: dict[str, Any]) -> HashGridSettings:
-    """Removes the field ``grid`` from ``raw`` and gives it built; still to be checked by :func:`check_grid`."""
+    """Remove the field ``grid`` from ``raw``, and return it built; :func:`check_grid` must still check it."""
     return HashGridSettings(**{name: json_tuple(value) for name, value in raw.pop("grid").items()})
 
 
 def check_grid(grid: HashGridSettings) -> None:
-    """Raises ValueError for a hash grid that no encoder writes."""
+    """Raise ValueError for a hash grid that no encoder writes."""
     check_integer("grid_features", grid.features, 1, 16)
     for dimensions in ("3d", "2d"):
         log2_entries = getattr(grid, f"log2_entries_{dimensions}")
@@ -169,20 +169,20 @@ def check_grid(grid: HashGridSettings) -> None:
 
 
 def check_integer(name: str, value: Any, low: int, high: int) -> None:
-    """Raises ValueError unless ``value`` is an integer from ``low`` to ``high``."""
+    """Raise ValueError unless ``value`` is an integer from ``low`` to ``high``."""
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{name} is {value!r}, not an integer from {low} to {high}")
 
 
 def three(value: Any, name: str) -> tuple[Any, Any, Any]:
-    """``value``, which must be three numbers; raises ValueError."""
+    """Return ``value``; raise ValueError unless it consists of three numbers."""
     if not isinstance(value, tuple) or len(value) != 3:
         raise ValueError(f"{name} is {value!r}, not three numbers")
     return value
 
 
 def json_tuple(value: Any) -> Any:
-    """JSON arrays as the tuples they were."""
+    """Convert JSON arrays to tuples."""
     if isinstance(value, Mapping):
-        raise ValueError("an object stands where a number belongs")
+        raise ValueError("it contains an object in place of a number")
     return tuple(value) if isinstance(value, list) else value

@@ -1,7 +1,7 @@
 """The settings section of files of version 1, read as that of version 2.
 
-Version 1 kept λ in the settings section, and HEMGS's λ there a second time, as its integer networks see it. That number
-follows from λ, so it is not read. Owns what differs between the two versions, and nothing else.
+Version 1 stored λ in the settings section, and HEMGS's λ there a second time, in the form of its integer networks. That
+number follows from λ, so it is not read. Owns only the differences between the two versions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HEMGS_INTERVAL = LmbdaInterval(1e-3, 4e-3)
 
 
 def upgrade(raw: dict[str, Any]) -> TradeOff:
-    """Remove from ``raw``, the parsed section, what version 2 keeps elsewhere; return it.
+    """Remove the fields that version 2 stores elsewhere from ``raw``, the parsed section; return them.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: not a settings section.

@@ -7,18 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-#: Probabilities below this are priced as this (HAC, arXiv 2403.14530, released code: 1e-6); the coder escapes.
+#: Least probability in the price (HAC, arXiv 2403.14530, released code: 1e-6); the coder escapes.
 MIN_PROBABILITY = 1e-9
 #: Narrowest and widest standard deviation in steps, log2; within what the coder's tables cover.
 MIN_LOG2_SCALE, MAX_LOG2_SCALE = -4.0, 8.0
 
 
 def gaussian_bits(values: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
-    """Bits of values in units of their step, one by one; differentiable.
+    """Return the bits of each value, in units of its step; differentiable.
 
     Args:
         values, mean: in steps, any shape.
-        log2_scale: log2 of the standard deviation in steps; clamped to what the coder can express.
+        log2_scale: log2 of the standard deviation in steps; clamped to the coder's range.
 
     Returns:
         bits, same shape, at most ``-log2(MIN_PROBABILITY)``.
@@ -27,12 +27,12 @@ def gaussian_bits(values: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
 
 
 def mixture_bits(values: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
-    """Bits of values under mixtures of two Gaussians; see :func:`gaussian_bits`.
+    """Return the bits of values under mixtures of two Gaussians; see :func:`gaussian_bits`.
 
     Args:
-        values: in steps, any shape.
-        first, second: mean and log2_scale of either Gaussian.
-        weight: of the first, 0 to 1.
+        values: values in steps, any shape.
+        first, second: mean and log2_scale of each Gaussian.
+        weight: weight of the first, 0 to 1.
     """
     return _bits(torch.lerp(_probabilities(values, *second), _probabilities(values, *first), weight))
 
@@ -42,10 +42,10 @@ def _bits(probabilities: Tensor) -> Tensor:
 
 
 def _probabilities(values: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
-    """Of values one step wide."""
+    """Return the probability of values one step wide."""
     inverse = torch.exp2(-log2_scale.clamp(MIN_LOG2_SCALE, MAX_LOG2_SCALE)) * math.sqrt(0.5)
     distance = (values - mean).abs()
-    # With the distance made positive both terms are small in the tail, so their difference keeps its digits.
+    # With a positive distance both terms are small in the tail, so their difference is precise.
     upper = torch.erfc((distance - 0.5) * inverse)
     lower = torch.erfc((distance + 0.5) * inverse)
     return 0.5 * (upper - lower)

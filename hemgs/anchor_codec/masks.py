@@ -13,21 +13,21 @@ _LOGIT_THRESHOLD = math.log(THRESHOLD / (1 - THRESHOLD))
 
 
 def keep_mask(logits: Tensor) -> Tensor:
-    """Which offsets are kept, ``bool``, same shape as ``logits``."""
+    """Return which offsets are kept, ``bool``, of the shape of ``logits``."""
     return logits.detach() > _LOGIT_THRESHOLD
 
 
 def binary_masks(logits: Tensor) -> Tensor:
-    """Zeros and ones, with the gradient of the sigmoid passed straight through."""
+    """Return zeros and ones, with the straight-through gradient of the sigmoid."""
     soft = torch.sigmoid(logits)
     return keep_mask(logits).to(soft.dtype) + (soft - soft.detach())
 
 
 def anchor_masks(masks: Tensor) -> Tensor:
-    """One where any of an anchor's offsets is kept, else zero, with the gradient of the mean of its masks.
+    """Return one where any of an anchor's offsets is kept, else zero, with the gradient of the mean of its masks.
 
     Args:
-        masks: ``[n, K]``, of :func:`binary_masks`.
+        masks: ``[n, K]``, from :func:`binary_masks`.
 
     Returns:
         ``[n, 1]``, of the type of ``masks``.

@@ -1,8 +1,8 @@
 """Predictions that are mixtures of two Gaussians, in float and in integers (HAC++, arXiv 2501.12255, section 4.3).
 
-Both Gaussians of a scalar have its step. Weights are the softmax of two logits; in integers, whole 1/256.
+Both Gaussians of a scalar have its step. Weights are the softmax of two logits; in integers, multiples of 1/256.
 
-Owns such predictions and what follows from them: code length, tables. Does not own the networks or the coder
+Owns such predictions, their code length and their tables. Does not own the networks or the coder
 (``hemgs.coding.mixture``).
 """
 
@@ -22,13 +22,13 @@ from hemgs.anchor_codec.prediction import FixedPrediction, Integers, Prediction
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.mixture import MAX_DISTANCE, WHOLE_WEIGHT
 
-#: Digits of the arithmetic that finds thresholds; one would have to agree with an integer in thirty to be in doubt.
+#: Digits of the arithmetic that finds thresholds. One is uncertain only if it agrees with an integer in thirty digits.
 _DIGITS = 40
 
 
 @dataclass(frozen=True)
 class MixturePrediction:
-    """What networks say of n anchors with C channels.
+    """The networks' prediction for n anchors with C channels.
 
     Attributes:
         first, second: both Gaussians; the first has the step.
@@ -40,7 +40,7 @@ class MixturePrediction:
     logit: Tensor
 
     def bits(self, values: Tensor) -> Tensor:
-        """Code length of values in base steps, ``[n, C]``."""
+        """Return the code length of values in base steps, ``[n, C]``."""
         inverse = torch.exp2(-self.first.log2_step)
         first, second = (
             (part.mean * inverse, part.log2_scale - self.first.log2_step) for part in (self.first, self.second)
@@ -50,11 +50,11 @@ class MixturePrediction:
 
 @dataclass(frozen=True)
 class FixedMixture:
-    """Integer twin of a :class:`MixturePrediction`.
+    """A :class:`MixturePrediction` in integers.
 
     Attributes:
         first, second: both Gaussians, with equal steps.
-        weight: ``[n, C] int64`` of the first, 0 to WHOLE_WEIGHT.
+        weight: ``[n, C] int64`` weight of the first, 0 to WHOLE_WEIGHT.
     """
 
     first: FixedPrediction
@@ -62,14 +62,14 @@ class FixedMixture:
     weight: Integers
 
     def table_rows(self) -> tuple[Integers, *tuple[NDArray[np.integer], ...]]:
-        """First centre of each symbol's distribution, and what :class:`hemgs.coding.mixture.Mixtures` consists of."""
+        """Return the first centre of each symbol's distribution, and the parts of ``hemgs.coding.mixture.Mixtures``."""
         centre, level, offset = self.first.table_rows()
         other, other_level, other_offset = self.second.table_rows()
         distance = (other - centre).clip(-MAX_DISTANCE, MAX_DISTANCE)
         return centre, level, offset, other_level, other_offset, distance, self.weight
 
     def bits(self, symbols: Integers) -> NDArray[np.float64]:
-        """The model's own estimate of the code length of symbols, ``[n, C]``: no tables, no coder."""
+        """Estimate the code length of symbols without tables or coder, ``[n, C]``."""
         first, second = (
             tuple(torch.from_numpy(value) for value in part.in_steps()) for part in (self.first, self.second)
         )
@@ -80,9 +80,9 @@ class FixedMixture:
 
 @functools.cache
 def weight_thresholds() -> NDArray[np.int64]:
-    """From which logit, in units of ``2^-ACTIVATION_BITS``, each weight but 0 is nearest; ascending, ``int64``.
+    """Return the least logit, in units of ``2^-ACTIVATION_BITS``, of each weight but 0; ascending, ``int64``.
 
-    Found in decimal arithmetic, whose logarithms are correctly rounded and so alike on every machine.
+    The function uses decimal arithmetic. Its logarithms are correctly rounded, and therefore equal on every machine.
     """
     context, found = Context(prec=_DIGITS), []
     for weight in range(1, WHOLE_WEIGHT + 1):
@@ -96,5 +96,5 @@ def weight_thresholds() -> NDArray[np.int64]:
 
 
 def weights_of(logits: Integers) -> Integers:
-    """Weight of the first Gaussian for logits of any shape, in units of ``2^-ACTIVATION_BITS``."""
+    """Return the weight of the first Gaussian for logits of any shape, in units of ``2^-ACTIVATION_BITS``."""
     return np.searchsorted(weight_thresholds(), logits, side="right").astype(np.int64)

@@ -1,4 +1,4 @@
-"""The two-layer perceptron that all of HEMGS's networks are (arXiv 2411.18473, section 4.2)."""
+"""The two-layer perceptron of all of HEMGS's networks (arXiv 2411.18473, section 4.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Mlp(nn.Module):
 
     Args:
         inputs, hidden, outputs: widths.
-        quiet: start with an output of zero, so that the first steps are those of the base settings.
+        quiet: whether outputs start at zero, so that the first steps are those of the base settings.
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, *, quiet: bool = False) -> None:
@@ -25,13 +25,13 @@ class Mlp(nn.Module):
             nn.init.zeros_(self.second.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[n, inputs]`` to ``[n, outputs]``, float32."""
+        """Evaluate ``[n, inputs]`` to ``[n, outputs]``, float32."""
         return self.second(torch.relu(self.first(inputs)))
 
     def fixed(self, exact: bool = True) -> FixedMlp:
-        """Its form in a bitstream, of integers unless ``exact`` is false."""
+        """Return the network's form in a bitstream, in integers unless ``exact`` is false."""
         return FixedMlp.from_linear([self.first, self.second], exact=exact)
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`FixedMlp.stored`, which a decoder must know."""
+        """Return the shapes of :meth:`FixedMlp.stored`, which a decoder needs."""
         return [tuple(part.shape) for layer in (self.first, self.second) for part in (layer.weight, layer.bias)]

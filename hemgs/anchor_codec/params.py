@@ -37,14 +37,14 @@ class CodecParams(AnchorParams):
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
         step_features, step_scalings, step_offsets: quantisation steps before prediction.
         sample_share: share of the anchors that are priced in a step; see :class:`PhaseSettings`.
-        mask_weight: weight of the mean mask probability in the loss; without effect with ``masks_in_rate``.
-        masks_in_rate: masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
+        mask_weight: weight of the mean mask probability in the loss; it has no effect with ``masks_in_rate``.
+        masks_in_rate: whether masks are learned from the bits that they save, as in HAC++ (arXiv 2501.12255).
         lr_networks, lr_networks_end: learning rates of the entropy networks at the first iteration (in HEMGS: the first
             with a price) and at the last.
         location_codec: ``raw16`` (16 bits a coordinate, as the papers store them) or ``octree`` (7 to 20 bits for all
             three).
         mask_codec: ``static`` (one probability for each offset index) or ``adaptive`` (contexts).
-        head_bits: of the rendering networks' weights in files: 16 (float16) or 8 (integers with a scale per output).
+        head_bits: bits of the rendering networks' weights in files: 16 (float16) or 8 (integers, a scale per output).
     """
 
     noise_from: Count = 3_000
@@ -66,7 +66,7 @@ class CodecParams(AnchorParams):
 
     @property
     def storage(self) -> Storage:
-        """How files are written."""
+        """Form of the files' common sections."""
         return Storage(self.location_codec, self.mask_codec, self.head_bits)
 
     @property
@@ -131,10 +131,10 @@ class HashGridParams(CodecParams):
 
 
 def check_sizes(header: type[AnchorHeader], entropy: Any) -> None:
-    """Raises ConfigError for an entropy model of which no file can be written that a decoder takes.
+    """Raise ConfigError for an entropy model with sizes that no decoder accepts.
 
     Args:
-        header: settings section of the method's files.
+        header: class of the settings section of the method's files.
         entropy: sizes of the entropy model.
     """
     try:
@@ -144,7 +144,7 @@ def check_sizes(header: type[AnchorHeader], entropy: Any) -> None:
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
-    """Positive numbers separated by blanks.
+    """Parse positive numbers separated by blanks.
 
     Raises:
         ConfigError: anything else.

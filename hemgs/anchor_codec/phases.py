@@ -1,10 +1,10 @@
-"""How anchors train under a codec of the HAC family: simulated quantisation, the price of attributes, learned masks.
+"""Training of anchors under a codec of the HAC family: simulated quantisation, the price of attributes, learned masks.
 
-Three phases, as in HAC (arXiv 2403.14530, released code): attributes as they are; uniform noise with base steps;
-uniform noise with predicted steps and the rate in the loss.
+There are three phases, as in HAC (arXiv 2403.14530, released code): unchanged attributes; uniform noise with base
+steps; uniform noise with predicted steps and the rate in the loss.
 
-Owns what happens in which phase, and what of it is alike in all codecs. Does not own how a codec predicts and prices
-attributes, nor the anchors, their growth, or the rendering loss.
+Owns the phases, as far as all codecs share them. Does not own how a codec predicts and prices attributes, or the
+anchors, their growth, or the rendering loss.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.coding.locations import OCTREE, RAW16
 from hemgs.training.networks import ParameterGroup
 
-#: What :meth:`AttributeModel.sample` gives.
+#: Result of :meth:`AttributeModel.sample`.
 Sample = tuple[AnchorAttributes, Tensor, dict[str, float]]
 
 #: Weight of the new value in the running mean behind the estimated size.
 _ESTIMATE_MOMENTUM = 0.05
-#: Bits of a stored location. An octree's depend on the scene and are slow to count at every report: 10 is what anchors
-#: take of both captured and synthetic scenes (``results/measured``: bonsai 10.1, chair 10.0).
+#: Bits of a stored location. Those of an octree depend on the scene and are slow to count at every report. Anchors of
+#: captured and of synthetic scenes take about 10 (``results/measured``: bonsai 10.1, chair 10.0).
 _LOCATION_BITS = {RAW16: 48, OCTREE: 10}
-#: No anchor has been priced yet; finite, because checkpoints must be.
+#: Value before any anchor has been priced. It is finite, because checkpoints must be finite.
 _UNKNOWN = -1.0
 _KEPT = "kept_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
-    """When what is trained and how it is weighed.
+    """The phases' iterations and weights.
 
     Attributes:
         noise_start: first iteration with noise.
         growth_pause: iterations after ``noise_start`` in which anchors neither grow nor are pruned.
         entropy_start: first iteration with predicted steps and the rate loss.
         rate_warmup: iterations over which the rate's weight rises from a tenth to one.
-        side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, costs nothing;
-            its price rises over as many more. While the signs of a grid are undecided the likelihood hardly moves
-            them, and their price alone would make them all alike.
+        side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, has no price.
+            Then its price rises over as many more. While the signs of a grid are undecided, the likelihood hardly
+            moves them, and their price alone would make all of them equal.
         sample_share: share of the anchors that are priced in a step: of all of them in HEMGS, ContextGS and with
             ``masks_in_rate``, of the visible ones in HAC.
-        mask_weight: weight of the mean mask probability; without effect with ``masks_in_rate``.
+        mask_weight: weight of the mean mask probability; it has no effect with ``masks_in_rate``.
         network_lr: first and last learning rate of the networks.
         masks_in_rate: whether masks are learned from the rate alone, as in HAC++ (arXiv 2501.12255, section 4.4): they
             weigh the bits (:func:`coded_weights`) of a sample of all anchors (:meth:`PhasedAttributes.sampled_rows`),
             masked ones included, and multiply scales as well as opacities.
-        storage: of the files that will be written, by which their size is estimated.
+        storage: form of the files, for the estimate of their size.
     """
 
     noise_start: int
@@ -84,14 +84,14 @@ class GridPhaseSettings(PhaseSettings):
 
 
 class CodecModel(Protocol):
-    """What the phases ask of a codec's networks, a :class:`torch.nn.Module`."""
+    """The part of a codec's networks, a :class:`torch.nn.Module`, that the phases use."""
 
     def networks(self) -> Sequence[nn.Module]:
-        """Networks that a bitstream stores as integers."""
+        """Return the networks that a bitstream stores as integers."""
         ...
 
     def side_bits(self) -> Tensor:
-        """Code length of the side information, a scalar; differentiable."""
+        """Return the code length of the side information, a scalar; differentiable."""
         ...
 
 
@@ -114,21 +114,21 @@ class PhasedAttributes(AttributeModel):
         self._bits_per_anchor = _UNKNOWN
 
     def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        """Starts the networks from the anchors as they are, once, when the last phase begins.
+        """Start the networks from the present anchors, once, when the last phase begins.
 
         Args:
-            anchors: all of them.
-            kept: ``[M] int64`` those with an offset left.
+            anchors: all anchors.
+            kept: ``[M] int64``, the anchors with an offset left.
         """
         raise NotImplementedError
 
     def priced(
         self, iteration: int, anchors: AnchorModel, visible: Tensor, exact: AnchorAttributes, masks: Tensor
     ) -> Sample:
-        """Noise with predicted steps, and the loss that it buys: :meth:`sample` in the last phase.
+        """Return attributes with noise of predicted steps, and their price: :meth:`sample` in the last phase.
 
         Args:
-            iteration, anchors, visible: as of :meth:`sample`; at least one anchor is visible.
+            iteration, anchors, visible: as in :meth:`sample`; at least one anchor is visible.
             exact: attributes of the visible anchors.
             masks: ``[M, K] float32`` of the visible anchors, with gradients.
         """
@@ -162,28 +162,28 @@ class PhasedAttributes(AttributeModel):
         return self.priced(iteration, anchors, visible, exact, masks)
 
     def drawn(self, num: int, device: torch.device) -> Tensor:
-        """Which of ``num`` anchors are in a step's sample, ``[num] bool``."""
+        """Draw which of ``num`` anchors are in a step's sample, ``[num] bool``."""
         return torch.rand(num, device=device) < self.settings.sample_share
 
     def sampled_rows(self, anchors: AnchorModel) -> Tensor:
-        """The anchors to price in a step, ``[m] int64``, drawn from all of them."""
+        """Draw the anchors to price in a step from all of them, ``[m] int64``."""
         return torch.nonzero(self.drawn(anchors.num_anchors, anchors.coords.device)).squeeze(1)
 
     def rate_loss(
         self, iteration: int, lmbda: float, bits: Tensor, num_priced: int, kept: Tensor, anchors: AnchorModel
     ) -> tuple[Tensor, dict[str, float]]:
-        """λ times the mean bits per scalar, and the push on the masks (HAC, arXiv 2403.14530, equation 8).
+        """Return λ times the mean bits per scalar, and the loss of the masks (HAC, arXiv 2403.14530, equation 8).
 
-        With ``masks_in_rate`` the bits themselves push them, so there is no other push.
+        With ``masks_in_rate`` the bits have a gradient on the masks, and there is no loss of the masks.
 
         Args:
             iteration: the step.
             lmbda: weight of the mean bits per scalar.
-            bits: scalar, code length of the anchors that were priced; with ``masks_in_rate`` weighed by the masks.
-            num_priced: how many they are; with ``masks_in_rate`` all that were sampled, masked or not.
+            bits: scalar, code length of the priced anchors; with ``masks_in_rate`` weighed by the masks.
+            num_priced: number of priced anchors; with ``masks_in_rate`` of all sampled ones, masked or not.
             kept: ``[M] bool``, which of the anchors that the sample was drawn from, or that were drawn, have an offset
                 left.
-            anchors: all of them.
+            anchors: all anchors.
 
         Returns:
             the loss, and figures for the progress line.
@@ -192,7 +192,7 @@ class PhasedAttributes(AttributeModel):
         weight = lmbda * min(1.0, 0.1 + 0.9 * since / max(self.settings.rate_warmup, 1))
         scalars = anchors.feature_dim + SCALING_DIM + 3 * anchors.num_offsets
         share_kept = float(kept.float().mean()) if len(kept) else 0.0
-        # Bits of masked anchors are zero: the mean over all that were sampled has the share of the kept in it.
+        # Bits of masked anchors are zero, so the mean over all sampled anchors contains the share of the kept ones.
         masks_priced = self.settings.masks_in_rate
         per_scalar = bits * ((1.0 if masks_priced else share_kept) / (max(num_priced, 1) * scalars))
         side_weight = min(max(since / max(self.settings.side_free, 1) - 1, 0.0), 1.0)
@@ -206,7 +206,7 @@ class PhasedAttributes(AttributeModel):
         return loss, {"bits_per_scalar": float(per_scalar.detach()), "lmbda": lmbda, "kept": share_kept}
 
     def _noisy(self, exact: AnchorAttributes, masks: Tensor) -> AnchorAttributes:
-        """Uniform noise as wide as the base steps."""
+        """Add uniform noise as wide as the base steps."""
         steps = self.base_steps
         return AnchorAttributes(
             with_noise(exact.features, exact.features.new_tensor(steps.features)),
@@ -252,13 +252,13 @@ Found = TypeVar("Found")
 
 
 class RefreshedAttributes(PhasedAttributes, Generic[Found]):
-    """Attributes whose prediction looks at other anchors. Codecs add :meth:`find`.
+    """Attributes whose prediction uses other anchors. Codecs add :meth:`find`.
 
-    What is found of the anchors as a whole is found anew when rows change and, because masks do, after a while.
+    The result of :meth:`find` is computed again when rows change, and after some iterations, because masks change.
 
     Args:
-        entropy, base_steps, settings: as of :class:`PhasedAttributes`.
-        refresh: iterations after which it is found anew.
+        entropy, base_steps, settings: as in :class:`PhasedAttributes`.
+        refresh: iterations after which it is computed again.
     """
 
     def __init__(self, entropy: Any, base_steps: BaseSteps, settings: PhaseSettings, refresh: int) -> None:
@@ -269,16 +269,16 @@ class RefreshedAttributes(PhasedAttributes, Generic[Found]):
         self._found: Found | None = None
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Found:
-        """What predictions need to know of all anchors.
+        """Find the properties of all anchors that predictions need.
 
         Args:
-            anchors: all of them.
-            kept: ``[M] int64`` those with an offset left.
+            anchors: all anchors.
+            kept: ``[M] int64``, the anchors with an offset left.
         """
         raise NotImplementedError
 
     def found(self, iteration: int, anchors: AnchorModel) -> Found:
-        """What :meth:`find` gave, now or before."""
+        """Return the result of :meth:`find`, computed now or before."""
         if iteration % self._refresh == 0:
             self.anchors_changed(anchors)
         if self._kept is None:
@@ -301,24 +301,24 @@ class RefreshedAttributes(PhasedAttributes, Generic[Found]):
 
 
 def kept_rows(anchors: AnchorModel) -> Tensor:
-    """Anchors with an offset left, ``[M] int64``."""
+    """Return the anchors with an offset left, ``[M] int64``."""
     return torch.nonzero(keep_mask(anchors.mask_logits).any(dim=1)).squeeze(1)
 
 
 def geometry_present(masks: Tensor) -> Tensor:
-    """Which channels of the geometry are coded, ``[M, 6 + 3K] float32``: all scalings, and offsets by ``masks``."""
+    """Return which geometry channels are coded, ``[M, 6 + 3K] float32``: all scalings, and offsets by ``masks``."""
     offset_masks = masks.repeat_interleave(3, dim=1)
     return torch.cat([torch.ones_like(offset_masks[:, :1]).expand(-1, SCALING_DIM), offset_masks], dim=1)
 
 
 def coded_weights(masks: Tensor, feature_dim: int) -> Tensor:
-    """By what each scalar's bits are multiplied with ``masks_in_rate``, ``[n, D + 6 + 3K]``, with gradients.
+    """Return the factors of each scalar's bits with ``masks_in_rate``, ``[n, D + 6 + 3K]``, with gradients.
 
-    Features and scalings count with their anchor's mask, offsets with their own too, so that masking all of an anchor
-    is worth all of its bits (HAC++, arXiv 2501.12255, section 4.4).
+    The factor of features and scalings is their anchor's mask; that of offsets also contains their own mask. Masking a
+    whole anchor therefore saves all of its bits (HAC++, arXiv 2501.12255, section 4.4).
 
     Args:
-        masks: ``[n, K]``, of :func:`hemgs.anchor_codec.masks.binary_masks`.
+        masks: ``[n, K]``, from :func:`hemgs.anchor_codec.masks.binary_masks`.
         feature_dim: D.
     """
     anchor = anchor_masks(masks)
@@ -326,5 +326,5 @@ def coded_weights(masks: Tensor, feature_dim: int) -> Tensor:
 
 
 def with_noise(values: Tensor, step: Tensor) -> Tensor:
-    """``values`` plus uniform noise one step wide: rounding as training sees it."""
+    """Add uniform noise one step wide to ``values``, which simulates rounding in training."""
     return values + (torch.rand_like(values) - 0.5) * step

@@ -1,4 +1,4 @@
-"""Base quantisation steps, and attributes in units of them: what anchor codecs of the HAC family predict and code."""
+"""Base quantisation steps, and attributes in units of them, which codecs of the HAC family predict and code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class BaseSteps:
     """Quantisation steps before prediction (HAC, arXiv 2403.14530, released code).
 
     Attributes:
-        features: of feature channels.
-        scalings: of scalings, world units.
-        offsets: of offsets, in units of the scaling.
+        features: step of feature channels.
+        scalings: step of scalings, world units.
+        offsets: step of offsets, in units of the scaling.
     """
 
     features: float = 1.0
@@ -28,22 +28,22 @@ class BaseSteps:
     offsets: float = 0.2
 
     def of_attributes(self) -> dict[str, float]:
-        """By name, in coding order."""
+        """Return the steps by name, in coding order."""
         return dict(zip(ATTRIBUTES, (self.features, self.scalings, self.offsets), strict=True))
 
     def geometry(self, num_offsets: int, device: torch.device) -> Tensor:
-        """Base steps of the channels of scalings and offsets, ``[6 + 3K] float32``."""
+        """Return the base steps of the channels of scalings and offsets, ``[6 + 3K] float32``."""
         steps = [self.scalings] * SCALING_DIM + [self.offsets] * (3 * num_offsets)
         return torch.tensor(steps, device=device)
 
     def divide(self, attributes: AnchorAttributes) -> tuple[Tensor, Tensor]:
-        """Features ``[M, D]`` and geometry ``[M, 6 + 3K]``, scalings first, in base steps; differentiable."""
+        """Return features ``[M, D]`` and geometry ``[M, 6 + 3K]``, scalings first, in base steps; differentiable."""
         base = self.geometry(attributes.offsets.shape[1], attributes.features.device)
         geometry = torch.cat([attributes.scalings, attributes.offsets.flatten(1)], dim=1) / base
         return attributes.features / self.features, geometry
 
     def multiply(self, features: Tensor, geometry: Tensor, masks: Tensor) -> AnchorAttributes:
-        """The inverse of :meth:`divide` for anchors with ``masks`` ``[M, K]``; scalings below zero become zero."""
+        """Invert :meth:`divide` for anchors with ``masks`` ``[M, K]``; scalings below zero become zero."""
         num_offsets = masks.shape[1]
         base = self.geometry(num_offsets, geometry.device)
         scalings, offsets = (geometry * base).split([SCALING_DIM, 3 * num_offsets], dim=1)
@@ -53,5 +53,5 @@ class BaseSteps:
 
 
 def attribute_widths(feature_dim: int, num_offsets: int) -> dict[str, int]:
-    """Channels of each attribute, in coding order."""
+    """Return the channels of each attribute, in coding order."""
     return dict(zip(ATTRIBUTES, (feature_dim, SCALING_DIM, 3 * num_offsets), strict=True))

@@ -1,11 +1,11 @@
 """The section ``networks`` of anchor codecs: rendering networks, then the integers of the entropy networks.
 
-Rendering networks are stored as float16, or as integers of 8 bits with a float16 scale for each output, entropy-coded
-with the integers of the entropy networks; biases stay float16. A decoded weight is then the product of an integer of 8
-bits and a float of 11, which float32 holds exactly: alike on every device. Entropy networks in floating point are
-stored as float16, too.
+Rendering networks are stored as float16, or as integers of 8 bits with a float16 scale for each output. The integers
+are entropy-coded with those of the entropy networks; biases stay float16. A decoded weight is the product of an integer
+of 8 bits and a float of 11, which is exact in float32 on every device. Entropy networks in floating point are stored as
+float16, too.
 
-Owns the section. Does not own any network, nor how floats and integers are coded (``hemgs.coding.weights``).
+Owns the section. Does not own any network, or the coding of floats and integers (``hemgs.coding.weights``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HALF, BYTE = 16, 8
 HEAD_BITS = (HALF, BYTE)
 #: Integers of 8 bits, as many below zero as above.
 _MOST = (1 << (BYTE - 1)) - 1
-#: The least scale, the least float16 of full precision; only outputs that ignore their inputs get there.
+#: The least scale, which is the least float16 of full precision. Only outputs that ignore their inputs have it.
 _LEAST_SCALE = 2.0**-14
 #: An array of the entropy networks: of ``int64``, or of ``float16`` where they are in floating point.
 Stored = NDArray[Any]
@@ -38,10 +38,10 @@ _DAMAGED = "get the file again from its source, or encode again with this versio
 
 @dataclass(frozen=True)
 class StoredHeads:
-    """Rendering networks as a file holds them.
+    """The stored form of rendering networks.
 
     Attributes:
-        floats: what is stored as float16: all parameters with 16 bits; with 8, scales ``[out]`` and biases ``[out]``.
+        floats: arrays in float16. With 16 bits all parameters; with 8 bits scales ``[out]`` and biases ``[out]``.
         integers: ``[out, in] int64`` weights with 8 bits; none with 16.
     """
 
@@ -50,7 +50,7 @@ class StoredHeads:
 
     @staticmethod
     def of(heads: AnchorHeads, bits: int) -> StoredHeads:
-        """Rounds trained networks; ``bits`` is one of :data:`HEAD_BITS`."""
+        """Round trained networks; ``bits`` is one of :data:`HEAD_BITS`."""
         arrays = [value.detach().cpu().numpy() for value in heads.state_dict().values()]
         if bits == HALF:
             return StoredHeads(arrays, [])
@@ -66,7 +66,7 @@ class StoredHeads:
         return StoredHeads(floats, integers)
 
     def restored(self, dims: tuple[int, int, int]) -> AnchorHeads:
-        """Networks to render with, on the CPU; ``dims`` are D, K and hidden width.
+        """Build networks for rendering, on the CPU; ``dims`` are D, K and hidden width.
 
         Raises:
             BitstreamError: weights that no encoder writes.
@@ -90,14 +90,14 @@ class StoredHeads:
 
 @dataclass(frozen=True)
 class StoredShape:
-    """Shape of an array of the entropy networks, and whether it holds float16 values instead of integers."""
+    """Shape of an array of the entropy networks, and whether it contains float16 values instead of integers."""
 
     shape: tuple[int, ...]
     in_half: bool = False
 
 
 def encode_networks(heads: StoredHeads, parts: Sequence[Stored]) -> bytes:
-    """Rendering networks, then entropy networks.
+    """Encode rendering networks, then entropy networks.
 
     Raises:
         TrainingError: a weight is not finite or exceeds float16.
@@ -110,16 +110,16 @@ def encode_networks(heads: StoredHeads, parts: Sequence[Stored]) -> bytes:
 def decode_networks(
     section: bytes, dims: tuple[int, int, int], head_bits: int, shapes: Sequence[StoredShape]
 ) -> tuple[StoredHeads, list[Stored]]:
-    """The inverse of :func:`encode_networks`.
+    """Decode a section of :func:`encode_networks`.
 
     Args:
-        section: of the file.
-        dims: of the rendering networks: D, K and hidden width.
+        section: the section of the file.
+        dims: sizes of the rendering networks: D, K and hidden width.
         head_bits: one of :data:`HEAD_BITS`.
-        shapes: of the entropy networks.
+        shapes: shapes of the entropy networks.
 
     Raises:
-        BitstreamError: the section is damaged or holds other networks.
+        BitstreamError: the section is damaged or contains other networks.
     """
     if len(section) < 4 or struct.unpack("<I", section[:4])[0] > len(section) - 4:
         raise BitstreamError("section networks is cut", _DAMAGED)
@@ -135,6 +135,6 @@ def decode_networks(
 
 
 def _shapes(dims: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the rendering networks' parameters by name; tensors without data cost nothing."""
+    """Return the shapes of the rendering networks' parameters by name, from tensors without data."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}

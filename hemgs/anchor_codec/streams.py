@@ -1,7 +1,7 @@
-"""Where symbols come from and where they go: the two ends of the entropy coder, alike for all anchor codecs.
+"""Streams of symbols: the encoder's and the decoder's side of the entropy coder, for all anchor codecs.
 
-An encoder's stream quantises values and collects symbols; a decoder's pulls symbols and restores values. A codec walks
-its anchors once, for either of them, so that what decides a symbol's table stands in one place.
+An encoder's stream quantises values and collects symbols; a decoder's stream decodes symbols and restores values. A
+codec has one loop over its anchors for both, so that one place decides a symbol's table.
 
 Owns both streams. Does not own any order of coding or prediction.
 """
@@ -25,21 +25,21 @@ from hemgs.coding.quantize import dequantize, quantize
 from hemgs.coding.rans import GaussianDecoder, GaussianEncoder
 from hemgs.core.errors import BitstreamError
 
-#: Anchors worked on at once; bounds memory, changes no bit.
+#: Anchors that a loop processes together. It limits memory and changes no bit.
 CHUNK = 16384
 #: No attribute's channels are coded in chunks.
 ONE_CHUNK: Mapping[str, int] = {}
 _LENGTH = struct.Struct("<I")
 _CUT = "get the file again from its source"
-#: Some anchors, as numpy indexes them; or some of their channels, which then share the attribute's stream with the
-#: others. That is not what a chunk's number says: each chunk has a stream of its own.
+#: Some anchors, as an index of numpy; or some of their channels, which share one stream with the others. (A chunk's
+#: number selects a stream: each chunk has its own.)
 Rows = slice | Integers | tuple[slice, slice]
-#: What decides the tables of symbols: a mixture, for attributes that are coded as such.
+#: The prediction that decides a symbol's table; for some attributes it is a mixture.
 CodedPrediction = FixedPrediction | FixedMixture
 
 
 class SymbolStream(Protocol):
-    """Source or sink of symbols, called in coding order."""
+    """A source or sink of symbols, called in coding order."""
 
     #: Symbols ``[N, C] int64`` by attribute; those that are not coded are zero.
     symbols: dict[str, Integers]
@@ -47,17 +47,17 @@ class SymbolStream(Protocol):
     complete: bool
 
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
-        """Takes the steps of some rows of an attribute, before any of its symbols; ``select`` names the coded ones."""
+        """Set the steps of some rows of an attribute, before any of its symbols; ``select`` marks the coded ones."""
         ...
 
     def code(
         self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
     ) -> Integers:
-        """Codes the symbols of some rows of a chunk of an attribute's channels and gives them, ``[n, c]``."""
+        """Code the symbols of some rows of a chunk of an attribute's channels; return them, ``[n, c]``."""
         ...
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
-        """Takes the steps of some rows of an attribute again, after all of its symbols."""
+        """Set the steps of some rows of an attribute again, after all of its symbols."""
         ...
 
 
@@ -66,9 +66,9 @@ class WritingStream:
 
     Args:
         values: ``[N, C] float64`` by attribute.
-        base_steps: by attribute.
+        base_steps: base steps by attribute.
         mixed: attributes whose predictions are mixtures.
-        chunks: in which an attribute's channels are coded, each in a stream of its own; 1 where it is not named.
+        chunks: number of chunks of an attribute's channels, each with its own stream; 1 where it is not given.
     """
 
     complete = True
@@ -105,10 +105,10 @@ class WritingStream:
         return symbols
 
     def end(self, attribute: str, rows: Rows, step_index: Integers) -> None:
-        """All was said at the start."""
+        """Do nothing: the steps were set at the start."""
 
     def finish(self) -> dict[str, bytes]:
-        """The coded streams by attribute."""
+        """Return the coded streams by attribute."""
         return {name: joined([each.finish() for each in encoders]) for name, encoders in self._encoders.items()}
 
 
@@ -118,9 +118,9 @@ class ReadingStream:
     Args:
         streams: coded streams by attribute.
         shapes: ``(N, C)`` by attribute.
-        base_steps: by attribute.
+        base_steps: base steps by attribute.
         mixed: attributes whose predictions are mixtures.
-        chunks: as of :class:`WritingStream`.
+        chunks: as in :class:`WritingStream`.
 
     Raises:
         BitstreamError: streams that are cut.
@@ -149,7 +149,7 @@ class ReadingStream:
         self.values = {name: np.zeros(shapes[name], dtype=np.float32) for name in ATTRIBUTES}
 
     def start(self, attribute: str, rows: Rows, step_index: Integers, select: NDArray[np.bool_]) -> None:
-        """Nothing is known before the first symbol."""
+        """Do nothing: no symbol is known before the first one is decoded."""
 
     def code(
         self, attribute: str, rows: Rows, prediction: CodedPrediction, select: NDArray[np.bool_], chunk: int = 0
@@ -169,7 +169,7 @@ class ReadingStream:
         self.values[attribute][rows] = dequantize(symbols, self._base_steps[attribute], step_index)
 
     def finish(self) -> None:
-        """Checks that every stream was used up."""
+        """Check that every stream ends here."""
         for name, decoder in ((name, each) for name, decoders in self._decoders.items() for each in decoders):
             try:
                 decoder.finish()
@@ -178,36 +178,36 @@ class ReadingStream:
 
 
 def _place(rows: Rows, columns: slice) -> tuple[slice | Integers, slice]:
-    """Rows and columns; rows that name their own columns keep them."""
+    """Return rows and columns; rows that contain columns already keep them."""
     return rows if isinstance(rows, tuple) else (rows, columns)
 
 
 def joined(streams: Sequence[bytes]) -> bytes:
-    """Streams of an attribute's chunks in one: four bytes of length for each but the last, then the streams."""
+    """Join the streams of an attribute's chunks: four bytes of length for each but the last, then the streams."""
     return b"".join([*(_LENGTH.pack(len(stream)) for stream in streams[:-1]), *streams])
 
 
 def _separated(name: str, data: bytes, num: int) -> list[bytes]:
-    """The inverse of :func:`joined` for ``num`` streams."""
+    """Invert :func:`joined` for ``num`` streams."""
     end = _LENGTH.size * (num - 1)
     sizes = [size for (size,) in _LENGTH.iter_unpack(data[:end])] if len(data) >= end else []
     if len(sizes) < num - 1 or end + sum(sizes) > len(data):
-        raise BitstreamError(f"section {name}: {len(data)} bytes do not hold {num} streams", _CUT)
+        raise BitstreamError(f"section {name}: {len(data)} bytes do not contain {num} streams", _CUT)
     ends = [end, *itertools.accumulate(sizes, initial=end)][1:]
     return [data[first:last] for first, last in itertools.pairwise([*ends, len(data)])]
 
 
 def _columns(widths: Mapping[str, int], chunks: Mapping[str, int]) -> dict[str, list[slice]]:
-    """Columns of each attribute's chunks."""
+    """Return the columns of each attribute's chunks."""
     return {name: chunk_columns(widths[name], chunks.get(name, 1)) for name in ATTRIBUTES}
 
 
 def every(num: int, channels: int) -> NDArray[np.bool_]:
-    """A selection of all symbols of ``num`` anchors."""
+    """Select all symbols of ``num`` anchors."""
     return np.broadcast_to(np.ones(1, dtype=bool), (num, channels))
 
 
 def chunks(num: int, size: int = CHUNK) -> Iterator[slice]:
-    """``num`` rows in pieces of ``size``, in order."""
+    """Yield ``num`` rows in pieces of ``size``, in order."""
     for first in range(0, num, size):
         yield slice(first, min(first + size, num))
