@@ -1,7 +1,7 @@
-"""Folders that appear whole or not at all, and whether the disk has room for what is to come.
+"""Folders that appear whole or not at all, and the room that a disk has.
 
-Owns the temporary sibling, the swap, who works on a path, and clearing up after killed processes. Does not own what is
-in the folder.
+Owns the temporary folder, its move into place, the lock on a path, and the removal of what killed processes left. Does
+not own what is in the folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stage:
         self._own_names = own_names
 
     def publish(self) -> None:
-        """Moves the folder to its place."""
+        """Move the folder to its place."""
         check_replaceable(self._target, self._own_names)
         if not self._target.exists():
             self.path.rename(self._target)
@@ -44,7 +44,7 @@ class Stage:
 
 @contextlib.contextmanager
 def staged_folder(target: Path, own_names: Set[str] = frozenset()) -> Iterator[Stage]:
-    """Gives an empty folder beside ``target``, which ``publish`` moves into place; without that it is removed.
+    """Make an empty folder next to ``target``, which ``publish`` moves into place; without that it is removed.
 
     An existing folder is replaced only if nothing but ``own_names`` is in it, so that a mistyped path destroys nothing.
 
@@ -68,7 +68,7 @@ def staged_folder(target: Path, own_names: Set[str] = frozenset()) -> Iterator[S
 
 @contextlib.contextmanager
 def disk_full_is_an_error(target: Path) -> Iterator[None]:
-    """Turns a full disk (or quota) met in the block into a DeviceError that names ``target``."""
+    """Turn a full disk (or quota) met in the block into a DeviceError that names ``target``."""
     try:
         yield
     except OSError as fault:
@@ -79,7 +79,7 @@ def disk_full_is_an_error(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Has a path, which need not exist, alone for the block; the lock is a hidden file beside it.
+    """Hold a path, which need not exist, alone for the block; the lock is a hidden file next to it.
 
     Args:
         on_wait: called before waiting for another process.
@@ -91,7 +91,7 @@ def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator
 
 
 def check_room(needed_bytes: Mapping[Path, int]) -> None:
-    """Raises DeviceError unless disks have room for all of these files and folders together.
+    """Raise DeviceError unless disks have room for all of these files and folders together.
 
     Args:
         needed_bytes: how many bytes more each will take, by where it is to lie.
@@ -112,7 +112,7 @@ def check_room(needed_bytes: Mapping[Path, int]) -> None:
 
 
 def check_can_be_made(folder: Path) -> None:
-    """Raises ConfigError where a folder that is to be unpacked lies in one that cannot be written to."""
+    """Raise ConfigError where a folder that is to be unpacked lies in one that cannot be written to."""
     parent = existing_parent(folder)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ConfigError(
@@ -122,7 +122,7 @@ def check_can_be_made(folder: Path) -> None:
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above a path that exists."""
+    """Return the nearest folder above a path that exists."""
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
@@ -130,7 +130,7 @@ def existing_parent(path: Path) -> Path:
 
 
 def check_replaceable(path: Path, own_names: Set[str]) -> None:
-    """Raises ConfigError unless ``path`` is absent, or a folder that holds nothing but ``own_names``."""
+    """Raise ConfigError unless ``path`` is absent, or a folder that holds nothing but ``own_names``."""
     if path.is_dir():
         foreign = sorted({entry.name for entry in path.iterdir()} - own_names)
         if foreign:
@@ -143,7 +143,7 @@ def check_replaceable(path: Path, own_names: Set[str]) -> None:
 
 
 def _remove_orphans(path: Path, host: str) -> None:
-    """Removes what processes of this host that were killed outright have left beside ``path``."""
+    """Remove what killed processes of this host have left next to ``path``."""
     for left in path.parent.glob(f".{path.name}.{host}.*.tmp"):
         owner = left.name.removeprefix(f".{path.name}.{host}.").split(".")[0]
         if owner.isdigit() and not _is_running(int(owner)):

@@ -1,7 +1,7 @@
 """Archives of scenes, and weights: what is needed, where it belongs, and whether it is there.
 
-Owns where a scene's capture lies (a local folder, a local archive, or an archive to be fetched first), which archives
-the scenes asked for still need, and what is recorded of them. Does not own how a file is fetched (``http``) or
+Owns where a scene's capture lies: in a local folder, in a local archive, or in one to be fetched first. Also owns which
+archives the scenes asked for still need, and their records. Does not own how a file is fetched (``http``) or
 extracted (``unpack``), nor how weights are found later (``hemgs.core.assets``).
 """
 
@@ -28,7 +28,7 @@ DEFAULT_ARCHIVES = Path("results/data/archives")
 
 
 def find_scene(scene: SceneConfig, archives: Path, scratch: Path, events: EventLog) -> Path:
-    """The folder of a scene's capture, fetched and unpacked where need be.
+    """Find the folder of a scene's capture; fetch and unpack it where it is missing.
 
     Looked for in ``source.local`` (a folder, or an archive). If it is not there and ``source.archives`` are declared,
     those that hold the scene are fetched into ``archives`` and the scene's folder is unpacked into ``source.local``.
@@ -66,7 +66,7 @@ def find_scene(scene: SceneConfig, archives: Path, scratch: Path, events: EventL
 
 
 def remote_file(archive: Archive) -> RemoteFile:
-    """An archive as what to fetch."""
+    """Turn a declared archive into a file to fetch."""
     return RemoteFile((archive.url, *archive.mirrors), archive.size_bytes, archive.sha256)
 
 
@@ -119,7 +119,7 @@ class WantedArchive:
 def wanted_archives(
     datasets: Sequence[DatasetConfig], scenes: Collection[str], archives: Path
 ) -> dict[str, WantedArchive]:
-    """The archives that hold the scenes, by file name; data sets that share an archive share the entry.
+    """List the archives that contain the scenes, by file name; data sets that share an archive share the entry.
 
     Args:
         scenes: as ``scene`` or ``dataset/scene``; all scenes if empty.
@@ -147,13 +147,13 @@ def wanted_archives(
 def fetch_archives(
     wanted: Mapping[str, WantedArchive], archives: Path, events: EventLog, only: str | None = None
 ) -> list[dict[str, Any]]:
-    """Fetches the archives that some scene still needs.
+    """Fetch the archives that some scene still needs.
 
-    The disk must have room for all that is missing together, unpacked scenes included; that is asked before anything is
-    fetched, and after each archive again, whose index then tells.
+    The disk must have room for all that is missing together, unpacked scenes included. That is checked before anything
+    is fetched, and again after each archive, whose index is then known.
 
     Args:
-        only: name of one of them that is fetched; others are fetched by somebody else, and need room beside it.
+        only: name of one of them that is fetched; others are fetched by somebody else, and need room in addition.
 
     Returns:
         A record of each: ``archive``, ``in_place``, and of what was fetched ``file``, ``size_bytes``, ``sha256``.
@@ -183,7 +183,7 @@ def fetch_archives(
 
 
 def fetch_asset(asset: Asset, events: EventLog, folder: Path = DEFAULT_FOLDER) -> Path:
-    """Finds an asset, or fetches it into ``folder``.
+    """Find an asset, or fetch it into ``folder``.
 
     Raises:
         AssetError: it has no address, no address gave it, or a file that is there is altered.
@@ -203,7 +203,7 @@ def fetch_asset(asset: Asset, events: EventLog, folder: Path = DEFAULT_FOLDER) -
 
 
 def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str]:
-    """Writes size and SHA-256 of the archives that were fetched into the data set's file, where it has none.
+    """Write size and SHA-256 of the archives that were fetched into the data set's file, where it has none.
 
     Returns:
         Names of the archives that are pinned now.
@@ -224,7 +224,7 @@ def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str
 
 
 def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> str:
-    """The text of a data set file with both values in the entry of that address; a remark that said why not goes."""
+    """Put both values into the entry of that address; a remark that said why they are missing is removed."""
     start = text.index(url)
     following = re.compile(r"\n *- *url:").search(text, start)
     end = following.start() if following else len(text)

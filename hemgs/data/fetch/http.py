@@ -1,10 +1,15 @@
 """One file over HTTP: mirrors, retries, ranges, checksum.
 
-Owns how long an address is asked, what HTTP says (ranges, validators, lengths, faults that may pass and faults that
-will not), the partial download that a request continues or leaves behind, and what is accepted. Does not own what the
-file is or where it belongs (``archives``). What arrives is trusted only as far as its checksum. Where none is declared,
-the checksum that the file had when it was first seen here is kept in a note next to it (pinned on first use), so that a
-later change is noticed.
+Owns
+
+* how long an address is asked,
+* what HTTP says: ranges, validators, lengths, faults that may pass and faults that will not,
+* the partial download that a request continues or leaves behind,
+* what is accepted.
+
+Does not own what the file is or where it belongs (``archives``). What arrives is trusted only as far as its checksum.
+Where none is declared, a note next to the file keeps the checksum that it had when it was first seen here. A later
+change is therefore noticed.
 """
 
 from __future__ import annotations
@@ -25,13 +30,13 @@ from hemgs.core.events import EventLog
 from hemgs.core.files import read_note, sha256_of, write_text
 from hemgs.data.disk import check_room, disk_full_is_an_error, one_process_at_a_time
 
-#: Tries of one address in a row that bring nothing: where nothing has come from it yet (15 s of pauses), and where
-#: something has (two minutes: an outage must not cost gigabytes).
+#: Tries of one address in a row that bring nothing. The first number holds where nothing has come from it yet (15 s of
+#: pauses). The second holds where something has: two minutes, since an outage must not cost gigabytes.
 ATTEMPTS = 5
 ATTEMPTS_WITH_A_PART = 8
-#: Requests to one address in all: one that ends every connection after a few bytes must not be asked for ever.
+#: Requests to one address in all: one that ends every connection after a few bytes must not be asked without end.
 MAX_REQUESTS = 1000
-#: The pause doubles from the first to the longest, and starts anew when something has come.
+#: The pause doubles from the first to the longest, and starts again when something has come.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 _CHUNK_BYTES = 1 << 20
@@ -62,9 +67,9 @@ class RemoteFile:
 
 
 def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Makes sure that ``target`` is the remote file, downloading what is missing.
+    """Make sure that ``target`` is the remote file, downloading what is missing.
 
-    Partial downloads (``.<name>.*.part`` beside it, one for each address) are continued, the largest first. Processes
+    Partial downloads (``.<name>.*.part`` next to it, one for each address) are continued, the largest first. Processes
     that want the same file wait for each other. A file that was put there by hand is checked like a fetched one.
 
     Args:
@@ -93,7 +98,7 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
             except (MirrorError, DeviceError) as fault:
                 if isinstance(fault, DeviceError) and not reasons:
                     raise
-                # There may be no room for a second part beside the first, whose address comes back perhaps.
+                # There may be no room for a second part in addition to the first, whose address may answer later.
                 reasons.append(f"{part.url}: {fault}")
                 events.write("mirror_failed", url=part.url, reason=str(fault))
     raise remote.error(
@@ -102,12 +107,12 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
 
 
 def fetched_sha256(target: Path) -> str:
-    """The checksum that a fetched file was found to have, read from the note beside it.
+    """Read the checksum that a fetched file was found to have, from the note next to it.
 
     Raises:
         SceneError: it was not fetched here.
     """
-    found = read_note(_beside(target, "verified")).get("sha256")
+    found = read_note(_note_of(target, "verified")).get("sha256")
     if not isinstance(found, str) or not target.is_file():
         raise SceneError(f"{target} has not been fetched", "run `hemgs fetch` first")
     return found
@@ -119,12 +124,12 @@ def partial_bytes(remote: RemoteFile, target: Path) -> int:
 
 
 def _check_present(remote: RemoteFile, target: Path) -> None:
-    """Raises if ``target`` is not the file; a checksum once verified is not computed again."""
+    """Raise if ``target`` is not the file; a checksum once verified is not computed again."""
     fix = "delete it and run again, or correct the file that declares it"
     size = target.stat().st_size
     if remote.size_bytes is not None and size != remote.size_bytes:
         raise remote.error(f"{target} has {size} bytes instead of {remote.size_bytes}", fix)
-    stamp = read_note(_beside(target, "verified"))
+    stamp = read_note(_note_of(target, "verified"))
     expected = remote.sha256 or stamp.get("sha256")
     if expected is not None and stamp == _stamp(target, expected):
         return
@@ -132,7 +137,7 @@ def _check_present(remote: RemoteFile, target: Path) -> None:
     if remote.sha256 is None and expected not in (None, found):
         raise remote.error(
             f"{target} has the SHA-256 {found}, and had {expected} when it was first used",
-            f"delete it to fetch it again, or delete {_beside(target, 'verified')} to accept it as it is",
+            f"delete it to fetch it again, or delete {_note_of(target, 'verified')} to accept it as it is",
         )
     if expected not in (None, found):
         raise remote.error(f"{target} has the SHA-256 {found} instead of {expected}", fix)
@@ -140,11 +145,11 @@ def _check_present(remote: RemoteFile, target: Path) -> None:
 
 
 def _keep_stamp(target: Path, sha256: str) -> None:
-    write_text(_beside(target, "verified"), json.dumps(_stamp(target, sha256)))
+    write_text(_note_of(target, "verified"), json.dumps(_stamp(target, sha256)))
 
 
 def _stamp(target: Path, sha256: str) -> dict[str, Any]:
-    """What tells, without reading it, that a file is the one whose checksum was computed."""
+    """Return what identifies the file whose checksum was computed, without reading it."""
     status = target.stat()
     return {"sha256": sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
@@ -166,7 +171,7 @@ def _fetch_from(part: Part, remote: RemoteFile, target: Path, events: EventLog, 
 
 
 def _complete(part: Part, remote: RemoteFile, target: Path, events: EventLog, pause: Callable[[float], None]) -> None:
-    """Asks one address until the part is complete, as long as more of it comes."""
+    """Ask one address until the part is complete, as long as more of it comes."""
     most, num_empty = part.size_bytes, 0
     for number in range(1, MAX_REQUESTS + 1):
         try:
@@ -183,7 +188,7 @@ def _complete(part: Part, remote: RemoteFile, target: Path, events: EventLog, pa
     raise MirrorError(f"{reason} ({MAX_REQUESTS} requests)")
 
 
-def _beside(target: Path, suffix: str) -> Path:
+def _note_of(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}.{suffix}")
 
 
@@ -200,7 +205,7 @@ class Part:
     """What has arrived of a file from one address; bytes of two addresses are never joined.
 
     Attributes:
-        path: a hidden file beside the one that it is to become; a note beside it says of which version it is a part.
+        path: a hidden file next to the one that it will become; a note next to it says of which version it is a part.
     """
 
     path: Path
@@ -208,13 +213,13 @@ class Part:
 
     @staticmethod
     def of(target: Path, url: str) -> Part:
-        """The part of ``target`` from an address."""
+        """Return the part of ``target`` from an address."""
         digest = hashlib.sha256(url.encode()).hexdigest()[:8]
         return Part(target.with_name(f".{target.name}.{digest}.part"), url)
 
     @property
     def size_bytes(self) -> int:
-        """Its length, 0 if there is none."""
+        """Its length, 0 if there is no such file."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     @property
@@ -223,7 +228,7 @@ class Part:
         return str(self._noted().get("validator", ""))
 
     def begin(self, validator: str, total_bytes: int | None) -> None:
-        """Empties it for a version of the file, of that length where the server says it."""
+        """Empty it for a version of the file, of that length where the server says it."""
         # In this order: what is stopped between the two must not leave bytes of one version under another's name.
         self.path.open("wb").close()
         note = {"url": self.url, "validator": validator, "total_bytes": total_bytes}
@@ -243,7 +248,7 @@ class Part:
         return note if note.get("url") == self.url else {}
 
     def discard(self) -> None:
-        """Removes it."""
+        """Remove it."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
@@ -253,7 +258,7 @@ class Part:
 
 
 def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog) -> None:
-    """Asks once for what is missing of a part; returns when it is complete.
+    """Ask once for what is missing of a part; returns when it is complete.
 
     Args:
         target: what it is to become, for messages.
@@ -312,7 +317,7 @@ def _request(part: Part, have: int) -> urllib.request.Request:
 
 
 def _answer(request: urllib.request.Request) -> Any:
-    """Sends a request; the response is open, its headers are read."""
+    """Send a request; the response is open, its headers are read."""
     try:
         return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError:
@@ -331,7 +336,7 @@ def _check_answer(response: Any, total: int | None, size_bytes: int | None) -> N
 
 
 def copy(response: Any, file: IO[bytes], start: int, total: int | None, events: EventLog) -> None:
-    """Copies a response to a file; a page that pretends to be a file is refused at its first bytes."""
+    """Copy a response to a file; a page that pretends to be a file is refused at its first bytes."""
     done = start
     while chunk := _next_chunk(response):
         if done == 0 and chunk.lstrip()[:1] == b"<":
@@ -346,7 +351,7 @@ def copy(response: Any, file: IO[bytes], start: int, total: int | None, events: 
 
 
 def _next_chunk(response: Any) -> bytes:
-    """What comes next, nothing at the end; faults of the network, unlike those of the disk, may pass."""
+    """Read what comes next, nothing at the end; faults of the network, unlike those of the disk, may pass."""
     try:
         chunk: bytes = response.read(_CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as fault:

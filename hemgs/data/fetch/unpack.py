@@ -49,7 +49,7 @@ _DAMAGE = (
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:
-    """Extracts one folder of a zip or tar file as ``target``, which appears whole or not at all.
+    """Extract one folder of a zip or tar file as ``target``, which appears whole or not at all.
 
     Args:
         member_folder: folder inside the archive, ``.`` for all of it.
@@ -75,7 +75,7 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
 
 
 def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
-    """What one folder of an archive will take, as its index says; ``None`` where it has none, as tar files.
+    """Return what one folder of an archive will take, as its index says; ``None`` where it has none, as tar files.
 
     Raises:
         SceneError: damaged, or with members that are not safe to extract.
@@ -86,7 +86,7 @@ def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
 
 @contextlib.contextmanager
 def _damage_is_an_error(archive: Path) -> Iterator[None]:
-    """Turns what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
+    """Turn what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
     try:
         yield
     except _DAMAGE as fault:
@@ -119,7 +119,7 @@ def _extract(archive: Path, prefix: str, folder: Path) -> int:
 
 
 def _claimed_bytes(archive: Path, prefix: str) -> int | None:
-    """What the wanted files claim to take; ``None`` for a tar file, which would have to be read whole to know."""
+    """Return what the wanted files claim to take; ``None`` for a tar file, which would have to be read whole."""
     if not zipfile.is_zipfile(archive):
         return None
     with zipfile.ZipFile(archive) as file:
@@ -128,7 +128,7 @@ def _claimed_bytes(archive: Path, prefix: str) -> int | None:
 
 
 def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files under ``prefix``: their names relative to it, and their contents opened."""
+    """List the files under ``prefix``: their names relative to it, and their contents opened."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
@@ -155,7 +155,7 @@ def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _wanted(archive: Path, member: str, prefix: str) -> str | None:
-    """A member's path relative to ``prefix``, ``None`` if it lies elsewhere in the archive."""
+    """Return a member's path relative to ``prefix``, ``None`` if it lies elsewhere in the archive."""
     clean = posixpath.normpath(member.replace("\\", "/"))
     if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean or re.match(r"[A-Za-z]:", clean):
         raise _unsafe(archive, f"the path {member!r}, which leads out of it")
