@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from hemgs.codec.training import HemgsAttributes
 from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
 from hemgs.core.records import Value
-from hemgs.core.types import MethodSpec, Rate, Scene
+from hemgs.core.types import MethodSpec, Rate
 from hemgs.protocol import Model, interval_of
 
 
@@ -85,16 +84,5 @@ class HemgsSingleRate(Hemgs):
 
     spec: ClassVar[MethodSpec] = replace(Hemgs.spec, kind="per_rate")
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-    ) -> Model:
-        lmbda = {"lmbdas": f"{rate.lmbda:.17g}"} if rate.lmbda is not None else {}
-        return super().train(scene, {**params, **lmbda}, workdir, events, rate=rate, seed=seed, device=device)
+    def for_rate(self, settings: HemgsParams, rate: Rate) -> HemgsParams:
+        return replace(settings, lmbdas=f"{self.lmbda_of(rate):.17g}")
