@@ -73,7 +73,7 @@ NEIGHBOUR_COLUMNS: tuple[Column, ...] = (
 
 
 def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> list[Row]:
-    """Rows of ``ablation.csv``: every method that has variants in the plan, and these, in the order of the plan.
+    """Return rows of ``ablation.csv``: every method with variants in the plan, and these.
 
     Args:
         plan: with the ``base`` of every method.
@@ -102,7 +102,7 @@ def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> lis
 
 
 def context_rows(plan: Plan, planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
-    """Rows of ``context.csv``: every method of which neighbours were counted, and its relations.
+    """Return rows of ``context.csv``: every method whose neighbours were counted, and its relatives.
 
     Args:
         plan, means: as for :func:`ablation_rows`.
@@ -129,7 +129,7 @@ def context_rows(plan: Plan, planned: pd.DataFrame, means: pd.DataFrame) -> list
 
 
 def _families(plan: Plan) -> Iterator[tuple[PlannedMethod, list[PlannedMethod]]]:
-    """Every planned method with planned variants, and itself with them."""
+    """Yield every planned method that has planned variants, together with these."""
     for method in plan.methods:
         variants = [other for other in plan.methods if other.base == method.id and other.id != method.id]
         if variants:
@@ -137,7 +137,7 @@ def _families(plan: Plan) -> Iterator[tuple[PlannedMethod, list[PlannedMethod]]]
 
 
 def _curves(means: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
-    """Method → means over a data set, one line per rate."""
+    """Return the means over a data set by method, one line per rate."""
     own = means.reset_index()
     own = own[(own["dataset"] == dataset) & (own["scene"] == "mean")]
     return {str(method): lines.set_index("rate") for method, lines in own.groupby("method", sort=False)}
@@ -158,13 +158,13 @@ def _largest(method: PlannedMethod) -> str:
 
 
 def _change(value: object, full: object) -> float:
-    """Change in per cent; missing where a figure is, or is no number to divide by."""
+    """Return the change in per cent; missing where a figure is missing, or is zero."""
     both = [float(v) if isinstance(v, int | float) else math.nan for v in (value, full)]
     return 100.0 * (both[0] / both[1] - 1.0) if all(map(math.isfinite, both)) and both[1] else math.nan
 
 
 def _bd_rate(curves: Mapping[str, pd.DataFrame], pair: tuple[str, str], row: Row) -> dict[str, object]:
-    """Columns of the BD-rate from its row in ``bdrate.csv``, or why there is none."""
+    """Return columns of the BD-rate from its row in ``bdrate.csv``, or why there is none."""
     nothing: dict[str, object] = dict.fromkeys(_BD_RATE.values())
     if pair[0] == pair[1]:
         return nothing | {"bd_rate_hole": "the full method"}

@@ -1,14 +1,15 @@
 """Bjøntegaard delta rate: how many more bytes a method needs than another at equal quality.
 
-Owns the arithmetic, the rule for curves that are not monotone, the refusals, which curves are compared (every ordered
-pair of methods), and what becomes of several seeds: one BD-rate per seed, then their mean and range. The value is
-``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``, with log rate interpolated
-over quality by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980) or fitted by one cubic polynomial
-(Bjøntegaard, VCEG-M33, 2001). Positive means the test needs more bytes than the reference.
+Owns the arithmetic, the rule for curves that are not monotone, and the refusals. Every ordered pair of methods is
+compared. Each seed has a BD-rate, and several seeds have their mean and range.
 
-Rule for curves that are not monotone: a point that costs at least as much as another without being better is dropped
-before anything else, as no one would choose it; what is left rises strictly in rate and quality. How many points were
-used is part of the result.
+The value is ``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``. Log rate over
+quality is interpolated by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980), or fitted by one cubic
+polynomial (Bjøntegaard, VCEG-M33, 2001). A positive value means that the test needs more bytes than the reference.
+
+Rule for curves that are not monotone: a point that costs at least as much as another without being better is dropped,
+because no one would choose it. The points that are left rise strictly in rate and quality. Their number is part of the
+result.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def bd_rate(
 
 
 def _monotone(curve: Curve, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Quality (larger is better, strictly rising) and log rate (strictly rising) of the points worth choosing."""
+    """Return quality and log rate, both strictly rising, of the points worth choosing."""
     kept: list[tuple[float, float]] = []
     for rate, quality in sorted(
         (rate, -sign * quality) for rate, quality in zip(curve.rates, curve.qualities, strict=True)
@@ -165,7 +166,7 @@ SeedCurves = Mapping[int, "Curve | str"]
 
 
 def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
-    """Rows of ``bdrate.csv``: every ordered pair of planned methods, per data set, and per scene and mean over scenes.
+    """Return rows of ``bdrate.csv``: every ordered pair of methods, per data set, scene and mean over scenes.
 
     Args:
         plan: methods, variants among them, and data sets, in their order.
@@ -201,7 +202,7 @@ def _curves(per_seed: Mapping[int, Lines], key: tuple[str, str, str], metric: st
 
 
 def curve_of(method: str, means: pd.DataFrame | None, metric: str) -> Curve | str:
-    """The curve through the means of a data set or scene, or why there is none."""
+    """Return the curve through the means of a data set or scene, or why there is none."""
     if means is None or means.empty:
         return f"{method}: not planned"
     if len(means) == 1:
@@ -232,7 +233,7 @@ def _of_seed(
 
 
 def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
-    """Mean and range of the BD-rates of all seeds; no mean over an incomplete set of seeds."""
+    """Return the mean and range of the BD-rates of all seeds; no mean over an incomplete set of seeds."""
     every = list(results.values())
     refused = {seed: result.reason for seed, result in results.items() if result.percent is None}
     percents = [result.percent for result in every if result.percent is not None]
@@ -255,6 +256,6 @@ def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
 
 
 def _iterations(per_seed: Mapping[int, Lines], key: tuple[str, str, str]) -> int | None:
-    """Training iterations of a method, where all of its trainings have the same."""
+    """Return training iterations of a method, where all of its trainings have the same."""
     found = pd.concat([lines[key]["iterations"] for lines in per_seed.values() if key in lines] or [pd.Series()])
     return int(found.iloc[0]) if found.notna().all() and found.nunique() == 1 else None

@@ -104,7 +104,7 @@ COMPLEXITY_COLUMNS: tuple[Column, ...] = (
 
 
 def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
-    """One line per planned point, in the order of the plan.
+    """Return one line per planned point, in the order of the plan.
 
     Columns of ``points.csv``, ``method`` being the variant where there is one, and ``hole``: why there is no mean over
     the data set at this rate, empty if there is. Where a point was not measured, all of its figures are missing, so
@@ -124,7 +124,7 @@ def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
 
 
 def _averaged(planned: Iterable[str]) -> list[str]:
-    """Columns of ``points.csv`` with a figure of a point, sections that only a codec knows among them."""
+    """Return columns of ``points.csv`` with a figure of a point, sections that only a codec knows among them."""
     columns = with_sections(POINT_COLUMNS, planned)
     return [column.name for column in columns if column.dtype != "text" and column.name not in _NOT_AVERAGED]
 
@@ -141,10 +141,10 @@ def _hole(key: tuple[str, str, str], cell: pd.DataFrame, failures: pd.DataFrame)
 
 
 def means_of(planned: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every figure over seeds per scene, and over scenes and seeds as scene ``mean``; missing in a hole.
+    """Return the mean of every figure over seeds, per scene and for the scene ``mean``; missing in a hole.
 
-    Indexed by method, data set, rate and scene; with λ and iterations where all points have the same, ``hole``, and
-    half of the range over seeds for the columns of :data:`SPREAD_COLUMNS`.
+    The index is method, data set, rate and scene. The table has λ and iterations where all points have the same,
+    ``hole``, and half of the range over seeds for the columns of :data:`SPREAD_COLUMNS`.
     """
     absent = (planned["scene"] + " is missing").where(planned["status"].isna(), "")
     both = pd.concat([planned.assign(scene="mean"), planned.assign(hole=absent)])
@@ -158,7 +158,7 @@ def means_of(planned: pd.DataFrame) -> pd.DataFrame:
 
 
 def dataset_rows(planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
-    """Rows of ``datasets.csv``."""
+    """Return rows of ``datasets.csv``."""
     groups = planned.assign(lacking=planned["scene"].where(planned["status"].isna())).groupby(_CELL)
     measured = planned.dropna(subset="status")
     psnr = measured["scene"] + ":" + measured["psnr"].map("{:.2f}".format).astype("str")
@@ -173,12 +173,12 @@ def dataset_rows(planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
 
 
 def storage_rows(means: pd.DataFrame) -> list[Row]:
-    """Rows of ``storage.csv``."""
+    """Return rows of ``storage.csv``."""
     return rows_of(means.xs("mean", level="scene"), with_sections(STORAGE_COLUMNS, means.columns))
 
 
 def complexity_rows(planned: pd.DataFrame) -> list[Row]:
-    """Rows of ``complexity.csv`` from the planned points, in their order."""
+    """Return rows of ``complexity.csv`` from the planned points, in their order."""
     key = ["method", "dataset"]
     measured = planned.dropna(subset="status")
     groups = planned.groupby(key, sort=False)
@@ -200,10 +200,10 @@ def complexity_rows(planned: pd.DataFrame) -> list[Row]:
 
 
 def _spread(means: pd.Series) -> float:
-    """Standard deviation between seeds; missing with fewer than two, or where one is infinite."""
+    """Return the standard deviation between seeds; missing with fewer than two, or where one is infinite."""
     return stdev(means) if len(means) > 1 and means.map(math.isfinite).all() else math.nan
 
 
 def _half_range(means: pd.Series) -> float:
-    """Half of the range over seeds; missing as :func:`_spread` is."""
+    """Return half of the range over seeds; missing as :func:`_spread` is."""
     return (max(means) - min(means)) / 2 if len(means) > 1 and means.map(math.isfinite).all() else math.nan

@@ -1,4 +1,4 @@
-"""Our values beside the published ones, with a verdict.
+"""Our values and the published ones, with a verdict for each pair.
 
 Owns when two values may be compared and what the verdict is. Does not own the published values or the tolerances
 (``workflow/published``). Where training length, resolution or views differ, the verdict is ``not comparable`` and says
@@ -85,7 +85,7 @@ class Published:
 
 
 def load_published(folder: Path) -> Published:
-    """Reads ``values.csv`` and ``protocols.yaml``.
+    """Read ``values.csv`` and ``protocols.yaml``.
 
     Raises:
         ConfigError: a file is missing or lacks a field.
@@ -110,7 +110,7 @@ def load_published(folder: Path) -> Published:
 
 
 def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], published: Published) -> list[Row]:
-    """Rows of ``parity.csv``: every published value of a planned method and data set, in the order of its file."""
+    """Return rows of ``parity.csv``: every published value of a planned method and data set, in their order."""
     methods = {method.id for method in plan.methods}
     rows: list[Row] = []
     for dataset in plan.datasets:
@@ -160,7 +160,7 @@ def _compare(
 
 
 def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
-    """The points that a published rate means: the largest λ gives the low rate, the smallest λ the high one.
+    """Return the points that a published rate means: the largest λ gives the low rate, the smallest λ the high one.
 
     A published value that names its rate, ``lmbda_0.0010``, means that one and no other.
     """
@@ -172,7 +172,7 @@ def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
 
 
 def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
-    """Our value in the published unit, its iterations, and the reason if there is none."""
+    """Return our value in the published unit, its iterations, and the reason if there is none."""
     metric, scene = str(value["metric"]), str(value["scene"])
     if cell.empty:
         return None, None, "not planned on this data set"
@@ -195,7 +195,7 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
 
 
 def _columns_of(metric: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Columns of ``points.csv`` that add up to what is printed.
+    """Return columns of ``points.csv`` that add up to what is printed.
 
     ``size_mib`` is the file, ``networks_mib`` that section, and ``others_mib`` all sections that count as others.
     """
@@ -220,7 +220,7 @@ def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value,
 
 
 def _protocol_faults(plan: Plan, dataset: str, protocol: Protocol) -> dict[str, str]:
-    """Scene → what differs from the protocol, from the views that were measured."""
+    """Return what differs from the protocol by scene, according to the views that were measured."""
     faults: dict[str, str] = {}
     planned = {fit.scene for fit in plan.fits if fit.dataset == dataset}
     if absent := [scene for scene in protocol.scenes if scene not in planned]:

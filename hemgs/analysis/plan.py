@@ -135,25 +135,25 @@ class Style:
     variable_rate: tuple[str, ...]
 
     def label_of(self, method: str) -> str:
-        """Print name of a method id; the id itself where none is known."""
+        """Return the print name of a method id; the id itself where none is known."""
         return next((known.label for known in self.methods if known.id == method), method)
 
     def dataset(self, dataset: str) -> DatasetNames:
-        """A data set's names; its id where the style does not show it."""
+        """Return a data set's names; its id where the style does not show it."""
         return next((known for known in self.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
 
     def in_print(self, reason: str) -> str:
-        """A reason with the ids of methods replaced by their labels where it says something of them."""
+        """Return a reason with labels in place of the ids of methods."""
         labels = {known.id: known.label for known in self.methods}
         return re.sub(r"\b([a-z][a-z0-9_]*)(?=: | has )", lambda found: labels.get(found[1], found[1]), reason)
 
     def order_of(self, method: str) -> int:
-        """Rank of a method in tables and legends; unknown ones come last."""
+        """Return the rank of a method in tables and legends; unknown ones come last."""
         return next((rank for rank, known in enumerate(self.methods) if known.id == method), len(self.methods))
 
 
 def load_plan(path: Path) -> Plan:
-    """Reads ``plan.json``.
+    """Read ``plan.json``.
 
     Raises:
         ConfigError: unreadable, of another version, or a field is missing or of the wrong type.
@@ -180,7 +180,7 @@ def load_plan(path: Path) -> Plan:
 
 
 def load_style(path: Path) -> Style:
-    """Reads ``style.json``. Raises ``ConfigError`` as :func:`load_plan` does."""
+    """Read ``style.json``. Raises ``ConfigError`` as :func:`load_plan` does."""
     reader = _Reader(path)
     return Style(
         title=reader.text(reader.root, "title"),
@@ -229,7 +229,7 @@ def _fit(reader: _Reader, entry: Mapping[str, Any]) -> Fit:
 
 
 def _root_of(path: Path) -> Path:
-    """What the paths in a file are relative to: the folder that holds ``results/summary/<file>``, where it lies there.
+    """Return the folder that paths in a file are relative to.
 
     That is the working directory, unless results are kept in a storage of their own and this is a local copy of them.
     """
@@ -254,12 +254,12 @@ class _Reader:
 
     def typed(self, value: Any, kind: type[T], what: str) -> T:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ConfigError(f"{self._path}: {what} is {value!r}, expected {kind.__name__}", "mend the file")
+            raise ConfigError(f"{self._path}: {what} is {value!r}, expected {kind.__name__}", "correct the file")
         return value
 
     def field(self, entry: Mapping[str, Any], name: str, kind: type[T]) -> T:
         if name not in entry:
-            raise ConfigError(f"{self._path}: {name!r} is missing beside {', '.join(entry)}", "mend the file")
+            raise ConfigError(f"{self._path}: {name!r} is missing; there are {', '.join(entry)}", "correct the file")
         return self.typed(entry[name], kind, name)
 
     def text(self, entry: Mapping[str, Any], name: str) -> str:

@@ -75,7 +75,7 @@ def series_of(row: Row) -> str:
 
 
 def gather(plan: Plan) -> Points:
-    """Reads every ``points.csv`` that the plan names.
+    """Read every ``points.csv`` that the plan names.
 
     Rates that the plan no longer lists are left out; rates and files that are absent or out of date become failures.
 
@@ -104,7 +104,7 @@ def gather(plan: Plan) -> Points:
 
 
 def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-    """Writes typed rows as parquet, ``None`` as null; units and descriptions are in the column metadata."""
+    """Write typed rows as parquet, ``None`` as null; units and descriptions are in the column metadata."""
     listed = list(rows)
     schema = pa.schema(
         [
@@ -118,13 +118,13 @@ def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column]) ->
 
 
 def frame_of(rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> pd.DataFrame:
-    """Rows as a typed table; ``None`` is a missing value (``isna``) whatever the type of the column."""
+    """Return rows as a typed table; ``None`` is a missing value (``isna``), whatever the type of the column."""
     frame = pd.DataFrame(list(rows), columns=[column.name for column in columns])
     return frame.astype({column.name: _PANDAS_TYPES[column.dtype] for column in columns})
 
 
 def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """The way back, index included: a missing value is ``None`` again, so that no NaN reaches a file."""
+    """Return a table as rows, index included; a missing value is ``None``, so no NaN reaches a file."""
     chosen = frame.reset_index()[[column.name for column in columns]]
     rows: list[Row] = chosen.astype(object).where(chosen.notna(), None).to_dict("records")
     return rows
@@ -170,9 +170,10 @@ def _missing(fit: Fit, rate: str) -> Row:
 
 
 def _why(logs: Mapping[str, Path]) -> tuple[str, str]:
-    """The log that was written last, and what it says of the end of its step.
+    """Return the log that was written last, and what it reports of the end of its step.
 
-    Steps follow each other: the newest log is that of the step that failed, and what older ones say has been mended.
+    Steps follow each other: the newest log is that of the step that failed. The faults in older ones have been
+    corrected.
     """
     written = [(step, log) for step, log in logs.items() if log.is_file()]
     if not written:
@@ -182,7 +183,7 @@ def _why(logs: Mapping[str, Path]) -> tuple[str, str]:
 
 
 def _last_words(step: str, log: Path) -> str:
-    """The last line that begins with ``error:``, or the last one of a traceback; otherwise that there is neither."""
+    """Return the last line that begins with ``error:``, or the last line of a traceback."""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for number in range(len(lines) - 1, -1, -1):

@@ -22,7 +22,7 @@ from hemgs.core.files import write_text
 
 
 def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | None = None) -> list[Path]:
-    """Writes ``<table>.{csv,md,tex}`` for the tables that the style asks for, or for ``only``.
+    """Write ``<table>.{csv,md,tex}`` for the tables that the style asks for, or for ``only``.
 
     Raises:
         ConfigError: an unknown table, or a style that cannot be used.
@@ -42,7 +42,7 @@ def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | Non
 
 
 def make_figures(summary: Path, style: Path, out: Path) -> list[Path]:
-    """Writes every figure as pdf, svg, png, and the csv behind it.
+    """Write every figure as pdf, svg, png, and the csv behind it.
 
     One ``rd_<dataset>`` per data set, ``variable_rate`` if the style names methods for it, and one
     ``visual_<dataset>_<scene>`` per scene that the style shows. What has nothing to draw says so in the picture.
@@ -55,7 +55,7 @@ def make_figures(summary: Path, style: Path, out: Path) -> list[Path]:
 
 
 def make_page(summary: Path, style: Path, tables: Path, figures: Path, out: Path) -> list[Path]:
-    """Writes ``index.html``: one file that needs no network.
+    """Write ``index.html``: one file that needs no network.
 
     Args:
         summary, style: as for :func:`make_tables`.

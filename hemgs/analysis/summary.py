@@ -67,7 +67,7 @@ class Summary:
 
 
 def load_summary(folder: Path) -> Summary:
-    """Reads the summary. Raises ``RecordError`` where a file is missing or altered."""
+    """Read the summary. Raises ``RecordError`` where a file is missing or altered."""
     points = tuple(read_points(folder / "points.csv"))
     refit = (row for path in sorted(folder.glob("refit/*/*.csv")) for row in read_rows(path, REFIT_COLUMNS))
     files = {name: tuple(read_rows(folder / f"{name}.csv", columns)) for name, columns in FILE_COLUMNS.items()}
@@ -75,7 +75,7 @@ def load_summary(folder: Path) -> Summary:
 
 
 def summarise(plan: Path, published: Path, out: Path) -> list[Path]:
-    """Gathers every planned ``points.csv`` and computes all that tables, figures and page show.
+    """Gather every planned ``points.csv``, and compute all that tables, figures and page show.
 
     Args:
         plan: ``plan.json``, what should exist.
@@ -113,7 +113,7 @@ def summarise(plan: Path, published: Path, out: Path) -> list[Path]:
 
 
 def _environment(points: Points) -> dict[str, object]:
-    """Where the summary was made, and where its points come from."""
+    """Return where the summary was made, and where its points come from."""
     here = {name: value for name, value in environment().items() if name != "command"}
     origins = {name: sorted({row[name] for row in points.rows}, key=str) for name in _ORIGIN_COLUMNS}
     scenes = {f"{row['dataset']}/{row['scene']}": row["scene_hash"] for row in points.rows}

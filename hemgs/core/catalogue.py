@@ -4,10 +4,12 @@ Columns of ``points.csv``, headings, colours, files that the workflow expects an
 declarations. How a metric is computed is in ``hemgs.metrics``, what a table contains is in ``hemgs.analysis.tables``.
 
 To add a metric, declare it in :data:`METRICS` and write the function that its ``entry`` names. To add a table, add its
-id to :data:`TABLES` and write ``hemgs/analysis/tables/<id>.py``. A section needs no declaration: a codec names the
-sections of its files, and :func:`section_of` derives a label and a colour from a name that :data:`SECTIONS` does not
-list, so results can be read where the codec is not installed. Declare a section here when several methods share it, or
-when a published table counts it in a column of its own.
+id to :data:`TABLES` and write ``hemgs/analysis/tables/<id>.py``.
+
+A section needs no declaration, because its codec may be outside this repository. The codec names the sections of its
+files. :func:`section_of` derives a label and a colour from a name that :data:`SECTIONS` does not list. So results can
+be published where the codec is not installed. Declare a section here when several methods share it, or when a
+published table counts it in a column of its own.
 """
 
 from __future__ import annotations
@@ -188,7 +190,7 @@ SUMMARY_FILES = ("datasets", "bdrate", "parity", "complexity", "storage", "ablat
 
 
 def section_of(name: str) -> SectionSpec:
-    """Returns the declared section of that name, or one derived from the name.
+    """Return the declared section of that name, or one derived from the name.
 
     A derived section has the same label and colour wherever it occurs, and counts as "others".
 
@@ -202,7 +204,7 @@ def section_of(name: str) -> SectionSpec:
 
 
 def figure_stems(datasets: Iterable[str], variable_rate: bool, visual: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Returns the names of all figures, without suffix.
+    """Return the names of all figures, without suffix.
 
     Args:
         datasets: ids of the data sets that are published.

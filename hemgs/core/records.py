@@ -158,7 +158,7 @@ REFIT_COLUMNS: tuple[Column, ...] = (
 
 
 def blank_row(columns: Sequence[Column] = POINT_COLUMNS) -> dict[str, Value]:
-    """A row with this version, no section bytes, empty texts and nothing measured; fill in and write."""
+    """Return a row with this version, no section bytes, empty texts and nothing measured."""
     row: dict[str, Value] = {column.name: "" if column.dtype == "text" else None for column in columns}
     row["schema_version"] = SCHEMA_VERSION
     return row | _without_sections(columns)
@@ -213,12 +213,12 @@ def with_all_sections(rows: Iterable[Row], columns: Sequence[Column] = POINT_COL
 
 
 def _without_sections(columns: Sequence[Column]) -> dict[str, Value]:
-    """Values of the columns of sections in a row of a file that has none: no bytes, and no ideal bits."""
+    """Return values of the columns of sections in a row of a file that has none: no bytes, and no ideal bits."""
     return {c.name: 0 if c.name.startswith("bytes_") else None for c in columns if section_id(c.name)}
 
 
 def mean_quality(views: Sequence[Row]) -> dict[str, float | None]:
-    """Quality of a point from its views: the mean where every view has a value, ``None`` where one has not."""
+    """Return the quality of a point: the mean where every view has a value, else ``None``."""
     means: dict[str, float | None] = {}
     for name in METRICS:
         values = [view[name] for view in views]
@@ -228,7 +228,7 @@ def mean_quality(views: Sequence[Row]) -> dict[str, float | None]:
 
 
 def check_row(row: Row, columns: Sequence[Column] = POINT_COLUMNS, where: str = "row") -> None:
-    """Raises unless a row has exactly these columns, each of its type, and adds up.
+    """Raise an error unless a row has exactly these columns, each of its type, and adds up.
 
     Raises:
         RecordError: a column is unknown, missing or of the wrong type; NaN; a required figure is absent though the
@@ -284,12 +284,12 @@ def _check_value(value: Value, column: Column, where: str) -> None:
 
 
 def write_points(path: Path, rows: Iterable[Row]) -> None:
-    """Writes ``points.csv`` atomically, in the given order. Raises ``RecordError`` as :func:`check_row` does."""
+    """Write ``points.csv`` atomically, in the given order. Raises ``RecordError`` as :func:`check_row` does."""
     write_rows(path, rows, POINT_COLUMNS)
 
 
 def recorded_reason(text: str) -> str:
-    """An error as tables may hold it: what the terminal says, less the folders of this machine.
+    """Return an error as tables may contain it: as on the terminal, without the folders of this machine.
 
     A path below the working directory becomes relative to it, as in ``results/data/assets``; of any other only the last
     part is kept, as in ``…/vgg16.pth``. Folders with spaces in their names, other than the working directory, are
@@ -302,7 +302,7 @@ def recorded_reason(text: str) -> str:
 
 
 def read_points(path: Path) -> list[dict[str, Value]]:
-    """Reads and checks ``points.csv``; ``not available`` becomes ``None``.
+    """Read and check ``points.csv``; ``not available`` becomes ``None``.
 
     Raises:
         RecordError: as :func:`check_row`; also where a number cannot be read or the file is missing.
@@ -311,12 +311,12 @@ def read_points(path: Path) -> list[dict[str, Value]]:
 
 
 def write_views(path: Path, rows: Iterable[Row]) -> None:
-    """Writes ``views.csv`` atomically. Raises ``RecordError`` as :func:`check_row` does."""
+    """Write ``views.csv`` atomically. Raises ``RecordError`` as :func:`check_row` does."""
     write_rows(path, rows, VIEW_COLUMNS)
 
 
 def read_views(path: Path) -> list[dict[str, Value]]:
-    """Reads and checks ``views.csv``; as :func:`read_points`."""
+    """Read and check ``views.csv``; as :func:`read_points`."""
     return read_rows(path, VIEW_COLUMNS)
 
 
@@ -345,7 +345,7 @@ def parse_value(cell: str, column: Column) -> Value:
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-    """Writes any table of checked rows atomically; the analysis keeps its summaries in the same form.
+    """Write any table of checked rows atomically; the analysis keeps its summaries in the same form.
 
     A row without a section that another row has gets its columns: no bytes, and no ideal bits.
     """
@@ -361,7 +361,7 @@ def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> No
 
 
 def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
-    """Reads what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does.
+    """Read what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does.
 
     A metric that not every point needs may lack its column: the file was written before the metric was declared.
     """

@@ -38,7 +38,7 @@ def write_figures(summary: Summary, style: Style, out: Path) -> list[Path]:
 
 
 def _drawn(summary: Summary, style: Style) -> Iterator[tuple[Figure, Sequence[Row], Sequence[str]]]:
-    """Every figure with the rows and columns of its CSV, in the order of the catalogue."""
+    """Yield every figure with the rows and columns of its CSV, in the order of the catalogue."""
     for dataset in style.datasets:
         rows = [row for row in summary.datasets if row["dataset"] == dataset.id]
         yield rd_figure(rows, style, dataset), rows, CURVE_COLUMNS

@@ -1,7 +1,7 @@
 """Colours, markers and drawing conventions that all figures share.
 
-Owns the palette (fixed by method id, so that a method keeps its colour in every figure and on the page), label
-placement, and files with the same bytes each time. Does not own what is drawn.
+Owns the palette, label placement, and files with the same bytes each time. The palette is fixed by method id, so a
+method keeps its colour in every figure and on the page. Does not own what is drawn.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from matplotlib.transforms import Bbox
 from hemgs.analysis.plan import Style
 from hemgs.core.files import write_bytes
 
-#: Okabe and Ito's colour-blind safe palette first, then hues that differ from it in lightness; with a marker of its own
-#: each method can also be told apart without colour.
+#: Okabe and Ito's colour-blind safe palette first, then hues that differ from it in lightness. Each method has its own
+#: marker, too, for readers who see no colour.
 PALETTE: dict[str, tuple[str, str]] = {
     "hemgs": ("#D55E00", "o"),
     "hac": ("#0072B2", "^"),
@@ -92,7 +92,7 @@ _RC: dict[Any, Any] = {
 
 
 def look_of(style: Style, method: str) -> tuple[str, str]:
-    """Colour ``#rrggbb`` and matplotlib marker of a method: the style's where it says, else the palette's."""
+    """Return colour ``#rrggbb`` and marker of a method: those of the style, else those of the palette."""
     rank = style.order_of(method)
     color, marker = PALETTE.get(method, _SPARE[rank % len(_SPARE)])
     own = next((known for known in style.methods if known.id == method), None)
@@ -111,7 +111,7 @@ def ink(color: str) -> str:
 
 @contextmanager
 def conventions() -> Iterator[None]:
-    """Drawing inside this block follows the conventions; matplotlib's own settings are left as they were."""
+    """Draw inside this block by the conventions; leave matplotlib's own settings as they were."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
@@ -119,14 +119,14 @@ def conventions() -> Iterator[None]:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure of that print size."""
+    """Return an empty figure of that print size."""
     figure = Figure(figsize=(width_in, height_in))
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Writes ``<stem>.{pdf,svg,png}`` atomically; no dates, so that equal figures are equal files."""
+    """Write ``<stem>.{pdf,svg,png}`` atomically; no dates, so that equal figures are equal files."""
     for suffix in _METADATA:
         for image in (image for axes in figure.axes for image in axes.images):
             # Vector files keep the pixels as they are; in the PNG a picture larger than its frame must not alias.
@@ -137,14 +137,14 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def empty(message: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """Return a figure that says why there is nothing to draw."""
     figure = new_figure(COLUMN_WIDTH_IN, 1.6)
     figure.text(0.5, 0.5, message, ha="center", va="center", color="#555555", wrap=True)
     return figure
 
 
 def size_axis(axes: Axes, sizes: Sequence[float]) -> None:
-    """Labels the x axis as size in MiB; logarithmic with plain numbers where the sizes span decades."""
+    """Label the x axis as size in MiB; make it logarithmic where the sizes span decades."""
     axes.set_xlabel("Size [MiB]")
     low, high = min(sizes), max(sizes)
     if high <= LOG_SPAN * low:
@@ -170,7 +170,7 @@ class Label:
 
 
 def place_labels(figure: Figure, axes: Axes, labels: Sequence[Label], obstacles: Sequence[tuple[float, float]]) -> None:
-    """Writes each label beside its point, where it covers the fewest points and other labels.
+    """Write each label next to its point, where it covers the fewest points and other labels.
 
     Limits and scale of the axes must be final. Candidates are tried in a fixed order, so the result is reproducible.
     """

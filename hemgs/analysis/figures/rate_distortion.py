@@ -32,7 +32,7 @@ MOST_LABELS = 7
 
 
 def rd_figure(rows: Sequence[Row], style: Style, dataset: DatasetNames) -> Figure:
-    """Figure 3: PSNR over size for every method on one data set; rows are of ``datasets.csv``."""
+    """Draw Figure 3: PSNR over size for every method on one data set; rows are of ``datasets.csv``."""
     complete = drawable(rows)
     left_out = left_out_in_words(rows, style)
     if not complete:
@@ -61,7 +61,7 @@ def draw_curves(
     with_lmbda: bool = False,
     with_legend: bool = False,
 ) -> None:
-    """PSNR over size, a line per method with several rates and a lone marker otherwise.
+    """Draw PSNR over size: a line per method with several rates, a lone marker otherwise.
 
     Labelled directly, or by a legend on the right.
     """
@@ -98,12 +98,12 @@ def draw_curves(
 
 
 def drawable(rows: Iterable[Row]) -> list[Row]:
-    """Rows with a place in the figure: means over complete sets whose PSNR is finite."""
+    """Return rows that can be drawn: means over complete sets whose PSNR is finite."""
     return [row for row in rows if not row["hole"] and math.isfinite(_float(row, "psnr"))]
 
 
 def left_out_in_words(rows: Sequence[Row], style: Style) -> str:
-    """Which methods lack scenes at every rate, and which have an infinite PSNR at some, as equal pictures have."""
+    """Return which methods lack scenes at every rate, and which have an infinite PSNR at some rate."""
     methods = methods_of(rows, style)
     lacking = [method for method in methods if all(row["hole"] for row in rows_of_method(rows, method))]
     infinite = []
@@ -116,7 +116,7 @@ def left_out_in_words(rows: Sequence[Row], style: Style) -> str:
 
 
 def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tuple[float, float]]:
-    """Points on a polyline, close enough that a label cannot hide a stretch of it unnoticed."""
+    """Return points on a polyline, so close that a label cannot hide a part of it unnoticed."""
     corners = list(zip(xs, ys, strict=True))
     dense = list(corners)
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
@@ -125,17 +125,17 @@ def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tu
 
 
 def methods_of(rows: Iterable[Row], style: Style) -> list[str]:
-    """The methods of rows, in the order of the style."""
+    """Return the methods of rows, in the order of the style."""
     return sorted({str(row["method"]) for row in rows}, key=style.order_of)
 
 
 def rows_of_method(rows: Iterable[Row], method: str) -> list[Row]:
-    """The rows of one method."""
+    """Return the rows of one method."""
     return [row for row in rows if row["method"] == method]
 
 
 def mib_of(row: Row) -> float:
-    """Size of a row's files in MiB."""
+    """Return the size of a row's files in MiB."""
     return _float(row, "bytes_total") / MIB
 
 
@@ -144,5 +144,5 @@ def _float(row: Row, name: str) -> float:
 
 
 def shortened(reason: str, limit: int = 90) -> str:
-    """A reason that fits into a figure."""
+    """Return a reason that fits into a figure."""
     return reason if len(reason) <= limit else f"{reason[: limit - 1]}…"

@@ -43,14 +43,14 @@ VARIABLE_RATE_COLUMNS = ("dataset", *CURVE_COLUMNS, *_COST_COLUMNS)
 
 
 def draw_variable_rate(summary: Summary, style: Style) -> tuple[Figure, list[Row]]:
-    """The figure, and the rows of the CSV behind it."""
+    """Draw the figure, and return it with the rows of the CSV behind it."""
     rows, costs = _variable_rows(summary, style), variable_rate_costs(summary.bdrate, style)
     priced: list[Row] = [{**row, **_cost_columns(row, costs)} for row in rows]
     return variable_rate_figure(rows, style, costs), priced
 
 
 def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row] = ()) -> Figure:
-    """Figure 4: the rates of one model, as a rate–distortion curve and as size over λ, per data set.
+    """Draw Figure 4: the rates of one model, as a curve and as size over λ, per data set.
 
     Args:
         rows: of ``datasets.csv``.
@@ -101,14 +101,14 @@ def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row]
 
 
 def _variable_rows(summary: Summary, style: Style) -> list[Row]:
-    """Rows of the methods that serve all rates from one model, and of variants of theirs trained once per rate."""
+    """Return rows of the methods with one model for all rates, and of their variants trained once per rate."""
     shown = set(style.variable_rate)
     shown |= {method.id for method in style.methods if method.base in shown and method.kind == "per_rate"}
     return [row for row in summary.datasets if row["method"] in shown]
 
 
 def _cost_columns(row: Row, costs: Iterable[Row]) -> dict[str, Value]:
-    """Columns of a model that serves all rates: what it costs against its variant that is trained once per rate."""
+    """Return what a model for all rates costs against its variant that is trained once per rate, by column."""
     for cost in costs:
         if (cost["method"], cost["dataset"]) == (row["method"], row["dataset"]):
             return {column: cost[name] for column, name in _COST_COLUMNS.items()}

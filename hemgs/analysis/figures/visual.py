@@ -1,7 +1,7 @@
-"""Decoded views beside the photograph, with enlarged crops: Figure 5 of HEMGS (arXiv 2411.18473).
+"""Decoded views next to the photograph, with enlarged crops: Figure 5 of HEMGS (arXiv 2411.18473).
 
-Owns which pictures are shown and where the crops lie. Both follow fixed rules, so that nothing is picked by hand: the
-first view of the showcase, and the two squares in which the decoded views differ most from the photograph.
+Owns which pictures are shown and where the crops lie. Both follow fixed rules, so nothing is picked by hand. The view
+is the first of the showcase. The crops are the two squares in which the decoded views differ most from the photograph.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.tables.cells import number, size_mib
 from hemgs.core.records import RecordError, Row, Value, read_views
 
-#: Folder of the photographs in a showcase, beside one folder per rate.
+#: Folder of the photographs in a showcase, next to one folder per rate.
 TARGET_FOLDER = "target"
 #: Columns of the CSV behind the figure.
 VISUAL_COLUMNS = ("method", "rate", "view", "psnr", "ssim", "bytes_total", "picture", "crops")
-#: Decoded pictures beside the photograph, at most.
+#: Decoded pictures next to the photograph, at most.
 MAX_PICTURES = 5
 #: Side of a crop as a fraction of the picture's shorter side, and the colours of the two boxes.
 CROP_FRACTION = 0.22
@@ -71,7 +71,7 @@ class Box:
 
 
 def pictures_of(shown: Showcase, points: Sequence[Row], style: Style) -> dict[str, list[Picture]]:
-    """View → decoded pictures, methods in the order of the style and rates from the smallest file to the largest.
+    """Return decoded pictures by view: methods in the order of the style, rates from the smallest file.
 
     Only views of which the photograph is there are listed.
     """
@@ -99,7 +99,7 @@ def _of_folder(folder: Path, method: str, sizes: Mapping[str, Value]) -> list[Pi
 
 
 def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple[Figure, list[Row]]:
-    """The comparison of one scene, and the rows of the CSV behind it."""
+    """Draw the comparison of one scene, and return it with the rows of the CSV behind it."""
     by_view = pictures_of(shown, points, style)
     if not by_view:
         return empty(f"{shown.scene}: no decoded views to compare"), []
@@ -134,7 +134,7 @@ def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple
 
 
 def choose(pictures: Sequence[Picture]) -> list[Picture]:
-    """At most :data:`MAX_PICTURES`: the ends of each method's rates, later methods first to keep theirs."""
+    """Return at most :data:`MAX_PICTURES` pictures: the ends of each method's rates, those of later methods first."""
     ends: list[list[Picture]] = []
     for method in dict.fromkeys(picture.method for picture in pictures):
         own = [picture for picture in pictures if picture.method == method]
@@ -149,7 +149,7 @@ def choose(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def choose_crops(target: NDArray[np.uint8], images: Sequence[NDArray[np.uint8]]) -> list[Box]:
-    """Two squares that do not overlap and in which the images differ most from ``target``, by mean absolute error.
+    """Return two squares, apart from each other, in which the images differ most from ``target``.
 
     Args:
         target, images: ``[H, W, 3] uint8``.
@@ -172,7 +172,7 @@ def choose_crops(target: NDArray[np.uint8], images: Sequence[NDArray[np.uint8]])
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """A picture as ``[H, W, 3] uint8``. Raises ``RecordError`` if it cannot be read."""
+    """Return a picture as ``[H, W, 3] uint8``. Raises ``RecordError`` if it cannot be read."""
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
@@ -181,7 +181,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def _draw(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], boxes: Sequence[Box]) -> Figure:
-    """Pictures in one row, their crops below, captions under the crops; everything laid out in inches."""
+    """Draw pictures in one row, their crops below, and captions under the crops."""
     column_in = (PAGE_WIDTH_IN - 2 * _EDGE_IN - _GAP_IN * (len(images) - 1)) / len(images)
     picture_in = column_in * images[0].shape[0] / images[0].shape[1]
     crop_in = (column_in - _GAP_IN) / 2 if boxes else 0.0
@@ -213,7 +213,7 @@ def _draw(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], boxes: S
 
 
 def _for_print(pixels: NDArray[np.uint8], width_in: float) -> NDArray[np.uint8]:
-    """The picture with no more pixels than a print at :data:`PRINT_DPI` shows; crops are cut from the original."""
+    """Return a picture with no more pixels than a print at :data:`PRINT_DPI` shows."""
     limit = round(width_in * PRINT_DPI)
     if pixels.shape[1] <= limit:
         return pixels

@@ -29,7 +29,7 @@ PAGE_FILE = "index.html"
 
 
 def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables: Path, figures: Path, out: Path) -> str:
-    """The text of ``index.html``.
+    """Return the text of ``index.html``.
 
     Args:
         summary, style: what was measured, and how it is to look.
@@ -72,7 +72,7 @@ def _template(name: str) -> str:
 
 
 def _json(data: object) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end its script element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 

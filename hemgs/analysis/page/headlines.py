@@ -15,7 +15,7 @@ from hemgs.core.records import Row
 
 
 def headlines(summary: Summary, style: Style) -> list[dict[str, object]]:
-    """Headline figures per data set, from complete means only."""
+    """Return headline figures per data set, from complete means only."""
     groups: list[dict[str, object]] = []
     ends = end_rates(summary.datasets).get(REFERENCE, ())
     for dataset in style.datasets:
@@ -44,7 +44,7 @@ def headlines(summary: Summary, style: Style) -> list[dict[str, object]]:
 
 
 def _against(row: Row, large: Row, label: str, reference: str) -> dict[str, str]:
-    """How much smaller the reference's largest file is than a method with one rate, and at what change of PSNR."""
+    """Return how much smaller the reference's largest file is, and at what change of PSNR."""
     factor = float(row["bytes_total"] or 0.0) / float(large["bytes_total"] or 1.0)
     psnrs = float(large["psnr"] or 0.0), float(row["psnr"] or 0.0)
     quality = f"PSNR {psnrs[0] - psnrs[1]:+.2f} dB" if all(map(math.isfinite, psnrs)) else "PSNR infinite"

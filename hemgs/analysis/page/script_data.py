@@ -49,7 +49,7 @@ def _metrics(summary: Summary) -> list[dict[str, object]]:
 
 
 def _curves(summary: Summary, style: Style) -> list[dict[str, object]]:
-    """Curves of dataset means (complete ones only) and of single scenes (first seed)."""
+    """Return curves of dataset means (complete ones only) and of single scenes (first seed)."""
     storage = {(row["method"], row["dataset"], row["rate"]): row for row in summary.storage}
     curves: dict[tuple[str, str, str], dict[str, dict[str, object]]] = {}
     for row in summary.datasets:

@@ -26,7 +26,7 @@ MAX_RATES = 3
 
 
 def showcase(summary: Summary, style: Style) -> list[dict[str, object]]:
-    """One view per scene: the photograph and a few rates of every method."""
+    """Return one view per scene: the photograph and a few rates of every method."""
     scenes: list[dict[str, object]] = []
     for shown in style.visual:
         by_view = pictures_of(shown, summary.points, style)
@@ -58,7 +58,7 @@ def _thinned(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def _embedded(pixels: NDArray[np.uint8]) -> str:
-    """A picture as a data URL."""
+    """Return a picture as a data URL."""
     picture = Image.fromarray(pixels)
     lossless = picture.width <= LOSSLESS_WIDTH
     if picture.width > MAX_WIDTH:
@@ -70,7 +70,7 @@ def _embedded(pixels: NDArray[np.uint8]) -> str:
 
 
 def showcase_note(showcase: Sequence[Mapping[str, Any]]) -> str:
-    """How the views were stored, for a reader."""
+    """Return how the views were stored."""
     widest = max((int(scene["width"]) for scene in showcase), default=0)
     if widest <= LOSSLESS_WIDTH:
         return "Views that were not trained on, as decoded, to the bit."

@@ -58,12 +58,12 @@ def build(summary: Summary, style: Style) -> Table:
     if len({row["iterations"] for row in rows}) > 1:
         notes.append("The rows were trained for different numbers of iterations.")
     if not rows:
-        notes = ["No rows: no variant was run beside the method that it extends."]
+        notes = ["No rows: no variant was run with the method that it extends."]
     return Table(headings, lines, notes)
 
 
 def by_family(rows: Iterable[Row], style: Style) -> list[Row]:
-    """Rows of the data sets that are shown, by data set, full method and place in the tables."""
+    """Return rows of the data sets that are shown, by data set, full method and place in the tables."""
     places = {dataset.id: place for place, dataset in enumerate(style.datasets)}
     shown = [row for row in rows if row["dataset"] in places]
     return sorted(
@@ -78,14 +78,14 @@ def by_family(rows: Iterable[Row], style: Style) -> list[Row]:
 
 
 def dataset_label(style: Style, row: Row) -> str:
-    """The data set's label, with its scene where there is only one."""
+    """Return the data set's label, with its scene where there is only one."""
     dataset = next(known for known in style.datasets if known.id == row["dataset"])
     only = dataset.scenes[0].label if len(dataset.scenes) == 1 else dataset.label
     return dataset.label if only == dataset.label else f"{dataset.label}, {only}"
 
 
 def _bd_rate(row: Row, style: Style) -> list[Cell]:
-    """BD-rate, overlap and points, or a hole with its reason."""
+    """Return the BD-rate, overlap and points, or a hole with its reason."""
     cell = signed(row["bd_rate"], 2, style.in_print(str(row["bd_rate_hole"])))
     if cell.text is None:
         return [cell, Cell(None), Cell(None)]
@@ -95,7 +95,7 @@ def _bd_rate(row: Row, style: Style) -> list[Cell]:
 
 
 def rates_in_words(rows: Iterable[Row]) -> str:
-    """``λ = 0.0040``, every one that occurs."""
+    """Return every λ that occurs, as ``λ = 0.0040``."""
     lmbdas = sorted({str(row["rate"]).rpartition("_")[2] for row in rows})
     return f"λ = {', '.join(lmbdas)}" if lmbdas != ["single"] else "the only rate"
 

@@ -49,7 +49,7 @@ def build(summary: Summary, style: Style) -> Table:
 
 
 def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
-    """BD-rates of the models that serve all rates against their variants that are trained once per rate, at equal PSNR.
+    """Return BD-rates of models that serve all rates against their variants trained once per rate.
 
     Rows of ``bdrate.csv`` by PCHIP, for the mean over scenes, in the order of the style.
     """
@@ -73,7 +73,7 @@ def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
 
 
 def in_words(row: Row, style: Style) -> str:
-    """``+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)``, or why there is none; row of ``bdrate.csv``."""
+    """Return ``+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)``, or why there is no BD-rate."""
     cell = percent_cell(row, style)
     if cell.text is None:
         return f"no BD-rate: {cell.note}"
@@ -82,7 +82,7 @@ def in_words(row: Row, style: Style) -> str:
 
 
 def percent_cell(row: Row | None, style: Style) -> Cell:
-    """The BD-rate of a row of ``bdrate.csv`` with its spread over seeds, or a hole with its reason."""
+    """Return the BD-rate of a row of ``bdrate.csv`` with its spread, or a hole with its reason."""
     if row is None:
         return number(None, 2, "not planned")
     return with_spread(number(row["percent"], 2, style.in_print(str(row["hole"]))), half_range(row))
@@ -109,17 +109,17 @@ def overlap(low: object, high: object, decimals: int = 2) -> str:
 
 
 def overlap_of(row: Row | None) -> str:
-    """The quality that both curves of a row have; empty without a row."""
+    """Return the quality that both curves of a row have; empty without a row."""
     return "" if row is None else overlap(row["low"], row["high"], METRICS[str(row["metric"])].decimals)
 
 
 def point_counts(row: Row | None) -> str:
-    """Points of the method / of the reference; empty without a value."""
+    """Return points of the method / of the reference; empty without a value."""
     return "" if row is None or row["percent"] is None else f"{row['num_points_method']}/{row['num_points_reference']}"
 
 
 def seed_notes(rows: Iterable[Row]) -> tuple[str, ...]:
-    """How seeds went in; nothing where there was one."""
+    """Return how seeds were used; nothing where there was one."""
     spread = spread_note(max((int(row["num_seeds"] or 0) for row in rows), default=0))
     more = "One BD-rate per seed, then the mean; overlaps reach from the lowest to the highest end of any seed."
     return (*spread, more) if spread else ()

@@ -62,7 +62,7 @@ def signed(value: object, decimals: int = 2, note: str = "") -> Cell:
 
 
 def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
-    """A mean over seeds with ``± half of the range``; as it is where there was one seed.
+    """Return a mean over seeds with ``± half of the range``; the mean alone where there was one seed.
 
     The spread has as many decimals as the mean, or what it takes to show one digit of it.
 
@@ -93,7 +93,7 @@ def significant(value: object, digits: int = 3, note: str = "", scale: float = 1
 
 
 def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> Cell:
-    """Bytes in MiB; nothing at all is a plain 0.
+    """Return bytes in MiB; no bytes are a plain 0.
 
     Without ``decimals``: two from 1 MiB on as the papers print them, three significant digits below.
 
@@ -110,12 +110,12 @@ def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> 
 
 
 def text(content: str, note: str = "") -> Cell:
-    """A cell of words."""
+    """Return a cell of words."""
     return Cell(content, None, note)
 
 
 def iterations_cell(rows: Iterable[Row | None], name: str = "iterations") -> Cell:
-    """Training iterations of rows: one number, or every one that occurs."""
+    """Return the training iterations of rows: one number, or every one that occurs."""
     found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
     if len(found) == 1:
         return number(found[0], 0)

@@ -54,7 +54,7 @@ def build(summary: Summary, style: Style) -> Table:
 
 
 def _costs(row: Row) -> Iterator[tuple[str, tuple[Cell, ...]]]:
-    """Section in print and its cells, all sections together last."""
+    """Yield each section in print with its cells, all sections together last."""
     hole = str(row["hole"])
     own = [name for name in map(section_id, row) if name and row.get(f"estimated_bits_{name}") is not None]
     for name in dict.fromkeys(own):

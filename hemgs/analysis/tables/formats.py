@@ -41,7 +41,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def to_csv(table: Table) -> str:
-    """CSV with one header line; numbers without thousands separators, holes as ``not available``."""
+    """Return CSV with one header line; numbers have no thousands separators, holes are ``not available``."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow([f"{h.group}: {h.name}" if h.group else h.name for h in table.headings])
@@ -56,7 +56,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub Markdown; best in bold, second best in italics."""
+    """Return GitHub Markdown; the best is bold, the second best italic."""
     names = [f"{h.group} {h.name}".strip() + _ARROWS[h.better] for h in table.headings]
     lines = [
         f"**{table.caption}**",
@@ -78,7 +78,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A ``tabular`` in a ``table`` with caption and label; best in bold, second best underlined.
+    """Return a ``tabular`` in a ``table`` with caption and label; the best is bold, the second best underlined.
 
     A table of more than :data:`WIDE` columns spans the page and is scaled to its width.
     """
@@ -110,7 +110,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A ``table`` element; cells carry ``data-value`` so that the page can sort by number."""
+    """Return a ``table`` element; cells carry ``data-value``, so the page can sort by number."""
     parts = [f'<table class="table" id="table-{html.escape(table.id)}">']
     parts.append(f"<caption>{html.escape(table.caption)}</caption><thead>")
     if any(heading.group for heading in table.headings):
@@ -151,7 +151,7 @@ def tex(content: str) -> str:
 
 
 def _tint(shade: float) -> str:
-    """Background of a cell; black text keeps a contrast of 7 to 1 or more on the strongest tint."""
+    """Return the background of a cell; black text keeps a contrast of 7 to 1 on the strongest tint."""
     if not shade:
         return ""
     color = COST_COLOR if shade > 0 else SAVING_COLOR

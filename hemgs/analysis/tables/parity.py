@@ -47,11 +47,11 @@ def build(summary: Summary, style: Style) -> Table:
 
 
 def _metric_label(metric: str, unit: str) -> str:
-    """``psnr`` → ``PSNR [dB]``, ``size_mib`` → ``Size [MiB]``."""
+    """Return ``PSNR [dB]`` for ``psnr``, and ``Size [MiB]`` for ``size_mib``."""
     if metric in METRICS:
         return METRICS[metric].heading
     words = metric.removesuffix("_mib").removesuffix("_h").removesuffix("_percent").replace("_", " ").capitalize()
     return f"{words} [{unit}]" if unit else words
 
 
-TABLE = TableSpec("parity", "Our values beside published ones", build)
+TABLE = TableSpec("parity", "Our values and published ones", build)

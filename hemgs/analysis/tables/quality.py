@@ -42,7 +42,7 @@ def build(summary: Summary, style: Style) -> Table:
 
 
 def _measured(summary: Summary, name: str) -> bool:
-    """Metrics that every point needs always; others only if some row has them."""
+    """Return whether every point needs a metric, or some row has it."""
     return METRICS[name].required or any(row[name] is not None for row in summary.datasets)
 
 

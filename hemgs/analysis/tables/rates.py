@@ -42,7 +42,7 @@ def end_rates(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
 
 
 def row_label(style: Style, method: str, rate: str, ends: Sequence[str]) -> str:
-    """``HEMGS, low rate (λ = 0.0040)`` for a method with several rates, else its label."""
+    """Return ``HEMGS, low rate (λ = 0.0040)`` for a method with several rates, else its label."""
     label = style.label_of(method)
     if len(ends) < 2:
         return label
@@ -51,11 +51,11 @@ def row_label(style: Style, method: str, rate: str, ends: Sequence[str]) -> str:
 
 
 def by_key(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
-    """Rows by method, data set and rate."""
+    """Return rows by method, data set and rate."""
     return {(str(row["method"]), str(row["dataset"]), str(row["rate"])): row for row in rows}
 
 
 def lines_of(rows: Sequence[Row], style: Style) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Method, rate and the method's end rates of every line, in the order of the style."""
+    """Return method, rate and end rates of every line, in the order of the style."""
     ends = end_rates(rows)
     return [(m, rate, ends[m]) for m in sorted(ends, key=style.order_of) for rate in ends[m]]

@@ -69,7 +69,7 @@ def _scene_rows(rows: Sequence[Row], dataset: str, scene: str) -> list[Row]:
 
 
 def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """Means over the scenes of every model that was fitted on all of them; nothing for a single scene."""
+    """Return means over the scenes of every model that was fitted on all of them; nothing for a single scene."""
     if len(dataset.scenes) < 2:
         return []
     by_model: dict[str, list[Row]] = {}
@@ -86,7 +86,7 @@ def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> 
 
 
 def _models(rows: Sequence[Row]) -> Iterator[tuple[Cell, ...]]:
-    """Cells of each model's line, after data set and scene."""
+    """Yield the cells of each model's line, after data set and scene."""
     base = next((row["bytes_total"] for row in rows if row["variant"] == BASE_MODEL), None)
     for row in rows:
         model, num_anchors = str(row["variant"]), float(row["num_anchors"] or 0)

@@ -62,7 +62,7 @@ def build(summary: Summary, style: Style) -> Table:
 def _published_storage(
     parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[SectionSpec]
 ) -> list[tuple[Cell, ...]]:
-    """Published rows of a data set, for methods of this run; ``Others`` hold all that has no column of its own."""
+    """Return published rows of a data set; ``Others`` contains all that has no column of its own."""
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in parity_rows:
         if (row["dataset"], row["scene"]) == (dataset.id, "mean"):

@@ -45,11 +45,11 @@ class Table:
                     self._letters[cell.note] = _letter(len(self._letters))
 
     def footnotes(self) -> list[tuple[str, str]]:
-        """(letter, text) of every cell note, in reading order, then (empty, text) of the table's own notes."""
+        """Return (letter, text) of every cell note, then (empty, text) of the table's own notes."""
         return [(letter, note) for note, letter in self._letters.items()] + [("", note) for note in self.notes]
 
     def letter(self, cell: Cell) -> str:
-        """Letter of a cell's footnote; empty without one."""
+        """Return the letter of a cell's footnote; empty without one."""
         return self._letters.get(cell.note, "")
 
 
@@ -74,7 +74,7 @@ class TableSpec:
 
 
 def marked(headings: Sequence[Heading], rows: Sequence[tuple[Cell, ...]]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows with the best and second-best value of every column that has a direction and three values or more."""
+    """Return rows in which the best and second-best values of each column with a direction are marked."""
     grid = [list(row) for row in rows]
     for index, heading in enumerate(headings):
         present = [cell.value for cell in (row[index] for row in grid) if cell.value is not None]

@@ -148,7 +148,7 @@ def test_without_a_variant_there_are_no_rows() -> None:
     assert [row["method"] for row in context] == ["hemgs"]
     table = ABLATION(summary_with(ablation=rows), style_of(plan))
     assert not table.rows
-    assert list(table.notes) == ["No rows: no variant was run beside the method that it extends."]
+    assert list(table.notes) == ["No rows: no variant was run with the method that it extends."]
     nothing = {"context_mean": None, "context_max": None, "context_mean_in_window": None, "context_max_in_window": None}
     assert rows_of_plan(plan, lambda row: row | nothing | {"num_wavefronts": None})[1] == []
     assert "No rows" in CONTEXT(summary_with(context=[]), style_of(plan)).notes[0]

@@ -197,7 +197,7 @@ def test_lmbda_of_a_rate_id(rate: str, lmbda: float) -> None:
     [
         ({"schema_version": 2}, "schema version 2"),
         ({"title": None}, "title is None, expected str"),
-        ({"fits": [{"method": "x"}]}, "'dataset' is missing beside method"),
+        ({"fits": [{"method": "x"}]}, "'dataset' is missing; there are method"),
         ({"methods": "gs3d"}, "methods is 'gs3d', expected list"),
     ],
 )
