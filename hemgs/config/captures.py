@@ -90,6 +90,19 @@ def find_capture(scene: SceneConfig, archives: Path) -> Path:
     return folder
 
 
+def check_captures(scenes: Iterable[SceneConfig], archives: Path, prepared: Path) -> None:
+    """Raise ConfigError for a scene whose capture neither exists nor can be fetched, unless the scene is prepared.
+
+    Args:
+        scenes: those that will be prepared.
+        archives: folder where archives are kept once fetched.
+        prepared: folder that contains prepared scenes as ``<dataset>/<scene>``.
+    """
+    for scene in scenes:
+        if scene.source.kind != "procedural" and not (prepared / scene.dataset / scene.id).is_dir():
+            find_capture(scene, archives)
+
+
 def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
     """Data sets with what they say together of the archives they share: one that leaves a value open takes the other's.
 

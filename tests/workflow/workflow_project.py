@@ -132,6 +132,7 @@ def job_counts(output: str) -> dict[str, int]:
 def environment(root: Path) -> dict[str, str]:
     """The environment of a project: the repository importable, and programs of its own first on the path."""
     (root / "bin").mkdir(exist_ok=True)
+    make_captures(root / "captures")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "HEMGS"))}
     return variables | {
         "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -139,7 +140,14 @@ def environment(root: Path) -> dict[str, str]:
         "STUB_CALLS": str(root / "calls.jsonl"),
         "XDG_CACHE_HOME": str(root / "cache"),
         "HOME": str(root),
+        "HEMGS_TEST_DATA": str(root / "captures"),
     }
+
+
+def make_captures(folder: Path) -> None:
+    """Folders in place of the captures that the repository's configurations name: a dry run asks for them."""
+    for scene in ("mip360_bonsai", "synthetic_chair", "real_kwrous_cup"):
+        (folder / scene).mkdir(parents=True, exist_ok=True)
 
 
 def install_stub(root: Path) -> None:

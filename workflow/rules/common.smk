@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 from hemgs.config.benchmark import REFIT_METHOD, base_fit, fits, load_benchmark
+from hemgs.config.captures import check_captures
 from hemgs.config.entries import check_entries
 from hemgs.core.catalogue import FIGURE_FORMATS, SUMMARY_FILES, TABLE_FORMATS, figure_stems
 from hemgs.core.errors import HemgsError
@@ -71,6 +72,9 @@ def read_benchmark():
             SETTINGS, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
         )
         check_entries(benchmark)
+        if not workflow.storage_settings.default_storage_provider:  # results, and what they are made of, are elsewhere
+            scenes = [scene for found in benchmark.scenes.values() for scene in found]
+            check_captures(scenes, Path("results/data/archives"), Path("results/data/scenes"))
     except HemgsError as fault:
         raise WorkflowError(str(fault)) from None
     return benchmark

@@ -131,11 +131,11 @@ def test_defaults_are_those_of_3dgs() -> None:
     "values, message",
     [
         ({"iteration": 5}, "unknown setting 'iteration'"),
-        ({"iterations": 0}, "iterations: 0"),
-        ({"lr_sh": -1.0}, "lr_sh: -1.0"),
-        ({"min_opacity": float("nan")}, "min_opacity: nan"),
-        ({"sh_degree": 4}, "sh_degree: 4"),
-        ({"ssim_weight": 1.5}, "ssim_weight: 1.5"),
+        ({"iterations": 0}, "'iterations' cannot be 0 — "),
+        ({"lr_sh": -1.0}, "'lr_sh' cannot be -1.0 — "),
+        ({"min_opacity": float("nan")}, "'min_opacity' cannot be NaN — "),
+        ({"sh_degree": 4}, "'sh_degree' cannot be 4 — "),
+        ({"ssim_weight": 1.5}, "'ssim_weight' cannot be 1.5 — "),
     ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path: Path, values: dict[str, Any], message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hemgs.config.benchmark import Benchmark, base_fit, fits, load_benchmark
-from hemgs.config.captures import expand_path
+from hemgs.config.captures import check_captures, expand_path
 from hemgs.config.dataset import EveryNth, RandomPoints, load_dataset
 from hemgs.config.fields import Lmbdas, lmbda_values
 from hemgs.config.method import load_methods
@@ -428,3 +428,22 @@ def test_the_papers_data_sets_follow_the_papers_protocol() -> None:
                 assert scene.protocol.max_width == 1600
                 assert scene.protocol.split == EveryNth(kind="every_nth", n=8)
                 assert scene.source.images == "images"
+
+
+def test_captures_are_looked_for_unless_the_scene_is_prepared_or_can_be_fetched(folder: Folder, tmp_path: Path) -> None:
+    def check(**source: Any) -> None:
+        path = folder.dataset("house", {"attic": {}}, source={"kind": "colmap", **source})
+        scenes = load_dataset(path).scenes.values()
+        check_captures(scenes, tmp_path / "archives", tmp_path / "prepared")
+
+    check(archives=[{"url": "https://example.org/house.zip"}])
+    with pytest.raises(ConfigError, match="source.local is missing — set it to the folder"):
+        check()
+    with pytest.raises(ConfigError, match="needs the environment variable NOT_SET_ANYWHERE"):
+        check(local="${NOT_SET_ANYWHERE}/house")
+    with pytest.raises(ConfigError, match="the capture .*captures/attic of scene 'attic' does not exist"):
+        check(local=str(tmp_path / "captures"))
+    (tmp_path / "captures/attic").mkdir(parents=True)
+    check(local=str(tmp_path / "captures"))
+    (tmp_path / "prepared/house/attic").mkdir(parents=True)
+    check(local=str(tmp_path / "elsewhere"))
