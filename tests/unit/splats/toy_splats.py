@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.raw_floats import FIX, open_sections, read_sections, write_sections
+from hemgs.config.params import Amount, Count, Positive, Share
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import Camera, MethodSpec, Rate, Scene, SectionTable
 from hemgs.protocol import Model
@@ -36,13 +37,13 @@ NUM_LATENTS = 4
 class ToyParams(SplatParams):
     """Settings; iteration numbers are those for 30,000."""
 
-    num_codes: int = 8
-    codes_from: int = 10_000
-    cluster_every: int = 3_000
-    sort_every: int = 4_000
-    fine_from: int = 15_000
-    mask_weight: float = 0.01
-    min_mask: float = 0.3
+    num_codes: Positive = 8
+    codes_from: Count = 10_000
+    cluster_every: Positive = 3_000
+    sort_every: Positive = 4_000
+    fine_from: Count = 15_000
+    mask_weight: Amount = 0.01
+    min_mask: Share = 0.3
 
 
 class ToyModel(SplatModel):
@@ -193,8 +194,8 @@ class ToySplats(SplatMethod[ToyParams]):
 class ToyPostParams(ToyParams):
     """Settings of a training that adds no Gaussians."""
 
-    iterations: int = 20
-    densify_until: int = 0
+    iterations: Positive = 20
+    densify_until: Count = 0
 
 
 class ToyPost(ToySplats):
