@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import importlib.machinery
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -133,13 +132,14 @@ def _module_file(module: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except ValueError:  # a module without a spec, such as __main__
         return None
-    name = top
-    for part in rest:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        name = f"{name}.{part}"
-        spec = importlib.machinery.PathFinder.find_spec(name, list(spec.submodule_search_locations))
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    # By folders: below a package without an __init__.py, find_spec needs the package itself to be imported.
+    folders = [Path(place).joinpath(*rest) for place in spec.submodule_search_locations or ()]
+    candidates = [file for folder in folders for file in (folder / "__init__.py", folder.with_name(f"{rest[-1]}.py"))]
+    return next((file for file in candidates if file.is_file()), None)
 
 
 @functools.cache

@@ -52,6 +52,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def test_packages_need_no_init_file(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (package, package / "inner"):
+        (folder / "__init__.py").unlink()
+    assert find_entry("some_codec.inner.own:Own").file == package / "inner/own.py"
+    with pytest.raises(ConfigError, match=r"the module some_codec\.inner\.none cannot be imported"):
+        find_entry("some_codec.inner.none:Own")
+
+
 @pytest.mark.parametrize(
     ("entry", "settings"),
     [
