@@ -37,12 +37,7 @@ class Settings:
 
 def check_settings(settings: Any) -> None:
     """Raise ConfigError for the first field of a dataclass whose value is out of the range that its annotation says."""
-    kind: Any = type(settings)
-    model, values = _model(kind), {field.name: getattr(settings, field.name) for field in fields(settings)}
-    try:
-        model.model_validate(values)
-    except ValidationError as fault:
-        raise fault_in(fault, model, values) from fault
+    _check(type(settings), {field.name: getattr(settings, field.name) for field in fields(settings)})
 
 
 def params_of(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -59,9 +54,19 @@ def params_of(kind: type[T], values: Mapping[str, Any]) -> T:
     for key in values:
         if key not in known:
             raise ConfigError(f"unknown setting {key!r}", closest(str(key), known))
-    made = kind(**{key: _as_number(value, known[key].annotation) for key, value in values.items()})
-    check_settings(made)
-    return made
+    typed = {key: _as_number(value, known[key].annotation) for key, value in values.items()}
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    # Before it is made: what a class checks of several fields takes their types for granted.
+    _check(kind, {**defaults, **typed})
+    return kind(**typed)
+
+
+def _check(kind: Any, values: Mapping[str, Any]) -> None:
+    model = _model(kind)
+    try:
+        model.model_validate(values)
+    except ValidationError as fault:
+        raise fault_in(fault, model, values) from fault
 
 
 @functools.cache

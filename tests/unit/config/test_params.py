@@ -77,3 +77,20 @@ def test_settings_are_checked_however_they_are_made() -> None:
         Ranged(steps=0)
     with pytest.raises(ConfigError, match="'share' cannot be 2"):
         replace(Ranged(), share=2.0)
+
+
+@dataclass(frozen=True)
+class Ordered:
+    first: int = 1
+    last: int = 2
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise ConfigError("last: before first")
+
+
+def test_types_are_checked_before_a_class_compares_its_fields() -> None:
+    with pytest.raises(ConfigError, match="'last' cannot be \"soon\" — a value of type integer is expected"):
+        params_of(Ordered, {"last": "soon"})
+    with pytest.raises(ConfigError, match="before first"):
+        params_of(Ordered, {"last": 0})
