@@ -57,12 +57,12 @@ def test_paper_configuration_plans_sixteen_rates_of_one_model(paper: Project) ->
     assert playroom[-1] == "lmbda_0.0040"
 
 
-@pytest.mark.parametrize(("cell", "lmbdas"), RATES.items())
+@pytest.mark.parametrize(("entry", "lmbdas"), RATES.items())
 def test_paper_configuration_trains_some_methods_once_per_rate(
-    paper: Project, cell: str, lmbdas: tuple[str, ...]
+    paper: Project, entry: str, lmbdas: tuple[str, ...]
 ) -> None:
     output = paper.snakemake("-n", "--printshellcmds").stdout
-    method = rf"baselines\.{re.escape(cell)}"
+    method = rf"baselines\.{re.escape(entry)}"
     found = re.findall(rf"hemgs train results/data/scenes/(\S+) --method {method} --rate (\S+) .*'(\{{.*?\}})'", output)
     assert len(found) == len(lmbdas) * NUM_SCENES
     assert {rate for scene, rate, _ in found if scene == "deepblending/playroom"} == {
@@ -146,10 +146,10 @@ def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
     found = re.findall(trainings, output)
     full = {scene: json.loads(params) for scene, _, variant, _, params in found if not variant}
     assert len(full) == scenes
-    for scene, cell, variant, rate, params in found:
+    for scene, entry, variant, rate, params in found:
         assert "iterations" in full[scene]
         single = variant == "hemgs_without_variable_rate"
-        assert cell == ("hemgs.codec.method:HemgsSingleRate" if single else "hemgs.codec.method:Hemgs")
+        assert entry == ("hemgs.codec.method:HemgsSingleRate" if single else "hemgs.codec.method:Hemgs")
         assert bool(rate) == single
         assert json.loads(params) == full[scene] | own.get(variant, {})
     single_rates = {f"lmbda_0.00{step}0" for step in (1, 2, 3, 4)}
@@ -302,7 +302,7 @@ def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp
     extra = tmp_path / "elsewhere"
     for folder in ("methods", "datasets"):
         (extra / folder).mkdir(parents=True)
-    method = {"id": "mine", "label": "Mine", "cell": "my_codec:Codec", "kind": "all_rates", "rates": [0.5]}
+    method = {"id": "mine", "label": "Mine", "entry": "my_codec:Codec", "kind": "all_rates", "rates": [0.5]}
     (extra / "methods/mine.yaml").write_text(yaml.safe_dump(method))
     dataset = yaml.safe_load((project.root / "workflow/config/datasets/toy.yaml").read_text()) | {"id": "ours"}
     (extra / "datasets/ours.yaml").write_text(yaml.safe_dump(dataset))
