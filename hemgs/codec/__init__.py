@@ -1,11 +1,14 @@
-"""HEMGS (arXiv 2411.18473): its entropy model, and the bitstreams it writes.
+"""HEMGS (arXiv 2411.18473): its entropy model and its bitstreams.
 
-Owns hyperprior, rate predictor, context and distributions in float (``model``), their exact integer
-form (``integer_model``), their part in training (``training``), the traversal that encoder and
-decoder share (``traversal``), the bitstream (``bitstream``), the refit of entropy models on frozen
-symbols (``refit``), and HEMGS as a method (``method``).
+Owns
 
-Does not own what all codecs of anchors share (``hemgs.anchor_codec``), the frozen network over
+* hyperprior, rate predictor, context and distributions in float (``model``), and in exact integers
+  (``integer_model``),
+* their part in training (``training``), and the traversal of encoder and decoder (``traversal``),
+* the bitstream (``bitstream``), and HEMGS as a method (``method``),
+* the refit of entropy models on frozen symbols (``refit``).
+
+Does not own the common parts of all codecs of anchors (``hemgs.anchor_codec``), the frozen network over
 locations (``hemgs.pointnet``), the entropy coder (``hemgs.coding``) or the anchors
 (``hemgs.anchors``).
 """

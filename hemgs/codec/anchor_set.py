@@ -1,8 +1,8 @@
-"""What the locations of an anchor set alone decide: features of the frozen network, neighbours, order of coding.
+"""Properties that follow from an anchor set's locations: features of the frozen network, neighbours, order of coding.
 
-The same for encoder, decoder and training, and found once per anchor set: sixteen rates share it.
+They are equal for encoder, decoder and training, and are computed once per anchor set: sixteen rates share them.
 
-Owns putting these together. Does not own any of them (``hemgs.pointnet``, ``neighbours``, ``context``).
+Owns the combination of these parts. Does not own any of them (``hemgs.pointnet``, ``neighbours``, ``context``).
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class AnchorSet:
 
     @functools.cached_property
     def scene_agnostic_float(self) -> Tensor | None:
-        """``[N, A] float32``, as every step of a training takes it."""
+        """The scene-agnostic features ``[N, A] float32``, for training."""
         return None if self.scene_agnostic is None else (self.scene_agnostic / (1 << ACTIVATION_BITS)).float()
 
 
 def anchor_set(coords: NDArray[np.int64], settings: EntropySettings, device: torch.device | str = "cpu") -> AnchorSet:
-    """Everything that locations decide. The last result is kept, so that asking again for the same set is free.
+    """Compute all properties that follow from locations; keep the last result for a further call with the same set.
 
     Args:
         coords: ``[N, 3] int64`` stored locations in raster order.
-        settings: of the entropy model.
-        device: where networks will run.
+        settings: settings of the entropy model.
+        device: device of the networks.
 
     Raises:
         AssetError: the frozen network's weights are missing or altered.

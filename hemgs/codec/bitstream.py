@@ -1,7 +1,7 @@
 """A HEMGS bitstream: anchors in, one file out, and back.
 
-Owns what HEMGS adds to a codec with a hash grid: its networks, the assets and neighbours it needs, the device it runs
-on. Does not own the sections and their order (``hemgs.anchor_codec``), nor the order of coding (``traversal``).
+Owns the parts that HEMGS adds to a codec with a hash grid: its networks, the assets and neighbours that it needs, and
+its device. Does not own the sections and their order (``hemgs.anchor_codec``), or the order of coding (``traversal``).
 """
 
 from __future__ import annotations

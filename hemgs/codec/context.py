@@ -1,13 +1,15 @@
 """The autoregressive network: a context feature from neighbours that were decoded before (arXiv 2411.18473, 3.3.3).
 
-Two things are made of an anchor's neighbours, each weighing with one over its squared distance. Their values are
-averaged, and the average, times a learned gain for each channel, is added to the mean of the distribution. And each
-neighbour passes the first layer of a two-layer perceptron with its values and its relative position; the average of
-the results passes the second layer and becomes an input of the distribution network, where an anchor without
-neighbours has a learned constant. In float for training, in exact integers for coding; both start from the same
-integers per pair.
+The network computes two averages over an anchor's neighbours, with weights of one over the squared distance.
 
-Owns the network and what of a pair it sees. Does not own which anchors are neighbours (``hemgs.codec.neighbours``).
+* The average of the neighbours' values, times a learned gain for each channel, is added to the distribution's mean.
+* Values and relative position of each neighbour pass the first layer of a two-layer perceptron. The average of the
+  results passes the second layer, and is an input of the distribution network. An anchor without neighbours has a
+  learned constant instead.
+
+The network exists in float for training and in exact integers for coding. Both use the same integers per pair.
+
+Owns the network and its inputs per pair. Does not own the choice of neighbours (``hemgs.codec.neighbours``).
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ from hemgs.coding.fixed_point import (
     stored_values,
 )
 
-#: Inputs per pair beside the neighbour's values: relative position and distance, over the window's radius.
+#: Inputs per pair in addition to the neighbour's values: relative position and distance, over the window's radius.
 PAIR_INPUTS = 4
 #: Weight of a neighbour one voxel away; it falls with the square of the distance, to no less than 1.
 _NEAREST_WEIGHT = 1 << 16
-#: Gains stay below this in a bitstream, so that products with activations are exact.
+#: Largest gain in a bitstream, so that products with activations are exact.
 _MAX_GAIN = 1 << 15
 _ONE = 1 << ACTIVATION_BITS
 
@@ -59,10 +61,10 @@ class Pairs:
     counts: Tensor
 
     def split(self, sizes: list[int]) -> list[Pairs]:
-        """The pairs of the first anchors, of the next, and so on.
+        """Split the pairs into those of the first anchors, of the next ones, and so on.
 
         Args:
-            sizes: numbers of anchors; their sum is n. Pairs must stand anchor after anchor.
+            sizes: numbers of anchors; their sum is n. Pairs must be ordered by anchor.
         """
         ends = torch.tensor([0, *sizes]).cumsum(0)
         num_pairs = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0)).cpu()[ends].diff().tolist()
@@ -80,9 +82,9 @@ class ContextTable:
 
     Args:
         coords: ``[N, 3] int64`` in raster order.
-        neighbours: of these anchors.
-        window: that they were found with.
-        device: where pairs are wanted.
+        neighbours: neighbours of these anchors.
+        window: window of the neighbours.
+        device: device of the pairs.
     """
 
     def __init__(
@@ -94,18 +96,18 @@ class ContextTable:
         self._radius = window.radius
 
     def num_pairs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many neighbours each of the anchors ``rows`` (``[n] int64``) has."""
+        """Return the number of neighbours of each anchor in ``rows`` (``[n] int64``)."""
         return np.diff(self._starts.cpu().numpy())[rows]
 
     def pairs(self, rows: Tensor) -> Pairs:
-        """All pairs of the anchors ``rows`` (``[n] int64``), anchor after anchor, nearest first."""
+        """Return all pairs of the anchors ``rows`` (``[n] int64``), ordered by anchor, nearest first."""
         first = self._starts[rows]
         counts = self._starts[rows + 1] - first
         anchor = torch.repeat_interleave(counts)
         within = torch.arange(len(anchor), device=rows.device) - (counts.cumsum(0) - counts)[anchor]
         neighbour = self._indices[first[anchor] + within].to(torch.int64)
         delta = self._coords[neighbour] - self._coords[rows[anchor]]
-        # The square root of an integer below 2^53 is rounded alike everywhere (IEEE 754).
+        # The square root of an integer below 2^53 is rounded in the same way on every machine (IEEE 754).
         squares = delta.square().sum(dim=1)
         distance = (squares << (2 * ACTIVATION_BITS)).double().sqrt().floor().long()
         scaled = torch.cat([delta << ACTIVATION_BITS, distance.unsqueeze(1)], dim=1)
@@ -116,12 +118,12 @@ class ContextTable:
 
 @dataclass(frozen=True)
 class Seen:
-    """What n anchors see of their neighbours while a model trains.
+    """The neighbours of n anchors as inputs in training.
 
     Attributes:
-        pairs: of the n anchors.
+        pairs: pairs of the n anchors.
         values: ``[P, C] float32`` decoded values of each pair's neighbour.
-        present: ``[P, C]`` zero where a value is masked, and zero itself; ``None`` if none is.
+        present: ``[P, C]``, zero where a value is masked (and zero itself); ``None`` if no value is.
     """
 
     pairs: Pairs
@@ -134,7 +136,7 @@ class ContextNetwork(Mlp):
 
     Args:
         channels: C.
-        width: H, of the context feature.
+        width: H, the width of the context feature.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -145,18 +147,18 @@ class ContextNetwork(Mlp):
 
     @property
     def outputs(self) -> int:
-        """Width of what the distribution network sees: the feature and the number of neighbours."""
+        """Width of the distribution network's inputs from here: the feature and the number of neighbours."""
         return self.empty.numel() + 1
 
     def context(self, seen: Seen, most: int) -> tuple[Tensor, Tensor]:
-        """Context of n anchors.
+        """Compute the context of n anchors.
 
         Args:
             seen: neighbours, with values scaled to around one.
             most: number of neighbours that counts as one.
 
         Returns:
-            inputs of the distribution network ``[n, outputs]``, and what to add to its means ``[n, C]``; float32.
+            inputs of the distribution network ``[n, outputs]``, and the addend of its means ``[n, C]``; float32.
         """
         pairs, num = seen.pairs, len(seen.pairs.counts)
         weights = pairs.weights.to(seen.values.dtype).unsqueeze(1)
@@ -168,25 +170,25 @@ class ContextNetwork(Mlp):
         inputs = torch.cat([seen.values, (pairs.inputs / _ONE).to(seen.values.dtype)], dim=1)
         feature = torch.relu(self.second(pooled(torch.relu(self.first(inputs))) / total))
         feature = torch.where(pairs.counts.unsqueeze(1) > 0, feature, self.empty)
-        known = total if seen.present is None else pooled(seen.present).clamp_min(1)
+        weight = total if seen.present is None else pooled(seen.present).clamp_min(1)
         count = pairs.counts.unsqueeze(1).to(feature.dtype) / most
-        return torch.cat([feature, count], dim=1), self.gain * pooled(seen.values) / known
+        return torch.cat([feature, count], dim=1), self.gain * pooled(seen.values) / weight
 
     def fixed(self, exact: bool = True) -> FixedContext:  # type: ignore[override]
-        """Its form in a bitstream, of integers unless ``exact`` is false."""
+        """Return the network's form in a bitstream, in integers unless ``exact`` is false."""
         empty, gain = (rounded_values(part, ACTIVATION_BITS, exact) for part in (self.empty, self.gain))
         return FixedContext(super().fixed(exact), empty, gain.clamp(-_MAX_GAIN, _MAX_GAIN))
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of :meth:`FixedContext.stored`."""
+        """Return the shapes of :meth:`FixedContext.stored`."""
         return [*super().shapes(), tuple(self.empty.shape), tuple(self.gain.shape)]
 
 
 class FixedContext:
-    """Integer twin of :class:`ContextNetwork`; integers are ``float64`` with ``ACTIVATION_BITS`` fractional bits.
+    """:class:`ContextNetwork` in integers, which are ``float64`` with ``ACTIVATION_BITS`` fractional bits.
 
     Args:
-        network: both layers; says whether arithmetic is exact.
+        network: both layers, which decide whether arithmetic is exact.
         empty: ``[H]``, the feature of an anchor without neighbours.
         gain: ``[C]``.
 
@@ -213,41 +215,41 @@ class FixedContext:
         return self._gain.numel()
 
     def stored(self) -> list[Tensor]:
-        """What a bitstream stores; see :meth:`FixedMlp.stored`."""
+        """Return the arrays that a bitstream stores; see :meth:`FixedMlp.stored`."""
         constants = [stored_values(part, ACTIVATION_BITS, self._inner.exact) for part in (self._empty, self._gain)]
         return [*self._inner.stored(), *self._outer.stored(), *constants]
 
     @staticmethod
     def from_stored(parts: Sequence[Tensor], device: torch.device | str) -> FixedContext:
-        """The inverse of :meth:`stored`.
+        """Build the network from the arrays of :meth:`stored`.
 
         Raises:
-            ValueError: as of the class.
+            ValueError: as for the class.
         """
         empty, gain = (restored_values(part, ACTIVATION_BITS, device) for part in parts[4:])
         return FixedContext(FixedMlp.from_stored(parts[:4], device), empty, gain)
 
     def memory(self, num: int, present: Tensor | None) -> Memory:
-        """Room for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""
+        """Allocate memory for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""
         device = self._gain.device
         keys = torch.zeros(num, self.width, dtype=torch.float64, device=device)
         return Memory(keys, torch.zeros(num, self.channels, device=device), present)
 
     def remember(self, memory: Memory, rows: Tensor | slice, values: Tensor) -> None:
-        """Takes the decoded values of some anchors, ``[n, C]``."""
+        """Store the decoded values of some anchors, ``[n, C]``."""
         memory.keys[rows] = self._inner.first_sums(values, slice(None, -PAIR_INPUTS))
         memory.values[rows] = values.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).float()
 
     def context(self, memory: Memory, pairs: Pairs, most: int) -> tuple[Tensor, Tensor]:
-        """Context of n anchors.
+        """Compute the context of n anchors.
 
         Args:
-            memory: holds at least all neighbours.
-            pairs: of the n anchors.
+            memory: decoded values, at least of all neighbours.
+            pairs: pairs of the n anchors.
             most: number of neighbours that counts as one.
 
         Returns:
-            inputs of the distribution network ``[n, H + 1]``, and what to add to its means ``[n, C]``, the latter with
+            inputs of the distribution network ``[n, H + 1]``, and the addend of its means ``[n, C]``, the latter with
             twice as many fractional bits.
         """
         num, weights = len(pairs.counts), pairs.weights.unsqueeze(1)
@@ -255,7 +257,7 @@ class FixedContext:
         def pooled(values: Tensor) -> Tensor:
             return values.new_zeros(num, values.shape[1]).index_add_(0, pairs.anchor, values * weights)
 
-        # Quotients of integers below 2^53: one that lies below an integer is never rounded up to it.
+        # A quotient of integers below 2^53 that is less than an integer is never rounded up to it.
         total = pooled(torch.ones_like(weights)).clamp_(min=1)
         sums = self._inner.first_sums(pairs.inputs, slice(-PAIR_INPUTS, None), memory.keys[pairs.neighbour])
         feature = self._outer(self._mean(pooled(self._inner.finish(sums)), total))
@@ -267,19 +269,19 @@ class FixedContext:
         return torch.cat([feature, count.double()], dim=1), expected.mul_(self._gain)
 
     def _mean(self, sums: Tensor, total: Tensor) -> Tensor:
-        """Quotients, rounded down where arithmetic is exact."""
+        """Return quotients, rounded down where arithmetic is exact."""
         means = sums.div_(total)
         return means.floor_() if self._inner.exact else means
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the decoder keeps of N anchors for those that come later.
+    """The decoder's memory of N anchors, for anchors that follow.
 
     Attributes:
-        keys: ``[N, H] float64``, what the first layer makes of their values: sums before rounding.
+        keys: ``[N, H] float64``, the first layer's sums over their values, before rounding.
         values: ``[N, C] float32`` integers, exact because activations stay within 2^24.
-        present: ``[N, C] bool``, false where a value is masked, and zero itself; ``None`` if none is.
+        present: ``[N, C] bool``, false where a value is masked (and zero itself); ``None`` if no value is.
     """
 
     keys: Tensor

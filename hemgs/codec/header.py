@@ -68,13 +68,13 @@ class HemgsHeader(GridHeader):
 
     @functools.cached_property
     def rate_input(self) -> int:
-        """λ as the integer networks see it, in units of ``2^-ACTIVATION_BITS``."""
+        """λ as the input of the integer networks, in units of ``2^-ACTIVATION_BITS``."""
         lmbda, interval = self.trade_off.lmbda, self.trade_off.interval
         assert lmbda is not None and interval is not None  # of :meth:`check`
         return fixed_rate_input(lmbda, interval)
 
     def check_assets(self) -> None:
-        """Raises BitstreamError if this installation's frozen network is not the one that the file was made with."""
+        """Raise BitstreamError if this installation's frozen network is not that of the file."""
         asset = self.entropy.scene_agnostic
         try:
             digest = scene_agnostic_digest(asset) if asset else ""

@@ -1,8 +1,8 @@
-"""The entropy model in exact integer arithmetic: what encoder and decoder both evaluate, bit for bit.
+"""The entropy model in exact integer arithmetic, which encoder and decoder evaluate to the same bits.
 
-Mirrors :class:`hemgs.codec.model.AttributeGroup` step by step. Nothing here depends on device, thread count, batch
-size or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, all after them is ``int64``. Only
-a group that asks for networks in floating point gets such, and with them a file that other machines may fail to decode.
+It has the steps of :class:`hemgs.codec.model.AttributeGroup`. Nothing here depends on device, thread count, batch size
+or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`, and all values after them are
+``int64``. Only groups with networks in floating point are different. Other machines may fail to decode their files.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from hemgs.core.errors import BitstreamError
 
 
 class FixedGroup:
-    """Integer twin of an :class:`~hemgs.codec.model.AttributeGroup`.
+    """An :class:`~hemgs.codec.model.AttributeGroup` in integers.
 
     Args:
         hyperprior, rate_predictor, distribution: networks.
         autoregressive: network; ``None`` where the group has none.
         exponents: ``[C] int64``.
-        octaves: of the rate predictor.
+        octaves: octaves of the rate predictor.
         channels: networks of the chunks of channels.
     """
 
@@ -59,12 +59,12 @@ class FixedGroup:
 
     @property
     def exact(self) -> bool:
-        """Whether predictions are alike wherever and however they are computed."""
+        """Whether predictions have the same bits on every machine."""
         return self.distribution.exact
 
     @staticmethod
     def export(group: AttributeGroup) -> FixedGroup:
-        """Rounds a trained group."""
+        """Round a trained group."""
         chunks = [] if group.channel_context is None else group.channel_context.mlps()
         return FixedGroup(
             group.hyperprior.fixed(group.exact),
@@ -77,7 +77,7 @@ class FixedGroup:
         )
 
     def stored(self) -> list[Stored]:
-        """Everything that a bitstream stores of this group, in :meth:`from_stored` order."""
+        """Return all arrays of this group in a bitstream, in the order of :meth:`from_stored`."""
         networks = [self.hyperprior, self.rate_predictor, self.autoregressive, self.distribution]
         networks += self.channels.networks
         parts = [part for network in networks if network is not None for part in network.stored()]
@@ -85,13 +85,13 @@ class FixedGroup:
 
     @staticmethod
     def shapes(group: AttributeGroup) -> list[StoredShape]:
-        """What a decoder must know of :meth:`stored`."""
+        """Return the shapes of :meth:`stored`, which a decoder needs."""
         networks = [shape for network in group.networks() for shape in network.shapes()]
         return [StoredShape(shape, in_half=not group.exact) for shape in networks] + [StoredShape((group.channels,))]
 
     @staticmethod
     def from_stored(parts: Sequence[Stored], octaves: float, device: torch.device | str, chunks: int = 1) -> FixedGroup:
-        """Rebuilds a group from a bitstream; ``chunks`` as of :class:`~hemgs.codec.model.AttributeGroup`.
+        """Build a group from a bitstream's arrays; ``chunks`` as in :class:`~hemgs.codec.model.AttributeGroup`.
 
         Raises:
             BitstreamError: values that no encoder writes.
@@ -115,7 +115,7 @@ class FixedGroup:
             raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
 
     def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
-        """Prior feature ``[n, prior_dim] float64`` integers.
+        """Compute the prior feature, ``[n, prior_dim] float64`` integers.
 
         Args:
             locations: ``[n, location_dim] float64`` integers.
@@ -123,37 +123,41 @@ class FixedGroup:
         """
         return self.hyperprior(Hyperprior.inputs(locations, previous))
 
-    def step_index(self, prior: Tensor, rate: int) -> Integers:
-        """Index of each step in the coder's table, ``[n, C]``; ``rate`` is ``t`` in units of ``2^-ACTIVATION_BITS``."""
-        return fixed_step_index(self.rate_predictor(_with_rate(prior, rate)), rate, self.octaves).cpu().numpy()
+    def step_index(self, prior: Tensor, rate_input: int) -> Integers:
+        """Return the index of each step in the coder's table, ``[n, C]``; ``rate_input`` as in :meth:`prior_sums`."""
+        return (
+            fixed_step_index(self.rate_predictor(_with_rate_input(prior, rate_input)), rate_input, self.octaves)
+            .cpu()
+            .numpy()
+        )
 
-    def known(self, prior: Tensor, rate: int) -> Tensor:
-        """What prior and rate bring to the distribution network, ``[n, hidden]``: all that needs no neighbours.
+    def prior_sums(self, prior: Tensor, rate_input: int) -> Tensor:
+        """Return the distribution network's sums over prior and rate input, which need no neighbours, ``[n, hidden]``.
 
         Args:
-            prior: of :meth:`prior`.
-            rate: ``t`` in units of ``2^-ACTIVATION_BITS``.
+            prior: result of :meth:`prior`.
+            rate_input: ``t`` in units of ``2^-ACTIVATION_BITS``.
         """
-        inputs = _with_rate(prior, rate)
+        inputs = _with_rate_input(prior, rate_input)
         return self.distribution.first_sums(inputs, slice(inputs.shape[1]))
 
     def predict(
-        self, known: Tensor, step_index: Integers, memory: Memory | None = None, pairs: Pairs | None = None
+        self, prior_sums: Tensor, step_index: Integers, memory: Memory | None = None, pairs: Pairs | None = None
     ) -> FixedPrediction:
-        """Predicts n anchors; see :meth:`AttributeGroup.predict`.
+        """Predict n anchors; see :meth:`AttributeGroup.predict`.
 
         Args:
-            known: of :meth:`known`.
-            step_index: of :meth:`step_index`.
-            memory: of the autoregressive network; holds at least all neighbours.
-            pairs: of the n anchors; both only with an autoregressive network.
+            prior_sums: result of :meth:`prior_sums`.
+            step_index: result of :meth:`step_index`.
+            memory: the autoregressive network's memory, with at least all neighbours.
+            pairs: pairs of the n anchors; both only with an autoregressive network.
         """
         channels, expected = len(self.exponents), None
         if self.autoregressive is not None:
             assert memory is not None and pairs is not None
             context, expected = self.autoregressive.context(memory, pairs, FULL_CONTEXT)
-            known = self.distribution.first_sums(context, slice(-context.shape[1], None), known)
-        means, log2_scales = self.distribution.finish(known).split(channels, dim=1)
+            prior_sums = self.distribution.first_sums(context, slice(-context.shape[1], None), prior_sums)
+        means, log2_scales = self.distribution.finish(prior_sums).split(channels, dim=1)
         mean = whole(means, MEAN_BITS - ACTIVATION_BITS)
         if expected is not None:
             mean = mean + whole(expected)
@@ -163,11 +167,11 @@ class FixedGroup:
     def pieces(
         self, base: FixedPrediction, symbols: Integers, parts: Mapping[str, slice]
     ) -> Iterator[tuple[str, int, slice, FixedPrediction]]:
-        """What is coded of n anchors at once, in order: attribute, number of the chunk, columns, prediction.
+        """Yield the pieces of n anchors in coding order: attribute, number of the chunk, columns, prediction.
 
         Args:
-            base: of :meth:`predict`.
-            symbols: ``[n, C]``; by the time that a piece is asked for, those of the pieces before stand in it.
+            base: result of :meth:`predict`.
+            symbols: ``[n, C]``. Before the next piece, the caller must fill in those of the pieces before.
             parts: columns by attribute; one attribute where channels are coded in chunks.
         """
         if not self.channels.networks:
@@ -184,7 +188,7 @@ class FixedGroup:
             )
 
     def _corrected(self, base: FixedPrediction, chunk: int, columns: slice, symbols: Integers) -> FixedPrediction:
-        """The prediction of a chunk, given the symbols of all channels before it."""
+        """Predict a chunk, given the symbols of all channels before it."""
         device = self.distribution.layers[0].weight.device
         before, surplus = slice(columns.start), MEAN_BITS - ACTIVATION_BITS
         values = scaled_symbols(symbols[:, before], base.step_index[:, before], self.exponents[before], device)
@@ -195,9 +199,9 @@ class FixedGroup:
         return FixedPrediction(own.step_index, mean, own.log2_scale + whole(log2_scale))
 
     def scaled(self, symbols: Integers, step_index: Integers, device: torch.device | str) -> Tensor:
-        """Decoded symbols as networks take them, ``[n, C] float64`` integers around one."""
+        """Convert decoded symbols to network inputs, ``[n, C] float64`` integers around one."""
         return scaled_symbols(symbols, step_index, self.exponents, device)
 
 
-def _with_rate(prior: Tensor, rate: int) -> Tensor:
-    return torch.cat([prior, torch.full_like(prior[:, :1], rate)], dim=1)
+def _with_rate_input(prior: Tensor, rate_input: int) -> Tensor:
+    return torch.cat([prior, torch.full_like(prior[:, :1], rate_input)], dim=1)

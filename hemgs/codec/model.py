@@ -78,7 +78,7 @@ class EntropySettings:
 
     @property
     def location_dim(self) -> int:
-        """Width of what locations alone tell: the scene-specific and the scene-agnostic feature."""
+        """Width of the features of locations: the scene-specific and the scene-agnostic one."""
         return self.grid.output_dim + (scene_agnostic_dim(self.scene_agnostic) if self.scene_agnostic else 0)
 
     @property
@@ -95,11 +95,11 @@ class EntropySettings:
 class Hyperprior(Mlp):
     """Network of the prior feature of an attribute group (arXiv 2411.18473, section 3.3.2).
 
-    It joins the scene-specific prior (hash grid) and the scene-agnostic one (frozen PointNet++) with what was decoded
+    It joins the scene-specific prior (hash grid), the scene-agnostic one (frozen PointNet++) and the attributes decoded
     before.
 
     Args:
-        location_dim: width of what locations tell: hash-grid feature and scene-agnostic feature.
+        location_dim: width of the features of locations: hash-grid feature and scene-agnostic feature.
         previous_dim: channels of the attributes decoded before this group; 0 for the first.
         prior_dim: width of the prior feature.
     """
@@ -109,25 +109,25 @@ class Hyperprior(Mlp):
 
     @staticmethod
     def inputs(locations: Tensor, previous: Tensor | None) -> Tensor:
-        """The network's input, of floats or of fixed-point integers alike."""
+        """Return the network's input, of floats or of fixed-point integers."""
         return locations if previous is None else torch.cat([locations, previous], dim=1)
 
 
 class AttributeGroup(nn.Module):
     """Hyperprior, rate predictor, autoregressive network and distribution of C channels that are coded together.
 
-    ``exponents`` scale each channel's prediction by a power of two near its spread, so that networks with outputs
-    around one can serve channels that span three orders of magnitude, in float and in integers alike.
+    ``exponents`` scale each channel's prediction by a power of two near its spread. Networks with outputs around one
+    can therefore serve channels that span three orders of magnitude, in float and in integers.
 
     Args:
         channels: C.
-        location_dim: width of what locations tell.
+        location_dim: width of the features of locations.
         previous_dim: channels decoded before this group.
         prior_dim: width of the prior feature.
         hidden, step_hidden: hidden widths of the distribution network and the rate predictor.
         context_dim: width of the context feature; 0 for no autoregressive network.
-        octaves: of the rate predictor.
-        chunks: in which the channels are coded.
+        octaves: octaves of the rate predictor.
+        chunks: number of chunks in which the channels are coded.
         exact: whether the networks code in integers.
     """
 
@@ -157,22 +157,22 @@ class AttributeGroup(nn.Module):
         self.register_buffer("exponents", torch.zeros(channels, dtype=torch.int64))
 
     def networks(self) -> list[Mlp]:
-        """All networks, in the order in which a bitstream stores them."""
+        """Return all networks, in the order of a bitstream."""
         context = [] if self.autoregressive is None else [self.autoregressive]
         chunks = [] if self.channel_context is None else self.channel_context.mlps()
         return [self.hyperprior, self.rate_predictor, *context, self.distribution, *chunks]
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
-        """Starts the distribution at the mean and spread of ``values`` (``[n, C]``, in base steps)."""
+        """Start the distribution at the mean and spread of ``values`` (``[n, C]``, in base steps)."""
         start_distribution(values, self.exponents, self.distribution.second.bias)
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Values in base steps, ``[n, C]``, as networks take them: around one."""
+        """Scale values in base steps, ``[n, C]``, to network inputs around one."""
         return values * torch.exp2(-self.exponents.to(values.dtype))
 
     def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
-        """Prior feature ``[n, prior_dim]``.
+        """Compute the prior feature ``[n, prior_dim]``.
 
         Args:
             locations: ``[n, location_dim]``.
@@ -183,22 +183,22 @@ class AttributeGroup(nn.Module):
     def predict(
         self,
         prior: Tensor,
-        rate: Tensor,
+        rate_input: Tensor,
         log2_step: Tensor,
         seen: Seen | None = None,
         own: Tensor | None = None,
     ) -> Prediction:
-        """Distribution of n anchors, given their steps and their neighbours.
+        """Predict the distribution of n anchors, given their steps and their neighbours.
 
         Args:
             prior: ``[n, prior_dim]``.
-            rate: ``[n, 1]`` in [0, 1].
+            rate_input: ``[n, 1]`` in [0, 1].
             log2_step: ``[n, C]``, from the rate predictor.
             seen: neighbours, with values in base steps; only with an autoregressive network.
-            own: ``[n, C]`` the anchors' own values in base steps, of which each chunk of channels sees those of the
-                chunks before; only where channels are coded in chunks.
+            own: ``[n, C]``, the anchors' own values in base steps; only where channels are coded in chunks. A chunk
+                sees the values of the chunks before it.
         """
-        inputs, expected = [prior, rate], prior.new_zeros(())
+        inputs, expected = [prior, rate_input], prior.new_zeros(())
         if self.autoregressive is not None:
             assert seen is not None
             scaled = replace(seen, values=self.scaled(seen.values))
@@ -262,22 +262,22 @@ class EntropyModel(nn.Module):
 
     @property
     def settings(self) -> EntropySettings:
-        """Sizes, with the window that was chosen once there is one."""
+        """The sizes, with the chosen window if there is one."""
         if "multiplier" not in self._buffers:
             return self._settings
         return replace(self._settings, window=replace(self._settings.window, multiplier=int(self.multiplier)))
 
     def choose_window(self, coords: NDArray[np.int64]) -> None:
-        """Chooses the window of neighbours for stored locations ``[N, 3]`` in raster order, if that is still to do."""
+        """Choose the window of neighbours for stored locations ``[N, 3]`` in raster order, if it is not chosen yet."""
         if self.settings.has_context and self.settings.window.multiplier == AUTOMATIC:
             self.multiplier.fill_(chosen_multiplier(coords, self.settings.window))
 
     def set_bounds(self, coords: Tensor) -> None:
-        """Fits the hash grid's cube to lattice coordinates ``[N, 3] int64``."""
+        """Fit the hash grid's cube to lattice coordinates ``[N, 3] int64``."""
         fit_bounds(coords, self.low, self.high)
 
     def location_features(self, coords: Tensor, scene_agnostic: Tensor | None) -> Tensor:
-        """What locations alone tell, ``[n, location_dim] float32``.
+        """Return the features of locations, ``[n, location_dim] float32``.
 
         Args:
             coords: ``[n, 3] int64`` lattice coordinates.
@@ -287,9 +287,9 @@ class EntropyModel(nn.Module):
         return specific if scene_agnostic is None else torch.cat([specific, scene_agnostic], dim=1)
 
     def networks(self) -> list[Mlp]:
-        """All networks that a bitstream stores as integers, in coding order."""
+        """Return all networks that a bitstream stores as integers, in coding order."""
         return [*self.features.networks(), *self.geometry.networks()]
 
     def side_bits(self) -> Tensor:
-        """Code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
+        """Return the code length of the hash grid; see :class:`hemgs.anchor_codec.phases.CodecModel`."""
         return self.grid.bits()

@@ -1,12 +1,12 @@
-"""Which anchors an anchor's context is made of: the nearest of those coded before it, and the order this permits.
+"""The anchors of an anchor's context, which are the nearest of those coded before it, and the resulting waves.
 
-Coding order is raster order (z slowest, x fastest). A window is a cube of voxels around the anchor; of the anchors in
-it that stand earlier in the order, the nearest are kept: the adaptive context selection of HEMGS (arXiv 2411.18473).
-Every encoder and decoder finds the same anchors: coordinates are integers, equal distances go to the earlier anchor,
-and threads only divide the work.
+Coding order is raster order (z slowest, x fastest). A window is a cube of voxels around the anchor. The nearest of the
+earlier anchors in it are kept. This is the adaptive context selection of HEMGS (arXiv 2411.18473). Every encoder and
+decoder finds the same anchors: coordinates are integers, equal distances go to the earlier anchor, and threads only
+divide the work.
 
-Owns the lists of neighbours and the waves of anchors that can be decoded at once. Does not own what is read of a
-neighbour.
+Owns the lists of neighbours, and the waves of anchors that are decoded together. Does not own the use of a neighbour's
+values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hemgs.anchor_codec.header import LATER
 from hemgs.codec.neighbours_kernels import Lattice, count_in_window, fill_nearest, fill_waves, sort_by_wave
 from hemgs.core.errors import ConfigError
 
-#: Anchors that a thread takes at once.
+#: Number of anchors in one piece of a thread's work.
 CHUNK = 4096
 #: Increment and factors of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 _SPLITMIX = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -33,29 +33,29 @@ MAX_SPAN = 1 << 62
 #: Orders of coding: raster order, z slowest; and that of a hash of the location.
 RASTER, HASHED = "raster", "hashed"
 ORDERS = (RASTER, HASHED)
-#: A multiplier that is yet to be chosen (:func:`chosen_multiplier`), the largest that is chosen, and how many earlier
-#: anchors the window must then hold on average: as many as the published window does on playroom (6.15; arXiv
-#: 2411.18473, Table 4).
+#: The value of a multiplier that is not chosen yet (:func:`chosen_multiplier`), the largest choice, and the mean number
+#: of earlier anchors that the window must contain. The published window contains 6.15 on playroom (arXiv 2411.18473,
+#: Table 4).
 AUTOMATIC, MAX_AUTOMATIC, ENOUGH = 0, 16, 6.0
-#: Windows end here, lattice voxels: the published one, of 25, at the largest multiplier that is chosen.
+#: Largest reach of a window in lattice voxels: the published window of 25, at the largest multiplier.
 MAX_RADIUS = 25 // 2 * MAX_AUTOMATIC
-#: An anchor may have so many neighbours on average. Of the captures that this was measured on, the bonsai on voxels of
-#: 0.1 has the most, 321 in the published window, if all are kept (29 on voxels of 0.02); twice that.
+#: Largest mean number of neighbours. The bonsai on voxels of 0.1 has the most of all measured captures: 321 in the
+#: published window, if all are kept (29 on voxels of 0.02). The limit is twice that.
 MAX_MEAN_COUNT = 640
-#: And so many earlier anchors in its window, of which the nearest are chosen: with the multiplier 4 of the wide field,
-#: that bonsai's surfaces have up to 16 times 321; six times that.
+#: Largest mean number of earlier anchors in a window. With the multiplier 4 of the wide field, that bonsai's surfaces
+#: have up to 16 times 321. The limit is six times that.
 MAX_MEAN_IN_WINDOW = 1 << 15
 
 
 @dataclass(frozen=True)
 class ContextWindow:
-    """Which earlier anchors are near enough.
+    """The condition for neighbours.
 
     Attributes:
         size: voxels along each edge of the window, odd.
         max_neighbours: the nearest that are kept; 0 keeps all.
         multiplier: lattice voxels per voxel of the window; :data:`AUTOMATIC` until it is chosen.
-        order: of coding, one of :data:`ORDERS`: it decides which anchors are earlier.
+        order: order of coding, one of :data:`ORDERS`, which decides which anchors are earlier.
     """
 
     size: int = 25
@@ -132,22 +132,22 @@ class Waves:
 
 
 def find_neighbours(coords: NDArray[np.int64], window: ContextWindow) -> Neighbours:
-    """Finds the context of every anchor.
+    """Find the context of every anchor.
 
-    Uses as many threads as numba would. Memory beside the result stays within some 100 bytes an anchor, and the result
-    within 4 bytes for each of :data:`MAX_MEAN_COUNT` neighbours an anchor.
+    The function uses as many threads as numba would. Its memory is about 100 bytes an anchor, in addition to the
+    result. The result takes at most 4 bytes for each of :data:`MAX_MEAN_COUNT` neighbours an anchor.
 
     Args:
         coords: ``[N, 3] int64`` lattice coordinates (x, y, z) in raster order; equal ones are neighbours at distance 0.
         window: which earlier anchors count.
 
     Raises:
-        ConfigError: the window holds or keeps too many anchors; found out before they are listed.
+        ConfigError: the window contains or keeps too many anchors; this is checked before they are listed.
         ValueError: not ``[N, 3] int64``, not in raster order, or wider than ``MAX_SPAN``.
     """
     lattice, order = _lattice(coords), None
     counts = _counts(lattice, window)
-    # Every order has as many pairs in windows as raster order, in which counting them takes no walk over them.
+    # Windows of every order contain as many pairs as those of raster order, where counting needs no loop over pairs.
     _check_mean("anchors in a window", counts, MAX_MEAN_IN_WINDOW)
     if window.order == HASHED:
         order = hashed_order(coords)
@@ -165,9 +165,9 @@ def find_neighbours(coords: NDArray[np.int64], window: ContextWindow) -> Neighbo
 
 
 def hashed_order(coords: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Anchors by a hash of their location, ``[N] int64``; equal hashes in the order they are in.
+    """Sort anchors by a hash of their location, ``[N] int64``; equal hashes keep their order.
 
-    An order without any regard to place has short chains of neighbours, and neighbours on all sides.
+    An order that does not depend on place has short chains of neighbours, and neighbours on all sides.
 
     Args:
         coords: ``[N, 3] int64``.
@@ -182,17 +182,17 @@ def hashed_order(coords: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
-    """The least multiplier with which the window holds :data:`ENOUGH` earlier anchors on average.
+    """Return the least multiplier with which the window contains :data:`ENOUGH` earlier anchors on average.
 
     Args:
         coords: ``[N, 3] int64`` in raster order.
-        window: whose size counts.
+        window: window, of which only the size is used.
 
     Returns:
         1 to :data:`MAX_AUTOMATIC`, the last, or the last within :data:`MAX_RADIUS`, where even that is not enough.
 
     Raises:
-        ValueError: as of :func:`find_neighbours`.
+        ValueError: as for :func:`find_neighbours`.
     """
     lattice, most = _lattice(coords), min(MAX_AUTOMATIC, MAX_RADIUS // max(1, window.size // 2))
     for multiplier in range(1, most):
@@ -203,14 +203,14 @@ def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
 
 
 def wavefronts(neighbours: Neighbours) -> Waves:
-    """Groups anchors by how long a chain of neighbours leads to them.
+    """Group anchors by the length of the chain of neighbours that leads to them.
 
     An anchor without neighbours is in wave 0, any other in the wave after the last of its neighbours' waves. Decoding
-    wave by wave gives what decoding anchor by anchor gives.
+    wave by wave gives the same values as decoding anchor by anchor.
     """
     waves = np.empty(neighbours.num_anchors, np.int32)
-    known = neighbours.order
-    sequence = np.arange(len(waves)) if known is None else known
+    order = neighbours.order
+    sequence = np.arange(len(waves)) if order is None else order
     starts = np.empty(fill_waves(neighbours.starts, neighbours.indices, sequence, waves) + 1, np.int64)
     order = np.empty(neighbours.num_anchors, np.int64)
     sort_by_wave(waves, starts, order)
@@ -218,7 +218,7 @@ def wavefronts(neighbours: Neighbours) -> Waves:
 
 
 def _check_mean(what: str, counts: NDArray[np.int32], most: int) -> None:
-    """Raises ConfigError if there are more than ``most`` on average."""
+    """Raise ConfigError if there are more than ``most`` on average."""
     if counts.sum(dtype=np.int64) > most * len(counts):
         raise ConfigError(
             f"context: {counts.mean():.0f} {what} for each of {len(counts)} anchors, at most {most} are allowed",
@@ -227,7 +227,7 @@ def _check_mean(what: str, counts: NDArray[np.int32], most: int) -> None:
 
 
 def _counts(lattice: Lattice, window: ContextWindow) -> NDArray[np.int32]:
-    """Earlier anchors in the window of each, ``[N]``."""
+    """Count the earlier anchors in the window of each, ``[N]``."""
     counts = np.empty(len(lattice.x), np.int32)
     _run(partial(count_in_window, lattice), len(counts), (window.radius, counts))
     return counts
@@ -248,7 +248,7 @@ def _lattice(coords: NDArray[np.int64]) -> Lattice:
     if not ascending.all():
         place = int(ascending.argmin())
         raise ValueError(
-            f"coordinates are not in raster order: {coords[place].tolist()} stands before "
+            f"coordinates are not in raster order: {coords[place].tolist()} precedes "
             f"{coords[place + 1].tolist()} (anchor {place})"
         )
     row_firsts = np.flatnonzero(np.concatenate((np.ones(min(1, len(x)), bool), new_row)))
@@ -266,7 +266,7 @@ def _lattice(coords: NDArray[np.int64]) -> Lattice:
 
 
 def _run(kernel: Callable[..., None], num_anchors: int, arguments: tuple[object, ...]) -> None:
-    """Runs a kernel on all anchors, in chunks."""
+    """Run a kernel on all anchors, in chunks."""
     chunks = [(first, min(first + CHUNK, num_anchors)) for first in range(0, num_anchors, CHUNK)]
     if not chunks:
         return

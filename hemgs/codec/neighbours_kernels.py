@@ -1,11 +1,10 @@
 """Compiled search for the anchors before an anchor and near it: integers only, each anchor independent of the others.
 
-Owns the walk over rows and the choice of the nearest. Does not own threads, checks of the input or what a window is
-(``neighbours``).
+Owns the loop over rows and the choice of the nearest. Does not own threads, checks of the input or the definition of a
+window (``neighbours``).
 
-Anchors come in raster order, whatever the order of coding is, so those of one row (equal z and y) stand side by side
-with x ascending, rows of one slice (equal z) stand side by side with y ascending, and slices follow each other with z
-ascending.
+Anchors are in raster order, whatever the order of coding is. A row (equal z and y) is therefore a run of anchors with x
+ascending. A slice (equal z) is a run of rows with y ascending, and slices are sorted by z.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ class Lattice(NamedTuple):
     ranks: I64
 
 
-#: Columns of a table whose lines are windows that move along a slice or a row: the rows or anchors that a window holds
-#: (from, to) and the end of the slice or row.
+#: Columns of a table of windows that move along a slice or a row: the window's rows or anchors (from, to), and the end
+#: of the slice or row.
 _FROM, _TO, _END = 0, 1, 2
-#: And, along a slice: which it is; along a row: its squared distance in y and z.
+#: And the number of the slice, or the row's squared distance in y and z.
 _SLICE = _SQUARE = 3
 #: A candidate is one integer, its squared distance above its index, so that candidates compare by both in turn.
 _INDEX_BITS = 32
@@ -55,7 +54,7 @@ _FARTHEST = (1 << 63) - 1
 
 @compiled
 def _first_at_least(values: I64, start: Any, stop: Any, value: Any) -> Any:
-    """First of ``start`` to ``stop`` whose value is ``value`` or more, ``stop`` without one; ascending values."""
+    """Find the first of ``start`` to ``stop`` with at least ``value``, or ``stop``; values must ascend."""
     while start < stop:
         middle = (start + stop) // 2
         if values[middle] < value:
@@ -67,7 +66,7 @@ def _first_at_least(values: I64, start: Any, stop: Any, value: Any) -> Any:
 
 @compiled
 def _move(values: I64, windows: I64, k: Any, value: Any, radius: Any) -> None:
-    """Moves window ``k`` of a table on to ``value``, no less than the one before; ascending values."""
+    """Move window ``k`` of a table on to ``value``, which is no less than the one before; values must ascend."""
     end = windows[k, _END]
     start = windows[k, _FROM]
     while start < end and values[start] < value - radius:
@@ -80,8 +79,10 @@ def _move(values: I64, windows: I64, k: Any, value: Any, radius: Any) -> None:
 
 @compiled
 def _slices_near(lattice: Lattice, row: Any, radius: Any) -> I64:
-    """Slices of the window around ``row``, a table of windows on their rows: its own first, then backwards, then, if
-    earlier anchors can lie there, forwards."""
+    """Return the slices of the window around ``row``, as a table of windows on their rows.
+
+    Its own slice comes first, then those before, then, if they can contain earlier anchors, those after.
+    """
     own = lattice.row_slice[row]
     lowest = _first_at_least(lattice.slice_z, 0, own, lattice.slice_z[own] - radius)
     end = own + 1
@@ -99,8 +100,10 @@ def _slices_near(lattice: Lattice, row: Any, radius: Any) -> I64:
 
 @compiled
 def _rows_near(lattice: Lattice, slices: I64, row: Any, first_x: Any, radius: Any) -> I64:
-    """Moves ``slices`` on to ``row``; their rows, a table of windows that start at ``first_x``. In raster order they
-    end with ``row`` itself."""
+    """Move ``slices`` on to ``row``; return their rows, as a table of windows that start at ``first_x``.
+
+    In raster order the rows end with ``row`` itself.
+    """
     own, y = lattice.row_slice[row], lattice.row_y[row]
     last = len(lattice.row_y) if len(lattice.ranks) else row + 1
     count = 0
@@ -129,12 +132,12 @@ def _row_of(lattice: Lattice, anchor: Any) -> Any:
 
 @compiled
 def count_in_window(lattice: Lattice, first: int, last: int, radius: int, counts: I32) -> None:
-    """Counts the anchors before an anchor in its window, for anchors ``first`` to ``last``.
+    """Count the anchors before an anchor in its window, for anchors ``first`` to ``last``.
 
     Args:
         lattice: all anchors.
-        first, last: the anchors to treat.
-        radius: of the window along each axis.
+        first, last: range of anchors.
+        radius: radius of the window along each axis.
         counts: ``[N] int32``, filled from ``first`` to ``last``.
     """
     i = first
@@ -161,7 +164,7 @@ def count_in_window(lattice: Lattice, first: int, last: int, radius: int, counts
 
 @compiled
 def _collect_nearest(lattice: Lattice, rows: I64, i: Any, radius: Any, keep: Any, found: I64) -> None:
-    """Puts the ``keep`` least candidates of anchor ``i`` in order at the head of ``found``; there are no fewer."""
+    """Move the ``keep`` least candidates of anchor ``i`` in order to the head of ``found``; there are no fewer."""
     size = 0
     worst = _FARTHEST
     for k in range(len(rows)):
@@ -187,11 +190,11 @@ def _collect_nearest(lattice: Lattice, rows: I64, i: Any, radius: Any, keep: Any
 
 @compiled
 def fill_nearest(lattice: Lattice, first: int, last: int, radius: int, counts: I32, starts: I64, indices: I32) -> None:
-    """Lists the nearest anchors before an anchor in its window, for anchors ``first`` to ``last``.
+    """List the nearest anchors before an anchor in its window, for anchors ``first`` to ``last``.
 
     Args:
         lattice, first, last, radius: as for :func:`count_in_window`.
-        counts: ``[N] int32``, what that function gave.
+        counts: ``[N] int32``, the result of that function.
         starts: ``[N + 1] int64``, anchor ``i`` gets the ``starts[i + 1] - starts[i]`` nearest.
         indices: ``[starts[N]] int32``, filled for these anchors, by squared distance and index.
     """
@@ -219,7 +222,7 @@ def fill_nearest(lattice: Lattice, first: int, last: int, radius: int, counts: I
 
 @compiled
 def fill_waves(starts: I64, indices: I32, sequence: I64, waves: I32) -> int:
-    """Gives each anchor the wave after the last of its neighbours' waves; the number of waves.
+    """Give each anchor the wave after the last of its neighbours' waves; return the number of waves.
 
     Args:
         starts, indices: see ``neighbours.Neighbours``.
@@ -238,7 +241,7 @@ def fill_waves(starts: I64, indices: I32, sequence: I64, waves: I32) -> int:
 
 @compiled
 def sort_by_wave(waves: I32, starts: I64, order: I64) -> None:
-    """Lists the anchors by wave, each wave's in their order.
+    """List the anchors by wave; those of a wave keep their order.
 
     Args:
         waves: ``[N] int32``.

@@ -19,20 +19,20 @@ from hemgs.training.schedule import scaled
 
 #: λ that one model serves (arXiv 2411.18473, section 4.2).
 LMBDA_INTERVAL = LmbdaInterval(1e-3, 4e-3)
-#: The sixteen λ at which a model is encoded where nobody names any (section 4.1): equal steps over the interval, among
-#: them the four trained values.
+#: The sixteen λ at which a model is encoded by default (section 4.1): equal steps over the interval, among them the
+#: four trained values.
 SWEEP = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
 
 
 @dataclass(frozen=True)
 class HemgsParams(HashGridParams):
-    """Settings of HEMGS beside those it shares with HAC. Iteration numbers are for a run of 30,000, too.
+    """Settings of HEMGS in addition to those that it shares with HAC. Iteration numbers are for a run of 30,000, too.
 
     Attributes:
-        sample_share: share of all anchors that are priced in a step. The paper names none; HAC has 0.05 of the visible
-            ones, this is ContextGS's (arXiv 2405.20721, released code).
-        lr_networks_end: the published codecs' 1e-5 leaves networks unfinished after short runs; this is HAC++'s for its
-            context networks (arXiv 2501.12255, released code).
+        sample_share: share of all anchors that are priced in a step. The paper names none. HAC has 0.05 of the visible
+            ones; the default is that of ContextGS (arXiv 2405.20721, released code).
+        lr_networks_end: last learning rate of the networks. The published codecs' 1e-5 leaves networks unfinished after
+            short runs. The default is that of HAC++'s context networks (arXiv 2501.12255, released code).
         lmbdas: trained values of λ, separated by blanks (arXiv 2411.18473, section 4.2).
         feature_prior, geometry_prior: widths of the prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
@@ -43,20 +43,19 @@ class HemgsParams(HashGridParams):
             for none.
         feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
         context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
-        context_neighbours: the nearest of them that are used; 0 for all.
-        context_multiplier: lattice voxels per voxel of the window, 1 in the paper; 0 chooses, when pricing
-            begins, the least with which the window holds six earlier anchors on average.
-        context_refresh: iterations after which neighbours are found anew.
+        context_neighbours: number of nearest neighbours that are used; 0 for all.
+        context_multiplier: lattice voxels per voxel of the window, 1 in the paper. 0 chooses, when pricing begins, the
+            least value with which the window contains six earlier anchors on average.
+        context_refresh: iterations after which neighbours are found again.
         rounding_last: last iterations, in which networks see rounded values instead of noisy ones.
         feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once,
             as in the paper.
-        order: of coding: ``raster`` as in the paper, or ``hashed``, in which neighbours lie on all sides and more
-            anchors are decoded at once.
-        sparse_grid: files hold only those signs of the hash grid that some anchor depends on. A decoder, which
-            knows the locations, knows which. Training prices all: those in use then agree more, which costs less.
-        float_networks: networks code in floating point, with weights in float16, as in codecs of research: to measure
-            what exact integers cost. Such a file decodes where sums are rounded as where it was written; elsewhere it
-            may be refused.
+        order: order of coding: ``raster`` as in the paper, or ``hashed``, which has neighbours on all sides and decodes
+            more anchors together.
+        sparse_grid: whether files contain only those signs of the hash grid that some anchor depends on. A decoder
+            finds them from the locations. Training prices all signs: those in use then agree more and cost less.
+        float_networks: whether networks code in floating point, with weights in float16, to measure what exact integers
+            cost. Such a file decodes only where sums are rounded as on the machine that wrote it.
     """
 
     lmbda_interval: ClassVar[LmbdaInterval] = LMBDA_INTERVAL

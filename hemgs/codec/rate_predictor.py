@@ -71,22 +71,22 @@ class RatePredictor(Mlp):
         super().__init__(prior_dim + 1, hidden, channels, quiet=True)
         self.octaves = octaves
 
-    def log2_steps(self, prior: Tensor, rate: Tensor) -> Tensor:
-        """``[n, C]`` from a prior ``[n, prior_dim]`` and ``rate`` ``[n, 1]`` in [0, 1]; float32."""
-        learned = self(torch.cat([prior, rate], dim=1)).clamp(-MAX_LOG2_RATIO, MAX_LOG2_RATIO)
-        return learned + self.octaves * (rate - 0.5)
+    def log2_steps(self, prior: Tensor, rate_input: Tensor) -> Tensor:
+        """Predict ``[n, C]`` from a prior ``[n, prior_dim]`` and ``rate_input`` ``[n, 1]`` in [0, 1]; float32."""
+        learned = self(torch.cat([prior, rate_input], dim=1)).clamp(-MAX_LOG2_RATIO, MAX_LOG2_RATIO)
+        return learned + self.octaves * (rate_input - 0.5)
 
 
-def fixed_step_index(learned: Tensor, rate: int, octaves: float) -> Tensor:
-    """Index of a step in the coder's table, ``1 / STEP_FRACTION`` octaves each, ``int64``.
+def fixed_step_index(learned: Tensor, rate_input: int, octaves: float) -> Tensor:
+    """Return the index of a step in the coder's table, ``1 / STEP_FRACTION`` octaves each, ``int64``.
 
     Args:
         learned: ``[n, C] float64`` integers, output of the exported network.
-        rate: ``t`` in units of ``2^-ACTIVATION_BITS``.
+        rate_input: ``t`` in units of ``2^-ACTIVATION_BITS``.
         octaves: g of the rate predictor.
     """
-    # One float64 product, rounded once: alike on every device.
-    offset = math.floor((rate - _ONE // 2) * octaves + 0.5)
+    # One float64 product, rounded once, is equal on every device.
+    offset = math.floor((rate_input - _ONE // 2) * octaves + 0.5)
     limit = int(MAX_LOG2_RATIO * _ONE)
     log2_step = learned.floor().to(torch.int64).clamp(-limit, limit) + offset
     surplus = _ONE // STEP_FRACTION

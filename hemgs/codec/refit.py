@@ -1,11 +1,11 @@
-"""Entropy models compared on the same symbols: what one saves without any change of the picture.
+"""Entropy models compared on the same symbols, which shows what one saves while the picture stays equal.
 
 A trained model's attributes are quantised once, at one λ, with its own steps. Any other entropy model can then be
-fitted to these symbols and asked how many bytes they take. Sizes are those of real streams: networks as integers,
-symbols through the range coder.
+fitted to these symbols and counts their bytes. Sizes are those of real streams: networks as integers, symbols through
+the range coder.
 
-Steps stay those of the trained model: a compared model holds its rate predictor, so that it is counted, and its steps
-are given. Locations, masks and rendering networks are the same for all models and left out.
+Steps stay those of the trained model. A compared model contains its rate predictor, so that its size is counted.
+Locations, masks and rendering networks are the same for all models and are left out.
 
 Owns the frozen symbols, their price while a model is fitted, and the size of their streams. Does not own the fitting
 (``refit_training``).
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, tuple[bool, bool]] = {
     "ar": (False, True),
     "both": (True, True),
 }
-#: What a compared model is charged for.
+#: Sections that count as a compared model's bytes.
 SECTIONS = MODEL_SECTIONS
 
 
@@ -75,7 +75,7 @@ class TrainedModel:
     interval: LmbdaInterval
 
     def variant(self, name: str) -> EntropySettings:
-        """Settings of a variant.
+        """Return the settings of a variant.
 
         Raises:
             ConfigError: there is no such variant.
@@ -118,43 +118,43 @@ class FrozenGroup:
     parts: Mapping[str, slice]
 
     def values(self) -> Tensor:
-        """Decoded values in base steps, ``[N, C] float32``."""
+        """Return decoded values in base steps, ``[N, C] float32``."""
         return torch.from_numpy(self.symbols * np.exp2(self.step_index / STEP_FRACTION)).float()
 
 
 @dataclass(frozen=True)
 class FrozenSymbols:
-    """Everything that compared models have in common.
+    """The common input of compared models.
 
     Attributes:
         stored: ``[N, 3] int64`` stored locations in raster order.
         low, high: ``[3] int64`` bounds of the hash grid, in units of stored locations.
-        rate: ``t`` of the λ in units of ``2^-ACTIVATION_BITS``.
+        rate_input: ``t`` of the λ in units of ``2^-ACTIVATION_BITS``.
         features, geometry: the two groups.
     """
 
     stored: NDArray[np.int64]
     low: Tensor
     high: Tensor
-    rate: int
+    rate_input: int
     features: FrozenGroup
     geometry: FrozenGroup
 
     @property
     def num_anchors(self) -> int:
-        """N."""
+        """The number N of anchors."""
         return len(self.stored)
 
 
 @torch.no_grad()
 def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
-    """Quantises a trained model's attributes as its file at λ holds them.
+    """Quantise a trained model's attributes as in its file at λ.
 
     Raises:
         ConfigError: λ outside the trained interval.
         TrainingError: no anchor is left.
     """
-    rate = fixed_rate_input(lmbda, model.interval)
+    rate_input = fixed_rate_input(lmbda, model.interval)
     anchors, entropy = model.anchors, model.entropy
     masks = keep_mask(anchors.mask_logits)
     kept = torch.nonzero(masks.any(dim=1)).squeeze(1)
@@ -166,10 +166,10 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
     low = torch.tensor([int(np.floor(low / by)) for low, by in zip(entropy.low.tolist(), strides, strict=True)])
     high = torch.tensor([int(np.ceil(high / by)) for high, by in zip(entropy.high.tolist(), strides, strict=True)])
 
-    known, attributes = anchor_set(stored, entropy.settings), anchors.attributes(kept)
-    locations = _locations(entropy, known, low, high)
+    found, attributes = anchor_set(stored, entropy.settings), anchors.attributes(kept)
+    locations = _locations(entropy, found, low, high)
     group = FixedGroup.export(entropy.features)
-    steps = group.step_index(group.prior(locations, None), rate)
+    steps = group.step_index(group.prior(locations, None), rate_input)
     every = np.ones(steps.shape, dtype=np.bool_)
     values, base = attributes.features.double().cpu().numpy(), model.base_steps
     symbols = quantize(values, base.features, steps).astype(np.int64)
@@ -177,19 +177,19 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
 
     previous = group.scaled(symbols, steps, "cpu")
     group = FixedGroup.export(entropy.geometry)
-    steps = group.step_index(group.prior(locations, previous), rate)
+    steps = group.step_index(group.prior(locations, previous), rate_input)
     scalings = quantize(attributes.scalings.double().cpu().numpy(), base.scalings, steps[:, :SCALING_DIM])
     offsets = quantize(attributes.offsets.flatten(1).double().cpu().numpy(), base.offsets, steps[:, SCALING_DIM:])
     present = masks[kept].cpu().numpy().repeat(3, axis=1)
     coded = np.concatenate([np.ones_like(scalings, dtype=np.bool_), present], axis=1)
     symbols = np.where(coded, np.concatenate([scalings, offsets], axis=1), 0).astype(np.int64)
     parts = {"scalings": slice(0, SCALING_DIM), "offsets": slice(SCALING_DIM, symbols.shape[1])}
-    return FrozenSymbols(stored, low, high, rate, features, FrozenGroup(symbols, steps, coded, parts))
+    return FrozenSymbols(stored, low, high, rate_input, features, FrozenGroup(symbols, steps, coded, parts))
 
 
 @torch.no_grad()
 def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: FrozenSymbols, seed: int) -> EntropyModel:
-    """An entropy model before fitting: random but for its start from the symbols' statistics and the trained steps.
+    """Build an entropy model before fitting: random, except for the symbols' statistics and the trained steps.
 
     Raises:
         ConfigError: the settings do not fit the trained model's symbols or rate predictors.
@@ -227,18 +227,18 @@ class FrozenPrice:
 
     def __init__(self, entropy: EntropyModel, frozen: FrozenSymbols, device: torch.device | str) -> None:
         self._entropy = entropy.to(device)
-        known = anchor_set(frozen.stored, entropy.settings, device)
-        self._table, self._scene_agnostic = known.table, known.scene_agnostic_float
+        found = anchor_set(frozen.stored, entropy.settings, device)
+        self._table, self._scene_agnostic = found.table, found.scene_agnostic_float
         low, high = frozen.low.to(device), frozen.high.to(device)
-        self._points = ((known.coords - low).double() / (high - low).double()).clamp(0, 1).float()
-        self._rate = frozen.rate / (1 << ACTIVATION_BITS)
+        self._points = ((found.coords - low).double() / (high - low).double()).clamp(0, 1).float()
+        self._rate = frozen.rate_input / (1 << ACTIVATION_BITS)
         groups = (frozen.features, frozen.geometry)
         self._values = [group.values().to(device) for group in groups]
         self._log2_steps = [torch.from_numpy(group.step_index / STEP_FRACTION).float().to(device) for group in groups]
         self._coded = [torch.from_numpy(group.coded).to(device) for group in groups]
 
     def bits(self, rows: Tensor) -> Tensor:
-        """Code length of some anchors' symbols, all together.
+        """Return the code length of some anchors' symbols, all together.
 
         Args:
             rows: ``[n] int64`` on the device.
@@ -267,10 +267,10 @@ class FrozenPrice:
 
 @torch.no_grad()
 def float_bytes(entropy: EntropyModel, frozen: FrozenSymbols, device: torch.device | str) -> int:
-    """Bytes of features, scalings and offsets by the same networks in floating point and an ideal coder.
+    """Return bytes of features, scalings and offsets with the same networks in floating point and an ideal coder.
 
-    What integers, tables and coder cost is what :func:`coded_bytes` is more. Such a file would be decoded by the
-    machine that wrote it, at best. Probabilities are floored as in training, which the coder's escapes undercut.
+    :func:`coded_bytes` minus this is the cost of integers, tables and coder. At best, only the machine that wrote such
+    a file could decode it. Probabilities are floored as in training; the coder's escapes can take fewer bits.
     """
     price = FrozenPrice(entropy, frozen, device)
     rows = torch.arange(frozen.num_anchors, device=device).split(CHUNK)
@@ -279,37 +279,39 @@ def float_bytes(entropy: EntropyModel, frozen: FrozenSymbols, device: torch.devi
 
 @torch.no_grad()
 def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
-    """Bytes of the frozen symbols under a model, by section (:data:`SECTIONS`): lengths of the codec's streams."""
+    """Return bytes of the frozen symbols under a model by section (:data:`SECTIONS`): the lengths of the streams."""
     entropy = entropy.to("cpu")
-    known = anchor_set(frozen.stored, entropy.settings)
-    locations = _locations(entropy, known, frozen.low, frozen.high)
+    found = anchor_set(frozen.stored, entropy.settings)
+    locations = _locations(entropy, found, frozen.low, frozen.high)
     features, geometry = FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
     grid, used = entropy.settings.grid, None
     if entropy.settings.sparse_grid:
-        used = used_rows(grid, known.coords, frozen.low, frozen.high).numpy()
+        used = used_rows(grid, found.coords, frozen.low, frozen.high).numpy()
     streams = {
         "hash_grid": encode_grid(entropy.grid.signs().numpy(), grid, used),
         "networks": encode_integers(features.stored() + geometry.stored()),
-        **_streams(features, frozen.features, features.prior(locations, None), known, frozen.rate),
+        **_streams(features, frozen.features, features.prior(locations, None), found, frozen.rate_input),
     }
     previous = features.scaled(frozen.features.symbols, frozen.features.step_index, "cpu")
     prior = geometry.prior(locations, previous)
-    streams |= _streams(geometry, frozen.geometry, prior, known, frozen.rate)
+    streams |= _streams(geometry, frozen.geometry, prior, found, frozen.rate_input)
     return {name: len(streams[name]) for name in SECTIONS}
 
 
-def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: AnchorSet, rate: int) -> dict[str, bytes]:
-    """Coded streams of a group's attributes, in the order in which a file holds the symbols."""
+def _streams(
+    group: FixedGroup, frozen: FrozenGroup, prior: Tensor, found: AnchorSet, rate_input: int
+) -> dict[str, bytes]:
+    """Encode the streams of a group's attributes, in a file's order of symbols."""
     encoders = {name: [GaussianEncoder() for _ in group.channels.columns] for name in frozen.parts}
     network, memory = group.autoregressive, None
-    known_sums = torch.cat([group.known(part, rate) for part in prior.split(CHUNK)])
+    prior_sums = torch.cat([group.prior_sums(part, rate_input) for part in prior.split(CHUNK)])
     if network is not None:
         memory = network.memory(len(frozen.symbols), torch.from_numpy(frozen.coded))
         network.remember(memory, slice(None), group.scaled(frozen.symbols, frozen.step_index, "cpu"))
-    for order in _batches(known):
+    for order in _batches(found):
         rows = torch.from_numpy(order)
-        pairs = known.table.pairs(rows) if network is not None and known.table is not None else None
-        prediction = group.predict(known_sums[rows], frozen.step_index[order], memory, pairs)
+        pairs = found.table.pairs(rows) if network is not None and found.table is not None else None
+        prediction = group.predict(prior_sums[rows], frozen.step_index[order], memory, pairs)
         for name, chunk, columns, piece in group.pieces(prediction, frozen.symbols[order], frozen.parts):
             centre, level, offset = piece.table_rows()
             coded = frozen.coded[order, columns]
@@ -318,15 +320,15 @@ def _streams(group: FixedGroup, frozen: FrozenGroup, prior: Tensor, known: Ancho
     return {name: joined([each.finish() for each in parts]) for name, parts in encoders.items()}
 
 
-def _batches(known: AnchorSet) -> Iterator[NDArray[np.int64]]:
-    order = known.waves.order
+def _batches(found: AnchorSet) -> Iterator[NDArray[np.int64]]:
+    order = found.waves.order
     for first in range(0, len(order), CHUNK):
         yield order[first : first + CHUNK]
 
 
-def _locations(entropy: EntropyModel, known: AnchorSet, low: Tensor, high: Tensor) -> Tensor:
-    """What locations tell, in integers, ``[N, location_dim] float64``."""
-    parts = [fixed_features(entropy.settings.grid, entropy.grid.signs().cpu(), known.coords, low, high)]
-    if known.scene_agnostic is not None:
-        parts.append(known.scene_agnostic)
+def _locations(entropy: EntropyModel, found: AnchorSet, low: Tensor, high: Tensor) -> Tensor:
+    """Return the features of locations in integers, ``[N, location_dim] float64``."""
+    parts = [fixed_features(entropy.settings.grid, entropy.grid.signs().cpu(), found.coords, low, high)]
+    if found.scene_agnostic is not None:
+        parts.append(found.scene_agnostic)
     return torch.cat(parts, dim=1)

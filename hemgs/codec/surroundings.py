@@ -1,7 +1,8 @@
-"""An anchor set while it trains: which rows are neighbours of which, and what the frozen network says of them.
+"""An anchor set in training: the neighbours of rows, and the frozen network's features.
 
-Training sees anchors as rows in no order, some of which no file would hold; coding sees the kept ones in raster order
-(``hemgs.codec.anchor_set``). This is the bridge: an anchor set found from the rows at one moment, asked by rows.
+Training has anchors as rows in no order, and files leave out some of them. Coding has the kept ones in raster order
+(``hemgs.codec.anchor_set``). This module connects both: it makes an anchor set from the rows at one moment, and answers
+questions about rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hemgs.coding.locations import RAW16, raster_order, stored_locations
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Rows of an anchor model and the anchor set they made.
+    """Rows of an anchor model, and the anchor set made from them.
 
     Attributes:
         rows: ``[N] int64`` rows in raster order.
@@ -33,13 +34,13 @@ class Surroundings:
 
     @staticmethod
     def of(coords: Tensor, kept: Tensor, settings: EntropySettings, location_codec: str = RAW16) -> Surroundings:
-        """The kept rows as they would be coded now.
+        """Build the anchor set of the kept rows as they would be coded now.
 
         Args:
             coords: ``[num_anchors, 3] int64`` lattice coordinates.
-            kept: ``[N] int64`` rows that a file would hold.
-            settings: of the entropy model.
-            location_codec: of the file.
+            kept: ``[N] int64`` rows that a file would contain.
+            settings: settings of the entropy model.
+            location_codec: codec of the file's locations.
         """
         position = torch.full((len(coords),), -1, dtype=torch.int64, device=coords.device)
         anchors, rows = None, kept
@@ -51,12 +52,12 @@ class Surroundings:
         position[rows] = torch.arange(len(rows), device=rows.device)
         return Surroundings(rows, position, anchors)
 
-    def known(self, rows: Tensor) -> Tensor:
-        """Which rows were kept when the set was found, ``bool``."""
+    def contains(self, rows: Tensor) -> Tensor:
+        """Return which rows were kept when the set was made, ``bool``."""
         return self.position[rows] >= 0
 
     def scene_agnostic(self, rows: Tensor) -> Tensor | None:
-        """Features of the frozen network, ``[n, A] float32``, zero for rows not kept; ``None`` without one."""
+        """Return features of the frozen network, ``[n, A] float32``, zero for rows not kept; ``None`` without one."""
         features = None if self.anchors is None else self.anchors.scene_agnostic_float
         if features is None:
             return None
@@ -64,11 +65,11 @@ class Surroundings:
         return torch.where((position >= 0).unsqueeze(1), features[position.clamp_min(0)], 0.0)
 
     def pairs(self, rows: Tensor, chosen: Tensor) -> tuple[Pairs | None, Tensor]:
-        """Pairs of some rows with their neighbours.
+        """Return pairs of some rows with their neighbours.
 
         Args:
             rows: ``[M] int64``, distinct.
-            chosen: ``[n] int64`` places in ``rows``; :meth:`known` holds for them.
+            chosen: ``[n] int64`` places in ``rows``; :meth:`contains` is true for them.
 
         Returns:
             pairs whose ``neighbour`` counts in ``rows`` followed by the second result, which are the neighbours that

@@ -1,7 +1,7 @@
-"""HEMGS while anchors train: its part in the last of the three phases that it shares with HAC (``phases``).
+"""HEMGS's part in the training of anchors: the last of the three phases that it shares with HAC (``phases``).
 
 Each step draws one λ, which has the same expectation as the paper's mean over all of them (arXiv 2411.18473, equation
-2); near the end, networks see rounded values in place of noisy ones, as they will when they code.
+2). Near the end, networks see rounded values instead of noisy ones, as they do in the codec.
 
 Owns HEMGS's steps, price and neighbours in training. Does not own the phases, the anchors, or the rendering loss.
 """
@@ -35,14 +35,14 @@ from hemgs.training.networks import ParameterGroup
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSettings(GridPhaseSettings):
-    """What HEMGS adds to the plan.
+    """The phases' iterations and weights, with those of HEMGS.
 
     Attributes:
-        continuous_start: from here on every other step draws λ from the whole interval, not only the trained values.
-        rounding_start: from here on, networks see decoded values rounded instead of noisy.
-        table_refresh: iterations after which the neighbours are found anew, because masks have changed.
+        continuous_start: iteration from which every other step draws λ from the whole interval.
+        rounding_start: iteration from which networks see rounded values instead of noisy ones.
+        table_refresh: iterations after which the neighbours are found again, because masks have changed.
         lmbdas: the trained values of λ.
-        interval: λ that the model will serve.
+        interval: interval of λ that the model serves.
     """
 
     continuous_start: int
@@ -53,7 +53,7 @@ class SimulationSettings(GridPhaseSettings):
 
 
 class HemgsAttributes(RefreshedAttributes[Surroundings]):
-    """The attribute model that makes Scaffold-GS training HEMGS training.
+    """The attribute model that turns the training of Scaffold-GS into that of HEMGS.
 
     Args:
         entropy: the model to train.
@@ -82,7 +82,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         sampled = self.sampled_rows(anchors)
         kept = keep_mask(anchors.mask_logits[sampled]).any(dim=1)
         # Those that were masked when neighbours were found have no place in the order of coding.
-        priced = around.known(sampled) & (kept | self.settings.masks_in_rate)
+        priced = around.contains(sampled) & (kept | self.settings.masks_in_rate)
         rows, chosen = _joined(visible, sampled[priced], anchors.num_anchors)
         num_priced = sampled.numel() if self.settings.masks_in_rate else chosen.numel()
         pairs, extra = around.pairs(rows, chosen)
@@ -96,7 +96,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         return attributes, loss, figures
 
     def _batch(self, anchors: AnchorModel, rows: Tensor, exact: AnchorAttributes, masks: Tensor) -> _Batch:
-        """Attributes of some rows in base steps; ``exact`` and ``masks`` are those of the first rows."""
+        """Return attributes of some rows in base steps; ``exact`` and ``masks`` are those of the first rows."""
         if len(rows) > len(masks):
             exact = anchors.attributes(rows)
             masks = binary_masks(anchors.mask_logits.index_select(0, rows))
@@ -105,32 +105,32 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         return _Batch(coords, features, geometry, masks, geometry_present(masks))
 
     def _code(self, batch: _Batch, scene_agnostic: Tensor | None, lmbda: float, rounded: bool) -> _Coded:
-        """Priors, steps, and values with simulated quantisation."""
+        """Compute priors, steps, and values with simulated quantisation."""
         entropy = self.entropy
-        rate = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda, self.settings.interval))
+        rate_inputs = batch.features.new_full((len(batch.coords), 1), rate_input(lmbda, self.settings.interval))
         locations = entropy.location_features(batch.coords, scene_agnostic)
         features = _CodedGroup.of(
-            entropy.features, entropy.features.prior(locations, None), rate, batch.features, rounded
+            entropy.features, entropy.features.prior(locations, None), rate_inputs, batch.features, rounded
         )
         previous = entropy.features.scaled(features.seen)
         prior = entropy.geometry.prior(locations, previous)
-        return _Coded(features, _CodedGroup.of(entropy.geometry, prior, rate, batch.geometry, rounded))
+        return _Coded(features, _CodedGroup.of(entropy.geometry, prior, rate_inputs, batch.geometry, rounded))
 
-    def _bits(self, batch: _Batch, coded: _Coded, chosen: Tensor, pairs: Pairs | None, rate: float) -> Tensor:
-        """Code length of the chosen rows."""
-        features = coded.features.bits(self.entropy.features, None, chosen, pairs, rate)
-        geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate)
+    def _bits(self, batch: _Batch, coded: _Coded, chosen: Tensor, pairs: Pairs | None, rate_input: float) -> Tensor:
+        """Return the code length of the chosen rows."""
+        features = coded.features.bits(self.entropy.features, None, chosen, pairs, rate_input)
+        geometry = coded.geometry.bits(self.entropy.geometry, batch.present, chosen, pairs, rate_input)
         if not self.settings.masks_in_rate:
             return features.sum() + (geometry * batch.present.index_select(0, chosen)).sum()
         weights = coded_weights(batch.masks.index_select(0, chosen), features.shape[1])
         return (torch.cat([features, geometry], dim=1) * weights).sum()
 
     def find(self, anchors: AnchorModel, kept: Tensor) -> Surroundings:
-        """Neighbours and scene-agnostic features."""
+        """Find neighbours and scene-agnostic features."""
         return Surroundings.of(anchors.coords, kept, self.entropy.settings, self.settings.storage.locations)
 
     def _draw_lmbda(self, iteration: int) -> float:
-        """One of the trained λ; later, half of the time, any between them."""
+        """Draw one of the trained λ; later, in half of the steps, any λ between them."""
         trained = self.settings.lmbdas
         choice, position, anywhere = torch.rand(3).tolist()
         if iteration >= self.settings.continuous_start and anywhere < 0.5:
@@ -139,7 +139,7 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
 
     @torch.no_grad()
     def calibrate(self, anchors: AnchorModel, kept: Tensor) -> None:
-        """Starts grid bounds and distributions, and chooses the window of neighbours if that is left to the model."""
+        """Start grid bounds and distributions, and choose the window of neighbours if that is left to the model."""
         stored, _ = stored_locations(anchors.coords[kept].cpu().numpy(), self.settings.storage.locations)
         self.entropy.choose_window(stored[raster_order(stored)])
         features, geometry = self.base_steps.divide(anchors.attributes(kept))
@@ -183,27 +183,27 @@ class _CodedGroup:
     seen: Tensor
 
     @staticmethod
-    def of(group: AttributeGroup, prior: Tensor, rate: Tensor, values: Tensor, rounded: bool) -> _CodedGroup:
-        """Predicts steps from the prior and ``rate [n, 1]``, and quantises ``values [n, C]`` with them."""
-        log2_step = group.rate_predictor.log2_steps(prior, rate)
+    def of(group: AttributeGroup, prior: Tensor, rate_input: Tensor, values: Tensor, rounded: bool) -> _CodedGroup:
+        """Predict steps from the prior and ``rate_input [n, 1]``, and quantise ``values [n, C]`` with them."""
+        log2_step = group.rate_predictor.log2_steps(prior, rate_input)
         step = torch.exp2(log2_step)
         noisy = with_noise(values, step)
         seen = values + (torch.round(values / step) * step - values).detach() if rounded else noisy
         return _CodedGroup(prior, log2_step, noisy, seen)
 
     def bits(
-        self, group: AttributeGroup, present: Tensor | None, chosen: Tensor, pairs: Pairs | None, rate: float
+        self, group: AttributeGroup, present: Tensor | None, chosen: Tensor, pairs: Pairs | None, rate_input: float
     ) -> Tensor:
-        """Code length of the ``chosen`` rows, ``[m, C]``; what is not ``present`` is zero to its neighbours."""
+        """Return the code length of the ``chosen`` rows, ``[m, C]``; neighbours see zero where ``present`` is zero."""
         seen = None
         if group.autoregressive is not None and pairs is not None:
             values = self.seen.index_select(0, pairs.neighbour)
             there = None if present is None else present.index_select(0, pairs.neighbour)
             seen = Seen(pairs, values if there is None else values * there, there)
         prior = self.prior.index_select(0, chosen)
-        rates = prior.new_full((len(chosen), 1), rate)
+        rate_inputs = prior.new_full((len(chosen), 1), rate_input)
         own = self.seen.index_select(0, chosen)
-        prediction = group.predict(prior, rates, self.log2_step.index_select(0, chosen), seen, own)
+        prediction = group.predict(prior, rate_inputs, self.log2_step.index_select(0, chosen), seen, own)
         return prediction.bits(self.noisy.index_select(0, chosen))
 
 
@@ -216,7 +216,7 @@ class _Coded:
 
 
 def _joined(rows: Tensor, others: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """``rows`` and after them those of ``others`` that they lack, and where ``others`` stand in that.
+    """Append the rows of ``others`` that ``rows`` lacks; return the result, and the places of ``others`` in it.
 
     Args:
         rows, others: ``[n] int64``, ``[m] int64``, each distinct and below ``num``.

@@ -1,9 +1,9 @@
-"""Symbols of the three coded attributes: one traversal that both encoder and decoder walk.
+"""Symbols of the three coded attributes: the traversal that encoder and decoder share.
 
-The encoder's and the decoder's streams differ only in whether a symbol comes from quantising a value or from the
-entropy decoder; which table it is coded with is decided in one place, :func:`traverse`. Symbols stand in the order of
-waves: anchors whose neighbours all belong to earlier waves, in raster order within. The decoder needs that order; the
-encoder, which knows all symbols, goes through it in large batches.
+A symbol comes from quantising a value in the encoder's stream, and from the entropy decoder in the decoder's. Only
+:func:`traverse` decides the table of a symbol. Symbols are in the order of waves. A wave contains the anchors whose
+neighbours all belong to earlier waves, in raster order. The decoder needs that order. The encoder knows all symbols and
+goes through it in large batches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hemgs.codec.header import HemgsHeader
 from hemgs.codec.integer_model import FixedGroup
 from hemgs.core.device import one_torch_thread
 
-#: Anchors, or pairs of them, worked on at once; bounds memory, changes no bit.
+#: Anchors, or pairs of them, that a loop processes together. It limits memory and changes no bit.
 CHUNK = 16384
 
 
@@ -49,13 +49,13 @@ class FixedModel:
 
 
 def traverse(model: FixedModel, anchors: AnchorSet, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
-    """Walks all anchors in coding order: all features, then all scalings and offsets.
+    """Code all anchors in coding order: all features, then all scalings and offsets.
 
     Args:
         model: the integer entropy model.
         anchors: N anchors; their device does the arithmetic.
         masks: ``[N, K] bool``.
-        stream: takes or gives the symbols.
+        stream: the stream that writes or reads the symbols.
     """
     num, all_channels = len(masks), len(model.features.exponents)
     header = model.header
@@ -101,7 +101,7 @@ class _GroupPass:
         self._device = anchors.coords.device
 
     def run(self, previous: _GroupPass | None) -> None:
-        """Codes the group, given the one decoded before it."""
+        """Code the group, given the one decoded before it."""
         prior = torch.cat([self._prior(rows, previous) for rows in chunks(len(self._steps), CHUNK)])
         memory = self._memory()
         # Waves are too small to share, and waiting for other threads costs most.
@@ -113,12 +113,12 @@ class _GroupPass:
                 self._stream.end(attribute, chunk, self._steps[chunk, columns])
 
     def scaled(self, rows: slice) -> Tensor:
-        """Decoded values of some rows as networks take them, ``[n, C] float64`` integers."""
+        """Return decoded values of some rows as network inputs, ``[n, C] float64`` integers."""
         symbols = np.concatenate([self._stream.symbols[attribute][rows] for attribute in self._columns], axis=1)
         return self._group.scaled(symbols, self._steps[rows].astype(np.int64), self._device)
 
     def _prior(self, rows: slice, previous: _GroupPass | None) -> Tensor:
-        """Prior feature of some rows; settles their steps. Activations are at most 2^24, so float32 holds them."""
+        """Compute the prior feature of some rows, and set their steps. Activations up to 2^24 are exact in float32."""
         locations = self._hashed[rows].double()
         if self._anchors.scene_agnostic is not None:
             locations = torch.cat([locations, self._anchors.scene_agnostic[rows]], dim=1)
@@ -130,7 +130,7 @@ class _GroupPass:
         return prior.float()
 
     def _memory(self) -> Memory | None:
-        """What the autoregressive network knows of all anchors; filled as far as symbols are known."""
+        """Make the autoregressive network's memory of all anchors, filled with the known symbols."""
         network = self._group.autoregressive
         if network is None:
             return None
@@ -142,7 +142,7 @@ class _GroupPass:
         return memory
 
     def _blocks(self) -> Iterator[tuple[Integers, list[int]]]:
-        """The order of coding in blocks of anchors that fit into memory with their pairs, and how many go at once."""
+        """Return the order of coding in blocks that fit into memory with their pairs, and the sizes of batches."""
         order, starts = self._anchors.waves.order, self._anchors.waves.starts
         costs = np.ones(len(order), np.int64)
         if self._group.autoregressive is not None and self._anchors.table is not None:
@@ -153,17 +153,17 @@ class _GroupPass:
             yield order[first:end], np.diff([first, *(inner if self._waits else ()), end]).tolist()
 
     def _code(self, rows: Integers, sizes: list[int], prior: Tensor, memory: Memory | None) -> None:
-        """Codes the anchors ``rows``, of which ``sizes`` go at once."""
+        """Code the anchors ``rows`` in batches of ``sizes``."""
         network, table = self._group.autoregressive, self._anchors.table
         index = torch.from_numpy(rows).to(self._device)
-        known = self._group.known(prior[index].double(), self._model.header.rate_input).split(sizes)
+        prior_sums = self._group.prior_sums(prior[index].double(), self._model.header.rate_input).split(sizes)
         pairs = [None] * len(sizes) if network is None or table is None else table.pairs(index).split(sizes)
         steps = self._steps[rows].astype(np.int64)
         select = self._select[rows]
         end = 0
         for number, size in enumerate(sizes):
             part = slice(end, end := end + size)
-            prediction = self._group.predict(known[number], steps[part], memory, pairs[number])
+            prediction = self._group.predict(prior_sums[number], steps[part], memory, pairs[number])
             symbols = np.zeros(prediction.mean.shape, dtype=np.int64)
             for attribute, chunk, columns, piece in self._group.pieces(prediction, symbols, self._columns):
                 symbols[:, columns] = self._stream.code(attribute, rows[part], piece, select[part, columns], chunk)

@@ -261,7 +261,7 @@ def test_neighbours_are_found_anew_when_anchors_or_masks_have_changed() -> None:
     with torch.no_grad():
         model.mask_logits[0] = -9.0
     hook.sample(5 * SETTINGS.table_refresh, model, everyone(model))
-    assert hook._found is not None and not hook._found.known(torch.tensor([0]))
+    assert hook._found is not None and not hook._found.contains(torch.tensor([0]))
     hook.anchors_changed(model)
     assert hook._found is None and "kept_rows" not in hook.state()
 
@@ -280,7 +280,7 @@ def test_resumed_training_has_the_neighbours_it_had() -> None:
     resumed.sample(31, model, everyone(model))
     assert resumed._found is not None and hook._found is not None
     assert torch.equal(resumed._found.rows, hook._found.rows)
-    assert resumed._found.known(torch.tensor([0]))
+    assert resumed._found.contains(torch.tensor([0]))
 
 
 def test_networks_see_rounded_values_at_the_end() -> None:

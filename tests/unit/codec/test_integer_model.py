@@ -39,7 +39,7 @@ def coordinates(num: int = 300) -> torch.Tensor:
 
 def predicted(group: FixedGroup, locations: torch.Tensor, previous: torch.Tensor | None, rate: int) -> FixedPrediction:
     prior = group.prior(locations, previous)
-    return group.predict(group.known(prior, rate), group.step_index(prior, rate))
+    return group.predict(group.prior_sums(prior, rate), group.step_index(prior, rate))
 
 
 def hashed(model: EntropyModel, coords: torch.Tensor) -> torch.Tensor:

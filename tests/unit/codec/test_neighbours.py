@@ -275,7 +275,7 @@ def test_waves_of_a_row_and_of_strangers() -> None:
 @pytest.mark.parametrize(
     "coords, message",
     [
-        ([[1, 0, 0], [0, 0, 0]], r"\[1, 0, 0\] stands before \[0, 0, 0\] \(anchor 0\)"),
+        ([[1, 0, 0], [0, 0, 0]], r"\[1, 0, 0\] precedes \[0, 0, 0\] \(anchor 0\)"),
         ([[0, 0, 0], [1, 0, 0], [0, 0, 0]], r"\(anchor 1\)"),
         ([[0, 1, 0], [1, 0, 0]], "raster order"),
         ([[0, 0, 1], [1, 1, 0]], "raster order"),

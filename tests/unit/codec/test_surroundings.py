@@ -30,8 +30,8 @@ def test_rows_are_in_raster_order(found: tuple[torch.Tensor, torch.Tensor, Surro
     coords, kept, around = found
     assert torch.equal(around.rows.sort().values, kept)
     assert (raster_order(coords[around.rows].numpy()) == range(len(kept))).all()
-    assert around.known(kept).all()
-    assert around.known(torch.arange(len(coords))).sum() == len(kept)
+    assert around.contains(kept).all()
+    assert around.contains(torch.arange(len(coords))).sum() == len(kept)
 
 
 def test_anchors_stand_where_the_file_will_put_them() -> None:
@@ -49,7 +49,7 @@ def test_pairs_name_rows(found: tuple[torch.Tensor, torch.Tensor, Surroundings])
     coords, _, around = found
     assert around.anchors is not None and around.anchors.table is not None
     rows = torch.randperm(len(coords))[:60]
-    chosen = torch.nonzero(around.known(rows)).squeeze(1)[::2]
+    chosen = torch.nonzero(around.contains(rows)).squeeze(1)[::2]
     pairs, extra = around.pairs(rows, chosen)
     assert pairs is not None
     joined = torch.cat([rows, extra])
@@ -65,7 +65,7 @@ def test_frozen_network_s_features_follow_their_rows(found: tuple[torch.Tensor, 
     everything = torch.arange(len(coords))
     features = around.scene_agnostic(everything)
     assert features is not None
-    dropped = ~around.known(everything)
+    dropped = ~around.contains(everything)
     assert dropped.any() and (features[dropped] == 0).all()
     expected = scene_agnostic_features(coords[around.rows].numpy(), WHOLE.scene_agnostic) / 256
     assert torch.equal(features[around.rows], expected.float())
@@ -77,7 +77,7 @@ def test_without_networks_that_look_around_every_kept_row_stands_alone(settings:
     coords, kept = rows_of_a_model()
     around = Surroundings.of(coords, kept, settings)
     assert around.anchors is None
-    assert around.known(kept).all()
+    assert around.contains(kept).all()
     assert around.scene_agnostic(kept) is None
     pairs, extra = around.pairs(kept, torch.arange(5))
     assert pairs is None and len(extra) == 0
