@@ -21,6 +21,7 @@ def bitstreams(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_subjects(tmp_path_factory.mktemp("subjects"))
 
 
+@pytest.mark.slow
 def test_altered_files_are_refused_or_harmless(bitstreams: list[Path]) -> None:
     tally = fuzz(bitstreams, NUM_FILES, seed=0, limit_s=60.0)
     assert not tally.failures, tally.failures

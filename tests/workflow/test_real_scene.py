@@ -10,6 +10,8 @@ import yaml
 
 from tests.workflow.workflow_project import Project, copy_workflow
 
+pytestmark = pytest.mark.slow
+
 LMBDAS = [0.001, 0.004]
 CONFIG = {
     "title": "A cup",

@@ -19,10 +19,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.workflow.snakemake_process import run_snakemake
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_hemgs.py")
 #: Seconds until a run gets to where it is to be held, and from there to its end.
 HELD_TIMEOUT_S = 120.0
+#: Seconds for a run.
+TIMEOUT_S = 300.0
 #: Two scenes; a method that serves all rates, one that is trained per rate, one without rates.
 CONFIG = {
     "title": "workflow test",
@@ -62,19 +66,9 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs snakemake to its end; ``stdout`` holds both streams. With ``check``, a failure fails the test."""
-        command = self.command(*arguments)
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_snakemake(self.command(*arguments), self.root, self.environment, TIMEOUT_S)
         if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}")
+            pytest.fail(f"snakemake {' '.join(done.args)} exited with {done.returncode}:\n{done.stdout}")
         return done
 
     @contextmanager
@@ -83,9 +77,8 @@ class Project:
         go_on = self.root / "go_on"
         hold = {"STUB_HOLD": call, "STUB_GO_ON": str(go_on)}
         with (self.root / "held.log").open("w+") as log:
-            process = subprocess.Popen(
-                self.command(*arguments), cwd=self.root, env=self.environment | hold, stdout=log, stderr=log
-            )
+            command = [sys.executable, "-m", "snakemake", *self.command(*arguments)]
+            process = subprocess.Popen(command, cwd=self.root, env=self.environment | hold, stdout=log, stderr=log)
             try:
                 deadline = time.monotonic() + HELD_TIMEOUT_S
                 while not go_on.with_suffix(".held").exists():
@@ -100,8 +93,9 @@ class Project:
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
+        """Arguments of snakemake: with a number of cores, where no profile says one."""
         cores = [] if "--profile" in arguments or "--workflow-profile" in arguments else ["--cores", "2"]
-        return [sys.executable, "-m", "snakemake", *cores, *arguments]
+        return [*cores, *arguments]
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Jobs per rule of a dry run, without ``all``."""

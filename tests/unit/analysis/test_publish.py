@@ -31,6 +31,7 @@ def _everything(results: Results, out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in written}
 
 
+@pytest.mark.slow
 def test_made_twice_everything_is_the_same_bytes(complete: Results, tmp_path: Path) -> None:
     first, second = _everything(complete, tmp_path / "a"), _everything(complete, tmp_path / "b")
     assert first == second

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from hemgs.bench import evaluation
 from hemgs.bench.conformance import make_tiny_scene
+from hemgs.bench.decoding import run_decode
+from hemgs.bench.isolation import Decoded
 from hemgs.bench.rates import rate_of
 from hemgs.bench.runner import TrainRequest, run_encode, run_train
 
@@ -33,3 +38,14 @@ def toy_points(tmp_path: Path, toy_model: Path) -> Path:
     """Three bitstreams of the toy, for a test to spoil."""
     run_encode(toy_model, tmp_path / "points", [rate_of(lmbda) for lmbda in (0.001, 0.002, 0.004)], CPU)
     return tmp_path / "points"
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decodes here, for tests that look at other things than the process of its own."""
+
+    @contextmanager
+    def decode_here(path: Path, device: torch.device, entry: str, timeout_s: float) -> Iterator[Decoded]:
+        yield Decoded(*run_decode(path, device, entry, repeat=False))
+
+    monkeypatch.setattr(evaluation, "decode_alone", decode_here)

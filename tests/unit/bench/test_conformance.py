@@ -19,7 +19,20 @@ def specimen(scene_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Speci
     return make_specimen(Case(f"{TOY}ToyAll", scene_dir, tmp_path_factory.mktemp("specimen"), PARAMS))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+#: Checks that start processes, each of which imports torch.
+IN_PROCESSES = (
+    conformance.check_decode_matches_encoder,
+    conformance.check_decode_reads_only_the_file,
+    conformance.check_encode_is_deterministic,
+    conformance.check_killed_training_resumes,
+)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(check, marks=[pytest.mark.slow] * (check in IN_PROCESSES)) for check in CHECKS],
+    ids=lambda check: check.__name__,
+)
 def test_toy_passes(specimen: Specimen, check: Callable[[Specimen], None]) -> None:
     check(specimen)
 
@@ -38,7 +51,10 @@ def test_every_check_is_listed() -> None:
         ("Boasting", conformance.check_estimates_hold, "bits in the file"),
         ("Moody", conformance.check_render_is_stateless, "depends on what came before"),
         ("Drawing", conformance.check_render_is_stateless, "random state"),
-        ("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),
+        pytest.param(
+            *("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_broken_toys_are_caught(
@@ -49,6 +65,7 @@ def test_broken_toys_are_caught(
         check(specimen)
 
 
+@pytest.mark.slow
 def test_other_bytes_from_another_process_are_caught(
     scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from hemgs.bench import evaluation
-from hemgs.bench.decoding import run_decode
 from hemgs.bench.evaluation import (
     EvaluateRequest,
     check_bitstream,
@@ -27,7 +23,6 @@ from hemgs.bench.evaluation import (
     showcase_rates,
     showcase_views,
 )
-from hemgs.bench.isolation import Decoded
 from hemgs.bench.rates import rate_of
 from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import EncodedRate, bitstream_path, read_encode_record
@@ -35,17 +30,6 @@ from hemgs.core.errors import BitstreamError, DeviceError, SceneError
 from hemgs.core.records import read_points, read_views
 from hemgs.data.loader import load_scene
 from tests.unit.bench.conftest import CPU, TOY
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decodes here, for tests that look at other things than the process of its own."""
-
-    @contextmanager
-    def decode_here(path: Path, device: torch.device, entry: str, timeout_s: float) -> Iterator[Decoded]:
-        yield Decoded(*run_decode(path, device, entry, repeat=False))
-
-    monkeypatch.setattr(evaluation, "decode_alone", decode_here)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -170,6 +154,7 @@ def test_what_the_machine_lacks_is_no_row(
     assert not (tmp_path / "points.csv").exists()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_recorded_reasons_name_no_folder_of_this_machine(
     toy_points: Path, scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,10 @@ import fcntl
 import io
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,10 +23,13 @@ from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_enc
 from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_train_record
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
-from hemgs.core.types import Rate
+from hemgs.core.types import Rate, Scene
+from hemgs.data.loader import load_scene
 from hemgs.training.interrupt import TrainingInterrupted
 from tests.unit.bench.conftest import CPU, TOY
+from tests.unit.bench.toy_methods import ToyAll
 
 
 def request(scene_dir: Path, out: Path, kind: str = "ToyAll", **named: object) -> TrainRequest:
@@ -87,6 +92,23 @@ def test_training_writes_model_record_and_log_and_nothing_else(scene_dir: Path, 
     assert events[0] == "session"
     assert "progress" in events
     assert events[-1] == "trained"
+
+
+def test_the_method_is_given_what_was_asked_for(
+    scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    train = ToyAll.train
+
+    def watched(self: ToyAll, scene: Scene, params: Any, workdir: Path, events: EventLog, **named: Any) -> Bundle:
+        given.append((scene.hash, params["iterations"], params["gain"], workdir, named))
+        return train(self, scene, params, workdir, events, **named)
+
+    monkeypatch.setattr(ToyAll, "train", watched)
+    wanted: dict[str, Any] = {"rate": "lmbda_0.0020", "params": {"iterations": 3}, "texts": {"gain": "0.5"}, "seed": 11}
+    run_train(TrainRequest(scene_dir, f"{TOY}ToyPerRate", tmp_path / "m", **wanted), CPU)
+    named = {"rate": Rate.of(0.002), "seed": 11, "device": CPU}
+    assert given == [(load_scene(scene_dir).hash, 3, 0.5, tmp_path / "m" / "work", named)]
 
 
 def test_seed_decides_the_model(scene_dir: Path, tmp_path: Path) -> None:
@@ -237,6 +259,7 @@ def test_a_second_training_of_something_else_waits_and_trains(scene_dir: Path, t
         assert second.result(timeout=60).seed == 1
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(("verb", "record"), [("encode", "encode.json"), ("evaluate", "points.csv")])
 def test_encoding_and_measuring_wait_too(
     scene_dir: Path, toy_model: Path, toy_points: Path, verb: str, record: str
@@ -256,6 +279,7 @@ def test_encoding_and_measuring_wait_too(
         waiting = pool.submit(second)
         while not words.getvalue():
             assert not waiting.done()
+            time.sleep(0.01)
         assert len(list((toy_points / "bitstreams").iterdir())) == 3
         assert (toy_points / record).stat().st_mtime_ns == written
         fcntl.flock(lock, fcntl.LOCK_UN)

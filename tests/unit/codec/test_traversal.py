@@ -134,7 +134,7 @@ def test_an_encoder_in_large_batches_predicts_what_a_decoder_does(workload: Work
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("chunk", [1, 7, 100])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.slow), 7, 100])
 def test_blocks_and_threads_change_no_prediction(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
 ) -> None:

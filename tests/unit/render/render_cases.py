@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,47 +132,77 @@ def _world_to_camera(angle: float, distance: float) -> Tensor:
     return matrix
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What the reference gives for a case, in float64.
+
+    Attributes:
+        image, alpha, radii: of the rendering.
+        clear: ``[C, H, W, 1]``, which pixels are compared.
+        image_weights, alpha_weights: of the pixels in the loss that is differentiated; 0 where they are not clear.
+        gradients: of the loss, by argument; ``means2d`` and ``absgrad`` as well.
+    """
+
+    image: Tensor
+    alpha: Tensor
+    radii: Tensor
+    clear: Tensor
+    image_weights: Tensor
+    alpha_weights: Tensor
+    gradients: dict[str, Tensor | None]
+
+
+@functools.cache
+def expected_of(name: str) -> Expected:
+    """Render a case by the reference, once for all that are compared with it."""
+    inputs = arguments_of(CASES[name], torch.float64)
+    image, alpha, meta = rasterization_reference(**inputs, absgrad=True)
+    clear = (meta["margins"] > DECISION_MARGIN)[..., None]
+    assert clear.double().mean() > 1 - MAX_LEFT_OUT
+    generator = torch.Generator().manual_seed(11)
+    image_weights = torch.randn(image.shape, generator=generator, dtype=torch.float64) * clear
+    alpha_weights = torch.randn(alpha.shape, generator=generator, dtype=torch.float64) * clear
+    ((image * image_weights).sum() + (alpha * alpha_weights).sum()).backward()
+    gradients = {key: value.grad for key, value in inputs.items() if isinstance(value, Tensor) and key != "Ks"}
+    gradients |= {"means2d": meta["means2d"].grad, "absgrad": meta["means2d"].absgrad}
+    return Expected(image.detach(), alpha.detach(), meta["radii"], clear, image_weights, alpha_weights, gradients)
+
+
 def check_against_reference(
-    case: Case, device: str, dtype: torch.dtype, packed: bool = False, slack: float = 1.0
+    name: str, device: str, dtype: torch.dtype, packed: bool = False, slack: float = 1.0
 ) -> None:
-    """Renders a case with both and compares images, alphas, radii and every gradient.
+    """Render a case with both and compare images, alphas, radii and every gradient.
 
     ``slack`` multiplies the case's tolerances.
     """
-    expected_inputs = arguments_of(case, torch.float64)
-    expected, expected_alpha, reference = rasterization_reference(**expected_inputs, absgrad=True)
-    clear = (reference["margins"] > DECISION_MARGIN)[..., None]
-    assert clear.double().mean() > 1 - MAX_LEFT_OUT
-    generator = torch.Generator().manual_seed(11)
-    weights = torch.randn(expected.shape, generator=generator, dtype=torch.float64) * clear
-    alpha_weights = torch.randn(expected_alpha.shape, generator=generator, dtype=torch.float64) * clear
-    ((expected * weights).sum() + (expected_alpha * alpha_weights).sum()).backward()
-
+    case, expected = CASES[name], expected_of(name)
+    clear = expected.clear
     inputs = arguments_of(case, dtype, device)
     image, alpha, meta = rasterization(**inputs, absgrad=True, packed=packed)
-    loss = (image * weights.to(device, dtype)).sum() + (alpha * alpha_weights.to(device, dtype)).sum()
-    loss.backward()
+    image_weights, alpha_weights = (
+        weights.to(device, dtype) for weights in (expected.image_weights, expected.alpha_weights)
+    )
+    ((image * image_weights).sum() + (alpha * alpha_weights).sum()).backward()
 
     assert image.dtype == alpha.dtype == dtype
-    assert ((image.detach().cpu() - expected.detach()) * clear).abs().max() <= slack * case.image_tolerance
-    assert ((alpha.detach().cpu() - expected_alpha.detach()) * clear).abs().max() <= slack * 4e-6
-    found = {name: value.grad for name, value in inputs.items() if isinstance(value, Tensor) and name != "Ks"}
-    wanted = {name: expected_inputs[name].grad for name in found}
+    assert ((image.detach().cpu() - expected.image) * clear).abs().max() <= slack * case.image_tolerance
+    assert ((alpha.detach().cpu() - expected.alpha) * clear).abs().max() <= slack * 4e-6
+    found = {key: value.grad for key, value in inputs.items() if isinstance(value, Tensor) and key != "Ks"}
     found |= {
         "means2d": _unpacked(meta["means2d"].grad, meta, case.num),
         "absgrad": _unpacked(meta["means2d"].absgrad, meta, case.num),
     }
-    wanted |= {"means2d": reference["means2d"].grad, "absgrad": reference["means2d"].absgrad}
     found_radii = _unpacked(meta["radii"], meta, case.num).cpu()
-    for name, gradient in wanted.items():
-        own = found[name]
+    assert found.keys() == expected.gradients.keys()
+    for key, gradient in expected.gradients.items():
+        own = found[key]
         if gradient is None or own is None:
-            assert not any(value.any() for value in (gradient, own) if value is not None), name
+            assert not any(value.any() for value in (gradient, own) if value is not None), key
             continue
         error = (own.double().cpu() - gradient).abs().max() / gradient.abs().max().clamp_min(1e-12)
-        assert error <= slack * case.grad_tolerance, f"{name}: relative error {error:.2e}"
+        assert error <= slack * case.grad_tolerance, f"{key}: relative error {error:.2e}"
     # An extent may lie so close to a whole pixel that float32 inputs round it up differently on another device.
-    off = (found_radii - reference["radii"]).abs()
+    off = (found_radii - expected.radii).abs()
     assert off.max() <= 1
     assert off.bool().double().mean() <= 0.01
 

@@ -9,6 +9,7 @@ import sys
 import weakref
 from pathlib import Path
 
+import pytest
 import torch
 
 from hemgs.core.types import Camera
@@ -31,6 +32,7 @@ def extra_peak_mib(num: int, side: int) -> float:
     return float(run.stdout)
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_gaussians_times_pixels() -> None:
     small, large = extra_peak_mib(10_000, 256), extra_peak_mib(40_000, 512)
     # Four times the Gaussians and four times the pixels: one byte per pair would be 10,000 MiB.

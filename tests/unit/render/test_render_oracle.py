@@ -15,17 +15,17 @@ from tests.unit.render.render_cases import CASES, Case, arguments_of, check_agai
 
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_the_reference(name: str) -> None:
-    check_against_reference(CASES[name], "cpu", torch.float32)
+    check_against_reference(name, "cpu", torch.float32)
 
 
 @pytest.mark.parametrize("name", ["two_cameras", "color_and_depth", "antialiased_depth", "sh_3", "inside", "opaque"])
 def test_agrees_to_float64_accuracy_in_float64(name: str) -> None:
-    check_against_reference(CASES[name], "cpu", torch.float64, slack=1e-7)
+    check_against_reference(name, "cpu", torch.float64, slack=1e-7)
 
 
 @pytest.mark.parametrize("name", ["plain", "two_cameras", "sh_per_camera", "color_and_expected_depth", "antialiased"])
 def test_packed_agrees_with_the_reference(name: str) -> None:
-    check_against_reference(CASES[name], "cpu", torch.float32, packed=True)
+    check_against_reference(name, "cpu", torch.float32, packed=True)
 
 
 @pytest.mark.parametrize("tile_size", [1, 7, 8, 32])
