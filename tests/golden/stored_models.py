@@ -75,6 +75,10 @@ MODELS = {
     "hemgs/whole": StoredModel(_HEMGS, 0.0022),
     # λ off every grid, and steps whose range is no whole number of octaves.
     "hemgs/octaves": StoredModel({**_HEMGS, "rate_octaves": 1.7}, 0.00137),
+    # Base steps of the settings' own, in every codec of anchors the same way.
+    "hemgs/steps": StoredModel(
+        {**_HEMGS, "rate_octaves": 2.5, "step_features": 0.75, "step_scalings": 0.002, "step_offsets": 0.3}, 0.0033
+    ),
     "hemgs/plus": StoredModel(
         {
             **_HEMGS,

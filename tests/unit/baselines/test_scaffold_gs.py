@@ -19,6 +19,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE
 from hemgs.protocol import Method
 from tests.unit.anchors.ball_scene import ball_scene, ring_camera
+from tests.unit.codec.toy_anchors import toy_anchors
 
 CPU = torch.device("cpu")
 NUM = 20
@@ -157,6 +158,12 @@ def test_the_five_verbs(tmp_path: Path) -> None:
     assert 0.0 <= float(image.min()) < float(image.max()) <= 1.0
     assert renderable.to_splats(camera).num_gaussians > 0
     assert renderable.to_splats().sh_degree == 0
+
+
+def test_a_model_has_eight_viewpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baselines.scaffold_gs.method.train_anchors", lambda *_, **named: toy_anchors(30))
+    model = ScaffoldGs().train(ball_scene(24), {}, tmp_path, EventLog(), rate=SINGLE_RATE, seed=0, device=CPU)
+    assert len(model.tensors["viewpoints"].unique(dim=0)) == 8
 
 
 def test_unknown_settings_are_errors(tmp_path: Path) -> None:

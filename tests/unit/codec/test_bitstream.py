@@ -94,6 +94,28 @@ def test_networks_see_the_nearest_rate_and_the_header_the_exact_lmbda(lmbda: flo
     assert (header.trade_off.lmbda, header.rate_input) == (lmbda, rate)
 
 
+@pytest.mark.parametrize("octaves", [1.0, 3.0])
+def test_steps_of_every_attribute_span_the_octaves_of_the_settings(octaves: float, tmp_path: Path) -> None:
+    """From the smallest λ to the largest; errors of quantisation are as wide as the steps."""
+    anchors, settings = toy_anchors(1000), replace(WHOLE, rate_octaves=octaves)
+    exact, errors = anchors.attributes(), []
+    for lmbda in (0.001, 0.004):
+        encode_toy(tmp_path / "a.gsc", lmbda, anchors, settings)
+        decoded = CODEC.decode(tmp_path / "a.gsc")
+        places = {tuple(place): row for row, place in enumerate(anchors.positions.tolist())}
+        rows = torch.tensor([places[tuple(place)] for place in decoded.positions.tolist()])
+        masks = present(decoded.attributes.masks).bool()
+        errors.append(
+            [
+                (decoded.attributes.features - exact.features[rows]).abs().mean().item(),
+                (decoded.attributes.scalings - exact.scalings[rows]).abs().mean().item(),
+                (decoded.attributes.offsets - exact.offsets[rows])[masks].abs().mean().item(),
+            ]
+        )
+    widths = [math.log2(large / small) for small, large in zip(*errors, strict=True)]
+    assert widths == pytest.approx([octaves] * 3, abs=0.25)
+
+
 def test_heads_are_stored_at_half_precision(file: Path) -> None:
     decoded = CODEC.decode(file)
     for name, value in toy_anchors().heads.state_dict().items():
