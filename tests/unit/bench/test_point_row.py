@@ -22,6 +22,7 @@ from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.core.provenance import code_fingerprint, code_version, hardware
 from hemgs.core.records import POINT_COLUMNS, SCHEMA_VERSION, VIEW_COLUMNS, read_points, read_views
+from hemgs.core.types import Rate
 from hemgs.metrics.ssim import ssim
 from tests.unit.bench.conftest import CPU, TOY
 
