@@ -87,8 +87,11 @@ def system_peak_mib(who: int) -> float:
 
 
 def mebibytes(largest: float) -> Rule:
-    """Peak memory of a process with torch, in MiB: no more than the largest that the system has seen."""
-    return Rule(lambda value: 100 < value <= largest)
+    """Peak memory of a process with torch, in MiB: no more than the largest that the system has seen.
+
+    The system counts pages of each thread by themselves and adds them up now and then, so two readings differ a little.
+    """
+    return Rule(lambda value: 100 < value <= 1.02 * largest)
 
 
 def pictures(measured: Measured) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
