@@ -76,11 +76,11 @@ class Method(Protocol):
         ...
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
-        """Writes one bitstream; deterministic; has no access to the scene."""
+        """Write one bitstream; equal input gives equal bytes. The method has no access to the scene."""
         ...
 
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        """Reads a bitstream; opens nothing but it and the declared assets.
+        """Read a bitstream; open no other file than it and the declared assets.
 
         Raises:
             BitstreamError: cut, altered, of another version or method.

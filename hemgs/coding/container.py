@@ -72,11 +72,11 @@ class Container:
     """A bitstream whose checksums were right.
 
     Attributes:
-        method: id.
+        method: id of the method.
         sections: payloads by section, in file order.
         symbols_digest: 16 bytes.
         trade_off: λ and its interval; neither in files of version 1.
-        version: of the format.
+        version: version of the format.
     """
 
     method: str
@@ -88,13 +88,13 @@ class Container:
 
 @dataclass(frozen=True)
 class SectionRow:
-    """One line of a section table as found.
+    """One line of a file's section table.
 
     Attributes:
-        name: of the section.
-        offset: of its first byte in the file.
-        size_bytes: as the table claims.
-        intact: whether all its bytes are there and give the checksum of the table.
+        name: name of the section.
+        offset: offset of its first byte in the file.
+        size_bytes: the size in the table.
+        intact: whether the file contains all its bytes, with the checksum of the table.
     """
 
     name: str
@@ -105,14 +105,14 @@ class SectionRow:
 
 @dataclass(frozen=True)
 class ContainerReport:
-    """What a bitstream file says of itself, and which parts of it hold.
+    """The header of a bitstream file, and which parts of the file are intact.
 
     Attributes:
         method: id; version: of the format; symbols_digest: 16 bytes; trade_off: λ and its interval.
         header_bytes, header_intact: size of header and table; whether their checksum is right.
         rows: the section table.
         file_bytes: length of the file.
-        expected_bytes: length that the table claims.
+        expected_bytes: length according to the table.
     """
 
     method: str
@@ -138,17 +138,17 @@ def write_container(
     symbols_digest: bytes,
     trade_off: TradeOff = NO_TRADE_OFF,
 ) -> dict[str, int]:
-    """Writes a bitstream, whole or not at all.
+    """Write a bitstream, whole or not at all.
 
     Args:
-        path: of the file; its folder is made.
+        path: path of the file; its folder is made.
         method: id, lower snake_case, at most 32 characters.
         sections: payloads by name (lower snake_case, at most 16 characters), written in this order; at most 32.
         symbols_digest: 16 bytes, see :class:`hemgs.coding.digest.SymbolDigest`.
         trade_off: λ and its interval, where the method has them.
 
     Returns:
-        Bytes by section in file order, headed by ``container`` for header and table; they add up to the file.
+        Bytes by section in file order, starting with ``container`` for header and table; they add up to the file.
 
     Raises:
         ValueError: a name, the number of sections or the digest is not allowed.
@@ -163,7 +163,7 @@ def write_container(
 
 
 def read_container(path: Path) -> Container:
-    """Reads a bitstream and checks all of it; allocates no more than the file's length.
+    """Read a bitstream and check all of it; allocate no more than the file's length.
 
     Raises:
         BitstreamError: the file is missing, is no bitstream, is of another version, cut, too long or altered.
@@ -182,7 +182,7 @@ def read_container(path: Path) -> Container:
 
 
 def inspect_container(path: Path) -> ContainerReport:
-    """Reads the table of a bitstream and says which parts of the file hold, without insisting that all do.
+    """Read the table of a bitstream and report which parts of the file are intact.
 
     Raises:
         BitstreamError: the file is missing, is no bitstream, is of another version, or its table cannot be read.
@@ -249,7 +249,7 @@ def _pack_header(method: str, sections: Mapping[str, bytes], symbols_digest: byt
 
 
 def _parse_header(raw: bytes, file_bytes: int, path: Path) -> _Header:
-    """Takes the header apart without trusting it: ``raw`` is the start of the file, at most _MAX_HEADER_BYTES."""
+    """Parse a header that may be hostile; ``raw`` is the start of the file, at most _MAX_HEADER_BYTES."""
     cursor = _Cursor(raw, file_bytes, path)
     if not raw or not MAGIC.startswith(raw[: len(MAGIC)]):
         fault = "the file is empty" if not raw else f"is not a bitstream (starts with {raw[: len(MAGIC)].hex(' ')})"
@@ -302,7 +302,7 @@ def _take_trade_off(cursor: _Cursor, path: Path) -> TradeOff:
 
 
 def _check_header(header: _Header, file_bytes: int, path: Path) -> None:
-    """Refuses a header that is damaged, ill-formed or does not describe a file of this length."""
+    """Refuse a header that is damaged, ill-formed or does not describe a file of this length."""
     if not header.intact:
         raise BitstreamError(f"{path}: header: checksum does not match", _COPY_AGAIN)
     names = [entry.name for entry in header.entries]
@@ -329,7 +329,7 @@ def _check_header(header: _Header, file_bytes: int, path: Path) -> None:
 
 
 class _Cursor:
-    """Reads fields off the start of a file and knows what to say when it ends."""
+    """Reads fields from the start of a file, and reports a file that ends too early."""
 
     def __init__(self, raw: bytes, file_bytes: int, path: Path) -> None:
         self._raw, self._file_bytes, self._path = raw, file_bytes, path
@@ -354,10 +354,10 @@ class _Cursor:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Opens a regular file; gives its length too."""
+    """Open a regular file; yield it with its length."""
     fix = "check the path; `hemgs encode` writes .gsc files"
     try:
-        # Asked before opening: a pipe would wait for a writer for ever.
+        # This check precedes opening, since a pipe without a writer would block.
         if not stat.S_ISREG(path.stat().st_mode):
             raise BitstreamError(f"{path}: is not a regular file", fix)
         with path.open("rb") as file:

@@ -19,7 +19,7 @@ def archive_request(name):
     return known if covered else request
 
 
-# Looked up once: the record is gone while it is made anew.
+# Looked up once: the record does not exist while it is made again.
 REQUESTS = {
     name: archive_request(name) for name in dict.fromkeys(name for names in ARCHIVES.values() for name in names)
 }

@@ -30,12 +30,12 @@ POINTS_FORMAT = [SCHEMA_VERSION, *(column.name for column in POINT_COLUMNS)]
 
 
 def literal(path):
-    """A path as it can stand in a command that Snakemake formats."""
+    """Quote a path for a command that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
 
 
-# Jobs run the package that lies beside the workflow, in the Python of their environment or image where they have one,
-# otherwise in the Python that runs snakemake, activated or not; what is installed beside that is found, too.
+# Jobs run the package of this clone, in the Python of their environment or image where they have one. Otherwise they run
+# it in the Python that runs snakemake, activated or not, with the packages that are installed for it.
 OWN_PYTHON = workflow.deployment_settings.deployment_method & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
 HEMGS = "python -m hemgs" if OWN_PYTHON else f"{literal(sys.executable)} -m hemgs"
 
@@ -103,7 +103,7 @@ def any_of(names):
 wildcard_constraints:
     method=any_of(METHODS),
     dataset=any_of(BENCHMARK.scenes),
-    scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried anew for every file
+    scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried again for every file
     fit=any_of(plan.fit for plan in TRAININGS.values()),
     seed=r"\d+",
     archive=any_of(name for names in ARCHIVES.values() for name in names),
@@ -140,12 +140,12 @@ def base_files(wildcards):
 
 
 def base_option(files):
-    """What `hemgs train` must be told of a base."""
+    """Return the options of `hemgs train` for a base."""
     return f" --base {folder_of(files, '')}" if files else ""
 
 
 def fit_options(wildcards):
-    """What `hemgs train` must be told of a variant, and of a model that serves one rate only."""
+    """Return the options of `hemgs train` for a variant, and for a model that serves one rate only."""
     method = METHODS[wildcards.method]
     variant = f" --variant {method.variant}" if method.variant else ""
     rate = f" --rate {wildcards.fit}" if method.kind != "all_rates" else ""

@@ -1,6 +1,6 @@
-# From prepared scenes to trained models, and from those to the models of methods that start from one. The work/ folder beside a model holds its checkpoints, and events.jsonl its
-# progress; they are not declared, so that a job that fails or is killed leaves them behind and the next attempt goes on
-# from there.
+# From prepared scenes to trained models, and from those to the models of methods that start from one. The folder work/ of
+# a model contains its checkpoints, and events.jsonl its progress. They are not declared, so that a job that fails or is
+# killed leaves them behind, and the next attempt continues from there.
 
 
 rule train_model:
