@@ -87,6 +87,7 @@ def test_half_of_the_range_over_seeds_stands_beside_the_mean(tmp_path: Path) -> 
     results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1, 3)).write()
     (row,) = _computed(results)
     assert row["psnr_half_range"] == pytest.approx(0.075)
+    assert row["num_seeds"] == 3
     first = [point("gs3d", "court", scene, "single", 0, "single", 1)["bytes_total"] for scene in ("knot", "tower")]
     mean = statistics.mean(float(size or 0) for size in first)
     assert row["bytes_total_half_range"] == pytest.approx(0.03 / 2 * mean, rel=1e-4)
@@ -120,6 +121,18 @@ def test_one_missing_seed_is_a_hole_with_its_own_reason(tmp_path: Path, reasons:
     (row,) = _computed(results)
     assert (row["psnr"], row["num_scenes"], row["num_scenes_planned"], row["num_seeds"]) == (None, 1, 2, 2)
     assert row["hole"] == f"1 of 2 scenes missing: knot ({hole})"
+
+
+def test_each_rate_has_its_own_reasons(tmp_path: Path) -> None:
+    reasons = {"lmbda_0.0005": "the file is cut", "lmbda_0.0010": "loss is not finite"}
+
+    def spoil(row: dict[str, Value]) -> dict[str, Value]:
+        reason = reasons.get(str(row["rate"]))
+        return row if reason is None else row | {"status": "failed", "reason": reason}
+
+    results = Results(tmp_path, methods=("hac",), scenes={"chair": ("chair",)}).write(spoil)
+    holes = {str(row["rate"]): row["hole"] for row in _computed(results) if row["hole"]}
+    assert holes == {rate: f"1 of 1 scenes missing: chair ({reason})" for rate, reason in reasons.items()}
 
 
 def test_one_missing_figure_leaves_no_mean_of_it_and_the_others_stand(tmp_path: Path) -> None:
