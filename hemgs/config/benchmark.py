@@ -105,6 +105,7 @@ class BenchmarkFile(Section):
     """Further folders with datasets/ and methods/ inside, for scenes and methods kept outside this repository.
     ${NAME} is an environment variable."""
     partial: PartialKeys | None = None
+    """Publish what is finished instead of asking for everything; the workflow adds this key itself after a failure."""
 
 
 #: Settings of methods, by method id.
