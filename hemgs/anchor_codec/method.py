@@ -54,15 +54,15 @@ class CodedAnchors(ABC, Generic[P, E]):
 
     @abstractmethod
     def blank(self, settings: P) -> E:
-        """The entropy model, untrained, from torch's global random state."""
+        """Build the untrained entropy model from torch's global random state."""
 
     def for_rate(self, settings: P, rate: Rate) -> P:
-        """Settings of a training for one rate, where that decides any of them."""
+        """Return the settings of a training for one rate, if the rate decides any of them."""
         return settings
 
     @abstractmethod
     def attributes(self, settings: P, entropy: E, rate: Rate) -> PhasedAttributes:
-        """What makes a training of anchors a training of this method."""
+        """Return the attribute model that turns a training of anchors into one of this method."""
 
     def lmbda_of(self, rate: Rate) -> float:
         """Return λ of a training for one rate.

@@ -1,8 +1,7 @@
 """Weights that belong to the codec or to a metric: where they are, and whether they are the right ones.
 
-Owns the list in ``hemgs/assets/registry.yaml`` and the verification. Does not own what the weights mean, and never
-downloads: a run that needs the network in the middle of a cluster job is a run that hangs (``hemgs fetch`` does it
-beforehand).
+Owns the list in ``hemgs/assets/registry.yaml`` and the verification. Does not own the meaning of the weights. It never
+downloads, since a cluster job without a network would hang: ``hemgs fetch`` downloads them beforehand.
 """
 
 from __future__ import annotations

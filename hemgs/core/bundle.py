@@ -31,7 +31,7 @@ class Bundle:
 
 
 def save_bundle(path: Path, bundle: Bundle) -> None:
-    """Writes a bundle atomically; equal bundles give equal files."""
+    """Write a bundle atomically; equal bundles give equal files."""
     tensors = {name: bundle.tensors[name].detach().cpu().contiguous() for name in sorted(bundle.tensors)}
     with atomic_path(path) as temporary:
         try:
@@ -41,13 +41,13 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
 
 
 def _as_os_error(fault: Exception, path: Path) -> Exception:
-    """What a failed write would have been in Python: the library only gives the system's number, in its text."""
+    """Return Python's exception for a failed write: the library's text contains only the system's number."""
     number = re.search(r"\(os error (\d+)\)", str(fault))
     return OSError(int(number.group(1)), os.strerror(int(number.group(1))), str(path)) if number else fault
 
 
 def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
-    """Reads a bundle.
+    """Read a bundle.
 
     Raises:
         HemgsError: the file is missing, cut or not a bundle.

@@ -20,12 +20,12 @@ from hemgs.core.timing import BYTES_PER_MIB, process_peak_mib, reset_process_pea
 DEVICE_CHOICES = "auto, cpu, cuda, cuda:N"
 #: Environment variable that says what ``auto`` is.
 DEVICE_VARIABLE = "HEMGS_DEVICE"
-#: What Slurm tells a job of the GPUs that it holds (sbatch's manual, *output environment variables*).
+#: Variables in which Slurm lists a job's GPUs (sbatch's manual, *output environment variables*).
 _GPUS_OF_JOB = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device that ``name`` stands for.
+    """Choose the device of this name.
 
     Args:
         name: ``auto`` (what ``HEMGS_DEVICE`` names, else CUDA if there is a usable GPU, else the CPU), ``cpu``,
@@ -79,13 +79,13 @@ def seed_everything(seed: int) -> None:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until all work given to the device is done, so that a clock read next is honest."""
+    """Wait until the device has done all of its work, so that a clock read afterwards is right."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new measurement of :func:`peak_memory_mib`."""
+    """Start a new measurement of :func:`peak_memory_mib`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:

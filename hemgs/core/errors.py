@@ -1,7 +1,7 @@
 """Every error a user can meet.
 
-Each carries what is wrong and how to mend it; the command line prints both on one line and exits with
-``exit_code``. Library code raises these and never prints or exits.
+Each contains the fault and the fix. The command line prints both on one line and exits with ``exit_code``. Library code
+raises these errors, and never prints or exits.
 """
 
 from __future__ import annotations

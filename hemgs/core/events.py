@@ -37,7 +37,7 @@ class EventLog:
         self._drawn = False
 
     def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Reports that ``done`` of ``total`` steps are finished, with figures such as ``loss`` or ``size_mib``."""
+        """Report that ``done`` of ``total`` steps are finished, with figures such as ``loss`` or ``size_mib``."""
         elapsed_s = time.monotonic() - self._started_s
         if self._first_done is None:
             self._first_done = done - 1 if done > 0 else 0
@@ -63,13 +63,13 @@ class EventLog:
         self._drawn, self._drawn_s = True, now_s
 
     def write(self, event: str, **fields: object) -> None:
-        """Appends one line to the log file."""
+        """Append one line to the log file."""
         if self._file is not None:
             self._file.write(json.dumps({"event": event, **fields}) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        """Ends the live line and closes the file."""
+        """End the live line and close the file."""
         if self._stream is not None and self._drawn:
             self._stream.write("\n")
         if self._file is not None:
@@ -84,5 +84,5 @@ class EventLog:
 
 
 def terminal_events(title: str, path: Path | None = None) -> EventLog:
-    """The log of a command-line verb: file, and a live line on standard error."""
+    """Open the log of a command-line verb: a file, and a live line on standard error."""
     return EventLog(path, title, sys.stderr)

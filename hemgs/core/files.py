@@ -22,7 +22,7 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``; renames it into place if the block succeeds, removes it if not.
+    """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds, remove it if not.
 
     Raises:
         DeviceError: the disk is full.
@@ -47,18 +47,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically."""
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
+    """Write a UTF-8 text file atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """A JSON mapping that this program wrote for itself, or nothing where it is missing or damaged."""
+    """Read a JSON mapping that this program wrote for itself; return an empty one if it is missing or damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -96,7 +96,7 @@ class Workplace:
 
 @contextlib.contextmanager
 def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace]:
-    """Makes the folder and has it alone, waiting for whoever is there; the block may remove it.
+    """Make the folder and lock it for the block, after waiting for other processes; the block may remove the folder.
 
     The lock ends with its process, however that ends; see :func:`take_lock`.
 
@@ -121,7 +121,7 @@ def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace
 
 
 def take_lock(file: IO[str], on_wait: Callable[[], None]) -> bool:
-    """Waits until the lock of an open file is ours, until it is closed; a file system without locks lets everyone in.
+    """Wait for the lock of an open file, and keep it until the file is closed; do not wait where there are no locks.
 
     Args:
         on_wait: called before waiting.

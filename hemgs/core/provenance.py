@@ -28,7 +28,7 @@ _PACKAGES = ("numpy", "torch", "numba", "scipy", "pillow", "safetensors", "gspla
 
 @functools.cache
 def code_version() -> str:
-    """The version of the package, with the commit where the source tree is a git checkout.
+    """Return the version of the package, with the commit where the source tree is a git checkout.
 
     ``0.1.0+g1a2b3c4`` for a clean checkout, with ``.dirty`` when tracked files differ from it, ``0.1.0`` elsewhere.
     """
@@ -158,7 +158,7 @@ def _memory_mib() -> float | None:
 
 
 def _output(*command: str) -> str:
-    """What a command prints, or an empty text if it cannot be run or fails."""
+    """Return the output of a command, or an empty text if it cannot be run or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):

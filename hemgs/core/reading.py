@@ -141,13 +141,13 @@ def checked(kind: Any, data: Any, origin: str) -> Any:
 
 
 def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str = "") -> ConfigError:
-    """The first of the faults that pydantic found in ``data``; unknown keys come first.
+    """Build an error from the first fault that pydantic found in ``data``; unknown keys come first.
 
     A missing key is often only the same typo seen from the other side.
     """
     errors = fault.errors(include_url=False)
     error = min(errors, key=lambda each: (not _unknown_key(each), len(each["loc"])))
-    missing = [each["loc"][-1] for each in errors if each["type"] == "missing" and _beside(each, error)]
+    missing = [each["loc"][-1] for each in errors if each["type"] == "missing" and _have_one_parent(each, error)]
     path, where = _existing(error["loc"], data), f"{origin}: " if origin else ""
     if missing and isinstance(missing[-1], int):  # a list that is too short; the value is the list
         fix = f"at least {missing[-1] + 1} entries are expected"
@@ -177,12 +177,12 @@ def _validated(kind: Any, data: Any) -> Any:
     return _adapter(kind).validate_json(json.dumps(data, default=str))
 
 
-def _beside(one: _Fault, other: _Fault) -> bool:
+def _have_one_parent(one: _Fault, other: _Fault) -> bool:
     return bool(one["loc"][:-1] == other["loc"][:-1])
 
 
 def _existing(location: _Path, data: Any) -> _Path:
-    """The keys and indices of a pydantic location that are in the data: it also names alternatives of a union."""
+    """Return the keys and indices of a pydantic location that are in the data; others name a union's alternatives."""
     found: list[int | str] = []
     for part in location:
         if part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data)):

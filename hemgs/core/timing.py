@@ -23,7 +23,7 @@ _RESET_HIGH_WATER = "5"
 
 
 def _nothing() -> None:
-    """The synchronisation a CPU needs."""
+    """Do nothing: a CPU needs no synchronisation."""
 
 
 class Stopwatch:
@@ -70,7 +70,7 @@ class StageTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times its block as part of stage ``name``."""
+        """Time the block as part of stage ``name``."""
         with Stopwatch(self._synchronize) as watch:
             yield
         current = self._repetitions[-1]
@@ -108,7 +108,7 @@ def process_peak_mib() -> float:
 
 
 def reset_process_peak() -> bool:
-    """Starts the high-water mark anew from the present size; False where the system cannot."""
+    """Reset the high-water mark to the present size; return False where the system cannot."""
     try:
         _CLEAR_REFS.write_text(_RESET_HIGH_WATER)
     except OSError:

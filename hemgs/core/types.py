@@ -100,7 +100,7 @@ class Scene:
     read_image: Callable[[View], NDArray[np.float32]] = field(repr=False, compare=False)
 
     def split(self, name: Split) -> tuple[View, ...]:
-        """The views of one split, sorted by name."""
+        """Return the views of one split, sorted by name."""
         return tuple(view for view in self.views if view.split == name)
 
     @property
