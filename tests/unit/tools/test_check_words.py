@@ -45,6 +45,7 @@ def test_words_not_used_are_found_with_their_line_and_a_correction(name: str, te
         ("a.md", "    mend told anew\n"),
         ("a.md", "```\nmend told\n```\n"),
         ("a.md", "Call `told` besides a stand-in that is `beside` it.\n"),
+        ("a.md", "We amend what a page foretells.\n"),
         ("a.md", f"| {'wide ' * 30}|\n"),
         ("a.md", "See [the page](https://example.org/" + "a" * 120 + ").\n"),
         ("a.md", "https://example.org/" + "a" * 120 + "\n"),
