@@ -11,7 +11,7 @@ import pytest
 PACKAGES = ("hemgs.analysis", "hemgs.coding", "hemgs.core", "hemgs.metrics")
 MODULES = [
     module.name
-    for package in PACKAGES
+    for package in (*PACKAGES, "hemgs.cli", "hemgs.pointnet", "hemgs.training")
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
 ]
 
