@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextAttributes, ContextModel
-from baselines.context_gs.params import ContextGsParams
+from baselines.context_gs.params import SPECS, ContextGsParams
 from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
@@ -15,12 +15,7 @@ from hemgs.training.schedule import scaled
 class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
     """ContextGS; ``README.md`` in this folder lists source, licence and deviations."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=CODEC.method,
-        label="ContextGS",
-        kind="per_rate",
-        attributes=("locations", "masks", "networks", "hyper", "features", "scalings", "offsets"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["ContextGs"]
     Params: ClassVar[type] = ContextGsParams
     codec = CODEC
 

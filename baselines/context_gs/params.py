@@ -8,6 +8,7 @@ from baselines.context_gs.codec import MAX_LATENTS, ContextHeader
 from baselines.context_gs.model import ContextSettings
 from hemgs.anchor_codec.params import CodecParams, check_sizes
 from hemgs.config.params import Amount, Count, PositiveShare
+from hemgs.core.types import MethodSpec
 
 #: Channels of the feature for each latent, where the number of latents is not given (released code).
 FEATURES_PER_LATENT = 4
@@ -45,3 +46,14 @@ class ContextGsParams(CodecParams):
         """Sizes of the entropy model."""
         latents = self.latents or min(max(1, self.feature_dim // FEATURES_PER_LATENT), MAX_LATENTS)
         return ContextSettings(self.feature_dim, self.num_offsets, self.hidden, latents, self.num_levels)
+
+
+Params = ContextGsParams
+SPECS = {
+    "ContextGs": MethodSpec(
+        id="context_gs",
+        label="ContextGS",
+        kind="per_rate",
+        attributes=("locations", "masks", "networks", "hyper", "features", "scalings", "offsets"),
+    )
+}

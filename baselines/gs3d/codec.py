@@ -17,12 +17,13 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from baselines.gs3d.params import SPECS
 from baselines.shared.raw_floats import FIX, open_sections, read_sections, write_sections
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 from hemgs.splats.cloud import GaussianCloud
 
-METHOD = "gs3d"
+METHOD = SPECS["Gs3d"].id
 _SETTINGS = struct.Struct("<IB")
 _MAX_SH_DEGREE = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from baselines.gs3d.codec import METHOD, decode_cloud, encode_cloud
-from baselines.gs3d.params import Gs3dParams
+from baselines.gs3d.codec import decode_cloud, encode_cloud
+from baselines.gs3d.params import SPECS, Gs3dParams
 from hemgs.core.types import MethodSpec, Rate, SectionTable
 from hemgs.protocol import Model
 from hemgs.splats.cloud import GaussianCloud
@@ -16,12 +16,7 @@ from hemgs.splats.method import SplatMethod
 class Gs3d(SplatMethod[Gs3dParams]):
     """Plain 3DGS, stored without compression."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
-        label="3DGS",
-        kind="single",
-        attributes=("locations", "colors", "opacities", "scalings", "rotations"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["Gs3d"]
     Params: ClassVar[type] = Gs3dParams
 
     def write(self, path: Path, model: Model, settings: Gs3dParams, rate: Rate) -> SectionTable:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from baselines.hac.codec import CODEC
 from baselines.hac.model import HacAttributes, HacModel
-from baselines.hac.params import HacParams
+from baselines.hac.params import SPECS, HacParams
 from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 
@@ -14,12 +14,7 @@ from hemgs.core.types import MethodSpec, Rate
 class Hac(CodedAnchors[HacParams, HacModel]):
     """HAC; ``README.md`` in this folder lists source, licence and deviations."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=CODEC.method,
-        label="HAC",
-        kind="per_rate",
-        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["Hac"]
     Params: ClassVar[type] = HacParams
     codec = CODEC
 

@@ -8,6 +8,7 @@ from baselines.hac.codec import HacHeader
 from baselines.hac.model import HacSettings
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
 from hemgs.config.params import Count
+from hemgs.core.types import MethodSpec
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,14 @@ class HacParams(HashGridParams):
     def entropy(self) -> HacSettings:
         """Sizes of the entropy model."""
         return HacSettings(self.feature_dim, self.num_offsets, self.hidden, self.grid)
+
+
+Params = HacParams
+SPECS = {
+    "Hac": MethodSpec(
+        id="hac",
+        label="HAC",
+        kind="per_rate",
+        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
+    )
+}

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel
-from baselines.hac_plus.params import HacPlusParams
+from baselines.hac_plus.params import SPECS, HacPlusParams
 from hemgs.anchor_codec.method import CodedAnchors
 from hemgs.core.types import MethodSpec, Rate
 
@@ -15,12 +15,7 @@ from hemgs.core.types import MethodSpec, Rate
 class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
     """HAC++; ``README.md`` in this folder lists source, licence and deviations."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=CODEC.method,
-        label="HAC++",
-        kind="per_rate",
-        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["HacPlus"]
     Params: ClassVar[type] = HacPlusParams
     codec = CODEC
 

@@ -11,6 +11,7 @@ from hemgs.coding.locations import OCTREE
 from hemgs.coding.masks import ADAPTIVE
 from hemgs.config.params import Amount, Count
 from hemgs.core.errors import ConfigError
+from hemgs.core.types import MethodSpec
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,14 @@ class HacPlusParams(HashGridParams):
         return HacPlusSettings(
             self.feature_dim, self.num_offsets, self.hidden, chunk_channels, self.chunk_hidden, self.grid
         )
+
+
+Params = HacPlusParams
+SPECS = {
+    "HacPlus": MethodSpec(
+        id="hac_plus",
+        label="HAC++",
+        kind="per_rate",
+        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
+    )
+}

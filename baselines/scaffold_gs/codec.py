@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from baselines.scaffold_gs.params import SPECS
 from baselines.shared.raw_floats import FIX, open_sections, pack_floats, read_sections, unpack_floats, write_sections
 from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors import AnchorAttributes, AnchorHeads
@@ -25,7 +26,7 @@ from hemgs.anchors.rendering import FixedAnchors
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 
-METHOD = "scaffold_gs"
+METHOD = SPECS["ScaffoldGs"].id
 _SETTINGS = struct.Struct("<IHHHB")
 _SCALING_DIM = 6
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
-from baselines.scaffold_gs.params import ScaffoldGsParams
+from baselines.scaffold_gs.params import SPECS, ScaffoldGsParams
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import AttributeModel, train_anchors
 from hemgs.config.params import params_of
@@ -21,12 +21,7 @@ from hemgs.protocol import Model
 class ScaffoldGs:
     """Scaffold-GS; ``README.md`` in this folder lists source, licence and deviations."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=METHOD,
-        label="Scaffold-GS",
-        kind="single",
-        attributes=("locations", "features", "scalings", "offsets", "networks"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["ScaffoldGs"]
     Params: ClassVar[type] = ScaffoldGsParams
     Decoded = FixedAnchors
 

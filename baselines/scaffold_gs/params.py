@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors.params import AnchorParams
+from hemgs.core.types import MethodSpec
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,14 @@ class ScaffoldGsParams(AnchorParams):
     feature_dim: Annotated[int, Field(ge=1, le=MAX_WIDTH)] = 50
     num_offsets: Annotated[int, Field(ge=1, le=MAX_OFFSETS)] = 10
     head_hidden_dim: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0
+
+
+Params = ScaffoldGsParams
+SPECS = {
+    "ScaffoldGs": MethodSpec(
+        id="scaffold_gs",
+        label="Scaffold-GS",
+        kind="single",
+        attributes=("locations", "features", "scalings", "offsets", "networks"),
+    )
+}

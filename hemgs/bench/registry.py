@@ -6,12 +6,12 @@ declares in its ``pyproject.toml``), or ``package.module:Class``. Does not impor
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from dataclasses import is_dataclass
 from importlib import metadata
 
+from hemgs.config.entries import import_class
 from hemgs.core.errors import ConfigError
 from hemgs.core.reading import closest
 from hemgs.core.types import MethodSpec
@@ -59,13 +59,7 @@ def get_method(name: str) -> Method:
 
 
 def _load(entry: str) -> Method:
-    module_name, _, class_name = entry.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as fault:
-        raise ConfigError(
-            f"the method {entry} cannot be imported ({fault})", "check its spelling and that its package is installed"
-        ) from fault
+    kind = import_class(entry)
     method = kind()
     spec, params = getattr(method, "spec", None), getattr(method, "Params", None)
     if not (isinstance(method, Method) and isinstance(spec, MethodSpec) and is_dataclass(params)):

@@ -11,7 +11,7 @@ import torch
 from hemgs.anchor_codec.method import CodedAnchors, stored_model
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
-from hemgs.codec.params import LMBDA_INTERVAL, SWEEP, HemgsParams
+from hemgs.codec.params import SPECS, HemgsParams
 from hemgs.codec.refit import TrainedModel
 from hemgs.codec.refit_training import refit
 from hemgs.codec.training import HemgsAttributes
@@ -25,14 +25,7 @@ from hemgs.protocol import Model, interval_of
 class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
     """See :class:`hemgs.protocol.Method`."""
 
-    spec: ClassVar[MethodSpec] = MethodSpec(
-        id=CODEC.method,
-        label="HEMGS",
-        kind="all_rates",
-        lmbda_interval=LMBDA_INTERVAL,
-        sweep=SWEEP,
-        attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
-    )
+    spec: ClassVar[MethodSpec] = SPECS["Hemgs"]
     Params: ClassVar[type] = HemgsParams
     codec = CODEC
 
@@ -82,7 +75,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
 class HemgsSingleRate(Hemgs):
     """HEMGS trained for one λ at a time: what the variable-rate predictor is compared with (section 4.3)."""
 
-    spec: ClassVar[MethodSpec] = replace(Hemgs.spec, kind="per_rate")
+    spec: ClassVar[MethodSpec] = SPECS["HemgsSingleRate"]
 
     def for_rate(self, settings: HemgsParams, rate: Rate) -> HemgsParams:
         return replace(settings, lmbdas=f"{self.lmbda_of(rate):.17g}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes, numbers
 from hemgs.codec.header import HemgsHeader
@@ -13,7 +13,7 @@ from hemgs.codec.training import SimulationSettings
 from hemgs.config.fields import one_of
 from hemgs.config.params import Amount, Count, PositiveShare
 from hemgs.core.errors import ConfigError
-from hemgs.core.types import LmbdaInterval
+from hemgs.core.types import LmbdaInterval, MethodSpec
 from hemgs.pointnet.features import scene_agnostic_dim
 from hemgs.training.schedule import scaled
 
@@ -57,8 +57,6 @@ class HemgsParams(HashGridParams):
         float_networks: whether networks code in floating point, with weights in float16, to measure what exact integers
             cost. Such a file decodes only where sums are rounded as on the machine that wrote it.
     """
-
-    lmbda_interval: ClassVar[LmbdaInterval] = LMBDA_INTERVAL
 
     sample_share: PositiveShare = 0.15
     lr_networks_end: Amount = 5e-4
@@ -124,3 +122,15 @@ class HemgsParams(HashGridParams):
             lmbdas=numbers("lmbdas", self.lmbdas),
             interval=LMBDA_INTERVAL,
         )
+
+
+Params = HemgsParams
+_SPEC = MethodSpec(
+    id="hemgs",
+    label="HEMGS",
+    kind="all_rates",
+    lmbda_interval=LMBDA_INTERVAL,
+    sweep=SWEEP,
+    attributes=("locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"),
+)
+SPECS = {"Hemgs": _SPEC, "HemgsSingleRate": replace(_SPEC, kind="per_rate")}

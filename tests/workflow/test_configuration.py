@@ -264,6 +264,12 @@ def test_snakefmt_is_clean() -> None:
             ["hac.yaml: params: 'iterations' cannot be -5 — it must be at least 1"],
         ),
         (
+            "methods/hac.yaml",
+            "kind: per_rate",
+            "kind: all_rates",
+            ["hac.yaml: 'hac' is of kind all_rates, but baselines.hac.method:Hac of kind per_rate"],
+        ),
+        (
             "methods/context_gs.yaml",
             "iterations: 30000",
             "num_levels: 5",
@@ -306,7 +312,10 @@ def test_methods_and_data_sets_from_outside_the_repository(project: Project, tmp
     (extra / "methods/mine.yaml").write_text(yaml.safe_dump(method))
     dataset = yaml.safe_load((project.root / "workflow/config/datasets/toy.yaml").read_text()) | {"id": "ours"}
     (extra / "datasets/ours.yaml").write_text(yaml.safe_dump(dataset))
-    (project.root / "my_codec.py").write_text("class Codec:\n    pass\n")
+    (project.root / "my_codec.py").write_text(
+        "from stub_methods.params import SPECS, Params as Settings\n"
+        "class Codec:\n    spec, Params = SPECS['AllRates'], Settings\n"
+    )
     project.environment["EXTRA"] = str(extra)
     project.edit("config.yaml", lambda data: data.update(extra_config=["${EXTRA}"]))
     project.snakemake("--config", "run={methods: [mine], datasets: [ours], scenes: [one]}", "publish={visual: []}")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.workflow_project import Project
 
-TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods:Stub --rate single"
+TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods.method:Single --rate single"
 MODEL = "results/models/single_stub/toy/two/single/s0"
 
 
@@ -119,7 +119,7 @@ def test_a_failure_of_single_files_publishes_nothing(finished: Project) -> None:
 
 def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
     project.snakemake("results/data/scenes/toy/one/scene.json")
-    project.environment["STUB_FAIL"] = "--method stub_methods:Stub --rate lmbda_0.0040"
+    project.environment["STUB_FAIL"] = "--method stub_methods.method:PerRate --rate lmbda_0.0040"
     run = "run={methods: [single_stub, all_rates_stub], scenes: [one]}"
     with project.held("figures", "--config", run):
         failing = "results/points/per_rate_stub/toy/one/lmbda_0.0040/s0/points.csv"

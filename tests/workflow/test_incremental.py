@@ -108,7 +108,7 @@ def test_changed_published_values_summarise_only(finished: Project) -> None:
 
 def test_touched_module_and_rule_file_make_nothing_again(finished: Project) -> None:
     later = time.time() + 10
-    os.utime(finished.root / "stub_methods.py", (later, later))
+    os.utime(finished.root / "stub_methods/method.py", (later, later))
     rules = finished.root / "workflow/rules/fit.smk"
     rules.write_text(rules.read_text().replace("HEMGS} train", "HEMGS}  train"))
     assert finished.planned() == {}

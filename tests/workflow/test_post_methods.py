@@ -12,7 +12,7 @@ import yaml
 
 from tests.workflow.workflow_project import DATASET, REPOSITORY, Project, copy_workflow, small_project
 
-POST = {"label": "Post", "entry": "stub_methods:Stub", "kind": "post", "base": "single_stub"}
+POST = {"label": "Post", "entry": "stub_methods.method:Post", "kind": "post", "base": "single_stub"}
 PUBLISHED = {"summarise_points": 1, "make_tables": 1, "make_figures": 1, "make_page": 1}
 NEW_POINTS = {"write_plan": 1, "write_style": 1, **PUBLISHED}
 
@@ -121,7 +121,11 @@ def test_a_base_that_fails_leaves_a_hole_with_its_log_for_each_that_starts_from_
 
 
 def test_a_post_method_of_ones_own_is_two_files(made: Project) -> None:
-    (made.root / "my_method.py").write_text("class Mine:\n    class Params:\n        depth: int = 1\n")
+    (made.root / "my_method.py").write_text(
+        "from dataclasses import dataclass\nfrom hemgs.core.types import MethodSpec\n"
+        "@dataclass(frozen=True)\nclass Settings:\n    depth: int = 1\n"
+        "class Mine:\n    spec = MethodSpec('mine', 'Mine', 'post')\n    Params = Settings\n"
+    )
     add(made, "mine", entry="my_method:Mine", params={"depth": 2})
     select(made, "early", "single_stub", "late", "mine")
     assert made.planned() == jobs(2, 2) | NEW_POINTS

@@ -34,10 +34,31 @@ CONFIG = {
     "publish": {"tables": ["quality"], "visual": ["toy/one"]},
 }
 METHODS: dict[str, dict[str, Any]] = {
-    "all_rates_stub": {"kind": "all_rates", "rates": [0.001, 0.002], "color": "#112233", "params": {"iterations": 10}},
-    "per_rate_stub": {"kind": "per_rate", "rates": [0.004, 0.003]},
-    "single_stub": {"kind": "single"},
+    "all_rates_stub": {
+        "entry": "stub_methods.method:AllRates",
+        "kind": "all_rates",
+        "rates": [0.001, 0.002],
+        "color": "#112233",
+        "params": {"iterations": 10},
+    },
+    "per_rate_stub": {"entry": "stub_methods.method:PerRate", "kind": "per_rate", "rates": [0.004, 0.003]},
+    "single_stub": {"entry": "stub_methods.method:Single", "kind": "single"},
 }
+#: Of methods whose libraries are not installed where snakemake runs.
+STUB_PARAMS = """
+from dataclasses import dataclass
+
+from hemgs.core.types import MethodSpec
+
+
+@dataclass(frozen=True)
+class Params:
+    iterations: int = 1
+
+
+KINDS = {"AllRates": "all_rates", "PerRate": "per_rate", "Single": "single", "Post": "post"}
+SPECS = {name: MethodSpec(kind, kind, kind) for name, kind in KINDS.items()}
+"""
 DATASET = {
     "id": "toy",
     "label": "Toy",
@@ -171,9 +192,9 @@ def small_project(root: Path) -> Project:
     (config / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     (config / "datasets" / "toy.yaml").write_text(yaml.safe_dump(DATASET))
     for name, method in METHODS.items():
-        text = {"id": name, "label": name, "entry": "stub_methods:Stub", **method}
+        text = {"id": name, "label": name, **method}
         (config / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(text))
-    (root / "stub_methods.py").write_text(
-        "import not_installed_anywhere\n\n\nclass Stub:\n    class Params:\n        iterations: int = 1\n"
-    )
+    (root / "stub_methods").mkdir()
+    (root / "stub_methods/method.py").write_text("import not_installed_anywhere\n")
+    (root / "stub_methods/params.py").write_text(STUB_PARAMS)
     return project

@@ -31,7 +31,7 @@ def test_unknown_id_names_the_nearest_and_all() -> None:
     ("entry", "message"),
     [
         ("no_such_package.method:X", "cannot be imported"),
-        (f"{TOY}NoSuchClass", "cannot be imported"),
+        (f"{TOY}NoSuchClass", "has no class NoSuchClass"),
         ("pathlib:Path", "is not a method"),
         (f"{TOY}ToyParams", "is not a method"),
         (f"{TOY}Baseless", "is of kind post, and its train takes no base — it must fulfil hemgs.protocol.PostMethod"),
