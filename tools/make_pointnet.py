@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from hemgs.coding.fixed_point import FixedLayer
 from hemgs.pointnet import features as pointnet
-from hemgs.pointnet.network import ONE, Grouping
+from hemgs.pointnet.architectures import ONE, Grouping
 from hemgs.pointnet.sets import (
     INTERPOLATION_BITS,
     Integers,

@@ -21,7 +21,8 @@ from hemgs.coding.fixed_point import FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.files import atomic_path, sha256_of
 from hemgs.pointnet import features as pointnet
-from hemgs.pointnet.network import ONE, PRECISION_BITS, PointNet
+from hemgs.pointnet.architectures import ONE, PRECISION_BITS
+from hemgs.pointnet.network import PointNet
 from hemgs.pointnet.sets import make_blocks
 from tools.anchor_clouds import make_cloud
 

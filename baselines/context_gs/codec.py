@@ -19,21 +19,21 @@ from torch import Tensor
 
 from baselines.context_gs.hyper import decode_latents, encode_latents
 from baselines.context_gs.levels import build_levels
-from baselines.context_gs.model import LOCATION_LIMIT, ContextModel, ContextSettings, inputs_of
+from baselines.context_gs.model import LOCATION_LIMIT, ContextModel, inputs_of
+from baselines.context_gs.params import SPECS, ContextSettings
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader
 from hemgs.anchor_codec.file import DAMAGED, Places
-from hemgs.anchor_codec.header import check_integer, three
+from hemgs.anchor_codec.header import three
 from hemgs.anchor_codec.prediction import Integers, scaled_symbols
+from hemgs.anchor_codec.settings import check_integer
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
 from hemgs.anchor_codec.stored_networks import Stored, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream, chunks
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
 
-#: Limits of a file's settings: the coder has a table for at most 81 channels of latents.
-MAX_LATENTS, MAX_LEVELS = 64, 4
 #: Stored locations are smaller than this in size, so that all sums below stay within int64.
 MAX_COORDINATE = 1 << 32
 MAX_SCALE, MAX_UNIT = 1 << 40, 1 << 29
@@ -52,17 +52,10 @@ class ContextHeader(CodecHeader):
     """
 
     Settings: ClassVar[type] = ContextSettings
-    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
     scales: tuple[int, ...]
     centre: tuple[int, int, int]
     units: tuple[int, int, int]
     entropy: ContextSettings
-
-    @classmethod
-    def check_entropy(cls, entropy: ContextSettings) -> None:
-        super().check_entropy(entropy)
-        check_integer("latents", entropy.latent_dim, 1, MAX_LATENTS)
-        check_integer("num_levels", entropy.num_levels, 1, MAX_LEVELS)
 
     def check(self) -> None:
         super().check()
@@ -87,7 +80,7 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]
     The side information is the latents, ``[N, L] int64``. There is a network for each level, the coarsest first.
     """
 
-    method = "context_gs"
+    method = SPECS["ContextGs"].id
     Model = ContextModel
     Header = ContextHeader
     side_section = "hyper"

@@ -8,6 +8,7 @@ from baselines.context_gs.codec import CODEC
 from baselines.context_gs.model import ContextAttributes, ContextModel
 from baselines.context_gs.params import SPECS, ContextGsParams
 from hemgs.anchor_codec.method import CodedAnchors
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.core.types import MethodSpec, Rate
 from hemgs.training.schedule import scaled
 
@@ -25,7 +26,7 @@ class ContextGs(CodedAnchors[ContextGsParams, ContextModel]):
     def attributes(self, settings: ContextGsParams, entropy: ContextModel, rate: Rate) -> ContextAttributes:
         return ContextAttributes(
             entropy,
-            settings.base_steps,
+            BaseSteps.of(settings),
             settings.phases,
             max(1, scaled(settings.level_refresh, settings.iterations)),
             self.lmbda_of(rate),

@@ -18,43 +18,22 @@ from torch import Tensor, nn
 
 from baselines.context_gs.density import FactorizedDensity
 from baselines.context_gs.levels import ONE, Levels, choose_scales, levels_in_training
+from baselines.context_gs.params import ContextSettings
 from baselines.shared.predictor import AnchorPredictor
 from hemgs.anchor_codec.masks import binary_masks, keep_mask
-from hemgs.anchor_codec.phases import PhaseSettings, RefreshedAttributes, Sample, geometry_present, with_noise
+from hemgs.anchor_codec.phases import RefreshedAttributes, Sample, geometry_present, with_noise
 from hemgs.anchor_codec.prediction import Prediction
+from hemgs.anchor_codec.settings import PhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorAttributes, AnchorModel, LatentRows
-from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.anchors.attribute_model import LatentRows
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.model import AnchorModel
 from hemgs.training.networks import ParameterGroup
 
 #: Coordinates of an anchor's location.
 LOCATION_DIM = 3
 #: Locations are clamped to this many mean distances from the middle, so that stray anchors do not dominate sums.
 LOCATION_LIMIT = 32
-
-
-@dataclass(frozen=True)
-class ContextSettings:
-    """Sizes of the entropy model, stored in every bitstream.
-
-    Attributes:
-        feature_dim: D, channels of the anchor feature.
-        num_offsets: K.
-        hidden: width of the networks' hidden layers.
-        latent_dim: L, latents of an anchor.
-        num_levels: levels of anchors.
-    """
-
-    feature_dim: int = 50
-    num_offsets: int = 10
-    hidden: int = 100
-    latent_dim: int = 12
-    num_levels: int = 3
-
-    @property
-    def context_dim(self) -> int:
-        """Number of channels of the coarse anchor in a finer one's input: features and scalings."""
-        return self.feature_dim + SCALING_DIM
 
 
 class ContextModel(nn.Module):

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from baselines.context_gs.codec import MAX_LATENTS, ContextHeader
-from baselines.context_gs.model import ContextSettings
 from hemgs.anchor_codec.params import CodecParams, check_sizes
+from hemgs.anchor_codec.settings import EntropySizes, check_integer
+from hemgs.anchors.params import SCALING_DIM
 from hemgs.config.params import Amount, Count, PositiveShare
 from hemgs.core.types import MethodSpec
 
+#: Limits of a file's settings: the coder has a table for at most 81 channels of latents.
+MAX_LATENTS, MAX_LEVELS = 64, 4
 #: Channels of the feature for each latent, where the number of latents is not given (released code).
 FEATURES_PER_LATENT = 4
+
+
+@dataclass(frozen=True)
+class ContextSettings(EntropySizes):
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        hidden: width of the networks' hidden layers.
+        latent_dim: L, latents of an anchor.
+        num_levels: levels of anchors.
+    """
+
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
+    hidden: int = 100
+    latent_dim: int = 12
+    num_levels: int = 3
+
+    @property
+    def context_dim(self) -> int:
+        """Number of channels of the coarse anchor in a finer one's input: features and scalings."""
+        return self.feature_dim + SCALING_DIM
+
+    def check(self) -> None:
+        super().check()
+        check_integer("latents", self.latent_dim, 1, MAX_LATENTS)
+        check_integer("num_levels", self.num_levels, 1, MAX_LEVELS)
 
 
 @dataclass(frozen=True)
@@ -39,7 +68,7 @@ class ContextGsParams(CodecParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sizes(ContextHeader, self.entropy)
+        check_sizes(self.entropy)
 
     @property
     def entropy(self) -> ContextSettings:

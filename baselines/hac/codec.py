@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from baselines.hac.model import HacModel, HacSettings
+from baselines.hac.model import HacModel
+from baselines.hac.params import SPECS, HacSettings
 from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchor_codec.grid_codec import GridHeader
@@ -24,14 +25,13 @@ class HacHeader(GridHeader):
     """Settings of one bitstream."""
 
     Settings: ClassVar[type] = HacSettings
-    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
     entropy: HacSettings
 
 
 class HacCodec(RasterCodec[HacModel, HacHeader, FixedPredictor]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
-    method = "hac"
+    method = SPECS["Hac"].id
     Model = HacModel
     Header = HacHeader
 

@@ -8,6 +8,7 @@ from baselines.hac.codec import CODEC
 from baselines.hac.model import HacAttributes, HacModel
 from baselines.hac.params import SPECS, HacParams
 from hemgs.anchor_codec.method import CodedAnchors
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.core.types import MethodSpec, Rate
 
 
@@ -22,4 +23,4 @@ class Hac(CodedAnchors[HacParams, HacModel]):
         return HacModel(settings.entropy)
 
     def attributes(self, settings: HacParams, entropy: HacModel, rate: Rate) -> HacAttributes:
-        return HacAttributes(entropy, settings.base_steps, settings.phases, self.lmbda_of(rate))
+        return HacAttributes(entropy, BaseSteps.of(settings), settings.phases, self.lmbda_of(rate))

@@ -9,33 +9,15 @@ model in integers (``codec``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
+from baselines.hac.params import HacSettings
 from baselines.shared.grid_model import GridAttributes, GridModel
-from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.phases import Sample, geometry_present, with_noise
 from hemgs.anchor_codec.prediction import Prediction
-from hemgs.anchors import AnchorAttributes, AnchorModel
-
-
-@dataclass(frozen=True)
-class HacSettings:
-    """Sizes of the entropy model, stored in every bitstream.
-
-    Attributes:
-        feature_dim: D, channels of the anchor feature.
-        num_offsets: K.
-        hidden: width of the network's hidden layer.
-        grid: the hash grid.
-    """
-
-    feature_dim: int = 50
-    num_offsets: int = 10
-    hidden: int = 100
-    grid: HashGridSettings = field(default_factory=HashGridSettings)
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.model import AnchorModel
 
 
 class HacModel(GridModel):

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from baselines.hac.codec import HacHeader
-from baselines.hac.model import HacSettings
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
+from hemgs.anchor_codec.settings import EntropySizes, HashGridSettings
 from hemgs.config.params import Count
 from hemgs.core.types import MethodSpec
+
+
+@dataclass(frozen=True)
+class HacSettings(EntropySizes):
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        hidden: width of the network's hidden layer.
+        grid: the hash grid.
+    """
+
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
+    hidden: int = 100
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
+
+    def check(self) -> None:
+        super().check()
+        self.grid.check()
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,7 @@ class HacParams(HashGridParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sizes(HacHeader, self.entropy)
+        check_sizes(self.entropy)
 
     @property
     def entropy(self) -> HacSettings:

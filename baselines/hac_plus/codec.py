@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.hac_plus.model import HacPlusModel, HacPlusSettings, feature_outputs
+from baselines.hac_plus.model import HacPlusModel, feature_outputs
+from baselines.hac_plus.params import SPECS, HacPlusSettings
 from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
 from hemgs.anchor_codec.file import DAMAGED
 from hemgs.anchor_codec.grid_codec import GridHeader
-from hemgs.anchor_codec.header import check_integer
 from hemgs.anchor_codec.mixture import FixedMixture, weights_of
 from hemgs.anchor_codec.prediction import FixedPrediction, Integers, scaled_symbols
 from hemgs.anchor_codec.steps import attribute_widths
@@ -41,13 +41,7 @@ class HacPlusHeader(GridHeader):
     """Settings of one bitstream."""
 
     Settings: ClassVar[type] = HacPlusSettings
-    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden", "chunk_hidden")
     entropy: HacPlusSettings
-
-    @classmethod
-    def check_entropy(cls, entropy: HacPlusSettings) -> None:
-        super().check_entropy(entropy)
-        check_integer("chunk_channels", entropy.chunk_channels, 1, entropy.feature_dim)
 
 
 class FixedModel:
@@ -131,7 +125,7 @@ class FixedModel:
 class HacPlusCodec(RasterCodec[HacPlusModel, HacPlusHeader, FixedModel]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
-    method = "hac_plus"
+    method = SPECS["HacPlus"].id
     Model = HacPlusModel
     Header = HacPlusHeader
     mixed = ("features",)

@@ -9,6 +9,7 @@ from baselines.hac_plus.codec import CODEC
 from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel
 from baselines.hac_plus.params import SPECS, HacPlusParams
 from hemgs.anchor_codec.method import CodedAnchors
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.core.types import MethodSpec, Rate
 
 
@@ -28,4 +29,4 @@ class HacPlus(CodedAnchors[HacPlusParams, HacPlusModel]):
 
     def attributes(self, settings: HacPlusParams, entropy: HacPlusModel, rate: Rate) -> HacPlusAttributes:
         context_lr = settings.lr_contexts, settings.lr_contexts_end
-        return HacPlusAttributes(entropy, settings.base_steps, settings.phases, self.lmbda_of(rate), context_lr)
+        return HacPlusAttributes(entropy, BaseSteps.of(settings), settings.phases, self.lmbda_of(rate), context_lr)

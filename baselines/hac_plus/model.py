@@ -10,48 +10,21 @@ model in integers (``codec``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor, nn
 
+from baselines.hac_plus.params import HacPlusSettings
 from baselines.shared.grid_model import GridAttributes, GridModel
-from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.masks import binary_masks
 from hemgs.anchor_codec.mixture import MixturePrediction
 from hemgs.anchor_codec.networks import Mlp
-from hemgs.anchor_codec.phases import GridPhaseSettings, Sample, coded_weights, with_noise
+from hemgs.anchor_codec.phases import Sample, coded_weights, with_noise
 from hemgs.anchor_codec.prediction import Prediction, start_distribution
+from hemgs.anchor_codec.settings import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.model import AnchorModel
 from hemgs.training.networks import ParameterGroup
-
-
-@dataclass(frozen=True)
-class HacPlusSettings:
-    """Sizes of the entropy model, stored in every bitstream.
-
-    Attributes:
-        feature_dim: D, channels of the anchor feature.
-        num_offsets: K.
-        hidden: width of the hidden layer of the network behind the hash grid.
-        chunk_channels: channels of a feature that are decoded at once.
-        chunk_hidden: width of the hidden layers of the chunks' networks.
-        grid: the hash grid.
-    """
-
-    feature_dim: int = 50
-    num_offsets: int = 10
-    hidden: int = 100
-    chunk_channels: int = 10
-    chunk_hidden: int = 40
-    grid: HashGridSettings = field(default_factory=HashGridSettings)
-
-    @property
-    def chunks(self) -> list[slice]:
-        """The feature's channels in coding order."""
-        starts = range(0, self.feature_dim, self.chunk_channels)
-        return [slice(first, min(first + self.chunk_channels, self.feature_dim)) for first in starts]
 
 
 class HacPlusModel(GridModel):

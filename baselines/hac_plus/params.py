@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from baselines.hac_plus.codec import HacPlusHeader
-from baselines.hac_plus.model import HacPlusSettings
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
-from hemgs.coding.locations import OCTREE
-from hemgs.coding.masks import ADAPTIVE
+from hemgs.anchor_codec.settings import EntropySizes, HashGridSettings, check_integer
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.config.params import Amount, Count
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import MethodSpec
+
+
+@dataclass(frozen=True)
+class HacPlusSettings(EntropySizes):
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        hidden: width of the hidden layer of the network behind the hash grid.
+        chunk_channels: channels of a feature that are decoded at once.
+        chunk_hidden: width of the hidden layers of the chunks' networks.
+        grid: the hash grid.
+    """
+
+    WIDTHS: ClassVar[tuple[str, ...]] = ("hidden", "chunk_hidden")
+    hidden: int = 100
+    chunk_channels: int = 10
+    chunk_hidden: int = 40
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
+
+    @property
+    def chunks(self) -> list[slice]:
+        """The feature's channels in coding order."""
+        starts = range(0, self.feature_dim, self.chunk_channels)
+        return [slice(first, min(first + self.chunk_channels, self.feature_dim)) for first in starts]
+
+    def check(self) -> None:
+        super().check()
+        self.grid.check()
+        check_integer("chunk_channels", self.chunk_channels, 1, self.feature_dim)
 
 
 @dataclass(frozen=True)
@@ -43,7 +71,7 @@ class HacPlusParams(HashGridParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sizes(HacPlusHeader, self.entropy)
+        check_sizes(self.entropy)
         if not self.masks_in_rate:
             raise ConfigError("masks_in_rate: False", "leave it out: HAC++ is defined by it; train hac instead")
 

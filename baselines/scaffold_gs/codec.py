@@ -20,8 +20,9 @@ from torch import Tensor
 
 from baselines.scaffold_gs.params import SPECS
 from baselines.shared.raw_floats import FIX, open_sections, pack_floats, read_sections, unpack_floats, write_sections
-from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
-from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchor_codec.settings import MAX_OFFSETS, MAX_WIDTH
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable

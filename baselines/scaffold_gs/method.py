@@ -10,8 +10,9 @@ import torch
 
 from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
 from baselines.scaffold_gs.params import SPECS, ScaffoldGsParams
+from hemgs.anchors.attribute_model import AttributeModel
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
-from hemgs.anchors.training import AttributeModel, train_anchors
+from hemgs.anchors.training import train_anchors
 from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
 from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable

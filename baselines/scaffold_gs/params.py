@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hemgs.anchor_codec.header import MAX_OFFSETS, MAX_WIDTH
+from hemgs.anchor_codec.settings import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors.params import AnchorParams
 from hemgs.core.types import MethodSpec
 

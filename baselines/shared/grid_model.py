@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.shared.predictor import AnchorPredictor
-from hemgs.anchor_codec.hash_grid import BinaryHashGrid, HashGridSettings
+from hemgs.anchor_codec.hash_grid import BinaryHashGrid
 from hemgs.anchor_codec.location_grid import fit_bounds, unit_points
 from hemgs.anchor_codec.networks import Mlp
-from hemgs.anchor_codec.phases import GridPhaseSettings, PhasedAttributes
+from hemgs.anchor_codec.phases import PhasedAttributes
+from hemgs.anchor_codec.settings import GridPhaseSettings, HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.training.networks import ParameterGroup
 
 

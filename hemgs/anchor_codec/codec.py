@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchor_codec.file import (
-    AS_PUBLISHED,
     Places,
-    Storage,
     check_digest,
     decode_places,
     finished_anchors,
@@ -33,12 +31,13 @@ from hemgs.anchor_codec.file import (
     symbol_digest,
     writing_stream,
 )
-from hemgs.anchor_codec.header import MAX_WIDTH, AnchorHeader, check_integer
+from hemgs.anchor_codec.header import AnchorHeader
 from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.settings import AS_PUBLISHED, Storage
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.stored_networks import Stored, StoredHeads, StoredShape, decode_networks, encode_networks
 from hemgs.anchor_codec.streams import ONE_CHUNK, SymbolStream
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, write_container
 from hemgs.core.types import SectionTable, TradeOff
@@ -54,27 +53,19 @@ class CodecHeader(AnchorHeader):
 
     Attributes:
         Settings: class of ``entropy``.
-        WIDTHS: fields of ``entropy`` that are widths of networks.
-        entropy: sizes of the entropy model, among them ``feature_dim`` and ``num_offsets``.
+        entropy: sizes of the entropy model, an :class:`EntropySizes`.
     """
 
     Settings: ClassVar[type]
-    WIDTHS: ClassVar[tuple[str, ...]] = ()
     entropy: Any
 
     @classmethod
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
         return {"entropy": cls.Settings(**raw.pop("entropy"))}
 
-    @classmethod
-    def check_entropy(cls, entropy: Any) -> None:
-        super().check_entropy(entropy)
-        for name in cls.WIDTHS:
-            check_integer(name, getattr(entropy, name), 1, MAX_WIDTH)
-
     def check(self) -> None:
         super().check()
-        self.check_entropy(self.entropy)
+        self.entropy.check()
 
 
 E = TypeVar("E", bound=nn.Module)

@@ -18,40 +18,23 @@ from torch import Tensor
 
 from hemgs.anchor_codec.header import AnchorHeader
 from hemgs.anchor_codec.masks import keep_mask
+from hemgs.anchor_codec.settings import AS_PUBLISHED, Storage
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
-from hemgs.anchor_codec.stored_networks import HALF
 from hemgs.anchor_codec.streams import ONE_CHUNK, ReadingStream, SymbolStream, WritingStream
-from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import Container, read_container
 from hemgs.coding.digest import SymbolDigest
-from hemgs.coding.locations import RAW16, decode_locations, encode_locations, raster_order, stored_locations
-from hemgs.coding.masks import STATIC, decode_masks, encode_masks
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order, stored_locations
+from hemgs.coding.masks import decode_masks, encode_masks
 from hemgs.core.errors import BitstreamError, TrainingError
 
 DAMAGED = "get the file again from its source, or encode again with this version"
 COMMON_SECTIONS = ("settings", "locations", "masks", "networks", *ATTRIBUTES)
 
 _Decoded = TypeVar("_Decoded")
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Form of the common sections. The file contains it, so a decoder needs no argument.
-
-    Attributes:
-        locations: codec of locations, from ``hemgs.coding.locations``.
-        masks: codec of masks, from ``hemgs.coding.masks``.
-        head_bits: bits of a weight of the rendering networks, from ``hemgs.anchor_codec.stored_networks``.
-    """
-
-    locations: str = RAW16
-    masks: str = STATIC
-    head_bits: int = HALF
-
-
-#: The published form of HEMGS and HAC.
-AS_PUBLISHED = Storage()
 
 
 @dataclass(frozen=True)

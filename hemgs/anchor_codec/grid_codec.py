@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from hemgs.anchor_codec.codec import AnchorCodec, C, CodecHeader, Side
 from hemgs.anchor_codec.file import Places
-from hemgs.anchor_codec.header import check_bounds, check_grid, take_grid
+from hemgs.anchor_codec.header import check_bounds, take_grid
 from hemgs.anchor_codec.location_grid import UNUSED_SIGN, decode_grid, encode_grid, stored_bounds, used_entries
 from hemgs.anchor_codec.prediction import Integers
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,6 @@ class GridHeader(CodecHeader):
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
         entropy = dict(raw.pop("entropy"))
         return {"entropy": cls.Settings(grid=take_grid(entropy), **entropy)}
-
-    @classmethod
-    def check_entropy(cls, entropy: Any) -> None:
-        super().check_entropy(entropy)
-        check_grid(entropy.grid)
 
     def check(self) -> None:
         super().check()

@@ -15,88 +15,26 @@ import functools
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hemgs.anchor_codec.settings import HashGridSettings, Level
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 
 #: Spatial hash of Instant-NGP (arXiv 2201.05989, section 3): coordinate times prime, combined by exclusive or.
 PRIMES = (1, 2654435761, 805459861)
-#: Tables are padded to a multiple of this, as tiny-cuda-nn does.
-PADDING = 8
 #: Fractional bits of an interpolation weight along one axis in the integer evaluation.
 FRACTION_BITS = 8
 #: Initial entries are uniform in +- this (HAC's released code).
 INITIAL_RANGE = 1e-4
-#: Axes of the grids: the volume, then the planes xy, xz, yz.
-AXES: tuple[tuple[int, ...], ...] = ((0, 1, 2), (0, 1), (0, 2), (1, 2))
 
 
-@dataclass(frozen=True)
-class HashGridSettings:
-    """Sizes of the grid; the defaults are HAC's (1,766,272 signs).
-
-    Attributes:
-        resolutions_3d, resolutions_2d: vertices per axis, by level.
-        log2_entries_3d, log2_entries_2d: cap of a level's table.
-        features: signs per entry.
-    """
-
-    resolutions_3d: tuple[int, ...] = (18, 24, 33, 44, 59, 80, 108, 148, 201, 275, 376, 514)
-    resolutions_2d: tuple[int, ...] = (130, 258, 514, 1026)
-    log2_entries_3d: int = 13
-    log2_entries_2d: int = 15
-    features: int = 4
-
-    @cached_property
-    def levels(self) -> tuple[Level, ...]:
-        """Return all levels in output order, with their places in the common table."""
-        found: list[Level] = []
-        start = 0
-        for axes in AXES:
-            volume = len(axes) == 3
-            resolutions = self.resolutions_3d if volume else self.resolutions_2d
-            cap = 1 << (self.log2_entries_3d if volume else self.log2_entries_2d)
-            for resolution in resolutions:
-                vertices = resolution ** len(axes)
-                entries = min(cap, -(-vertices // PADDING) * PADDING)
-                found.append(Level(axes, resolution, start, entries, dense=vertices <= cap))
-                start += entries
-        return tuple(found)
-
-    @property
-    def num_entries(self) -> int:
-        """Number of rows of the common table."""
-        return sum(level.entries for level in self.levels)
-
-    @property
-    def output_dim(self) -> int:
-        """Width of a feature."""
-        return len(self.levels) * self.features
-
-
-@dataclass(frozen=True)
-class Level:
-    """One resolution of one grid: its axes, and the place of its entries."""
-
-    axes: tuple[int, ...]
-    resolution: int
-    start: int
-    entries: int
-    dense: bool
-
-    @property
-    def rows(self) -> slice:
-        """The level's entries in the common table."""
-        return slice(self.start, self.start + self.entries)
-
-    def index(self, vertex: tuple[Tensor, ...]) -> Tensor:
-        """Return the rows of integer vertices in the common table, ``int64``."""
-        return _rows(vertex, self.dense, self.resolution, self.entries, self.start)
+def rows_of(level: Level, vertex: Sequence[Tensor]) -> Tensor:
+    """Return the rows of a level's integer vertices, one tensor an axis, in the common table, ``int64``."""
+    return _rows(vertex, level.dense, level.resolution, level.entries, level.start)
 
 
 def _rows(
@@ -290,7 +228,7 @@ def _fixed_corners(level: Level, coords: Tensor, low: Tensor, high: Tensor) -> I
     corner = position >> FRACTION_BITS
     fraction = position & (one - 1)
     for offsets in _corners(len(axes)):
-        row = level.index(tuple(corner[:, a] + offset for a, offset in enumerate(offsets)))
+        row = rows_of(level, [corner[:, a] + offset for a, offset in enumerate(offsets)])
         weight = torch.ones_like(fraction[:, 0])
         for a, offset in enumerate(offsets):
             weight = weight * (fraction[:, a] if offset else one - fraction[:, a])

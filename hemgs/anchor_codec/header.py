@@ -14,24 +14,15 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
 from hemgs.anchor_codec import header_version_1
-from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.settings import HALF, HEAD_BITS, LATER, MAX_WIDTH, SETTINGS_FIX, HashGridSettings, check_integer
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import HALF, HEAD_BITS
 from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.types import TradeOff
 
 #: A settings section never inflates to more than this.
 MAX_BYTES = 1 << 16
-#: Limits of sizes in files, and therefore of a method's settings. They are far above any published size.
-MAX_WIDTH, MAX_OFFSETS, MAX_LEVELS, MAX_LOG2_ENTRIES, MAX_RESOLUTION = 1024, 64, 32, 22, 1 << 15
-#: Eighteen times the paper's setting. Few bytes can represent many equal signs, so this limits the decoder's memory.
-MAX_SIGNS = 1 << 24
 FIX = "get the file again from its source"
-SETTINGS_FIX = "give a value in that range; `hemgs describe` lists the settings of a method"
-#: Metadata of a field that the first files lack. It is written only where it differs from its default, so that other
-#: files keep their bytes.
-LATER = {"later": True}
 #: Metadata of a field that the container stores instead of the section.
 IN_CONTAINER = {"in_container": True}
 
@@ -93,12 +84,6 @@ class AnchorHeader:
         """Remove fields that are objects from ``raw``, and return them built; errors as in ``check``."""
         return {}
 
-    @classmethod
-    def check_entropy(cls, entropy: Any) -> None:
-        """Raise ValueError for sizes of an entropy model that no decoder accepts. Messages name a method's settings."""
-        check_integer("feature_dim", entropy.feature_dim, 1, MAX_WIDTH)
-        check_integer("num_offsets", entropy.num_offsets, 1, MAX_OFFSETS)
-
     def check(self) -> None:
         """Raise ValueError for a value that no encoder writes."""
         steps = {f"base_steps.{name}": value for name, value in asdict(self.base_steps).items()}
@@ -149,29 +134,8 @@ def check_bounds(low: Any, high: Any) -> None:
 
 
 def take_grid(raw: dict[str, Any]) -> HashGridSettings:
-    """Remove the field ``grid`` from ``raw``, and return it built; :func:`check_grid` must still check it."""
+    """Remove the field ``grid`` from ``raw``, and return it built; its ``check`` must still be called."""
     return HashGridSettings(**{name: json_tuple(value) for name, value in raw.pop("grid").items()})
-
-
-def check_grid(grid: HashGridSettings) -> None:
-    """Raise ValueError for a hash grid that no encoder writes."""
-    check_integer("grid_features", grid.features, 1, 16)
-    for dimensions in ("3d", "2d"):
-        log2_entries = getattr(grid, f"log2_entries_{dimensions}")
-        check_integer(f"grid_log2_entries_{dimensions}", log2_entries, 3, MAX_LOG2_ENTRIES)
-        name, resolutions = f"grid_resolutions_{dimensions}", getattr(grid, f"resolutions_{dimensions}")
-        if not isinstance(resolutions, tuple) or len(resolutions) > MAX_LEVELS:
-            raise ValueError(f"{name} is {resolutions!r}, not up to {MAX_LEVELS} numbers")
-        for resolution in resolutions:
-            check_integer(name, resolution, 3, MAX_RESOLUTION)
-    # Depends on all of these.
-    check_integer("number of signs of grid_*", grid.num_entries * grid.features, 0, MAX_SIGNS)
-
-
-def check_integer(name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless ``value`` is an integer from ``low`` to ``high``."""
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}, not an integer from {low} to {high}")
 
 
 def three(value: Any, name: str) -> tuple[Any, Any, Any]:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hemgs.anchor_codec.hash_grid import HashGridSettings, fixed_features, used_rows
+from hemgs.anchor_codec.hash_grid import fixed_features, used_rows
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.anchor_codec.streams import chunks
 from hemgs.coding.signs import decode_signs, encode_signs
 

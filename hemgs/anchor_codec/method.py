@@ -19,7 +19,8 @@ from torch import nn
 from hemgs.anchor_codec.codec import AnchorCodec
 from hemgs.anchor_codec.params import CodecParams
 from hemgs.anchor_codec.phases import PhasedAttributes
-from hemgs.anchors import AnchorModel
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import train_anchors
 from hemgs.config.params import params_of
@@ -122,7 +123,7 @@ class CodedAnchors(ABC, Generic[P, E]):
             path,
             anchors,
             entropy,
-            settings.base_steps,
+            BaseSteps.of(settings),
             TradeOff(rate.lmbda, interval),
             model.tensors["viewpoints"],
             settings.storage,

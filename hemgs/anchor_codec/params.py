@@ -6,19 +6,23 @@ Owns names, defaults and their validation. Methods extend one of the two classes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from hemgs.anchor_codec.file import Storage
-from hemgs.anchor_codec.hash_grid import HashGridSettings
-from hemgs.anchor_codec.header import MAX_WIDTH, SETTINGS_FIX, AnchorHeader
-from hemgs.anchor_codec.phases import GridPhaseSettings, PhaseSettings
-from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import HALF, HEAD_BITS
+from hemgs.anchor_codec.settings import (
+    HALF,
+    HEAD_BITS,
+    MAX_WIDTH,
+    SETTINGS_FIX,
+    EntropySizes,
+    GridPhaseSettings,
+    HashGridSettings,
+    PhaseSettings,
+    Storage,
+)
 from hemgs.anchors.params import AnchorParams
-from hemgs.coding.locations import OCTREE, RAW16
-from hemgs.coding.masks import ADAPTIVE, STATIC
+from hemgs.coding.names import ADAPTIVE, OCTREE, RAW16, STATIC
 from hemgs.config.fields import one_of
 from hemgs.config.params import Amount, Count, PositiveAmount, PositiveShare
 from hemgs.core.errors import ConfigError
@@ -68,11 +72,6 @@ class CodecParams(AnchorParams):
     def storage(self) -> Storage:
         """Form of the files' common sections."""
         return Storage(self.location_codec, self.mask_codec, self.head_bits)
-
-    @property
-    def base_steps(self) -> BaseSteps:
-        """Quantisation steps before prediction."""
-        return BaseSteps(self.step_features, self.step_scalings, self.step_offsets)
 
     @property
     def phases(self) -> PhaseSettings:
@@ -130,15 +129,10 @@ class HashGridParams(CodecParams):
         return GridPhaseSettings(**{**vars(super().phases), **own})
 
 
-def check_sizes(header: type[AnchorHeader], entropy: Any) -> None:
-    """Raise ConfigError for an entropy model with sizes that no decoder accepts.
-
-    Args:
-        header: class of the settings section of the method's files.
-        entropy: sizes of the entropy model.
-    """
+def check_sizes(entropy: EntropySizes) -> None:
+    """Raise ConfigError for an entropy model with sizes that no decoder accepts."""
     try:
-        header.check_entropy(entropy)
+        entropy.check()
     except ValueError as fault:
         raise ConfigError(str(fault), SETTINGS_FIX) from fault
 

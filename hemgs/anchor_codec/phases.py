@@ -10,19 +10,20 @@ anchors, their growth, or the rendering loss.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hemgs.anchor_codec.file import AS_PUBLISHED, Storage
 from hemgs.anchor_codec.masks import anchor_masks, binary_masks, keep_mask
+from hemgs.anchor_codec.settings import HALF, PhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import HALF
-from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel
-from hemgs.anchors.attributes import SCALING_DIM
-from hemgs.coding.locations import OCTREE, RAW16
+from hemgs.anchors.attribute_model import AttributeModel
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.model import AnchorModel
+from hemgs.anchors.params import SCALING_DIM
+from hemgs.coding.names import OCTREE, RAW16
 from hemgs.training.networks import ParameterGroup
 
 #: Result of :meth:`AttributeModel.sample`.
@@ -36,51 +37,6 @@ _LOCATION_BITS = {RAW16: 48, OCTREE: 10}
 #: Value before any anchor has been priced. It is finite, because checkpoints must be finite.
 _UNKNOWN = -1.0
 _KEPT = "kept_rows"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhaseSettings:
-    """The phases' iterations and weights.
-
-    Attributes:
-        noise_start: first iteration with noise.
-        growth_pause: iterations after ``noise_start`` in which anchors neither grow nor are pruned.
-        entropy_start: first iteration with predicted steps and the rate loss.
-        rate_warmup: iterations over which the rate's weight rises from a tenth to one.
-        side_free: iterations after ``entropy_start`` in which side information, such as a hash grid, has no price.
-            Then its price rises over as many more. While the signs of a grid are undecided, the likelihood hardly
-            moves them, and their price alone would make all of them equal.
-        sample_share: share of the anchors that are priced in a step: of all of them in HEMGS, ContextGS and with
-            ``masks_in_rate``, of the visible ones in HAC.
-        mask_weight: weight of the mean mask probability; it has no effect with ``masks_in_rate``.
-        network_lr: first and last learning rate of the networks.
-        masks_in_rate: whether masks are learned from the rate alone, as in HAC++ (arXiv 2501.12255, section 4.4): they
-            weigh the bits (:func:`coded_weights`) of a sample of all anchors (:meth:`PhasedAttributes.sampled_rows`),
-            masked ones included, and multiply scales as well as opacities.
-        storage: form of the files, for the estimate of their size.
-    """
-
-    noise_start: int
-    growth_pause: int
-    entropy_start: int
-    rate_warmup: int
-    side_free: int
-    sample_share: float
-    mask_weight: float
-    network_lr: tuple[float, float]
-    masks_in_rate: bool = False
-    storage: Storage = AS_PUBLISHED
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridPhaseSettings(PhaseSettings):
-    """The plan of a codec with a hash grid.
-
-    Attributes:
-        grid_lr: first and last learning rate of the hash grid.
-    """
-
-    grid_lr: tuple[float, float]
 
 
 class CodecModel(Protocol):

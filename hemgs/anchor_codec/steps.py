@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hemgs.anchors.attributes import SCALING_DIM, AnchorAttributes
+from hemgs.anchor_codec.params import CodecParams
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.params import SCALING_DIM
 
 #: The entropy-coded attributes, in coding order.
 ATTRIBUTES = ("features", "scalings", "offsets")
@@ -26,6 +28,11 @@ class BaseSteps:
     features: float = 1.0
     scalings: float = 0.001
     offsets: float = 0.2
+
+    @staticmethod
+    def of(settings: CodecParams) -> BaseSteps:
+        """Return the steps of a method's settings."""
+        return BaseSteps(settings.step_features, settings.step_scalings, settings.step_offsets)
 
     def of_attributes(self) -> dict[str, float]:
         """Return the steps by name, in coding order."""

@@ -20,13 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from hemgs.anchor_codec.prediction import Integers
-from hemgs.anchors import AnchorHeads
+from hemgs.anchor_codec.settings import BYTE, HALF
+from hemgs.anchors.heads import AnchorHeads
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError
 
-#: Bits of a stored weight of the rendering networks: float16, or integers with a scale for each output.
-HALF, BYTE = 16, 8
-HEAD_BITS = (HALF, BYTE)
 #: Integers of 8 bits, as many below zero as above.
 _MOST = (1 << (BYTE - 1)) - 1
 #: The least scale, which is the least float16 of full precision. Only outputs that ignore their inputs have it.

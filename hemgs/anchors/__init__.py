@@ -5,18 +5,3 @@ the lattice, the heads, growing and pruning, rendering of a finished set, and th
 replaces the attributes while training. Does not own optimisers and schedules (``hemgs.training``) or entropy models
 (``hemgs.anchor_codec``).
 """
-
-from hemgs.anchors.attribute_model import AttributeModel, LatentRows
-from hemgs.anchors.attributes import AnchorAttributes
-from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians, spawn_gaussians
-from hemgs.anchors.model import AnchorModel
-
-__all__ = [
-    "AnchorAttributes",
-    "AnchorHeads",
-    "AnchorModel",
-    "AttributeModel",
-    "LatentRows",
-    "SpawnedGaussians",
-    "spawn_gaussians",
-]

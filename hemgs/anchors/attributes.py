@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-#: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
-SCALING_DIM = 6
-
 
 @dataclass(frozen=True)
 class AnchorAttributes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from hemgs.config.params import Amount, Count, Positive, PositiveAmount, Settings, Share
 
+#: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
+SCALING_DIM = 6
 #: Growing looks at up to three cell sizes, each a quarter of the one before (Scaffold-GS, arXiv 2312.00109, released
 #: code: ``update_depth`` 3, ``update_hierachy_factor`` 4).
 NUM_LEVELS = 3

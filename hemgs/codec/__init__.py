@@ -5,7 +5,8 @@ Owns
 * hyperprior, rate predictor, context and distributions in float (``model``), and in exact integers
   (``integer_model``),
 * their part in training (``training``), and the traversal of encoder and decoder (``traversal``),
-* the bitstream (``bitstream``), and HEMGS as a method (``method``),
+* the bitstream (``bitstream``), HEMGS as a method (``method``), and its settings, without
+  torch (``params``, ``settings``),
 * the refit of entropy models on frozen symbols (``refit``).
 
 Does not own the common parts of all codecs of anchors (``hemgs.anchor_codec``), the frozen network over

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemgs.codec.context import ContextTable
-from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import ContextWindow, Neighbours, Waves, find_neighbours, wavefronts
+from hemgs.codec.neighbours import Neighbours, Waves, find_neighbours, wavefronts
+from hemgs.codec.settings import ContextWindow, EntropySettings
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.pointnet.features import scene_agnostic_features
 

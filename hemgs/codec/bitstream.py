@@ -24,6 +24,7 @@ from hemgs.codec.anchor_set import anchor_set
 from hemgs.codec.header import HemgsHeader
 from hemgs.codec.integer_model import FixedGroup
 from hemgs.codec.model import EntropyModel
+from hemgs.codec.params import SPECS
 from hemgs.codec.traversal import FixedModel, traverse
 from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError, ConfigError
@@ -39,7 +40,7 @@ Groups = tuple[FixedGroup, FixedGroup]
 class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
     """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
-    method = "hemgs"
+    method = SPECS["Hemgs"].id
     Model = EntropyModel
     Header = HemgsHeader
 

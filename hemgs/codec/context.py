@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchor_codec.networks import Mlp
-from hemgs.codec.neighbours import ContextWindow, Neighbours
+from hemgs.codec.neighbours import Neighbours
+from hemgs.codec.settings import ContextWindow
 from hemgs.coding.fixed_point import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from hemgs.anchor_codec.method import CodedAnchors, stored_model
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import SPECS, HemgsParams
@@ -33,7 +34,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         return EntropyModel(settings.entropy)
 
     def attributes(self, settings: HemgsParams, entropy: EntropyModel, rate: Rate) -> HemgsAttributes:
-        return HemgsAttributes(entropy, settings.base_steps, settings.simulation)
+        return HemgsAttributes(entropy, BaseSteps.of(settings), settings.simulation)
 
     def trained(self, model: Model, params: Mapping[str, Any], device: torch.device) -> TrainedModel:
         """Build the parts that a refit needs; ``params`` are the settings of the variants' models.
@@ -53,7 +54,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
         interval = interval_of(self.spec, model)
         assert interval is not None
-        return TrainedModel(anchors, entropy, settings.base_steps, whole, settings.location_codec, interval)
+        return TrainedModel(anchors, entropy, BaseSteps.of(settings), whole, settings.location_codec, interval)
 
     def refit(
         self,

@@ -10,7 +10,7 @@ Owns the networks and their predictions. Does not own the integer form that code
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,78 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchor_codec.channels import ChannelContext
-from hemgs.anchor_codec.hash_grid import BinaryHashGrid, HashGridSettings
-from hemgs.anchor_codec.header import LATER
+from hemgs.anchor_codec.hash_grid import BinaryHashGrid
 from hemgs.anchor_codec.location_grid import fit_bounds, unit_points
 from hemgs.anchor_codec.networks import Mlp
 from hemgs.anchor_codec.prediction import Prediction, start_distribution
-from hemgs.anchors.attributes import SCALING_DIM
 from hemgs.codec.context import ContextNetwork, Seen
-from hemgs.codec.neighbours import AUTOMATIC, ContextWindow, chosen_multiplier
+from hemgs.codec.neighbours import chosen_multiplier
 from hemgs.codec.rate_predictor import RatePredictor
-from hemgs.pointnet.features import scene_agnostic_dim
+from hemgs.codec.settings import AUTOMATIC, EntropySettings
 
 #: Number of neighbours that the networks see as one (arXiv 2411.18473, section 4.2).
 FULL_CONTEXT = 20
-
-
-@dataclass(frozen=True)
-class EntropySettings:
-    """Sizes of the entropy model, stored in every bitstream.
-
-    Attributes:
-        feature_dim: D, channels of the anchor feature.
-        num_offsets: K.
-        grid: the hash grid.
-        feature_prior, geometry_prior: widths of the two prior features.
-        feature_hidden, geometry_hidden: hidden widths of the distribution networks.
-        feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
-        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned.
-        scene_agnostic: asset of the frozen network over locations; empty for none.
-        feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
-        window: which anchors are neighbours.
-        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
-        float_networks: whether networks code in floating point, for comparison with exact ones.
-        sparse_grid: whether files hold only those signs of the hash grid that some anchor's feature depends on.
-    """
-
-    feature_dim: int = 50
-    num_offsets: int = 10
-    grid: HashGridSettings = field(default_factory=HashGridSettings)
-    feature_prior: int = 64
-    geometry_prior: int = 40
-    feature_hidden: int = 64
-    geometry_hidden: int = 40
-    feature_step_hidden: int = 32
-    geometry_step_hidden: int = 24
-    rate_octaves: float = 1.0
-    scene_agnostic: str = ""
-    feature_context: int = 0
-    geometry_context: int = 0
-    window: ContextWindow = field(default_factory=ContextWindow)
-    feature_chunks: int = field(default=1, metadata=LATER)
-    float_networks: bool = field(default=False, metadata=LATER)
-    sparse_grid: bool = field(default=False, metadata=LATER)
-
-    @property
-    def geometry_dim(self) -> int:
-        """Channels of scalings and offsets together."""
-        return SCALING_DIM + 3 * self.num_offsets
-
-    @property
-    def location_dim(self) -> int:
-        """Width of the features of locations: the scene-specific and the scene-agnostic one."""
-        return self.grid.output_dim + (scene_agnostic_dim(self.scene_agnostic) if self.scene_agnostic else 0)
-
-    @property
-    def chunks(self) -> dict[str, int]:
-        """Chunks in which channels are coded, by attribute."""
-        return {"features": self.feature_chunks}
-
-    @property
-    def has_context(self) -> bool:
-        """Whether any group has an autoregressive network."""
-        return bool(self.feature_context or self.geometry_context)
 
 
 class Hyperprior(Mlp):

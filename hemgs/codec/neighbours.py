@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.anchor_codec.header import LATER
 from hemgs.codec.neighbours_kernels import Lattice, count_in_window, fill_nearest, fill_waves, sort_by_wave
+from hemgs.codec.settings import HASHED, MAX_AUTOMATIC, MAX_RADIUS, ContextWindow
 from hemgs.core.errors import ConfigError
 
 #: Number of anchors in one piece of a thread's work.
@@ -30,60 +30,15 @@ CHUNK = 4096
 _SPLITMIX = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 #: Coordinates of one axis must span less than this, so that no difference overflows.
 MAX_SPAN = 1 << 62
-#: Orders of coding: raster order, z slowest; and that of a hash of the location.
-RASTER, HASHED = "raster", "hashed"
-ORDERS = (RASTER, HASHED)
-#: The value of a multiplier that is not chosen yet (:func:`chosen_multiplier`), the largest choice, and the mean number
-#: of earlier anchors that the window must contain. The published window contains 6.15 on playroom (arXiv 2411.18473,
-#: Table 4).
-AUTOMATIC, MAX_AUTOMATIC, ENOUGH = 0, 16, 6.0
-#: Largest reach of a window in lattice voxels: the published window of 25, at the largest multiplier.
-MAX_RADIUS = 25 // 2 * MAX_AUTOMATIC
+#: Mean number of earlier anchors that a window must contain where its multiplier is chosen. The published window
+#: contains 6.15 on playroom (arXiv 2411.18473, Table 4).
+ENOUGH = 6.0
 #: Largest mean number of neighbours. The bonsai on voxels of 0.1 has the most of all measured captures: 321 in the
 #: published window, if all are kept (29 on voxels of 0.02). The limit is twice that.
 MAX_MEAN_COUNT = 640
 #: Largest mean number of earlier anchors in a window. With the multiplier 4 of the wide field, that bonsai's surfaces
 #: have up to 16 times 321. The limit is six times that.
 MAX_MEAN_IN_WINDOW = 1 << 15
-
-
-@dataclass(frozen=True)
-class ContextWindow:
-    """The condition for neighbours.
-
-    Attributes:
-        size: voxels along each edge of the window, odd.
-        max_neighbours: the nearest that are kept; 0 keeps all.
-        multiplier: lattice voxels per voxel of the window; :data:`AUTOMATIC` until it is chosen.
-        order: order of coding, one of :data:`ORDERS`, which decides which anchors are earlier.
-    """
-
-    size: int = 25
-    max_neighbours: int = 20
-    multiplier: int = 1
-    order: str = field(default=RASTER, metadata=LATER)
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or self.size % 2 == 0:
-            raise ValueError(f"a context window has an odd number of voxels along an edge, not {self.size}")
-        if self.max_neighbours < 0:
-            raise ValueError(f"the number of neighbours must be 0 (all) or more, not {self.max_neighbours}")
-        if self.multiplier < 0 or self.size // 2 * max(self.multiplier, 1) > MAX_RADIUS:
-            raise ValueError(
-                f"a window of {self.size} voxels times {self.multiplier}: the factor must be at least 0, and the "
-                f"window must reach {MAX_RADIUS} lattice voxels or less"
-            )
-
-    @property
-    def radius(self) -> int:
-        """Lattice voxels that the window reaches from its anchor, along each axis.
-
-        Raises:
-            ValueError: the multiplier is yet to be chosen.
-        """
-        if self.multiplier == AUTOMATIC:
-            raise ValueError("the multiplier of a context window has not been chosen")
-        return self.size // 2 * self.multiplier
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes, numbers
-from hemgs.codec.header import HemgsHeader
-from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import AUTOMATIC, ORDERS, RASTER, ContextWindow
-from hemgs.codec.training import SimulationSettings
+from hemgs.codec.settings import AUTOMATIC, ORDERS, RASTER, ContextWindow, EntropySettings, SimulationSettings
 from hemgs.config.fields import one_of
 from hemgs.config.params import Amount, Count, PositiveShare
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import LmbdaInterval, MethodSpec
-from hemgs.pointnet.features import scene_agnostic_dim
+from hemgs.pointnet.architectures import scene_agnostic_dim
 from hemgs.training.schedule import scaled
 
 #: λ that one model serves (arXiv 2411.18473, section 4.2).
@@ -89,7 +86,7 @@ class HemgsParams(HashGridParams):
             scene_agnostic_dim(self.scene_agnostic)
         # What is left to the model is chosen before there is a file.
         window = self.window if self.window.multiplier != AUTOMATIC else replace(self.window, multiplier=1)
-        check_sizes(HemgsHeader, replace(self.entropy, window=window))
+        check_sizes(replace(self.entropy, window=window))
 
     @property
     def window(self) -> ContextWindow:

@@ -23,8 +23,6 @@ from hemgs.core.types import LmbdaInterval
 
 #: The learned part of a step stays within 2^-2 and 2^2.
 MAX_LOG2_RATIO = 2.0
-#: Largest range of steps; with the learned part it stays within what the coder's table of steps covers.
-MAX_OCTAVES = 4.0
 
 _ONE = 1 << ACTIVATION_BITS
 #: Of the logarithms behind the integer form of λ; three times what a float64 holds.

@@ -27,13 +27,14 @@ from hemgs.anchor_codec.location_grid import encode_grid
 from hemgs.anchor_codec.masks import keep_mask
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.streams import CHUNK, joined
-from hemgs.anchors import AnchorModel
-from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.anchors.model import AnchorModel
+from hemgs.anchors.params import SCALING_DIM
 from hemgs.codec.anchor_set import AnchorSet, anchor_set
 from hemgs.codec.context import Pairs, Seen
 from hemgs.codec.integer_model import FixedGroup, Integers
-from hemgs.codec.model import AttributeGroup, EntropyModel, EntropySettings
+from hemgs.codec.model import AttributeGroup, EntropyModel
 from hemgs.codec.rate_predictor import fixed_rate_input
+from hemgs.codec.settings import EntropySettings
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize

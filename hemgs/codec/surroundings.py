@@ -14,8 +14,9 @@ from torch import Tensor
 
 from hemgs.codec.anchor_set import AnchorSet, anchor_set
 from hemgs.codec.context import Pairs
-from hemgs.codec.model import EntropySettings
-from hemgs.coding.locations import RAW16, raster_order, stored_locations
+from hemgs.codec.settings import EntropySettings
+from hemgs.coding.locations import raster_order, stored_locations
+from hemgs.coding.names import RAW16
 
 
 @dataclass(frozen=True)

@@ -14,42 +14,17 @@ import torch
 from torch import Tensor
 
 from hemgs.anchor_codec.masks import binary_masks, keep_mask
-from hemgs.anchor_codec.phases import (
-    GridPhaseSettings,
-    RefreshedAttributes,
-    Sample,
-    coded_weights,
-    geometry_present,
-    with_noise,
-)
+from hemgs.anchor_codec.phases import RefreshedAttributes, Sample, coded_weights, geometry_present, with_noise
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorAttributes, AnchorModel
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.model import AnchorModel
 from hemgs.codec.context import Pairs, Seen
 from hemgs.codec.model import AttributeGroup, EntropyModel
 from hemgs.codec.rate_predictor import rate_input
+from hemgs.codec.settings import SimulationSettings
 from hemgs.codec.surroundings import Surroundings
 from hemgs.coding.locations import raster_order, stored_locations
-from hemgs.core.types import LmbdaInterval
 from hemgs.training.networks import ParameterGroup
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulationSettings(GridPhaseSettings):
-    """The phases' iterations and weights, with those of HEMGS.
-
-    Attributes:
-        continuous_start: iteration from which every other step draws λ from the whole interval.
-        rounding_start: iteration from which networks see rounded values instead of noisy ones.
-        table_refresh: iterations after which the neighbours are found again, because masks have changed.
-        lmbdas: the trained values of λ.
-        interval: interval of λ that the model serves.
-    """
-
-    continuous_start: int
-    rounding_start: int
-    table_refresh: int
-    lmbdas: tuple[float, ...]
-    interval: LmbdaInterval
 
 
 class HemgsAttributes(RefreshedAttributes[Surroundings]):

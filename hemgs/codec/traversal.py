@@ -21,7 +21,7 @@ from torch import Tensor
 from hemgs.anchor_codec.location_grid import exact_lookup
 from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.streams import SymbolStream, chunks, every
-from hemgs.anchors.attributes import SCALING_DIM
+from hemgs.anchors.params import SCALING_DIM
 from hemgs.codec.anchor_set import AnchorSet
 from hemgs.codec.context import Memory
 from hemgs.codec.header import HemgsHeader

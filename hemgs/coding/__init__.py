@@ -6,7 +6,8 @@ Owns
 * the entropy coder (``rans``), its tables (``tables``, made by ``tools/make_tables``) and mixtures (``mixture``),
 * the coder of bits with adaptive probabilities (``adaptive``),
 * quantisation steps (``quantize``), exact network arithmetic (``fixed_point``), ``morton`` keys,
-* the codecs of ``locations`` (also as an ``octree``), ``masks``, ``signs`` of a hash grid, and network ``weights``.
+* the codecs of ``locations`` (also as an ``octree``), ``masks``, ``signs`` of a hash grid, and network ``weights``,
+* the ``names`` of codecs that settings choose from.
 
 Does not own what is coded in which order, or which network predicts a distribution (``hemgs.anchor_codec``, methods).
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hemgs.coding.names import OCTREE, RAW16
 from hemgs.coding.octree import decode_octree, encode_octree
 from hemgs.core.errors import BitstreamError, HemgsError
 
 #: Names of the codecs.
-RAW16, OCTREE = "raw16", "octree"
 #: Coordinates of one axis must span less than this in ``raw16``; ``octree`` has its OCTREE_SPAN.
 RAW16_SPAN = 1 << 16
 

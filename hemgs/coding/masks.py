@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hemgs.coding import _adaptive_kernels as kernels
 from hemgs.coding.adaptive import DAMAGED, AdaptiveStream
+from hemgs.coding.names import ADAPTIVE, STATIC
 from hemgs.coding.rans import BitDecoder, encode_bits, probability_of_one
 from hemgs.core.errors import BitstreamError
 
@@ -25,7 +26,6 @@ from hemgs.core.errors import BitstreamError
 MAX_OFFSETS = kernels.MASK_COLUMNS
 
 #: Names of the codecs.
-STATIC, ADAPTIVE = "static", "adaptive"
 
 _CHUNK_BITS = 1 << 20
 _PROBABILITY_BYTES = 2

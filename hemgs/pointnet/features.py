@@ -31,8 +31,19 @@ from torch import Tensor
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.device import one_torch_thread
-from hemgs.core.errors import AssetError, ConfigError
-from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet, as_inputs
+from hemgs.core.errors import AssetError
+from hemgs.pointnet.architectures import (
+    BUNDLED,
+    BUNDLED_ARCHITECTURE,
+    ONE,
+    PRECISION_BITS,
+    S3DIS,
+    S3DIS_ARCHITECTURE,
+    Architecture,
+    architecture_of,
+    scene_agnostic_dim,
+)
+from hemgs.pointnet.network import PointNet, as_inputs
 from hemgs.pointnet.sets import MAX_COORDINATE, Integers, kth_nearest, make_blocks, normalise
 
 #: Features are clamped here; their variance is one.
@@ -44,34 +55,12 @@ MAX_BLOCKS_AT_ONCE = 8
 #: Anchors have no colour; the input of the S3DIS network is middle grey.
 GREY = ONE // 2
 
-S3DIS = "pointnet2_s3dis_msg"
 S3DIS_PROJECTION = "pointnet2_s3dis_projection"
-BUNDLED = "pointnet2_bundled"
 
-#: arXiv 1706.02413, multi-scale grouping, as trained by the asset's authors; radii of 0.1 m to 0.8 m, unit 1 / ONE m.
-S3DIS_ARCHITECTURE = Architecture(
-    inputs=6,
-    abstractions=(
-        Abstraction(1024, (Grouping(410, 16, (32, 32, 64)), Grouping(819, 32, (32, 48, 64)))),
-        Abstraction(256, (Grouping(819, 16, (64, 64, 128)), Grouping(1638, 32, (64, 96, 128)))),
-        Abstraction(64, (Grouping(1638, 16, (128, 128, 256)), Grouping(3277, 32, (128, 192, 256)))),
-    ),
-    propagations=((512, 256), (256, 128), (128, 128)),
-    head=(32,),
-)
 #: Longest side of a block, 1 / ONE m.
 S3DIS_SIDE = 2 * ONE
 
-#: Two scales, geometry statistics as inputs, 40k parameters; lengths in 1 / ONE of a block's longest side.
-BUNDLED_ARCHITECTURE = Architecture(
-    inputs=6,
-    abstractions=(
-        Abstraction(1024, (Grouping(256, 16, (32, 32, 64)),)),
-        Abstraction(256, (Grouping(819, 24, (64, 64, 64)),)),
-    ),
-    propagations=((64, 64), (64, 64)),
-    head=(32,),
-)
+#: The same of the other network, whose unit is a block's longest side.
 BUNDLED_SIDE = ONE
 #: Ranks of the other anchors whose distances are inputs of the bundled network.
 BUNDLED_RANKS = (1, 4, 16)
@@ -130,15 +119,6 @@ def scene_agnostic_features(coords: Integers, asset: str, device: torch.device |
         for _ in pool.map(evaluate_block, range(len(blocks))):
             pass
     return features
-
-
-def scene_agnostic_dim(asset: str) -> int:
-    """Return D, the number of a network's feature channels.
-
-    Raises:
-        ConfigError: there is no such network.
-    """
-    return _network(asset).architecture.head[-1]
 
 
 def scene_agnostic_digest(asset: str) -> str:
@@ -283,8 +263,7 @@ def _moved(mlp: FixedMlp, device: torch.device | str) -> FixedMlp:
 
 
 def _network(asset: str) -> SceneNetwork:
-    if asset not in NETWORKS:
-        raise ConfigError(f"no scene-agnostic network {asset!r}", f"use one of {', '.join(sorted(NETWORKS))}, or ''")
+    architecture_of(asset)
     return NETWORKS[asset]
 
 

@@ -10,16 +10,17 @@ import torch
 
 from baselines.gs3d.codec import encode_cloud
 from baselines.scaffold_gs.codec import encode_anchors
-from hemgs.anchor_codec.file import Storage
-from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.settings import HashGridSettings, Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.codec.bitstream import CODEC
-from hemgs.codec.model import EntropyModel, EntropySettings
-from hemgs.codec.neighbours import HASHED, ContextWindow
+from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import LMBDA_INTERVAL
-from hemgs.coding.locations import OCTREE
+from hemgs.codec.settings import HASHED, ContextWindow, EntropySettings
+from hemgs.coding.names import OCTREE
 from hemgs.core.types import TradeOff
 from hemgs.splats.cloud import GaussianCloud
 from tests.speed.neighbours import surface_anchors

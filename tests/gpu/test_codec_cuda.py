@@ -15,7 +15,7 @@ from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
 from hemgs.codec.bitstream import CODEC
-from hemgs.codec.model import EntropySettings
+from hemgs.codec.settings import EntropySettings
 from tests.unit.baselines.rivals import RIVALS
 from tests.unit.codec.toy_anchors import PLUS, TRADE_OFF, VIEWPOINTS, WHOLE, shaken, toy_anchors, toy_entropy
 

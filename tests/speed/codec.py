@@ -27,7 +27,9 @@ import torch
 from hemgs.anchor_codec import codec as anchor_codec
 from hemgs.anchor_codec import file as anchor_file
 from hemgs.anchor_codec import grid_codec, streams
-from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.anchor_codec.steps import BaseSteps
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.codec import anchor_set, integer_model, traversal
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
@@ -135,9 +137,9 @@ def made_entropy(anchors: AnchorModel, params: HemgsParams, seed: int = 0) -> En
     torch.nn.init.uniform_(entropy.grid.table, -1, 1)
     with torch.no_grad():
         entropy.set_bounds(anchors.coords)
-        entropy.features.calibrate(anchors.features / params.base_steps.features)
+        entropy.features.calibrate(anchors.features / BaseSteps.of(params).features)
         geometry = torch.cat([anchors.log_scalings.exp(), anchors.offsets.flatten(1)], dim=1)
-        entropy.geometry.calibrate(geometry / params.base_steps.geometry(params.num_offsets, geometry.device))
+        entropy.geometry.calibrate(geometry / BaseSteps.of(params).geometry(params.num_offsets, geometry.device))
         for network in entropy.networks():
             torch.nn.init.normal_(network.second.weight, std=0.1)
     return entropy
@@ -164,7 +166,7 @@ def measure(num: int, asset: str, file: Path, rounds: int, device: torch.device,
             if decode:
                 CODEC.decode(file, device)
             else:
-                table = CODEC.encode(file, anchors, entropy, params.base_steps, TRADE_OFF, torch.zeros(1, 3))
+                table = CODEC.encode(file, anchors, entropy, BaseSteps.of(params), TRADE_OFF, torch.zeros(1, 3))
                 result["figures"] = {**table.figures, "size_mib": table.total_bytes / 2**20}
         if not number:
             result["peak_mib"] = peak_memory_mib(device)

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hemgs.codec.neighbours import ContextWindow, find_neighbours, wavefronts
+from hemgs.codec.neighbours import find_neighbours, wavefronts
+from hemgs.codec.settings import ContextWindow
 from hemgs.coding.locations import raster_order
 from hemgs.core.timing import process_peak_mib
 

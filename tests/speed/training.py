@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchors import training as trainer
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import HemgsParams
@@ -82,7 +83,7 @@ def measure(
         scene = _scene(Path(folder) / "scene", width, height, num_points)
         seed_everything(0)
         anchors = trainer.initial_anchors(scene, params, device)
-        attributes = HemgsAttributes(EntropyModel(params.entropy), params.base_steps, params.simulation)
+        attributes = HemgsAttributes(EntropyModel(params.entropy), BaseSteps.of(params), params.simulation)
         trainee = trainer.AnchorTrainee(anchors, params, attributes, scene.extent)
         views, stack = scene.split("train"), ViewStack(len(scene.split("train")), 0)
         images = ImageCache(scene, device, limit_mib=512)

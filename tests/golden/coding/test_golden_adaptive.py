@@ -14,8 +14,9 @@ import pytest
 
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.digest import SymbolDigest
-from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
-from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order
+from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from tests.golden.coding.test_golden_coding import integers
 
 FILE = Path(__file__).with_name("adaptive_1.gsc")

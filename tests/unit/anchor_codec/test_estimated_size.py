@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from hemgs.anchor_codec.settings import BYTE
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import BYTE
-from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
-from hemgs.coding.locations import OCTREE
+from hemgs.coding.names import OCTREE
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, encode_toy, toy_anchors, toy_entropy
 
 #: As dense as the anchors of scenes, so that an octree takes as many bits for each.

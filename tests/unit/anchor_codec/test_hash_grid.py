@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hemgs.anchor_codec.hash_grid import BinaryHashGrid, HashGridSettings, Sign, fixed_features, interpolate, used_rows
+from hemgs.anchor_codec.hash_grid import BinaryHashGrid, Sign, fixed_features, interpolate, rows_of, used_rows
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 
 SMALL = HashGridSettings((5, 9, 21), (11, 40), 9, 10, 2)
@@ -26,7 +27,7 @@ def test_levels_fill_the_table_without_gaps() -> None:
         assert level.start == start
         start += level.entries
         corner = torch.arange(level.resolution)
-        rows = level.index(tuple(torch.meshgrid(*[corner] * len(level.axes), indexing="ij")))
+        rows = rows_of(level, tuple(torch.meshgrid(*[corner] * len(level.axes), indexing="ij")))
         assert rows.min() >= level.start
         assert rows.max() < level.start + level.entries
         if level.dense:
@@ -38,7 +39,7 @@ def test_dense_index_has_x_fastest() -> None:
     level = SMALL.levels[0]
     assert level.dense
     vertex = (torch.tensor([1]), torch.tensor([2]), torch.tensor([3]))
-    assert level.index(vertex).item() == 1 + 2 * 5 + 3 * 25
+    assert rows_of(level, vertex).item() == 1 + 2 * 5 + 3 * 25
 
 
 def test_hashed_index_is_the_exclusive_or_of_primes() -> None:
@@ -46,13 +47,13 @@ def test_hashed_index_is_the_exclusive_or_of_primes() -> None:
     assert not level.dense
     vertex = (torch.tensor([7]), torch.tensor([11]), torch.tensor([13]))
     expected = (7 ^ (11 * 2654435761) ^ (13 * 805459861)) % 512
-    assert level.index(vertex).item() - level.start == expected
+    assert rows_of(level, vertex).item() - level.start == expected
 
 
 def test_interpolation_at_a_vertex_and_between_two() -> None:
     settings = HashGridSettings((4,), (), 6, 3, 1)
     signs = torch.ones(settings.num_entries, 1)
-    signs[settings.levels[0].index((torch.tensor([1]), torch.tensor([0]), torch.tensor([0])))] = -1.0
+    signs[rows_of(settings.levels[0], (torch.tensor([1]), torch.tensor([0]), torch.tensor([0])))] = -1.0
     # Position p * (R - 2) + 1/2: p = 1/4 on x is vertex 1, p = 0 is half way between vertices 0 and 1.
     at_vertex = interpolate(settings, signs, torch.tensor([[0.25, 0.0, 0.0]]))
     assert at_vertex.item() == pytest.approx(1 - 2 * 0.25)  # half way in y and z: a quarter of the weight

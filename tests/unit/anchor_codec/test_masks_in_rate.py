@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hemgs.anchor_codec.masks import anchor_masks, binary_masks
-from hemgs.anchor_codec.phases import PhasedAttributes, PhaseSettings, coded_weights
+from hemgs.anchor_codec.phases import PhasedAttributes, coded_weights
+from hemgs.anchor_codec.settings import PhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.codec.params import HemgsParams
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, toy_anchors

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.rendering import (
     FixedAnchors,
     anchors_to_cloud,

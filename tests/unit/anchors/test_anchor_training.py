@@ -12,8 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hemgs.anchors import AnchorAttributes, AnchorModel, AttributeModel, LatentRows, spawn_gaussians
+from hemgs.anchors.attribute_model import AttributeModel, LatentRows
+from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.growing import NewAnchors, grow
+from hemgs.anchors.heads import spawn_gaussians
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.params import AnchorParams
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import AnchorTrainee, initial_anchors, train_anchors

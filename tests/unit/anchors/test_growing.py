@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hemgs.anchors import AnchorHeads, AnchorModel, SpawnedGaussians
 from hemgs.anchors.growing import GrowthStatistics, NewAnchors, grow, prune
+from hemgs.anchors.heads import AnchorHeads, SpawnedGaussians
+from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.params import AnchorParams, GrowthSettings
 
 SETTINGS = AnchorParams().growth

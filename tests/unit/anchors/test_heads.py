@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hemgs.anchors import AnchorAttributes, AnchorHeads, AnchorModel, spawn_gaussians
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads, spawn_gaussians
+from hemgs.anchors.model import AnchorModel
 from hemgs.core.errors import TrainingError
 
 NUM, DIM, OFFSETS = 7, 5, 3

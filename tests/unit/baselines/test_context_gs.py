@@ -12,11 +12,12 @@ import torch
 
 from baselines.context_gs.levels import levels_in_training
 from baselines.context_gs.method import ContextGs
-from baselines.context_gs.model import ContextAttributes, ContextModel, ContextSettings, Order
-from baselines.context_gs.params import ContextGsParams
-from hemgs.anchor_codec.phases import PhaseSettings
+from baselines.context_gs.model import ContextAttributes, ContextModel, Order
+from baselines.context_gs.params import ContextGsParams, ContextSettings
+from hemgs.anchor_codec.settings import PhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
@@ -68,7 +69,7 @@ def test_defaults_are_the_published_settings() -> None:
     assert (plan.noise_start, plan.growth_pause, plan.entropy_start) == (3_001, 1_000, 10_001)
     assert (plan.sample_share, plan.mask_weight, plan.network_lr) == (0.15, 5e-4, (5e-3, 1e-5))
     assert (params.lr_latents, params.lr_density, params.lr_density_end) == (0.0075, 5e-3, 1e-5)
-    assert params.base_steps == BaseSteps(1.0, 0.001, 0.2)
+    assert BaseSteps.of(params) == BaseSteps(1.0, 0.001, 0.2)
 
 
 def test_rendered_attributes_are_those_of_the_visible_anchors() -> None:

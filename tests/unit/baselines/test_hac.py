@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.hac.model import HacAttributes, HacModel, HacSettings
-from baselines.hac.params import HacParams
+from baselines.hac.model import HacAttributes, HacModel
+from baselines.hac.params import HacParams, HacSettings
 from hemgs.anchor_codec.likelihood import gaussian_bits
-from hemgs.anchor_codec.phases import GridPhaseSettings
+from hemgs.anchor_codec.settings import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.core.errors import ConfigError
 from tests.narrowing import grad_of, present
 from tests.unit.baselines.toy_hac import SETTINGS, toy_anchors
@@ -51,7 +51,7 @@ def test_defaults_are_the_published_settings() -> None:
     assert (plan.noise_start, plan.growth_pause, plan.entropy_start) == (3_001, 1_000, 10_001)
     assert (plan.sample_share, plan.mask_weight) == (0.05, 5e-4)
     assert (plan.network_lr, plan.grid_lr) == ((5e-3, 1e-5), (5e-3, 1e-5))
-    assert params.base_steps == BaseSteps(1.0, 0.001, 0.2)
+    assert BaseSteps.of(params) == BaseSteps(1.0, 0.001, 0.2)
     assert (params.iterations, params.grow_until, params.lr_masks) == (30_000, 15_000, 0.01)
 
 

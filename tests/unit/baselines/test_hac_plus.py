@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from baselines.hac_plus.method import HacPlus
-from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel, HacPlusSettings
-from baselines.hac_plus.params import HacPlusParams
-from hemgs.anchor_codec.phases import GridPhaseSettings
+from baselines.hac_plus.model import HacPlusAttributes, HacPlusModel
+from baselines.hac_plus.params import HacPlusParams, HacPlusSettings
 from hemgs.anchor_codec.prediction import Prediction
+from hemgs.anchor_codec.settings import GridPhaseSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
 from tests.narrowing import grad_of

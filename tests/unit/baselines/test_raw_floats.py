@@ -15,7 +15,8 @@ from baselines.gs3d.method import Gs3d
 from baselines.scaffold_gs.codec import decode_anchors, encode_anchors
 from baselines.scaffold_gs.method import ScaffoldGs
 from baselines.shared.raw_floats import open_sections, pack_floats, read_sections, unpack_floats, write_sections
-from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.runs import origin_of
 from hemgs.core.errors import BitstreamError

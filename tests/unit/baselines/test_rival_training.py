@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
 from hemgs.core.errors import ConfigError

@@ -10,7 +10,8 @@ import torch
 
 from baselines.scaffold_gs.codec import decode_anchors, encode_anchors
 from baselines.scaffold_gs.method import ScaffoldGs
-from hemgs.anchors import AnchorAttributes, AnchorHeads
+from hemgs.anchors.attributes import AnchorAttributes
+from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.digest import SymbolDigest

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from baselines.context_gs.codec import CODEC
-from baselines.context_gs.model import ContextModel, ContextSettings
+from baselines.context_gs.model import ContextModel
+from baselines.context_gs.params import ContextSettings
 from baselines.shared.predictor import AnchorPredictor
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS
 from tests.unit.codec.toy_anchors import toy_anchors as plain_anchors

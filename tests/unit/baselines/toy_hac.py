@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from baselines.hac.codec import CODEC
-from baselines.hac.model import HacModel, HacSettings
-from hemgs.anchor_codec.hash_grid import HashGridSettings
+from baselines.hac.model import HacModel
+from baselines.hac.params import HacSettings
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
+from hemgs.anchors.model import AnchorModel
 from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 

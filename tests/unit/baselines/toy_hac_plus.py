@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 
 from baselines.hac_plus.codec import CODEC
-from baselines.hac_plus.model import HacPlusModel, HacPlusSettings
-from hemgs.anchor_codec.file import Storage
-from hemgs.anchor_codec.hash_grid import HashGridSettings
+from baselines.hac_plus.model import HacPlusModel
+from baselines.hac_plus.params import HacPlusSettings
+from hemgs.anchor_codec.settings import HashGridSettings, Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorModel
-from hemgs.coding.locations import OCTREE
-from hemgs.coding.masks import ADAPTIVE
+from hemgs.anchors.model import AnchorModel
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.core.types import SectionTable, TradeOff
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anchors
 

@@ -15,19 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from hemgs.anchor_codec import file as anchor_file
-from hemgs.anchor_codec.file import Storage
 from hemgs.anchor_codec.masks import keep_mask
+from hemgs.anchor_codec.settings import BYTE, Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import BYTE, StoredHeads
+from hemgs.anchor_codec.stored_networks import StoredHeads
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.codec import traversal
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.header import HemgsHeader
-from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import AUTOMATIC, ContextWindow
+from hemgs.codec.settings import AUTOMATIC, ContextWindow, EntropySettings
 from hemgs.coding.container import read_container, write_container
-from hemgs.coding.locations import OCTREE, raster_order
-from hemgs.coding.masks import ADAPTIVE
+from hemgs.coding.locations import raster_order
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.core.errors import BitstreamError, TrainingError
 from tests.narrowing import linear, present
 from tests.unit.baselines import toy_hac

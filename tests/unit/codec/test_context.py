@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hemgs.codec.context import PAIR_INPUTS, ContextNetwork, ContextTable, FixedContext, Memory, Pairs, Seen
-from hemgs.codec.neighbours import ContextWindow, find_neighbours
+from hemgs.codec.neighbours import find_neighbours
+from hemgs.codec.settings import ContextWindow
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 
 ONE = 1 << ACTIVATION_BITS

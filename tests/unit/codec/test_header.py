@@ -8,13 +8,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.header import MAX_BYTES
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.codec.header import HemgsHeader
-from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import ContextWindow
 from hemgs.codec.params import LMBDA_INTERVAL
+from hemgs.codec.settings import ContextWindow, EntropySettings
 from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.types import TradeOff

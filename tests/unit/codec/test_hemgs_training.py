@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hemgs.anchor_codec.hash_grid import HashGridSettings
 from hemgs.anchor_codec.masks import binary_masks, keep_mask
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchors import AnchorHeads, AnchorModel
-from hemgs.codec.model import EntropyModel, EntropySettings
-from hemgs.codec.neighbours import AUTOMATIC, MAX_AUTOMATIC, ContextWindow
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
+from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import LMBDA_INTERVAL
-from hemgs.codec.training import HemgsAttributes, SimulationSettings
+from hemgs.codec.settings import AUTOMATIC, MAX_AUTOMATIC, ContextWindow, EntropySettings, SimulationSettings
+from hemgs.codec.training import HemgsAttributes
 from tests.narrowing import grad_of, present
 
 NUM, FEATURES, OFFSETS = 60, 5, 3

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hemgs.anchor_codec.hash_grid import HashGridSettings, fixed_features
+from hemgs.anchor_codec.hash_grid import fixed_features
 from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.settings import HashGridSettings
 from hemgs.codec.integer_model import MEAN_BITS, FixedGroup, FixedPrediction
-from hemgs.codec.model import EntropyModel, EntropySettings
+from hemgs.codec.model import EntropyModel
+from hemgs.codec.settings import EntropySettings
 from hemgs.coding import quantize
 from hemgs.coding.fixed_point import ACTIVATION_BITS, ACTIVATION_LIMIT, FixedLayer, FixedMlp
 from hemgs.core.errors import BitstreamError

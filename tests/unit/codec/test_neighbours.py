@@ -19,20 +19,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from hemgs.codec import neighbours as module
-from hemgs.codec.neighbours import (
-    AUTOMATIC,
-    ENOUGH,
-    HASHED,
-    MAX_AUTOMATIC,
-    ORDERS,
-    RASTER,
-    ContextWindow,
-    Neighbours,
-    chosen_multiplier,
-    find_neighbours,
-    hashed_order,
-    wavefronts,
-)
+from hemgs.codec.neighbours import ENOUGH, Neighbours, chosen_multiplier, find_neighbours, hashed_order, wavefronts
+from hemgs.codec.settings import AUTOMATIC, HASHED, MAX_AUTOMATIC, ORDERS, RASTER, ContextWindow
 from hemgs.coding.locations import raster_order
 from hemgs.core.errors import ConfigError
 from tests.speed.neighbours import measure, surface_anchors

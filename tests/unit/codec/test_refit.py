@@ -14,7 +14,7 @@ from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import LMBDA_INTERVAL
 from hemgs.codec.refit import SECTIONS, VARIANTS, FrozenPrice, TrainedModel, coded_bytes, freeze, fresh_model
-from hemgs.coding.locations import RAW16
+from hemgs.coding.names import RAW16
 from hemgs.core.errors import ConfigError, TrainingError
 from tests.unit.codec.toy_anchors import SETTINGS, TRADE_OFF, VIEWPOINTS, WHOLE, toy_anchors, toy_entropy
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hemgs.codec.model import EntropySettings
+from hemgs.codec.settings import EntropySettings
 from hemgs.codec.surroundings import Surroundings
-from hemgs.coding.locations import OCTREE, RAW16, raster_order
+from hemgs.coding.locations import raster_order
+from hemgs.coding.names import OCTREE, RAW16
 from hemgs.pointnet.features import scene_agnostic_features
 from tests.unit.codec.toy_anchors import SETTINGS, WHOLE
 

@@ -20,8 +20,8 @@ from hemgs.codec import anchor_set, bitstream, traversal
 from hemgs.codec.anchor_set import AnchorSet
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.context import ContextTable, Pairs
-from hemgs.codec.model import EntropySettings
-from hemgs.codec.neighbours import HASHED, Neighbours, Waves, hashed_order
+from hemgs.codec.neighbours import Neighbours, Waves, hashed_order
+from hemgs.codec.settings import HASHED, EntropySettings
 from hemgs.coding.fixed_point import ACTIVATION_LIMIT, FixedLayer, FixedMlp
 from tests.unit.codec.toy_anchors import PLUS, WHOLE, encode_toy, toy_anchors
 

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import torch
 
-from hemgs.anchor_codec.file import AS_PUBLISHED, Storage
-from hemgs.anchor_codec.hash_grid import HashGridSettings
+from hemgs.anchor_codec.settings import AS_PUBLISHED, BYTE, HashGridSettings, Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import BYTE
-from hemgs.anchors import AnchorHeads, AnchorModel
+from hemgs.anchors.heads import AnchorHeads
+from hemgs.anchors.model import AnchorModel
 from hemgs.codec.bitstream import CODEC
-from hemgs.codec.model import EntropyModel, EntropySettings
-from hemgs.codec.neighbours import ContextWindow
+from hemgs.codec.model import EntropyModel
 from hemgs.codec.params import LMBDA_INTERVAL
-from hemgs.coding.locations import OCTREE
-from hemgs.coding.masks import ADAPTIVE
+from hemgs.codec.settings import ContextWindow, EntropySettings
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.core.types import SectionTable, TradeOff
 
 FEATURES, OFFSETS = 8, 4

@@ -12,8 +12,9 @@ import pytest
 
 from hemgs.coding import rans
 from hemgs.coding.container import MAGIC, inspect_container, read_container, write_container
-from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
-from hemgs.coding.masks import ADAPTIVE, decode_masks, encode_masks
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order
+from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.coding.signs import decode_signs, encode_signs
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from hemgs.coding import locations
 from hemgs.coding.locations import decode_locations, encode_locations, raster_order
+from hemgs.coding.names import OCTREE
 from hemgs.core.errors import BitstreamError, HemgsError
 
 FAR = st.integers(-(2**62), 2**62)
@@ -81,10 +82,10 @@ def test_damaged_sections(data, fault):
 def test_stored_locations_of_an_octree_are_those_there_are():
     coords = np.array([[0, 0, 0], [16, 0, 100_000]])
     assert locations.stored_locations(coords)[1] == (2.0, 2.0, 2.0)
-    stored, strides = locations.stored_locations(coords, locations.OCTREE)
+    stored, strides = locations.stored_locations(coords, OCTREE)
     assert np.array_equal(stored, coords)
     assert strides == (1.0, 1.0, 1.0)
-    assert np.array_equal(decode_locations(encode_locations(stored, locations.OCTREE)), coords)
+    assert np.array_equal(decode_locations(encode_locations(stored, OCTREE)), coords)
 
 
 @pytest.mark.parametrize(

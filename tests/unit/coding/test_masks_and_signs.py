@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hemgs.coding.masks import ADAPTIVE, STATIC, decode_masks, encode_masks
+from hemgs.coding.masks import decode_masks, encode_masks
+from hemgs.coding.names import ADAPTIVE, STATIC
 from hemgs.coding.signs import decode_signs, encode_signs
 from hemgs.core.errors import BitstreamError
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hemgs.coding import _adaptive_kernels as kernels
 from hemgs.coding import octree
-from hemgs.coding.locations import OCTREE, decode_locations, encode_locations, raster_order
+from hemgs.coding.locations import decode_locations, encode_locations, raster_order
 from hemgs.coding.morton import interleaved
+from hemgs.coding.names import OCTREE
 from hemgs.coding.octree import MAX_ANCHORS_PER_BYTE, OCTREE_SPAN, decode_octree, encode_octree
 from hemgs.core.errors import BitstreamError, HemgsError
 

@@ -15,7 +15,8 @@ from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedLayer, FixedMlp
 from hemgs.core.assets import find_asset, list_assets
 from hemgs.core.errors import AssetError, ConfigError
 from hemgs.pointnet import features as pointnet
-from hemgs.pointnet.network import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping, PointNet
+from hemgs.pointnet.architectures import ONE, PRECISION_BITS, Abstraction, Architecture, Grouping
+from hemgs.pointnet.network import PointNet
 from hemgs.pointnet.sets import make_blocks
 from tools.anchor_clouds import make_cloud
 
