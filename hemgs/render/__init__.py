@@ -1,4 +1,6 @@
-"""The one renderer of all methods: Gaussians in, pixels and gradients out; the tensors' device chooses the backend.
+"""The one renderer of all methods. It turns Gaussians into pixels, and gradients of pixels into those of Gaussians.
+
+The device of the tensors decides which backend runs.
 
 Owns projection, spherical harmonics and alpha blending, with the argument list and ``meta`` of gsplat 1.5.3. Does not
 own what Gaussians mean to a method, losses or image files.

@@ -1,10 +1,10 @@
-"""Which Gaussians touch which tiles, in depth order.
+"""Lists of the Gaussians that touch each tile, in depth order.
 
 Owns the per-tile lists. Does not evaluate Gaussians at pixels. Nothing here depends on the number of threads: each
-list is in depth order, equal depths in the order of the Gaussians.
+list is in depth order, and equal depths keep the order of the Gaussians.
 
-Vocabulary: an *intersection* is a pair (Gaussian, tile). Intersections are numbered Gaussian by Gaussian, and a tile's
-list holds those numbers; so gradients written per intersection lie together per Gaussian.
+An *intersection* is a pair (Gaussian, tile). Intersections are numbered Gaussian by Gaussian, and a tile's list
+contains those numbers. Gradients written per intersection are therefore contiguous per Gaussian.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from hemgs.core.errors import DeviceError
 from hemgs.core.jit import OPTIONS
 
-#: Boxes are widened by this much (pixels, and relative to their position and size) before pixels are left out, so that
-#: at the border the arithmetic of the raster kernels decides, not the geometry here.
+#: Boxes are widened by this much before pixels are left out: in pixels, and relative to their position and size. At
+#: the border the arithmetic of the raster kernels therefore decides, not the geometry here.
 MARGIN_PX = 1e-2
 MARGIN_RELATIVE = 1e-6
 
 #: Intersections are numbered with 32-bit integers.
 MAX_INTERSECTIONS = 2**31 - 1
 
-#: Sorting by the bits of a positive float32 (31 of them): three digits of 11 bits.
+#: A positive float32 has 31 bits to sort by, which three digits of 11 bits cover.
 DIGIT_BITS = 11
 NUM_DIGITS = 3
 
@@ -53,8 +53,9 @@ class TileLists:
         offsets: ``[num_tiles + 1] int64``; tile ``t`` (row-major) owns ``entries[offsets[t]:offsets[t + 1]]``.
         entries: ``[M] int32`` intersection numbers, per tile in depth order.
         owners: ``[M] int32`` their Gaussians, in the order of ``entries``.
-        rows: ``[M, 2] int16`` first and last-plus-one pixel row of the tile that the Gaussian can reach; likewise.
-        starts: ``[N + 1] int64``; Gaussian ``i`` has the intersections number ``starts[i]`` to ``starts[i + 1]``.
+        rows: ``[M, 2] int16`` first and last-plus-one pixel row of the tile that the Gaussian can reach, in the order
+            of ``entries``.
+        starts: ``[N + 1] int64``; Gaussian ``i`` has the intersections ``starts[i]`` to ``starts[i + 1] - 1``.
         tile_size, tile_width, tile_height: pixels, and tiles across and down.
     """
 
@@ -80,16 +81,17 @@ def tile_lists(
     tile_size: int,
     min_alpha: float,
 ) -> TileLists:
-    """Builds the lists of one image.
+    """Build the lists of one image.
 
     Args:
-        means2d, depths, conics, extents: as ``projection_kernels.project_forward`` gives them.
-        opacities: ``[N]``, the ones that will be drawn.
-        drawn: ``[N]``; the others are left out.
+        means2d, depths, conics, extents: as ``projection_kernels.project_forward`` returns them.
+        opacities: ``[N]``, those that the image is drawn with.
+        drawn: ``[N]``, whether the lists contain the Gaussian.
+        width, height, tile_size: pixels.
         min_alpha: smaller alphas are not drawn.
 
     Raises:
-        DeviceError: more intersections than can be numbered.
+        DeviceError: there are more intersections than ``MAX_INTERSECTIONS``.
     """
     tile_width, tile_height = -(-width // tile_size), -(-height // tile_size)
     grid = _Grid(width, height, tile_size, tile_width, 1.0 / tile_size, MARGIN_PX, MARGIN_RELATIVE, min_alpha)
@@ -114,7 +116,7 @@ def tile_lists(
 
 
 def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The indices ``which`` sorted by ``depths`` (positive), equal depths in the order of the indices."""
+    """Sort the indices ``which`` by their ``depths``, which are positive; equal depths keep the order of ``which``."""
     chosen = depths[which]
     if chosen.dtype != np.float32:
         return which[np.argsort(chosen, kind="stable")]
@@ -124,7 +126,7 @@ def depth_order(depths: NDArray[Any], which: NDArray[np.int64]) -> NDArray[np.in
 
 @njit(**OPTIONS)
 def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untyped-def]
-    """``values`` in the order of their keys; stable."""
+    """Return ``values`` in the order of their keys; the sort is stable."""
     buckets = 1 << digit_bits
     mask = np.uint32(buckets - 1)
     keys_in, values_in = keys.copy(), values.copy()
@@ -149,9 +151,9 @@ def _radix_sort(keys, values, digit_bits, num_digits):  # type: ignore[no-untype
 
 @njit(**OPTIONS)
 def _span(a, b, det, level, low, high):  # type: ignore[no-untyped-def]
-    """Ends along p of the ellipse ``a p^2 + 2 b p q + c q^2 <= level`` where ``low <= q <= high``.
+    """Return the ends along p of the ellipse ``a p^2 + 2 b p q + c q^2 <= level`` where ``low <= q <= high``.
 
-    ``det`` is ``a c - b^2 > 0``. Returns an empty span (first end above last) where the ellipse does not reach.
+    ``det`` is ``a c - b^2 > 0``. The span is empty (the first end exceeds the last) where the ellipse does not reach.
     """
     q_max = math.sqrt(level * a / det)
     if low > q_max or high < -q_max:
@@ -168,7 +170,7 @@ def _span(a, b, det, level, low, high):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _pixels(center, first, last, margin, size):  # type: ignore[no-untyped-def]
-    """First and last-plus-one pixel whose centre lies in ``center + [first, last]``, within the image."""
+    """Return the first and the last-plus-one pixel of the image whose centre is in ``center + [first, last]``."""
     begin = math.ceil(max(center + first - margin - 0.5, 0.0))
     end = math.floor(min(center + last + margin - 0.5, size - 1.0)) + 1
     return begin, end
@@ -176,13 +178,16 @@ def _pixels(center, first, last, margin, size):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _tile(pixel, grid):  # type: ignore[no-untyped-def]
-    """The tile column (or row) of a pixel column (or row): an integer division, but quicker, and exact below 2^40."""
+    """Return the tile column (or row) of a pixel column (or row).
+
+    This is an integer division by the tile size. The product is faster, and exact below 2^40.
+    """
     return np.int64((pixel + 0.5) * grid.tiles_per_pixel)
 
 
 @njit(**OPTIONS)
 def _visit_box(left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
-    """Counts, or writes from ``place`` on, all tiles of a box of pixels; returns their number."""
+    """Count all tiles of a box of pixels and return their number; with ``write`` also list them from ``place`` on."""
     size = grid.tile_size
     first_x, last_x = _tile(left, grid), _tile(right - 1, grid)
     first_y, last_y = _tile(top, grid), _tile(bottom - 1, grid)
@@ -198,7 +203,7 @@ def _visit_box(left, right, top, bottom, grid, write, place, tiles, rows):  # ty
 
 @njit(**OPTIONS)
 def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid, write, place, tiles, rows):  # type: ignore[no-untyped-def]
-    """Like ``_visit_box``, but leaves out the tiles, and in each tile the rows, that the ellipse does not reach."""
+    """Do what ``_visit_box`` does, but leave out the tiles, and in each tile the rows, that the ellipse misses."""
     size, det, count = grid.tile_size, a * c - b * b, 0
     for tile_y in range(_tile(top, grid), _tile(bottom - 1, grid) + 1):
         strip_top, strip_bottom = max(top, tile_y * size), min(bottom, (tile_y + 1) * size)
@@ -229,7 +234,7 @@ def _visit_ellipse(x, y, a, b, c, level, margin, left, right, top, bottom, grid,
 
 @njit(parallel=True, **OPTIONS)
 def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tiles, rows):  # type: ignore[no-untyped-def]
-    """Puts the number of tiles of ``i`` into ``starts[i + 1]``, or with ``write`` lists them from ``starts[i]`` on."""
+    """Put the number of tiles of ``i`` into ``starts[i + 1]``, or with ``write`` list them from ``starts[i]`` on."""
     for i in prange(means2d.shape[0]):
         if not drawn[i]:
             continue
@@ -243,7 +248,7 @@ def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tile
         single = _tile(left, grid) == _tile(right - 1, grid) and _tile(top, grid) == _tile(bottom - 1, grid)
         a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
         place = starts[i] if write else 0
-        # A box within one tile needs no closer look; a conic that rounding made singular gets none.
+        # A box within one tile needs no ellipse. A conic that rounding made singular has none.
         if single or not (a * c - b * b > 0.0 and a > 0.0 and c > 0.0):
             count = _visit_box(left, right, top, bottom, grid, write, place, tiles, rows)
         else:
@@ -257,7 +262,10 @@ def _visit(means2d, conics, extents, opacities, drawn, grid, write, starts, tile
 
 @njit(parallel=True, **OPTIONS)
 def _fill_lists(order, starts, tiles, rows_by_number, num_workers, offsets, entries, owners, rows):  # type: ignore[no-untyped-def]
-    """Counting sort of the intersections by tile, Gaussians taken in ``order``; each worker owns a band of tiles."""
+    """Sort the intersections by tile, the Gaussians taken in ``order``; count the tiles first.
+
+    Each worker owns a band of tiles, so workers never write to the same place.
+    """
     num_tiles = len(offsets) - 1
     for worker in prange(num_workers):
         low, high = worker * num_tiles // num_workers, (worker + 1) * num_tiles // num_workers

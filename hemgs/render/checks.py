@@ -1,4 +1,4 @@
-"""What the rasteriser is called with, and whether it fits together.
+"""The arguments of the rasteriser, and checks that they fit together.
 
 Owns the messages about wrong shapes, types and modes, and about features that the CPU backend lacks. Computes nothing.
 """
@@ -19,7 +19,7 @@ from hemgs.render.spherical_harmonics import MAX_DEGREE
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 RASTERIZE_MODES = ("classic", "antialiased")
 
-#: Arguments of ``rasterization`` whose features need CUDA, with the values that ask for nothing.
+#: Arguments of ``rasterization`` whose features need CUDA, with the values that leave them off.
 CUDA_ONLY: Mapping[str, Any] = {
     "sparse_grad": False,
     "distributed": False,
@@ -64,7 +64,7 @@ class RasterizationInputs:
 
 
 def refuse_unavailable(arguments: Mapping[str, Any]) -> None:
-    """Raises NotImplementedError if an argument asks for what the CPU backend lacks."""
+    """Raise NotImplementedError if an argument asks for a feature that the CPU backend lacks."""
     for name, nothing in CUDA_ONLY.items():
         value = arguments[name]
         if value is nothing or (isinstance(value, (bool, str)) and value == nothing):
@@ -74,7 +74,7 @@ def refuse_unavailable(arguments: Mapping[str, Any]) -> None:
 
 
 def check_inputs(inputs: RasterizationInputs) -> None:
-    """Raises ValueError on shapes, types, modes or sizes that do not fit."""
+    """Raise ValueError for shapes, types, modes or sizes that do not fit together."""
     if inputs.render_mode not in RENDER_MODES:
         raise ValueError(f"render_mode {inputs.render_mode!r}; allowed: {', '.join(RENDER_MODES)}")
     if inputs.rasterize_mode not in RASTERIZE_MODES:

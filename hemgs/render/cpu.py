@@ -1,6 +1,6 @@
 """The CPU backend: compiled projection and blending as two differentiable torch operations.
 
-Owns the way between torch tensors and the kernels. Does not evaluate colours, choose backends or know cameras as
+Owns the conversion between torch tensors and the arrays of the kernels. Does not choose backends or know cameras as
 objects. Images and gradients are bit-identical for any number of threads.
 """
 
@@ -32,16 +32,16 @@ from hemgs.render.raster_kernels import (
 from hemgs.render.record_kernels import pack_records, sum_per_gaussian
 from hemgs.render.spherical_harmonics import COLOR_OFFSET, NORMALISATION, sh_backward, sh_forward
 
-#: Gaussians that a thread takes at once. Fixed, because a camera's gradient is summed block by block.
+#: Gaussians that a thread takes at once. The number is fixed, because a camera's gradient is summed block by block.
 BLOCK_SIZE = 1024
 
-#: After so many Gaussians a tile looks whether all its pixels are opaque.
+#: After so many Gaussians the kernel checks whether all pixels of the tile are opaque.
 CHECK_EVERY = 8
 
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """What a projection needs beside tensors: image size in pixels, planes in world units, switches."""
+    """The arguments of a projection that are not tensors: image size in pixels, planes in world units, switches."""
 
     width: int
     height: int
@@ -52,7 +52,7 @@ class ProjectionSettings:
     antialiased: bool
 
     def constants(self, intrinsics: NDArray[np.float64]) -> ProjectionConstants:
-        """What the kernels take, for a camera of ``intrinsics [3, 3]``."""
+        """Return the argument of the kernels for a camera of ``intrinsics [3, 3]``."""
         return ProjectionConstants(
             fx=float(intrinsics[0, 0]),
             fy=float(intrinsics[1, 1]),
@@ -75,12 +75,14 @@ class ProjectionSettings:
 
 @dataclass(frozen=True)
 class Projected:
-    """Gaussians on the image planes of C cameras, ``...`` being ``C, N``, or the visible pairs one after the other.
+    """Gaussians on the image planes of C cameras.
+
+    In the shapes, ``...`` is ``C, N``; in packed form it is the number of visible pairs of camera and Gaussian.
 
     Attributes:
         means2d, depths, conics, compensations: ``[..., 2]``, ``[...]``, ``[..., 3]``, ``[...]``; differentiable.
         extents: ``[..., 2]`` half sizes of the box in which a Gaussian is drawn, pixels.
-        radii: ``[..., 2] int32``, the extents rounded up; positive where visible. All others are zero where it is not.
+        radii: ``[..., 2] int32``, the extents rounded up; positive where visible. The other fields are zero elsewhere.
     """
 
     means2d: Tensor
@@ -100,7 +102,7 @@ def project(
     Ks: Tensor,
     settings: ProjectionSettings,
 ) -> Projected:
-    """Projects N Gaussians into C cameras; differentiable in all but ``opacities`` and ``Ks``."""
+    """Project N Gaussians into C cameras; differentiable in all but ``opacities`` and ``Ks``."""
     return Projected(*_Project.apply(means, quats, scales, opacities, viewmats, Ks, settings))  # type: ignore[no-untyped-call]
 
 
@@ -114,14 +116,14 @@ def visible_radii(
     height: int,
     near_plane: float,
 ) -> Tensor:
-    """Radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
+    """Return the radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
     settings = ProjectionSettings(width, height, limits.BLUR_EPS, near_plane, limits.FAR_PLANE, 0.0, False)
     with torch.no_grad():
         return project(means, quats, scales, means.new_ones(len(means)), viewmats, Ks, settings).radii
 
 
 def sh_colors(degree: int, means: Tensor, coefficients: Tensor, centers: Tensor, radii: Tensor) -> Tensor:
-    """``spherical_harmonics.sh_colors`` of the visible Gaussians, ``[C, N, 3]``, zero for the others; differentiable.
+    """Evaluate the colours of the visible Gaussians, ``[C, N, 3]``, zero for the others; differentiable.
 
     Args:
         coefficients: ``[N, K, 3]`` or ``[C, N, K, 3]``.
@@ -143,7 +145,7 @@ def rasterize(
     tile_size: int,
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, list[TileLists]]:
-    """Blends projected Gaussians: image ``[C, H, W, D]``, alpha ``[C, H, W, 1]``, and the tile lists per camera.
+    """Blend projected Gaussians; return image ``[C, H, W, D]``, alpha ``[C, H, W, 1]``, and tile lists per camera.
 
     Args:
         opacities, colors: ``[...]`` and ``[..., D]``; a Gaussian with a value that is not finite is not drawn.
@@ -273,7 +275,7 @@ class _ShColors(torch.autograd.Function):
 
 
 def _per_camera(coefficients: Tensor, cameras: int) -> list[NDArray[Any]]:
-    """The coefficients of each camera; the same array for all where they are shared."""
+    """Return the coefficients of each camera; all cameras get the same array where they share them."""
     array = _array(coefficients)
     return list(array) if array.ndim == 4 else [array] * cameras
 
@@ -339,7 +341,7 @@ class _Rasterize(torch.autograd.Function):
             means2d.absgrad = sums[1].reshape(means2d.shape)
         grad_backgrounds = None
         if ctx.needs_input_grad[4]:
-            # Numpy's own loop: unlike a matrix product its order of summation does not depend on threads.
+            # This is numpy's own loop: unlike a matrix product, its order of summation does not depend on threads.
             totals = np.einsum("chw,chwd->cd", transmittance.numpy(), _array(grad_image), dtype=np.float64)
             grad_backgrounds = torch.from_numpy(totals).to(grad_image.dtype)
         grad_shape = sums[0].reshape(means2d.shape), sums[2].reshape(conics_shape), sums[3].reshape(opacities_shape)
@@ -355,9 +357,9 @@ def _draw(
     lists: list[TileLists],
     packed: list[NDArray[Any]],
 ) -> None:
-    """Draws one camera's image and appends its tile lists and records.
+    """Draw one camera's image and append its tile lists and records.
 
-    ``own``: 2D means, conics, extents, radii, opacities, depths and colours of that camera's Gaussians.
+    ``own`` contains the 2D means, conics, extents, radii, opacities, depths and colours of that camera's Gaussians.
     """
     means2d, conics, extents, radii, opacities, depths, colors = own
     records = np.empty((len(means2d), NUM_SHAPE_FIELDS + colors.shape[1]), means2d.dtype)
@@ -382,6 +384,9 @@ def _parameters(lists: TileLists, width: int, height: int, like: NDArray[Any]) -
 
 
 def _schedule(lists: TileLists) -> tuple[NDArray[Any], ...]:
-    """The lists as the kernels take them, and the order of the tiles: the fullest first, dealt in turn."""
+    """Return the lists as the kernels take them, and the order of the tiles.
+
+    The fullest tiles come first. The kernels give them to the workers in turn, so that the workers finish together.
+    """
     order = np.argsort(-np.diff(lists.offsets), kind="stable")
     return lists.offsets, lists.owners, lists.rows, order

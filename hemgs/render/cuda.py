@@ -22,12 +22,12 @@ _FIX = f"install the gpu extra (gsplat=={GSPLAT_VERSION}) with nvcc, ninja and a
 
 @functools.cache
 def load_gsplat() -> Any:
-    """The gsplat package with its CUDA code compiled; the first call on a machine compiles it, for minutes.
+    """Return the gsplat package with its CUDA code compiled; the first call on a machine takes minutes to compile it.
 
     Raises:
         DeviceError: there is no CUDA device, or gsplat cannot be imported or compiled.
     """
-    # Asked before gsplat is touched: without CUDA its own failure is a misleading one.
+    # This check precedes the import: the error of gsplat without CUDA is misleading.
     if not torch.cuda.is_available():
         raise DeviceError("CUDA tensors cannot be rendered: torch sees no CUDA device", "use --device cpu")
     try:
@@ -41,11 +41,11 @@ def load_gsplat() -> Any:
 
 
 def rasterization(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """``gsplat.rasterization`` with the same arguments, by name; see ``hemgs.render.rasterization``."""
+    """Call ``gsplat.rasterization`` with the same arguments, by name; see ``hemgs.render.rasterization``."""
     gsplat = load_gsplat()
     # Arguments that are None take gsplat's defaults, some of which are objects of its own.
     given = {name: value for name, value in arguments.items() if value is not None}
-    # gsplat 1.5.3 refuses backgrounds for packed tensors; they are what is seen through what was drawn, at depth 0.
+    # gsplat 1.5.3 refuses backgrounds for packed tensors. They are added here, at depth 0, behind what was drawn.
     backgrounds = given.pop("backgrounds", None) if given["packed"] else None
     image, alphas, meta = gsplat.rasterization(**given)
     if backgrounds is not None and given["render_mode"] not in ("D", "ED"):
@@ -66,7 +66,7 @@ def visible_radii(
     height: int,
     near_plane: float,
 ) -> Tensor:
-    """Radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
+    """Return the radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
     gsplat = load_gsplat()
     with torch.no_grad():
         radii: Tensor = gsplat.fully_fused_projection(

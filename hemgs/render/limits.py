@@ -1,7 +1,7 @@
 """The constants of the rasteriser, shared by all its implementations.
 
-Owns conventions, computes nothing. All are those of gsplat 1.5.3, which follow the 3DGS rasteriser (arXiv 2308.04079)
-except where noted.
+Owns conventions, computes nothing. All constants are those of gsplat 1.5.3. They follow the 3DGS rasteriser (arXiv
+2308.04079) except where noted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ MAX_ALPHA = 0.999
 #: A pixel stops before the Gaussian that would bring its transmittance to this or less.
 MIN_TRANSMITTANCE = 1e-4
 
-#: The projection's Jacobian is taken at most this fraction of half the field of view outside the image.
+#: The point at which the projection's Jacobian is evaluated is held within the field of view, widened by this fraction
+#: of its half.
 GUARD_BAND = 0.3
 
-#: The extent of a Gaussian is where its alpha falls to MIN_ALPHA, at most so many standard deviations
-#: (StopThePop, arXiv 2402.00525, appendix B.2). The cap acts only on opacities above 1.
+#: A Gaussian extends to where its alpha falls to MIN_ALPHA (StopThePop, arXiv 2402.00525, appendix B.2), and at most so
+#: many standard deviations. The cap acts only on opacities above 1.
 MAX_EXTENT_SIGMA = 3.33
 
 #: Where the antialiasing factor (Mip-Splatting, arXiv 2311.16493) is smaller than this, its square root has no usable

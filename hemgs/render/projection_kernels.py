@@ -3,9 +3,14 @@
 Owns the EWA projection (perspective camera, guard band, screen-space blur, opacity-aware extent) and its analytic
 derivative. Does not know of tiles, pixels or autograd; ``hemgs.render.cpu`` calls it.
 
-Notation: W is the rotation of the world-to-camera matrix, R and S rotation and scale of a Gaussian, V = W R S, J the
-Jacobian of the perspective projection, U = J V. The projected covariance is U U^T, plus the blur on its diagonal.
-Matrices are passed as flat tuples, row by row.
+    W  rotation of the world-to-camera matrix
+    R  rotation of a Gaussian
+    S  scale of a Gaussian (diagonal)
+    V  W R S
+    J  Jacobian of the perspective projection
+    U  J V
+
+The projected covariance is U U^T, plus the blur on its diagonal. Matrices are passed as flat tuples, row by row.
 
 Arithmetic is float64 whatever the type of the arrays, so one kernel serves float32 and float64. Everything that
 decides a result is passed as an argument: the on-disk cache of compiled code looks at this file's time stamp only.
@@ -21,7 +26,8 @@ from numba import njit, prange
 
 from hemgs.core.jit import OPTIONS
 
-#: Quotients may become products with reciprocals, and products and sums may be fused: a last bit of float64.
+#: Quotients may become products with reciprocals, and products and sums may be fused. Both change the last bit of a
+#: float64 at most.
 _FAST: dict[str, Any] = {**OPTIONS, "fastmath": {"arcp", "contract"}}
 
 
@@ -48,7 +54,7 @@ class ProjectionConstants(NamedTuple):
 
 @njit(**_FAST)
 def _camera_point(w, means, i):  # type: ignore[no-untyped-def]
-    """Centre of Gaussian ``i`` in camera coordinates; ``w`` is the world-to-camera matrix."""
+    """Return the centre of Gaussian ``i`` in camera coordinates; ``w`` is the world-to-camera matrix."""
     x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
     return (
         w[0, 0] * x + w[0, 1] * y + w[0, 2] * z + w[0, 3],
@@ -59,7 +65,7 @@ def _camera_point(w, means, i):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _unit_quaternion(quats, i):  # type: ignore[no-untyped-def]
-    """Quaternion ``i`` at unit length, and the length it had."""
+    """Return quaternion ``i`` at unit length, and its original length."""
     w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
     norm = math.sqrt(w * w + x * x + y * y + z * z)
     return w / norm, x / norm, y / norm, z / norm, norm
@@ -67,7 +73,7 @@ def _unit_quaternion(quats, i):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
-    """R of a unit quaternion."""
+    """Return R of a unit quaternion."""
     return (
         1.0 - 2.0 * (y * y + z * z),
         2.0 * (x * y - w * z),
@@ -83,7 +89,7 @@ def _rotation(w, x, y, z):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _spread(w, r, s0, s1, s2):  # type: ignore[no-untyped-def]
-    """V = W R S."""
+    """Return V = W R S."""
     return (
         (w[0, 0] * r[0] + w[0, 1] * r[3] + w[0, 2] * r[6]) * s0,
         (w[0, 0] * r[1] + w[0, 1] * r[4] + w[0, 2] * r[7]) * s1,
@@ -99,7 +105,7 @@ def _spread(w, r, s0, s1, s2):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _clamped_slope(p, z, focal, centre, size, guard_band):  # type: ignore[no-untyped-def]
-    """Ray slope ``p / z`` held within the field of view plus its guard band, and 1 if it was inside, else 0."""
+    """Return the ray slope ``p / z``, held within field of view and guard band, and 1 if it was inside, else 0."""
     margin = guard_band * 0.5 * size / focal
     high = (size - centre) / focal + margin
     low = -centre / focal - margin
@@ -113,7 +119,7 @@ def _clamped_slope(p, z, focal, centre, size, guard_band):  # type: ignore[no-un
 
 @njit(**_FAST)
 def _footprint(slope_x, slope_y, z, v, k):  # type: ignore[no-untyped-def]
-    """U = J V with J = [[fx / z, 0, -fx slope_x / z], [0, fy / z, -fy slope_y / z]]."""
+    """Return U = J V with J = [[fx / z, 0, -fx slope_x / z], [0, fy / z, -fy slope_y / z]]."""
     jx, jy = k.fx / z, k.fy / z
     return (
         jx * (v[0] - slope_x * v[6]),
@@ -127,9 +133,9 @@ def _footprint(slope_x, slope_y, z, v, k):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _covariance(u, eps2d):  # type: ignore[no-untyped-def]
-    """xx, xy, yy of U U^T, its determinant, and the determinant after the blur.
+    """Return xx, xy, yy of U U^T, its determinant, and the determinant after the blur.
 
-    The determinant is the squared length of the cross product of U's rows: no cancellation for thin Gaussians.
+    The determinant is the squared length of the cross product of U's rows, which does not cancel for thin Gaussians.
     """
     xx = u[0] * u[0] + u[1] * u[1] + u[2] * u[2]
     xy = u[0] * u[3] + u[1] * u[4] + u[2] * u[5]
@@ -143,7 +149,7 @@ def _covariance(u, eps2d):  # type: ignore[no-untyped-def]
 def _project_block(  # type: ignore[no-untyped-def]
     first, last, means, quats, scales, opacities, w, k, means2d, depths, conics, compensations, extents, radii
 ):  # fmt: skip
-    """Projects the Gaussians ``first`` to ``last``. Comparisons are such that one with a NaN is invisible."""
+    """Project the Gaussians ``first`` to ``last``. Comparisons are written so that one with a NaN is invisible."""
     for i in range(first, last):
         x, y, z = _camera_point(w, means, i)
         if not (z >= k.near_plane and z <= k.far_plane):
@@ -185,7 +191,7 @@ def project_forward(  # type: ignore[no-untyped-def]
     means, quats, scales, opacities, viewmat, constants, block_size,
     means2d, depths, conics, compensations, extents, radii,
 ):  # fmt: skip
-    """Fills the last six arrays for one camera; where a Gaussian is invisible they keep what they hold.
+    """Fill the last six arrays for one camera; where a Gaussian is invisible they keep their values.
 
     Args:
         means, quats, scales, opacities: ``[N, 3]``, ``[N, 4]`` (w, x, y, z; any length), ``[N, 3]``, ``[N]``.
@@ -193,7 +199,7 @@ def project_forward(  # type: ignore[no-untyped-def]
         constants: ``ProjectionConstants``.
         block_size: Gaussians that a thread takes at once.
         means2d, depths, conics, compensations: ``[N, 2]``, ``[N]``, ``[N, 3]`` (xx, xy, yy of the inverse covariance),
-            ``[N]`` (by what the blur would have to scale the opacity to keep a Gaussian's mass).
+            ``[N]`` (factor of the opacity that would keep a Gaussian's mass under the blur).
         extents: ``[N, 2]`` half sizes of the box in which alpha reaches its minimum, pixels.
         radii: ``[N, 2] int32``, the extents rounded up.
     """
@@ -206,7 +212,7 @@ def project_forward(  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _footprint_grad(u, grad_conics, grad_compensation, i, k):  # type: ignore[no-untyped-def]
-    """d loss / d U. The covariance's gradient is -Q G Q for a conic Q with gradient G, and symmetric."""
+    """Return d loss / d U. For a conic Q with gradient G the covariance's gradient is -Q G Q, which is symmetric."""
     xx, xy, yy, sharp, det = _covariance(u, k.eps2d)
     a, b, c = (yy + k.eps2d) / det, -xy / det, (xx + k.eps2d) / det
     ga, gb, gc = np.float64(grad_conics[i, 0]), 0.5 * grad_conics[i, 1], np.float64(grad_conics[i, 2])
@@ -233,7 +239,7 @@ def _footprint_grad(u, grad_conics, grad_compensation, i, k):  # type: ignore[no
 
 @njit(**_FAST)
 def _axis_grad(grad_px, du0, du1, du2, va0, va1, va2, vz0, vz1, vz2, p, z, slope, free, focal):  # type: ignore[no-untyped-def]
-    """Gradients of one image axis with respect to the camera-space coordinates ``p`` (x or y) and ``z``.
+    """Return the gradients of one image axis with respect to the camera-space coordinates ``p`` (x or y) and ``z``.
 
     ``du`` is the gradient of U's row, ``va`` and ``vz`` the rows of V for ``p`` and ``z``. The Jacobian's entries are
     f / z and -f slope / z, where slope is p / z if ``free`` is 1 and constant if it is 0.
@@ -248,13 +254,13 @@ def _axis_grad(grad_px, du0, du1, du2, va0, va1, va2, vz0, vz1, vz2, p, z, slope
 
 @njit(**_FAST)
 def _rotated_back(w, g0, g1, g2, r):  # type: ignore[no-untyped-def]
-    """Component ``r`` of W^T times a camera-space vector."""
+    """Return component ``r`` of W^T times a camera-space vector."""
     return w[0, r] * g0 + w[1, r] * g1 + w[2, r] * g2
 
 
 @njit(**_FAST)
 def _add_quaternion_grad(qw, qx, qy, qz, norm, d, grad_quats, i):  # type: ignore[no-untyped-def]
-    """Adds d loss / d quaternion, given ``d`` = d loss / d R, through the normalisation."""
+    """Add d loss / d quaternion, through the normalisation; ``d`` is d loss / d R."""
     gw = 2.0 * (qz * (d[3] - d[1]) + qy * (d[2] - d[6]) + qx * (d[7] - d[5]))
     gx = 2.0 * (qy * (d[1] + d[3]) + qz * (d[2] + d[6]) + qw * (d[7] - d[5]) - 2.0 * qx * (d[4] + d[8]))
     gy = 2.0 * (qx * (d[1] + d[3]) + qz * (d[5] + d[7]) + qw * (d[2] - d[6]) - 2.0 * qy * (d[0] + d[8]))
@@ -268,13 +274,16 @@ def _add_quaternion_grad(qw, qx, qy, qz, norm, d, grad_quats, i):  # type: ignor
 
 @njit(**_FAST)
 def _column_back(w, g0, g1, g2):  # type: ignore[no-untyped-def]
-    """W^T times a column."""
+    """Return W^T times a column."""
     return _rotated_back(w, g0, g1, g2, 0), _rotated_back(w, g0, g1, g2, 1), _rotated_back(w, g0, g1, g2, 2)
 
 
 @njit(**_FAST)
 def _add_camera_row(camera, row, grad_p, dv, rs, means, i):  # type: ignore[no-untyped-def]
-    """A row of the world-to-camera matrix acts through the camera-space centre and through V = W (R S)."""
+    """Add the gradient of a row of the world-to-camera matrix.
+
+    The row acts through the camera-space centre and through V = W (R S).
+    """
     for c in range(3):
         camera[row, c] += grad_p * means[i, c]
         camera[row, c] += dv[0] * rs[3 * c] + dv[1] * rs[3 * c + 1] + dv[2] * rs[3 * c + 2]
@@ -286,9 +295,9 @@ def _project_back_block(  # type: ignore[no-untyped-def]
     first, last, means, quats, scales, w, k, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
     grad_means, grad_quats, grad_scales, camera,
 ):  # fmt: skip
-    """Adds the gradients of the visible among the Gaussians ``first`` to ``last``.
+    """Add the gradients of the visible Gaussians among ``first`` to ``last``.
 
-    ``camera [3, 4]`` sums those of the world-to-camera matrix.
+    Add those of the world-to-camera matrix to ``camera [3, 4]``.
     """
     for i in range(first, last):
         if radii[i, 0] <= 0 or radii[i, 1] <= 0:
@@ -337,11 +346,11 @@ def project_backward(  # type: ignore[no-untyped-def]
     means, quats, scales, viewmat, constants, radii, grad_means2d, grad_depths, grad_conics, grad_compensations,
     block_size, grad_means, grad_quats, grad_scales, grad_cameras,
 ):  # fmt: skip
-    """Adds one camera's gradients to ``grad_means [N, 3]``, ``grad_quats [N, 4]`` and ``grad_scales [N, 3]``.
+    """Add one camera's gradients to ``grad_means [N, 3]``, ``grad_quats [N, 4]`` and ``grad_scales [N, 3]``.
 
     Invisible Gaussians (``radii`` zero) get none. ``grad_cameras [ceil(N / block_size), 3, 4] float64`` receives the
-    gradient of the world-to-camera matrix summed over blocks of Gaussians of fixed size, so that the total does not
-    depend on the number of threads.
+    gradient of the world-to-camera matrix, summed over each block of Gaussians. Blocks have a fixed size, so the total
+    does not depend on the number of threads.
     """
     for block in prange(grad_cameras.shape[0]):
         grad_cameras[block] = 0.0

@@ -3,13 +3,13 @@
 Owns the arithmetic per pixel: alpha, transmittance, stop criterion and their derivative. Does not project, sort or
 know of autograd; ``hemgs.render.cpu`` calls it.
 
-Layout: Gaussians in the outer loop, pixels in the inner one, over the contiguous block of tile rows that the Gaussian
-reaches. The sign of a pixel's transmittance tells whether it is alive, so the inner loops are free of branches and
-become SIMD code. The backward pass replays the forward arithmetic front to back with one scalar per pixel: the
-product of the output gradient with all that is still to come. Gradients are written per intersection and added
-per Gaussian in a fixed order, which makes them independent of the number of threads.
+The outer loop visits Gaussians, the inner one visits pixels of the contiguous tile rows that the Gaussian reaches. A
+pixel is *alive* until it stops; the sign of its transmittance is positive while it is alive. The inner loops therefore
+have no branches and become SIMD code. The backward pass repeats the forward arithmetic front to back with one scalar
+per pixel: the product of the output gradient with all that is still to come. Gradients are written per intersection and
+added per Gaussian in a fixed order, which makes them independent of the number of threads.
 
-Everything that decides a result is an argument or stands in this file: the on-disk cache of compiled code looks at
+Everything that decides a result is an argument or is in this file: the on-disk cache of compiled code looks at
 this file's time stamp only.
 """
 
@@ -24,23 +24,24 @@ from numba.extending import overload
 
 from hemgs.core.jit import OPTIONS
 
-#: Sums over pixels may be taken in any order (fixed when compiled), which is what lets them use SIMD.
+#: Sums over pixels may be taken in any order, which lets them use SIMD. The compiler fixes the order.
 _FAST: dict[str, Any] = {**OPTIONS, "fastmath": {"reassoc", "contract", "nsz"}}
 
 #: Columns of the records, and of the per-intersection gradients, before the colours.
 NUM_SHAPE_FIELDS = 7
 NUM_SHAPE_GRADS = 8
 
-#: The blending handles so many channels at once; further ones are added in loops of their own, fewer are padded.
+#: The blending handles so many channels at once. Fewer channels are padded; more channels take loops of their own.
 FUSED_CHANNELS = 3
 
-#: Distance between the planes of a worker's buffer: room for the largest tile, and not a multiple of 4096 bytes, which
-#: would make planes compete for the same cache lines. A constant, so that the compiler sees that planes do not overlap.
+#: Distance between the planes of a worker's buffer. It has room for the largest tile, and is no multiple of 4096 bytes,
+#: which would make planes compete for the same cache lines. It is a constant, so that the compiler sees that planes do
+#: not overlap.
 MAX_TILE_SIZE = 32
 PLANE = MAX_TILE_SIZE**2 + 16
 
-# Planes, as unsigned offsets (numba guards signed indices against being negative, which prevents SIMD). First those of
-# both passes, then the forward's (colours so far), then the backward's.
+# Planes, as unsigned offsets: numba guards signed indices against being negative, which prevents SIMD. The planes of
+# both passes come first, then the forward's (colours so far), then the backward's.
 _X, _Y, _TRANS, _WEIGHT = np.uint64(0), np.uint64(PLANE), np.uint64(2 * PLANE), np.uint64(3 * PLANE)
 _COLOR, _COLOR1, _COLOR2 = np.uint64(4 * PLANE), np.uint64(5 * PLANE), np.uint64(6 * PLANE)
 _REST, _EXTRA = np.uint64(4 * PLANE), np.uint64(5 * PLANE)
@@ -53,14 +54,14 @@ BATCH = 64
 
 
 class TileGrid(NamedTuple):
-    """Image and tiles in pixels, tiles across, and how many of them are handed out to how many workers."""
+    """Image and tiles in pixels, tiles across, and the numbers of tiles and of workers."""
 
     width: int
     height: int
     tile_size: int
     tile_width: int
     num_workers: int
-    check_every: int  #: after so many Gaussians look whether all pixels of the tile are dead
+    check_every: int  #: after so many Gaussians check whether all pixels of the tile are dead
 
 
 class BlendLimits(NamedTuple):
@@ -71,18 +72,18 @@ class BlendLimits(NamedTuple):
 
 
 def exponential(x: float) -> float:
-    """``exp(x)`` for ``-80 <= x <= 0``, within 2.5e-7 relative in float32 kernels; any value elsewhere."""
+    """Return ``exp(x)`` for ``-80 <= x <= 0``, in float32 kernels within 2.5e-7 relative; any value elsewhere."""
     return math.exp(x)
 
 
-# Contraction only: reassociation would undo the two-part logarithm.
+# Only contraction is allowed: reassociation would undo the two-part logarithm.
 @overload(exponential, jit_options={"fastmath": {"contract"}, "error_model": "numpy"})
 def _exponential(x):  # type: ignore[no-untyped-def]
     if x != types.float32:
         return lambda x: math.exp(x)
 
     def single(x):  # type: ignore[no-untyped-def]
-        # x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first short enough for n times it to be exact.
+        # x = n ln 2 + r with |r| <= ln 2 / 2. The first of the two parts of ln 2 is so short that n times it is exact.
         n = np.int32(x * np.float32(1.4426950408889634) - np.float32(0.5))
         r = x - np.float32(n) * np.float32(0.693359375) + np.float32(n) * np.float32(2.121944400546905e-4)
         p = r * np.float32(1 / 720) + np.float32(1 / 120)  # Taylor, to the sixth power
@@ -98,7 +99,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _shape(records, i, corner_x, corner_y):  # type: ignore[no-untyped-def]
-    """The record's fields up to the third colour, the position relative to the tile's first pixel centre."""
+    """Return the record's fields up to the third colour; the position is relative to the tile's first pixel centre."""
     return (
         records[i, 0] - corner_x,
         records[i, 1] - corner_y,
@@ -115,7 +116,7 @@ def _shape(records, i, corner_x, corner_y):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _blend(state, begin, end, corner_x, corner_y, records, i, limits):  # type: ignore[no-untyped-def]
-    """Blends Gaussian ``i`` over the pixels ``begin`` to ``end`` of a tile."""
+    """Blend Gaussian ``i`` into the pixels ``begin`` to ``end`` of a tile."""
     one, half, zero = state.dtype.type(1.0), state.dtype.type(0.5), state.dtype.type(0.0)
     x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2 = _shape(records, i, corner_x, corner_y)
     neg_a, neg_b, neg_c = -half * con_a, -con_b, -half * con_c
@@ -139,7 +140,7 @@ def _blend(state, begin, end, corner_x, corner_y, records, i, limits):  # type: 
 
 @njit(**_FAST)
 def _blend_back(state, begin, end, corner_x, corner_y, records, i, limits, grads, entry):  # type: ignore[no-untyped-def]
-    """Replays ``_blend`` and writes the sums over the pixels into ``grads[entry, :11]``; see ``raster_backward``."""
+    """Repeat ``_blend`` and write the sums over the pixels into ``grads[entry, :11]``; see ``raster_backward``."""
     one, half, zero = state.dtype.type(1.0), state.dtype.type(0.5), state.dtype.type(0.0)
     x, y, con_a, con_b, con_c, opacity, exponent_min, c0, c1, c2 = _shape(records, i, corner_x, corner_y)
     neg_a, neg_b, neg_c = -half * con_a, -con_b, -half * con_c
@@ -193,7 +194,7 @@ def _any_alive(state, end):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _add_scaled(state, begin, end, to, plane, value):  # type: ignore[no-untyped-def]
-    """Adds ``value`` times a plane to plane ``to`` (numbers of planes)."""
+    """Add ``value`` times plane ``plane`` to plane ``to``."""
     target, source = state[to * PLANE : (to + 1) * PLANE], state[plane * PLANE : (plane + 1) * PLANE]
     for j in range(np.uint64(begin), np.uint64(end)):
         target[j] += source[j] * value
@@ -201,7 +202,7 @@ def _add_scaled(state, begin, end, to, plane, value):  # type: ignore[no-untyped
 
 @njit(**_FAST)
 def _weighted_sum(state, begin, end, plane):  # type: ignore[no-untyped-def]
-    """Sum of the weights times a plane."""
+    """Return the sum of the weights times a plane."""
     source = state[plane * PLANE : (plane + 1) * PLANE]
     total = state.dtype.type(0.0)
     for j in range(np.uint64(begin), np.uint64(end)):
@@ -211,7 +212,7 @@ def _weighted_sum(state, begin, end, plane):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
-    """Buffer of one worker, with the positions of the pixels in a tile filled in."""
+    """Return a buffer for one worker, with the positions of the pixels in a tile filled in."""
     state = np.zeros(planes * PLANE, like.dtype)
     for p in range(tile_size * tile_size):
         state[p] = p % tile_size
@@ -221,9 +222,9 @@ def _new_state(planes, tile_size, like):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
-    """Clears all planes but the positions; pixels inside the image are alive, the others dead.
+    """Clear all planes but the positions; pixels inside the image are alive, the others dead.
 
-    Returns the tile's left and top pixel and how many columns and lines of it lie in the image.
+    Return the tile's left and top pixel, and the number of its columns and lines that are in the image.
     """
     size = grid.tile_size
     left, top = tile % grid.tile_width * size, tile // grid.tile_width * size
@@ -239,7 +240,7 @@ def _start_tile(state, planes, tile, grid):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _fetch(first, last, owners, records, batch):  # type: ignore[no-untyped-def]
-    """Copies the records of the next list entries side by side: waits for memory overlap here, not between blends."""
+    """Copy the records of the next list entries into ``batch``, where waits for memory overlap each other."""
     for k in range(first, min(first + BATCH, last)):
         for field in range(records.shape[1]):
             batch[k - first, field] = records[owners[k], field]
@@ -247,7 +248,7 @@ def _fetch(first, last, owners, records, batch):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _draw_tile(state, first, last, owners, rows, records, left, top, channels, grid, limits):  # type: ignore[no-untyped-def]
-    """Blends the list entries ``first`` to ``last`` until all pixels are dead."""
+    """Blend the list entries ``first`` to ``last`` until all pixels are dead."""
     half = records.dtype.type(0.5)
     corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
     batch = np.empty((BATCH, records.shape[1]), records.dtype)
@@ -267,11 +268,11 @@ def _draw_tile(state, first, last, owners, rows, records, left, top, channels, g
 def raster_forward(  # type: ignore[no-untyped-def]
     offsets, owners, rows, schedule, records, background, grid, limits, image, transmittance
 ):  # fmt: skip
-    """Draws one image.
+    """Draw one image.
 
     Args:
         offsets, owners, rows: see ``binning.TileLists``.
-        schedule: order in which tiles are dealt to the workers; decides nothing but time.
+        schedule: order in which workers get the tiles; it changes only the time.
         records: ``[N, 7 + D]`` of ``record_kernels.pack_records``, D at least 3.
         background: ``[D]``.
         grid, limits: ``TileGrid`` and ``BlendLimits``.
@@ -298,7 +299,7 @@ def raster_forward(  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _load_gradients(state, left, top, columns, lines, grid, image, transmittance, grad_image, grad_alpha):  # type: ignore[no-untyped-def]
-    """Puts a tile's output gradients into their planes, and their product with the output into ``_REST``."""
+    """Put a tile's output gradients into their planes, and their product with the output into ``_REST``."""
     for line in range(lines):
         for column in range(columns):
             p = line * grid.tile_size + column
@@ -312,10 +313,10 @@ def _load_gradients(state, left, top, columns, lines, grid, image, transmittance
 
 
 @njit(**OPTIONS)
-def _undraw_tile(  # type: ignore[no-untyped-def]
+def _draw_tile_back(  # type: ignore[no-untyped-def]
     state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
 ):  # fmt: skip
-    """The backward pass over what ``_draw_tile`` did."""
+    """Compute the gradients of ``_draw_tile``."""
     half = records.dtype.type(0.5)
     corner_x, corner_y = records.dtype.type(left) + half, records.dtype.type(top) + half
     batch = np.empty((BATCH, records.shape[1]), records.dtype)
@@ -339,11 +340,11 @@ def _undraw_tile(  # type: ignore[no-untyped-def]
 def raster_backward(  # type: ignore[no-untyped-def]
     offsets, owners, rows, schedule, entries, records, grid, limits, image, transmittance, grad_image, grad_alpha, grads
 ):  # fmt: skip
-    """Fills ``grads [M, 8 + D]``, zeros on entry, one row per intersection.
+    """Fill ``grads [M, 8 + D]``, which is zero at first, with one row per intersection.
 
-    Columns: gradient of the 2D mean (x, y), the same as sums of absolute values per pixel, conic (3), opacity, colour
-    (D). ``image`` and ``transmittance`` are the forward's outputs, the first with its background; ``grad_image`` and
-    ``grad_alpha`` their gradients.
+    The columns are the gradient of the 2D mean (x, y), the same as sums of absolute values per pixel (x, y), and the
+    gradients of conic (3), opacity and colour (D). ``image``, with its background, and ``transmittance`` are the
+    forward's outputs. ``grad_image`` and ``grad_alpha`` are gradients of the loss.
     """
     channels = image.shape[2]
     planes = _FIRST_GRAD + channels
@@ -354,6 +355,6 @@ def raster_backward(  # type: ignore[no-untyped-def]
             left, top, columns, lines = _start_tile(state, planes, tile, grid)
             _load_gradients(state, left, top, columns, lines, grid, image, transmittance, grad_image, grad_alpha)
             first, last = offsets[tile], offsets[tile + 1]
-            _undraw_tile(
+            _draw_tile_back(
                 state, first, last, owners, rows, entries, records, left, top, channels, grid, limits, grads
             )  # fmt: skip

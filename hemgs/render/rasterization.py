@@ -1,7 +1,7 @@
 """One differentiable rasterisation call for every device.
 
-Owns the argument list and the ``meta`` dictionary, which are those of gsplat 1.5.3 (Apache-2.0), and what turns them
-into projections and blending. The tensors' device chooses the backend: gsplat for CUDA, compiled kernels for CPU.
+Owns the argument list and the ``meta`` dictionary, which are those of gsplat 1.5.3 (Apache-2.0), and the order of
+projection, colours and blending. The tensors' device decides the backend: gsplat for CUDA, compiled kernels for CPU.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rasterization(
     rolling_shutter: Any = None,
     viewmats_rs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Renders N Gaussians into C pinhole cameras.
+    """Render N Gaussians into C pinhole cameras.
 
     Args:
         means: ``[N, 3]`` float32 (on the CPU also float64), world units; the other tensors have the same type.
@@ -79,13 +79,13 @@ def rasterization(
             (Mip-Splatting, arXiv 2311.16493).
         channel_chunk: channels per pass on CUDA; without meaning on the CPU.
 
-    The remaining arguments exist for compatibility; on the CPU all but their defaults raise.
+    The remaining arguments are those of gsplat. On the CPU, values other than their defaults raise an error.
 
     Returns:
         Colours ``[C, H, W, X]``, alphas ``[C, H, W, 1]`` and ``meta``. X is D, 1 for depth alone, D + 1 for both.
         ``meta["means2d"]`` keeps its gradient (per pixel); ``meta["radii"]`` (int32) is positive on both axes where
-        visible. On the CPU, tile lists are tighter than gsplat's (an intersection is listed only where the Gaussian's
-        ellipse reaches the tile), and a Gaussian with a value that is not finite is not drawn.
+        visible. On the CPU, tile lists are shorter than gsplat's: they contain an intersection only where the
+        Gaussian's ellipse reaches the tile. A Gaussian with a value that is not finite is not drawn there.
 
     Raises:
         ValueError: shapes or types that do not fit together, or an unknown mode.
@@ -94,7 +94,7 @@ def rasterization(
     """
     arguments = dict(locals())
     if means.is_cuda:
-        return cuda.rasterization(arguments) if len(means) else _nothing(arguments, means.device)
+        return cuda.rasterization(arguments) if len(means) else _empty_rendering(arguments, means.device)
     if means.device.type != "cpu":
         raise DeviceError(f"no renderer for device {means.device.type!r}; allowed: cuda, cpu", "move the tensors")
     refuse_unavailable(arguments)
@@ -102,8 +102,8 @@ def rasterization(
     return rasterize_on_cpu(RasterizationInputs(**{name: arguments[name] for name in names}), with_tiles=True)
 
 
-def _nothing(arguments: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """What no Gaussian at all looks like on CUDA: gsplat 1.5.3 divides by their number, and the process ends."""
+def _empty_rendering(arguments: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Render zero Gaussians on CUDA, by the CPU backend: gsplat 1.5.3 divides by their number and ends the process."""
 
     def moved(values: dict[str, Any], to: torch.device) -> dict[str, Any]:
         return {name: value.to(to) if isinstance(value, Tensor) else value for name, value in values.items()}
@@ -113,7 +113,7 @@ def _nothing(arguments: dict[str, Any], device: torch.device) -> tuple[Tensor, T
 
 
 def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """``rasterization`` for CPU tensors; without ``with_tiles`` the tile lists are left out of ``meta``."""
+    """Do what ``rasterization`` does for CPU tensors; without ``with_tiles``, ``meta`` lacks the tile lists."""
     check_inputs(inputs)
     antialiased = inputs.rasterize_mode == "antialiased"
     settings = cpu.ProjectionSettings(
@@ -164,7 +164,7 @@ def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Ten
 
 
 def _camera_colors(inputs: RasterizationInputs, radii: Tensor) -> Tensor:
-    """Colours as seen from each camera, ``[C, N, D]``; with spherical harmonics zero where invisible."""
+    """Return the colours seen from each camera, ``[C, N, D]``; with spherical harmonics zero where invisible."""
     colors, cameras = inputs.colors, len(inputs.viewmats)
     if inputs.sh_degree is None:
         return colors if colors.dim() == 3 else colors.expand(cameras, *colors.shape)
@@ -175,7 +175,7 @@ def _camera_colors(inputs: RasterizationInputs, radii: Tensor) -> Tensor:
 def _with_depths(
     colors: Tensor, backgrounds: Tensor | None, depths: Tensor, cameras: int, render_mode: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Adds depth as a channel, or puts it in the colours' place; the background has depth 0."""
+    """Add depth as a channel, or put it in place of the colours; the background has depth 0."""
     if render_mode == "RGB":
         return colors, backgrounds
     zeros = depths.new_zeros(cameras, 1)

@@ -1,7 +1,7 @@
-"""Compiled work per Gaussian around the blending: gathering what it reads, adding up what its backward pass writes.
+"""Compiled work per Gaussian: gather what the blending reads, and add up what its backward pass writes.
 
 Owns the decision which Gaussians are drawn. Does not touch pixels. The layout of the rows is that of
-``hemgs.render.raster_kernels``; constants come as arguments or from the arrays' shapes, because the on-disk cache of
+``hemgs.render.raster_kernels``. Constants are arguments or follow from the arrays' shapes, because the on-disk cache of
 compiled code looks at this file's time stamp only.
 """
 
@@ -17,10 +17,11 @@ from hemgs.core.jit import OPTIONS
 
 @njit(parallel=True, **OPTIONS)
 def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, drawn):  # type: ignore[no-untyped-def]
-    """Puts what blending reads of a Gaussian side by side, and decides which Gaussians are drawn.
+    """Write one record for each Gaussian that the blending reads, and decide which Gaussians are drawn.
 
     ``records [N, 7 + D]``: 2D mean, conic, opacity, exponent at which alpha falls to ``min_alpha``, colour. ``drawn
-    [N]``: visible (``radii [N, 2]`` positive), not too faint, and finite throughout; other records stay as they are.
+    [N]``: whether a Gaussian is visible (``radii [N, 2]`` positive), has an opacity of at least ``min_alpha``, and
+    contains only finite values. Records of Gaussians that are invisible or too faint do not change.
     """
     for i in prange(records.shape[0]):
         drawn[i] = False
@@ -44,10 +45,10 @@ def pack_records(means2d, conics, opacities, colors, radii, min_alpha, records, 
 
 @njit(parallel=True, **OPTIONS)
 def sum_per_gaussian(starts, grads, num_shape_grads, block_size, means2d, absolute, conics, opacities, colors):  # type: ignore[no-untyped-def]
-    """Adds the rows of ``grads`` (see ``raster_kernels.raster_backward``) of each Gaussian in their order, in float64.
+    """Add the rows of ``grads`` (see ``raster_kernels.raster_backward``) of each Gaussian in their order, in float64.
 
-    ``starts [N + 1]``: the rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1]``. The last five are outputs.
-    ``num_shape_grads``: columns before the colours. ``block_size``: Gaussians that a thread takes at once.
+    The rows of Gaussian ``i`` are ``starts[i]`` to ``starts[i + 1] - 1``. The last five arguments are outputs.
+    ``num_shape_grads`` is the number of columns before the colours. A thread takes ``block_size`` Gaussians at once.
     """
     total = len(starts) - 1
     for block in prange(-(-total // block_size)):

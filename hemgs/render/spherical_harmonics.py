@@ -1,8 +1,8 @@
 """View-dependent colour from real spherical harmonics up to degree 3, compiled, forward and backward.
 
-Owns the basis in the order and sign convention of 3DGS (arXiv 2308.04079; Condon-Shortley phase kept): coefficient
-``l^2 + l + m``. Does not know cameras. Only visible Gaussians get a colour. Arithmetic is float64. Kernels take the
-constants as an argument, as those of other files.
+Owns the basis in the order (coefficient ``l^2 + l + m``) and the sign convention of 3DGS (arXiv 2308.04079), which
+keeps the Condon-Shortley phase. Does not know cameras. Only visible Gaussians get a colour. Arithmetic is float64.
+Kernels take the constants as an argument, as those of other files do.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from hemgs.core.jit import OPTIONS
 
 MAX_DEGREE = 3
 
-#: Normalisation of the real spherical harmonics Y_lm, from their definition: Y_00; Y_1m; the products xy, yz, xz of
-#: degree 2, then Y_20, Y_22; of degree 3 Y_3(+-3), Y_3(-2), Y_3(+-1), Y_30, Y_32.
+#: Normalisation of the real spherical harmonics Y_lm, from their definition. The factors of degree 0 and 1 are those of
+#: Y_00 and Y_1m. Those of degree 2 are for the products xy, yz and xz, then Y_20, then Y_22. Those of degree 3 are for
+#: Y_3(+-3), Y_3(-2), Y_3(+-1), Y_30 and Y_32.
 NORMALISATION = (
     math.sqrt(1 / (4 * math.pi)),
     math.sqrt(3 / (4 * math.pi)),
@@ -31,13 +32,13 @@ NORMALISATION = (
     math.sqrt(105 / (16 * math.pi)),
 )
 
-#: Colour 0.5 is where all coefficients are zero (3DGS).
+#: The colour is 0.5 where all coefficients are zero (3DGS).
 COLOR_OFFSET = 0.5
 
 
 @njit(**OPTIONS)
 def _basis(degree, x, y, z, n, b):  # type: ignore[no-untyped-def]
-    """Values of the basis functions in a unit direction; ``n``: :data:`NORMALISATION`."""
+    """Fill ``b`` with the values of the basis functions in a unit direction; ``n`` is :data:`NORMALISATION`."""
     b[0] = n[0]
     if degree >= 1:
         b[1], b[2], b[3] = -n[1] * y, n[1] * z, -n[1] * x
@@ -57,7 +58,7 @@ def _basis(degree, x, y, z, n, b):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def _direction_grad(degree, x, y, z, n, g):  # type: ignore[no-untyped-def]
-    """Sum over the basis functions of ``g`` times their gradient with respect to x, y and z."""
+    """Return the sum over the basis functions of ``g`` times their gradient with respect to x, y and z."""
     gx = gy = gz = 0.0
     if degree >= 1:
         gx, gy, gz = -n[1] * g[3], -n[1] * g[1], n[1] * g[2]
@@ -85,7 +86,7 @@ def _view_direction(means, center, i):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, **OPTIONS)
 def sh_forward(means, coefficients, center, radii, degree, constants, offset, block_size, colors):  # type: ignore[no-untyped-def]
-    """Fills ``colors [N, 3]`` of the Gaussians whose ``radii [N, 2]`` are positive; the others keep what they hold.
+    """Fill ``colors [N, 3]`` of the Gaussians whose ``radii [N, 2]`` are positive; the others keep their values.
 
     Args:
         means, coefficients: ``[N, 3]`` and ``[N, K, 3]``.
@@ -106,7 +107,7 @@ def sh_forward(means, coefficients, center, radii, degree, constants, offset, bl
                 red += b[k] * coefficients[i, k, 0]
                 green += b[k] * coefficients[i, k, 1]
                 blue += b[k] * coefficients[i, k, 2]
-            # Written so that NaN stays NaN, as torch's clamp has it.
+            # In this form NaN stays NaN, as in torch's clamp.
             colors[i, 0] = 0.0 if red < 0.0 else red
             colors[i, 1] = 0.0 if green < 0.0 else green
             colors[i, 2] = 0.0 if blue < 0.0 else blue
@@ -117,7 +118,7 @@ def sh_backward(  # type: ignore[no-untyped-def]
     means, coefficients, center, radii, degree, constants, block_size, colors, grad_colors,
     grad_means, grad_coefficients, grad_centers,
 ):  # fmt: skip
-    """Adds to ``grad_means [N, 3]`` and ``grad_coefficients [N, K, 3]``; ``colors`` are the forward's output.
+    """Add to ``grad_means [N, 3]`` and ``grad_coefficients [N, K, 3]``; ``colors`` are the forward's output.
 
     ``grad_centers [ceil(N / block_size), 3] float64`` receives the camera centre's gradient, summed block by block.
     """

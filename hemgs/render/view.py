@@ -1,7 +1,7 @@
-"""Rendering by camera object: what training and evaluation call.
+"""Rendering by camera object, as training and evaluation call it.
 
-Owns the way from ``core.types.Camera`` to the rasteriser's tensors, and what growing reads off a rendering. The same on
-every device. Does not know losses or models.
+Owns the conversion of ``core.types.Camera`` to the rasteriser's tensors, and what growing reads from a rendering, in
+the same way on every device. Does not know losses or models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class RenderedView:
         image: ``[H, W, D]``, background included, not clamped.
         alpha: ``[H, W, 1]`` in [0, 1).
         means2d: ``[N, 2]`` projected centres, pixels. After backward its ``grad`` is the gradient per pixel, and
-            ``absgrad`` (if asked for) the sum of absolute values over pixels. It passes no gradients itself.
+            ``absgrad`` (if asked for) the sum of absolute values over pixels. It is a leaf: losses that use it change
+            no Gaussian.
         radii: ``[N, 2] int32`` half sizes, pixels; positive on both axes where visible.
     """
 
@@ -38,7 +39,7 @@ class RenderedView:
 
     @property
     def visible(self) -> Tensor:
-        """``[N] bool``: which Gaussians reach the image."""
+        """Which Gaussians reach the image, ``[N] bool``."""
         return (self.radii > 0).all(-1)
 
 
@@ -55,12 +56,14 @@ def render_view(
     near_plane: float = NEAR_PLANE,
     absgrad: bool = False,
 ) -> RenderedView:
-    """Renders N Gaussians into one camera, differentiable in all tensors.
+    """Render N Gaussians into one camera, differentiable in all tensors.
 
     Args:
         means, quats, scales, opacities, colors: as in ``rasterization``: ``[N, 3]``, ``[N, 4]``, ``[N, 3]``, ``[N]``,
             ``[N, D]`` (with ``sh_degree``: ``[N, K, 3]``).
         background: D values.
+        near_plane: Gaussians whose centre is closer are not drawn, world units.
+        absgrad: whether backward also sets ``means2d.absgrad``.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -93,16 +96,16 @@ def render_view(
 
 
 def _without_batch(batched: Tensor) -> Tensor:
-    """A ``[N, 2]`` stand-in for ``[1, N, 2]`` that receives its gradients.
+    """Return a leaf ``[N, 2]`` with the values of a tensor ``[1, N, 2]``; the leaf receives that tensor's gradients.
 
-    The batched tensor is the one in the graph. It holds the hook, so the hook must not hold it: a cycle through the
-    graph would never be freed. The stand-in holds it instead, and the hook knows the stand-in weakly.
+    The batched tensor is in the graph, and refers to the hook. The hook must not refer to that tensor: a cycle through
+    the graph would never be freed. The leaf refers to the tensor instead, and the hook refers weakly to the leaf.
     """
-    single = batched[0].detach()
+    leaf = batched[0].detach()
     if not batched.requires_grad:
-        return single
-    single.in_graph = batched  # type: ignore[attr-defined]
-    reference = weakref.ref(single)
+        return leaf
+    leaf.in_graph = batched  # type: ignore[attr-defined]
+    reference = weakref.ref(leaf)
 
     def pass_on(grad: Tensor) -> None:
         target = reference()
@@ -114,13 +117,13 @@ def _without_batch(batched: Tensor) -> Tensor:
             target.absgrad = absolute[0]  # type: ignore[attr-defined]
 
     batched.register_hook(pass_on)  # type: ignore[no-untyped-call]
-    return single
+    return leaf
 
 
 def visible_mask(
     means: Tensor, quats: Tensor, scales: Tensor, camera: Camera, *, near_plane: float = NEAR_PLANE
 ) -> Tensor:
-    """Which opaque Gaussians of these shapes would reach the image, ``[N] bool``; projection only, no gradients."""
+    """Return which opaque Gaussians would reach the image, ``[N] bool``; this only projects, without gradients."""
     viewmat, intrinsics = camera_tensors(camera, means)
     arguments = (means.detach(), quats.detach(), scales.detach(), viewmat[None], intrinsics[None])
     backend = cuda if means.is_cuda else cpu
@@ -130,17 +133,17 @@ def visible_mask(
 
 
 def ndc_gradient_norm(grad: Tensor, width: int, height: int) -> Tensor:
-    """Length ``[N]`` of gradients ``[N, 2]`` per pixel, expressed in normalised device coordinates.
+    """Return the lengths ``[N]`` of gradients ``[N, 2]`` per pixel, in normalised device coordinates.
 
     The image spans 2 units there, so a pixel gradient is multiplied by half the image size. The thresholds of 3DGS and
-    Scaffold-GS are meant for these.
+    Scaffold-GS refer to this unit.
     """
     norm: Tensor = (grad * grad.new_tensor([width / 2, height / 2])).norm(dim=-1)
     return norm
 
 
 def camera_tensors(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:
-    """World-to-camera matrix ``[4, 4]`` and intrinsics ``[3, 3]``, in the type and on the device of ``like``."""
+    """Return world-to-camera matrix ``[4, 4]`` and intrinsics ``[3, 3]``, with the type and device of ``like``."""
     matrices = torch.tensor(camera.world_to_camera), torch.tensor(camera.intrinsics)
     viewmat, intrinsics = (matrix.to(like.device, like.dtype) for matrix in matrices)
     return viewmat, intrinsics
