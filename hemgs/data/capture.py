@@ -1,4 +1,4 @@
-"""What a reader of captures hands over: posed images as they lie on disk, and initial points.
+"""The capture that a reader returns: posed images as they are on disk, and initial points.
 
 Owns the checks that hold for every capture format (poses, intrinsics, paths). Does not own file formats, pixels, splits
 or resizing.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera, Split
 
-#: Largest deviation of RᵀR from identity that still counts as a rotation (single-precision poses stay below 1e-5).
+#: Largest deviation of RᵀR from identity that still counts as a rotation. Single-precision poses stay below 1e-5.
 ROTATION_TOLERANCE = 1e-3
 #: File names listed in one message before the rest is only counted.
 LISTED_NAMES = 3
@@ -30,7 +30,7 @@ class SourceView:
     Attributes:
         camera: its ``name`` is the view's name (unique, without suffix); its size is that of the stored image.
         image: file on disk.
-        split: the split the capture itself declares, or ``None``.
+        split: the split that the capture itself declares, or ``None``.
     """
 
     camera: Camera
@@ -40,10 +40,10 @@ class SourceView:
 
 @dataclass(frozen=True)
 class Capture:
-    """A capture as read: views sorted by name, and points where the capture has them.
+    """The contents of a capture: views sorted by name, and points where the capture has them.
 
     Attributes:
-        root: folder the capture was read from, for messages.
+        root: folder that the capture was read from, for messages.
         points: ``[N, 3] float64`` world coordinates, or ``None`` for a capture without points.
         colors: ``[N, 3] uint8``, or ``None``.
     """
@@ -55,28 +55,29 @@ class Capture:
 
 
 def view_names(files: Sequence[str]) -> list[str]:
-    """Unique view names for image files named relative to their folder: folders joined by ``_``, suffix dropped.
+    """Return unique view names for image files that are named relative to their folder.
 
-    The suffix is kept (with ``_``) for all if two files would otherwise share a name.
+    A view name joins the folders and the file's name by ``_``, without the suffix. If two files would then share a
+    name, all names keep their suffix, after ``_``.
 
     Raises:
-        SceneError: the names are not unique even so.
+        SceneError: the names are not unique even with the suffix.
     """
     flat = [file.removeprefix("./").replace("\\", "/").replace("/", "_") for file in files]
     names = [PurePosixPath(name).stem for name in flat]
     if len(set(names)) < len(names):
         names = [name.replace(".", "_") for name in flat]
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        shared = sorted({name for name in names if names.count(name) > 1})
         raise SceneError(
-            f"several images share the view name {name_list(twice)}",
+            f"several images share the view name {name_list(shared)}",
             "give every image of the capture a name of its own",
         )
     return names
 
 
 def path_inside(root: Path, relative: str, source: Path) -> Path:
-    """A file that ``source`` names relative to ``root``.
+    """Return the path of a file that ``source`` names relative to ``root``.
 
     Raises:
         SceneError: the name leads out of ``root``.
@@ -90,7 +91,7 @@ def path_inside(root: Path, relative: str, source: Path) -> Path:
 
 
 def check_images_exist(images: Sequence[Path], source: Path, fix: str) -> None:
-    """Raises SceneError, with a few names and the count, if images that ``source`` names are not there."""
+    """Raise SceneError, with a few names and the count, if images that ``source`` names do not exist."""
     missing = [image for image in images if not image.is_file()]
     if missing:
         raise SceneError(
@@ -100,10 +101,10 @@ def check_images_exist(images: Sequence[Path], source: Path, fix: str) -> None:
 
 
 def check_camera(camera: Camera, source: Path) -> Camera:
-    """Returns a camera whose pose is a finite rigid transform and whose intrinsics are usable.
+    """Return the camera if its pose is a finite rigid transform and its intrinsics are usable.
 
     Raises:
-        SceneError: names ``source``, the view and the value that is wrong.
+        SceneError: the camera is not usable; the message names ``source``, the view and the value that is wrong.
     """
     where = f"{source}: image {camera.name!r}"
     pose = camera.world_to_camera
@@ -134,7 +135,7 @@ def check_camera(camera: Camera, source: Path) -> Camera:
 
 
 def name_list(names: Iterable[str]) -> str:
-    """A few names and how many more there are."""
+    """Return a few names, and how many more there are."""
     items = list(names)
     text = ", ".join(items[:LISTED_NAMES])
     return text if len(items) <= LISTED_NAMES else f"{text} and {len(items) - LISTED_NAMES} more"

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the room that a disk has.
+"""Folders that appear complete or not at all, and the free space of disks.
 
 Owns the temporary folder, its move into place, the lock on a path, and the removal of what killed processes left. Does
 not own what is in the folder.
@@ -19,7 +19,7 @@ from hemgs.core.files import take_lock
 
 
 class Stage:
-    """A folder in the making: fill ``path``, then ``publish``."""
+    """A temporary folder: the caller fills ``path``, then calls ``publish``."""
 
     def __init__(self, path: Path, target: Path, own_names: Set[str]) -> None:
         self.path = path
@@ -44,12 +44,13 @@ class Stage:
 
 @contextlib.contextmanager
 def staged_folder(target: Path, own_names: Set[str] = frozenset()) -> Iterator[Stage]:
-    """Make an empty folder next to ``target``, which ``publish`` moves into place; without that it is removed.
+    """Make an empty folder next to ``target``; ``publish`` moves it into place, otherwise it is removed at the end.
 
-    An existing folder is replaced only if nothing but ``own_names`` is in it, so that a mistyped path destroys nothing.
+    An existing folder is replaced only if it contains nothing but ``own_names``. A mistyped path therefore destroys
+    nothing.
 
     Raises:
-        ConfigError: ``target`` is a file, or a folder that holds something else.
+        ConfigError: ``target`` is a file, or a folder that contains something else.
         DeviceError: the disk is full.
     """
     target = Path(target).absolute()
@@ -79,7 +80,9 @@ def disk_full_is_an_error(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_process_at_a_time(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a path, which need not exist, alone for the block; the lock is a hidden file next to it.
+    """Run the block in one process at a time for each ``target``; other processes wait.
+
+    The lock is a hidden file next to ``target``, which need not exist.
 
     Args:
         on_wait: called before waiting for another process.
@@ -94,7 +97,7 @@ def check_room(needed_bytes: Mapping[Path, int]) -> None:
     """Raise DeviceError unless disks have room for all of these files and folders together.
 
     Args:
-        needed_bytes: how many bytes more each will take, by where it is to lie.
+        needed_bytes: how many bytes more each file or folder will take, by its path.
     """
     disks: dict[int, list[Path]] = {}
     for path in needed_bytes:
@@ -112,11 +115,11 @@ def check_room(needed_bytes: Mapping[Path, int]) -> None:
 
 
 def check_can_be_made(folder: Path) -> None:
-    """Raise ConfigError where a folder that is to be unpacked lies in one that cannot be written to."""
+    """Raise ConfigError if ``folder`` must be created in a folder that cannot be written to."""
     parent = existing_parent(folder)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"{folder} is not there, and cannot be unpacked since {parent} cannot be written to",
+            f"{folder} does not exist, and cannot be unpacked because {parent} cannot be written to",
             "add it by hand, or let source.local (or the environment variable in it) name a folder of your own",
         )
 
@@ -130,13 +133,13 @@ def existing_parent(path: Path) -> Path:
 
 
 def check_replaceable(path: Path, own_names: Set[str]) -> None:
-    """Raise ConfigError unless ``path`` is absent, or a folder that holds nothing but ``own_names``."""
+    """Raise ConfigError unless ``path`` does not exist, or is a folder that contains nothing but ``own_names``."""
     if path.is_dir():
         foreign = sorted({entry.name for entry in path.iterdir()} - own_names)
         if foreign:
             raise ConfigError(
-                f"{path} holds {foreign[0]!r}, which is not part of what would be written there",
-                "choose another folder, or move that away",
+                f"{path} contains {foreign[0]!r}, which is not part of what would be written there",
+                "choose another folder, or move that file away",
             )
     elif path.exists():
         raise ConfigError(f"{path} is a file", "choose another folder")

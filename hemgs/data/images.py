@@ -1,6 +1,7 @@
 """Image files to 8-bit RGB: decoding, compositing over a background, resizing.
 
-Owns every touch of pixels between a capture and a prepared scene. Does not own sizes or backgrounds (``settings``).
+Owns every change of pixels between a capture and a prepared scene. Does not own sizes or backgrounds
+(``hemgs.config.dataset``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from PIL import Image
 
 from hemgs.core.errors import SceneError
 
-#: Modes of Pillow that hold 8 bits per channel without loss; others would need a decision on tone that is not ours.
+#: Modes of Pillow with at most 8 bits per channel, which convert without loss. Other modes need a choice of tones,
+#: which the owner of the capture must make.
 _PLAIN_MODES = frozenset({"RGB", "L", "1"})
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA"})
 _RESAMPLING = {
@@ -24,12 +26,12 @@ _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
 }
-#: What Pillow raises on damaged files, by format.
+#: Exceptions that Pillow raises on damaged files; they depend on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def load_rgb(path: Path, background: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """Decodes an image and composites transparent pixels over ``background`` (display colour in [0, 1]).
+    """Decode an image and composite transparent pixels over ``background`` (display colour in [0, 1]).
 
     The orientation tag of cameras is not applied: calibrations refer to pixels as stored.
 
@@ -37,7 +39,7 @@ def load_rgb(path: Path, background: tuple[float, float, float]) -> NDArray[np.u
         ``[H, W, 3] uint8``.
 
     Raises:
-        SceneError: the file is missing, cut, damaged, or not 8-bit grey or RGB.
+        SceneError: the file is missing, incomplete or damaged, or is not 8-bit grey or RGB.
     """
     try:
         with Image.open(path) as image:
@@ -57,7 +59,7 @@ def load_rgb(path: Path, background: tuple[float, float, float]) -> NDArray[np.u
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height as the file's header states them.
+    """Return width and height as the file's header states them.
 
     Raises:
         SceneError: the header cannot be read.
@@ -70,14 +72,14 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def composite(rgba: NDArray[np.uint8], background: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """``[H, W, 4] uint8`` with straight alpha over a background colour in [0, 1], rounded to ``[H, W, 3] uint8``."""
+    """Composite ``[H, W, 4] uint8`` (straight alpha) over a background colour in [0, 1]; return ``[H, W, 3] uint8``."""
     alpha = rgba[..., 3:].astype(np.float64) / 255.0
     blended = rgba[..., :3] * alpha + 255.0 * np.array(background) * (1.0 - alpha)
     return np.rint(blended).astype(np.uint8)
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int], filter_name: str) -> NDArray[np.uint8]:
-    """Resizes ``[H, W, 3] uint8`` to ``size`` (width, height); the same size gives the same pixels."""
+    """Resize ``[H, W, 3] uint8`` to ``size`` (width, height); an image of that size keeps its pixels."""
     if size == (image.shape[1], image.shape[0]):
         return image
     return np.asarray(Image.fromarray(image).resize(size, _RESAMPLING[filter_name]), np.uint8)

@@ -1,4 +1,4 @@
-"""Reads a prepared scene back, trusting nothing.
+"""Loading of prepared scenes, with a check of everything that is read.
 
 Owns the checks of ``scene.json``, ``points.npz`` and images. Does not own writing them (``prepare``).
 """
@@ -27,13 +27,13 @@ FIX = "prepare the scene again"
 
 
 def load_scene(path: Path) -> Scene:
-    """Opens a prepared scene. Images are read, and held against their checksums, when they are asked for.
+    """Open a prepared scene. Images are read, and compared with their checksums, when they are asked for.
 
     Args:
-        path: folder that holds ``scene.json``.
+        path: folder that contains ``scene.json``.
 
     Raises:
-        SceneError: not a prepared scene, of another version, incomplete or altered.
+        SceneError: the folder is not a prepared scene, has another format version, or is incomplete or altered.
     """
     root = Path(path)
     file = root / SCENE_FILE
@@ -68,11 +68,11 @@ def load_scene(path: Path) -> Scene:
 
 
 def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
-    """A function that reads a view's image, checking it against its checksum the first time."""
+    """Return a function that reads a view's image, and compares it with its checksum the first time."""
     verified: set[str] = set()
 
     def read_image(view: View) -> NDArray[np.float32]:
-        """``[H, W, 3] float32`` in [0, 1].
+        """Read the image, ``[H, W, 3] float32`` in [0, 1].
 
         Raises:
             SceneError: the image is missing or altered.
@@ -94,7 +94,7 @@ def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
         if levels.shape != (view.camera.height, view.camera.width, 3):
             raise SceneError(
                 f"prepared image {file} is {levels.shape[1]}x{levels.shape[0]}, "
-                f"its camera {view.camera.width}x{view.camera.height}",
+                f"but its camera has {view.camera.width}x{view.camera.height}",
                 FIX,
             )
         return levels / np.float32(255.0)
@@ -126,10 +126,10 @@ def _view(entry: Mapping[str, Any], source: Path) -> PreparedView:
         raise ValueError(f"a view has the split {entry['split']!r}, not train or test")
     for key in ("width", "height"):
         if not isinstance(entry[key], int):
-            raise ValueError(f"a view has the {key} {entry[key]!r}")
+            raise ValueError(f"a view has the {key} {entry[key]!r}, not a whole number")
     for key in ("name", "file", "sha256", "pixels_sha256"):
         if not isinstance(entry[key], str):
-            raise ValueError(f"a view has the {key} {entry[key]!r}")
+            raise ValueError(f"a view has the {key} {entry[key]!r}, not text")
     camera = Camera(
         entry["name"],
         entry["width"],
@@ -148,7 +148,7 @@ def _view(entry: Mapping[str, Any], source: Path) -> PreparedView:
 def _background(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     if not all(math.isfinite(value) for value in (red, green, blue)):
-        raise ValueError(f"background {values!r}")
+        raise ValueError(f"the background is {values!r}, not three finite numbers")
     return red, green, blue
 
 
@@ -159,11 +159,11 @@ def _read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     except FileNotFoundError as fault:
         raise SceneError(f"{path} does not exist", FIX) from fault
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise SceneError(f"{path} does not hold points ({_reason(fault)})", FIX) from fault
+        raise SceneError(f"{path} does not contain points ({_reason(fault)})", FIX) from fault
     if xyz.dtype != np.float32 or rgb.dtype != np.uint8 or xyz.shape != rgb.shape or xyz.ndim != 2 or xyz.shape[1] != 3:
-        raise SceneError(f"{path} holds {xyz.dtype} {xyz.shape} and {rgb.dtype} {rgb.shape} instead of points", FIX)
+        raise SceneError(f"{path} contains {xyz.dtype} {xyz.shape} and {rgb.dtype} {rgb.shape} instead of points", FIX)
     if len(xyz) == 0 or not np.isfinite(xyz).all():
-        raise SceneError(f"{path} holds no points, or points that are not finite", FIX)
+        raise SceneError(f"{path} contains no points, or points that are not finite", FIX)
     return xyz, rgb
 
 

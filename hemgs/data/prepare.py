@@ -1,7 +1,7 @@
-"""One capture to one prepared scene: read, split and resized once, in the same way for every method.
+"""Preparation of a scene: a capture is read, split and resized once, in the same way for every method.
 
 Owns the order of work, the choice of reader, and what is written. Does not own the formats of captures (``readers``),
-where they lie (``fetch``), settings or the scene's file form.
+where they are (``fetch``), settings, or the file format of prepared scenes (``scene_file``).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from hemgs.data.scene_file import (
     scene_hash,
 )
 
-#: Smallest side of a prepared image, pixels: room for the 11-pixel window of SSIM.
+#: Smallest side of a prepared image, pixels. It has room for the 11-pixel window of SSIM.
 MIN_SIDE = 16
-#: Colour of random initial points (3DGS, released code: spherical harmonics near zero, hence mid grey).
+#: Colour of random initial points: mid grey, because the released code of 3DGS begins with harmonics near zero.
 RANDOM_POINT_LEVEL = 128
 
 
@@ -57,20 +57,21 @@ def prepare_scene(
     events: EventLog,
     archives: Path = DEFAULT_ARCHIVES,
 ) -> Scene:
-    """Reads a capture, splits and resizes its views, and writes them with cameras, points and checksums.
+    """Read a capture, split and resize its views, and write them with cameras, points and checksums.
 
-    Writes ``scene.json``, ``images/<name>.png`` (8-bit RGB) and ``points.npz`` (``xyz`` float32, ``rgb`` uint8) into
-    ``out``, the whole folder or nothing. A folder that already holds the same scene is left as it is.
+    The folder ``out`` then contains ``scene.json``, ``images/<name>.png`` (8-bit RGB) and ``points.npz`` (``xyz``
+    float32, ``rgb`` uint8). It appears complete or not at all. A folder that already contains the same scene does not
+    change.
 
     Args:
         dataset: the dataset's YAML.
         scene_id: one of its ``scenes``.
-        out: folder to write; replaced if it holds a prepared scene, refused if it holds anything else.
-        archives: folder where archives are kept once fetched.
+        out: folder to write; replaced if it contains a prepared scene, refused if it contains anything else.
+        archives: folder where fetched archives are kept.
 
     Raises:
-        ConfigError: a setting that cannot be used, an unset environment variable, a path that does not exist.
-        SceneError: a capture that cannot be read or is not fit for training.
+        ConfigError: a setting cannot be used, an environment variable is not set, or a path does not exist.
+        SceneError: the capture cannot be read or is not fit for training.
         DeviceError: the disk is full.
     """
     settings = scene_of(dataset, scene_id)
@@ -88,15 +89,15 @@ def prepare_scene(
 
 
 def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: EventLog) -> Capture:
-    """Reads the capture of a scene.
+    """Read the capture of a scene.
 
     Args:
-        scratch: empty folder for what is made on the way; may be removed once images are read.
-        archives: folder where archives are kept once fetched.
+        scratch: empty folder for temporary files; the caller may remove it once images are read.
+        archives: folder where fetched archives are kept.
 
     Raises:
-        ConfigError: a source that cannot be used.
-        SceneError: a capture that cannot be read.
+        ConfigError: the source cannot be used.
+        SceneError: the capture cannot be read.
     """
     source, protocol = settings.source, settings.protocol
     with_points = settings.initial_points.kind == "sfm"
@@ -112,7 +113,7 @@ def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: E
 
 
 def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
-    """The split of each view, given sorted by name.
+    """Return the split of each view; ``views`` are sorted by name.
 
     Raises:
         SceneError: the capture declares no split, or one side of it is empty.
@@ -137,7 +138,9 @@ def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
 def initial_points(
     capture: Capture, settings: SfmPoints | RandomPoints
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Points ``[N, 3] float32`` and colours ``[N, 3] uint8`` that training starts from; points not finite are dropped.
+    """Return points ``[N, 3] float32`` and colours ``[N, 3] uint8`` that training starts from.
+
+    Points that are not finite are left out.
 
     Raises:
         SceneError: no points are left, or the capture has none.
@@ -158,7 +161,7 @@ def initial_points(
 
 
 def prepared_camera(camera: Camera, protocol: Protocol) -> Camera:
-    """The camera of the resized image: intrinsics times the exact ratio of sizes on each axis.
+    """Return the camera of the resized image: intrinsics times the exact ratio of sizes on each axis.
 
     Raises:
         SceneError: the image would be smaller than ``MIN_SIDE``.
@@ -176,13 +179,13 @@ def prepared_camera(camera: Camera, protocol: Protocol) -> Camera:
 
 
 def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resized: bool) -> Camera:
-    """The camera of an image as it is stored.
+    """Return the camera of an image in its stored size.
 
     Args:
         resized: whether images may have been resized after the cameras were calibrated.
 
     Raises:
-        SceneError: the image is of another size than its camera; with ``resized``, of another shape.
+        SceneError: the image has another size than its camera; with ``resized``, another aspect ratio.
     """
     if (width, height) == (camera.width, camera.height):
         return camera
@@ -190,18 +193,18 @@ def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resiz
     if not resized:
         raise SceneError(
             found,
-            "use the images the cameras were calibrated on, and set protocol.scale for smaller ones; if the data comes "
-            "with resized images, set source.resized_images to true",
+            "use the images that the cameras were calibrated on, and set protocol.scale for smaller ones; if the data "
+            "comes with resized images, set source.resized_images to true",
         )
     factor = Fraction(width, camera.width), Fraction(height, camera.height)
-    # Sides are rounded to whole pixels, hence one factor fits both axes to a pixel only.
+    # Sides are rounded to whole pixels, so one factor fits both axes only to within a pixel.
     if abs(factor[1] * camera.width - width) > 1 and abs(factor[0] * camera.height - height) > 1:
-        raise SceneError(f"{found}, which is another shape", "use the images the cameras were calibrated on")
+        raise SceneError(f"{found}, another aspect ratio", "use the images that the cameras were calibrated on")
     return _resized_camera(camera, width, height)
 
 
 def _resized_camera(camera: Camera, width: int, height: int) -> Camera:
-    """Intrinsics times the ratio of sizes on each axis, which keeps the fields of view (3DGS, released code)."""
+    """Scale intrinsics by the ratio of sizes on each axis, which keeps the fields of view (3DGS, released code)."""
     x, y = width / camera.width, height / camera.height
     return replace(
         camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y
@@ -249,7 +252,7 @@ def _write_view(view: SourceView, split: Split, settings: SceneConfig, folder: P
 def _record(
     settings: SceneConfig, views: list[PreparedView], points: NDArray[np.float32], colors: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """What ``scene.json`` holds. ``extent`` is for readers; ``Scene`` derives it from the cameras."""
+    """Return the contents of ``scene.json``. Its ``extent`` is for people; ``Scene`` derives it from the cameras."""
     background = settings.protocol.background
     train = np.stack([view.camera.center for view in views if view.split == "train"])
     radius = float(np.linalg.norm(train - train.mean(axis=0), axis=1).max())
@@ -267,7 +270,7 @@ def _record(
 
 
 def _is_same_scene(out: Path, record: Mapping[str, Any]) -> bool:
-    """Whether ``out`` already holds this very scene, every image intact."""
+    """Return whether ``out`` already contains exactly this scene, with every image intact."""
     try:
         scene = load_scene(out)
         for view in scene.views:

@@ -1,6 +1,6 @@
-"""The form of a prepared scene on disk: names in its folder, fields of ``scene.json``, and its hash.
+"""The file format of a prepared scene: names in its folder, fields of ``scene.json``, and its hash.
 
-Owns what ``prepare`` writes and ``loader`` reads back. Does not own how the contents came about.
+Owns what ``prepare`` writes and ``loader`` reads back. Does not own how the contents are made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 SCENE_FILE = "scene.json"
 POINTS_FILE = "points.npz"
 IMAGES_FOLDER = "images"
-#: All that a prepared folder may hold; the last is what Snakemake leaves in a folder that is an output.
+#: All that a prepared folder may contain. Snakemake leaves the last in a folder that is an output.
 OWN_NAMES = frozenset({SCENE_FILE, POINTS_FILE, IMAGES_FOLDER, ".snakemake_timestamp"})
 
 
@@ -29,8 +29,9 @@ class PreparedView:
     """A view as ``scene.json`` lists it.
 
     Attributes:
-        sha256: of the image file.
-        pixels_sha256: of its size and decoded pixels, the same for every encoder of PNG.
+        file: path of the image, relative to the scene's folder.
+        sha256: checksum of the image file, in hex.
+        pixels_sha256: checksum of its size and decoded pixels, which no encoder of PNG changes, in hex.
     """
 
     camera: Camera
@@ -40,7 +41,7 @@ class PreparedView:
     pixels_sha256: str
 
     def as_json(self) -> dict[str, Any]:
-        """As an entry of ``views``."""
+        """Return the entry of ``views`` in ``scene.json``."""
         camera = self.camera
         return {
             "name": camera.name,
@@ -59,7 +60,7 @@ class PreparedView:
 
 
 def pixels_digest(image: NDArray[np.uint8]) -> str:
-    """Hex SHA-256 of ``[H, W, 3] uint8`` with its size."""
+    """Return the SHA-256, in hex, of an image ``[H, W, 3] uint8`` and its size."""
     digest = hashlib.sha256(f"{image.shape[1]}x{image.shape[0]}:".encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()
@@ -71,9 +72,10 @@ def scene_hash(
     colors: NDArray[np.uint8],
     background: tuple[float, float, float],
 ) -> str:
-    """Hex SHA-256 of all that training and measuring see: names, pixels, cameras, split, points, background.
+    """Return the SHA-256, in hex, of all that training and measuring see.
 
-    Independent of where the scene lies, what it is called, and how its images are encoded.
+    It covers names, pixels, cameras, splits, points and background. It does not depend on the folder or the name of the
+    scene, nor on the encoding of its images.
     """
     digest = hashlib.sha256()
     for view in views:

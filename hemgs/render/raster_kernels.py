@@ -342,8 +342,8 @@ def raster_backward(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Fill ``grads [M, 8 + D]``, which is zero at first, with one row per intersection.
 
-    The columns are the gradient of the 2D mean (x, y), the same as sums of absolute values per pixel (x, y), and the
-    gradients of conic (3), opacity and colour (D). ``image``, with its background, and ``transmittance`` are the
+    The first columns are the gradient of the 2D mean (x, y), then the same as sums of absolute values per pixel. The
+    gradients of conic (3), opacity and colour (D) follow. ``image``, with its background, and ``transmittance`` are the
     forward's outputs. ``grad_image`` and ``grad_alpha`` are gradients of the loss.
     """
     channels = image.shape[2]

@@ -1,4 +1,4 @@
-"""What comes over the network: archives of scenes, and weights.
+"""Downloads: archives of scenes, and weights.
 
 Owns which files are needed and where they belong (``archives``), one file over HTTP (``http``), and safe extraction
 (``unpack``). Does not own what is inside a capture (``hemgs.data.readers``).

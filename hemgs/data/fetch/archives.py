@@ -1,8 +1,8 @@
-"""Archives of scenes, and weights: what is needed, where it belongs, and whether it is there.
+"""Archives of scenes, and weights: which are needed, where they belong, and whether they are there.
 
-Owns where a scene's capture lies: in a local folder, in a local archive, or in one to be fetched first. Also owns which
-archives the scenes asked for still need, and their records. Does not own how a file is fetched (``http``) or
-extracted (``unpack``), nor how weights are found later (``hemgs.core.assets``).
+Owns where a scene's capture is: in a local folder, in a local archive, or in an archive that must be fetched first.
+Also owns which archives the selected scenes still need, and their records. Does not own how a file is fetched
+(``http``) or extracted (``unpack``), nor how weights are found later (``hemgs.core.assets``).
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from hemgs.data.disk import check_can_be_made, check_room, disk_full_is_an_error
 from hemgs.data.fetch.http import RemoteFile, fetch, fetched_sha256, partial_bytes
 from hemgs.data.fetch.unpack import unpack, unpacked_bytes
 
-#: Where archives are kept once fetched, relative to the working directory (as every result of the workflow).
+#: Where fetched archives are kept, relative to the working directory, as every result of the workflow is.
 DEFAULT_ARCHIVES = Path("results/data/archives")
 
 
 def find_scene(scene: SceneConfig, archives: Path, scratch: Path, events: EventLog) -> Path:
-    """Find the folder of a scene's capture; fetch and unpack it where it is missing.
+    """Return the folder of a scene's capture; fetch and unpack it if it is missing.
 
-    Looked for in ``source.local`` (a folder, or an archive). If it is not there and ``source.archives`` are declared,
-    those that hold the scene are fetched into ``archives`` and the scene's folder is unpacked into ``source.local``.
+    The capture belongs in ``source.local``, a folder or an archive. If it is not there and ``source.archives`` are
+    declared, those that contain the scene are fetched into ``archives``. The scene's folder is then unpacked into
+    ``source.local``.
 
     Args:
-        archives: folder where archives are kept once fetched.
-        scratch: temporary folder, for a scene out of a local archive.
+        archives: folder where fetched archives are kept.
+        scratch: temporary folder, for a scene that is in a local archive.
 
     Raises:
         ConfigError: ``source.local`` is missing, or names an unset variable, a path that does not exist or one that
             lacks the scene and cannot be written to.
-        SceneError: an archive that cannot be fetched, or is not safe to unpack, or lacks the scene.
+        SceneError: an archive cannot be fetched, is not safe to unpack, or lacks the scene.
         DeviceError: the disk is full.
     """
     folder = find_capture(scene, archives)
@@ -50,11 +51,11 @@ def find_scene(scene: SceneConfig, archives: Path, scratch: Path, events: EventL
         return folder
     check_can_be_made(folder)
 
-    def tell() -> None:
+    def report_wait() -> None:
         events.write("waiting", folder=str(folder), reason="another process unpacks it")
 
-    # Several data sets may prepare one scene in their own way, side by side.
-    with disk_full_is_an_error(folder), one_process_at_a_time(folder, tell):
+    # Several datasets may prepare the same scene at the same time, each in its own way.
+    with disk_full_is_an_error(folder), one_process_at_a_time(folder, report_wait):
         if folder.is_dir():
             return folder
         for archive in scene.archives:
@@ -72,7 +73,7 @@ def remote_file(archive: Archive) -> RemoteFile:
 
 @dataclass(frozen=True)
 class MissingScene:
-    """A scene to be unpacked: the folder inside its archive, and where it belongs."""
+    """A scene that must be unpacked: the folder inside its archive, and the folder where it belongs."""
 
     member: str
     folder: Path
@@ -80,13 +81,13 @@ class MissingScene:
 
 @dataclass(frozen=True)
 class WantedArchive:
-    """An archive and what is asked of it.
+    """An archive, and the selected scenes that it contains.
 
     Attributes:
         entry: as declared under ``source.archives``.
         missing: the scenes, by ``dataset/scene``, that are not in place.
         in_place: folder of each scene that needs no archive, by ``dataset/scene``.
-        num_scenes: how many it holds, as far as the data sets say, asked for or not.
+        num_scenes: the number of scenes that it contains according to the datasets, selected or not.
     """
 
     name: str
@@ -97,14 +98,15 @@ class WantedArchive:
 
     @property
     def missing_share(self) -> float:
-        """How much of it is to be unpacked, in [0, 1], its scenes taken to be of one size."""
+        """Share of the archive that must be unpacked, in [0, 1], as if all its scenes were equally large."""
         return len({scene.folder for scene in self.missing.values()}) / max(self.num_scenes, 1)
 
     def needed_bytes(self, archives: Path) -> dict[Path, int]:
-        """How many bytes more it and its missing scenes will take, by where they are to lie.
+        """Return how many bytes more the archive and its missing scenes will take, by path.
 
-        Scenes count as the archive's index says once it is there; before, and for tar files, as their share of its
-        length, since images hardly shrink. Where nobody states a length that is 0.
+        The index of an archive that has been fetched states the size of its scenes. Before that, and for tar files, a
+        scene counts as its share of the archive's length, because images hardly shrink. An undeclared length counts as
+        0.
         """
         target, remote = archives / self.name, remote_file(self.entry)
         there = target.is_file()
@@ -119,14 +121,14 @@ class WantedArchive:
 def wanted_archives(
     datasets: Sequence[DatasetConfig], scenes: Collection[str], archives: Path
 ) -> dict[str, WantedArchive]:
-    """List the archives that contain the scenes, by file name; data sets that share an archive share the entry.
+    """List the archives that contain the scenes, by file name; datasets that share an archive share the entry.
 
     Args:
         scenes: as ``scene`` or ``dataset/scene``; all scenes if empty.
-        archives: folder where archives are kept once fetched.
+        archives: folder where fetched archives are kept.
 
     Raises:
-        ConfigError: an unknown scene, or two data sets that declare one archive differently.
+        ConfigError: a scene is unknown, or two datasets declare one archive differently.
     """
     known = {name for dataset in datasets for scene in dataset.scenes for name in (scene, f"{dataset.id}/{scene}")}
     for name in scenes:
@@ -149,17 +151,18 @@ def fetch_archives(
 ) -> list[dict[str, Any]]:
     """Fetch the archives that some scene still needs.
 
-    The disk must have room for all that is missing together, unpacked scenes included. That is checked before anything
-    is fetched, and again after each archive, whose index is then known.
+    The disk must have room for everything that is missing, unpacked scenes included. This is checked before anything
+    is fetched, and again after each archive, because its index is then known.
 
     Args:
-        only: name of one of them that is fetched; others are fetched by somebody else, and need room in addition.
+        only: name of the one archive to fetch; another process fetches the others, which need room in addition.
 
     Returns:
-        A record of each: ``archive``, ``in_place``, and of what was fetched ``file``, ``size_bytes``, ``sha256``.
+        A record of each archive with ``archive`` and ``in_place``. The record of a fetched one also contains ``file``,
+        ``size_bytes`` and ``sha256``.
 
     Raises:
-        SceneError: as ``download.fetch``.
+        SceneError: as ``http.fetch``.
         ConfigError: a scene cannot be unpacked where it belongs.
         DeviceError: the disk has no room.
     """
@@ -183,10 +186,10 @@ def fetch_archives(
 
 
 def fetch_asset(asset: Asset, events: EventLog, folder: Path = DEFAULT_FOLDER) -> Path:
-    """Find an asset, or fetch it into ``folder``.
+    """Return the path of an asset; fetch it into ``folder`` if it is missing.
 
     Raises:
-        AssetError: it has no address, no address gave it, or a file that is there is altered.
+        AssetError: the asset has no address, no address returned it, or the existing file is altered.
         DeviceError: the disk has no room.
     """
     try:
@@ -203,10 +206,10 @@ def fetch_asset(asset: Asset, events: EventLog, folder: Path = DEFAULT_FOLDER) -
 
 
 def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str]:
-    """Write size and SHA-256 of the archives that were fetched into the data set's file, where it has none.
+    """Write size and SHA-256 of the fetched archives into the dataset's file, where it states none.
 
     Returns:
-        Names of the archives that are pinned now.
+        Names of the archives whose size and checksum this call has written.
 
     Raises:
         ConfigError: an entry lacks the lines ``size_bytes:`` and ``sha256:`` to write to.
@@ -224,7 +227,7 @@ def pin_archives(file: Path, dataset: DatasetConfig, archives: Path) -> list[str
 
 
 def _pinned(text: str, file: Path, url: str, size_bytes: int, sha256: str) -> str:
-    """Put both values into the entry of that address; a remark that said why they are missing is removed."""
+    """Put both values into the entry of ``url``; remove a comment there that said why they are missing."""
     start = text.index(url)
     following = re.compile(r"\n *- *url:").search(text, start)
     end = following.start() if following else len(text)

@@ -2,14 +2,14 @@
 
 Owns
 
-* how long an address is asked,
-* what HTTP says: ranges, validators, lengths, faults that may pass and faults that will not,
+* the number of requests to an address, and the pauses between them,
+* the meaning of answers: ranges, validators, lengths, faults that may pass and faults that will not,
 * the partial download that a request continues or leaves behind,
-* what is accepted.
+* the check of the file that arrived.
 
-Does not own what the file is or where it belongs (``archives``). What arrives is trusted only as far as its checksum.
-Where none is declared, a note next to the file keeps the checksum that it had when it was first seen here. A later
-change is therefore noticed.
+Does not own what the file is or where it belongs (``archives``). A file is accepted only with the declared checksum.
+Where none is declared, a note next to the file records the checksum of its first download here. A later change is
+therefore noticed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from hemgs.core.events import EventLog
 from hemgs.core.files import read_note, sha256_of, write_text
 from hemgs.data.disk import check_room, disk_full_is_an_error, one_process_at_a_time
 
-#: Tries of one address in a row that bring nothing. The first number holds where nothing has come from it yet (15 s of
-#: pauses). The second holds where something has: two minutes, since an outage must not cost gigabytes.
+#: Largest number of tries in a row that bring nothing from one address. The first number applies while nothing has come
+#: from it yet (15 s of pauses). The second applies once something has (two minutes), because an outage must not cost
+#: gigabytes.
 ATTEMPTS = 5
 ATTEMPTS_WITH_A_PART = 8
-#: Requests to one address in all: one that ends every connection after a few bytes must not be asked without end.
+#: Largest number of requests to one address. It limits the requests to a server that ends every connection after a few
+#: bytes.
 MAX_REQUESTS = 1000
-#: The pause doubles from the first to the longest, and starts again when something has come.
+#: The pause doubles from the first to the longest. It starts again with the first when something has come.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 _CHUNK_BYTES = 1 << 20
@@ -49,14 +51,14 @@ _AGENT = "hemgs (benchmark of 3D Gaussian Splatting compression)"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What to fetch.
+    """A file to fetch.
 
     Attributes:
         urls: addresses of the same file, tried in order.
         size_bytes: its length, or ``None`` where nobody states it.
         sha256: its checksum in hex, or ``None`` where nobody publishes it.
-        by_hand: what to do where no address gives it, as an imperative sentence; ``{target}`` is where it belongs.
-        error: what is raised then, and where the file that is there is not the right one.
+        by_hand: what the user can do if no address returns it, as an imperative sentence; ``{target}`` is its path.
+        error: class of the error that is raised then, or if the existing file is not the right one.
     """
 
     urls: Sequence[str]
@@ -67,7 +69,7 @@ class RemoteFile:
 
 
 def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Make sure that ``target`` is the remote file, downloading what is missing.
+    """Make sure that ``target`` is the remote file; download what is missing.
 
     Partial downloads (``.<name>.*.part`` next to it, one for each address) are continued, the largest first. Processes
     that want the same file wait for each other. A file that was put there by hand is checked like a fetched one.
@@ -76,14 +78,14 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
         pause: called with seconds between tries.
 
     Raises:
-        SceneError: no address gave the file (or what ``remote.error`` says); the message lists what each answered.
+        SceneError: no address returned the file; the message lists the answer of each. The class is ``remote.error``.
         DeviceError: the disk is full, or has less room than the file needs.
     """
 
-    def tell() -> None:
+    def report_wait() -> None:
         events.write("waiting", file=str(target), reason="another process fetches it")
 
-    with disk_full_is_an_error(target), one_process_at_a_time(target, tell):
+    with disk_full_is_an_error(target), one_process_at_a_time(target, report_wait):
         if target.is_file():
             _check_present(remote, target)
             return
@@ -107,10 +109,10 @@ def fetch(remote: RemoteFile, target: Path, events: EventLog, *, pause: Callable
 
 
 def fetched_sha256(target: Path) -> str:
-    """Read the checksum that a fetched file was found to have, from the note next to it.
+    """Read the checksum of a fetched file from the note next to it.
 
     Raises:
-        SceneError: it was not fetched here.
+        SceneError: the file was not fetched here.
     """
     found = read_note(_note_of(target, "verified")).get("sha256")
     if not isinstance(found, str) or not target.is_file():
@@ -119,12 +121,12 @@ def fetched_sha256(target: Path) -> str:
 
 
 def partial_bytes(remote: RemoteFile, target: Path) -> int:
-    """How much of a file has been fetched: what is missing is its length less this."""
+    """Return how many bytes of a file have been fetched."""
     return max((Part.of(target, url).size_bytes for url in remote.urls), default=0)
 
 
 def _check_present(remote: RemoteFile, target: Path) -> None:
-    """Raise if ``target`` is not the file; a checksum once verified is not computed again."""
+    """Raise ``remote.error`` if ``target`` is not the file; a checksum that was verified is not computed again."""
     fix = "delete it and run again, or correct the file that declares it"
     size = target.stat().st_size
     if remote.size_bytes is not None and size != remote.size_bytes:
@@ -193,19 +195,19 @@ def _note_of(target: Path, suffix: str) -> Path:
 
 
 class MirrorError(Exception):
-    """This address will not do; the next one may."""
+    """This address does not return the file; the next one may."""
 
 
 class PassingError(Exception):
-    """This try did not do; the next one may."""
+    """This try failed; the next one may succeed."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What has arrived of a file from one address; bytes of two addresses are never joined.
+    """The part of a file that has arrived from one address; bytes of two addresses are never joined.
 
     Attributes:
-        path: a hidden file next to the one that it will become; a note next to it says of which version it is a part.
+        path: a hidden file next to the one that it will become. A note next to it names the version of the file.
     """
 
     path: Path
@@ -219,23 +221,23 @@ class Part:
 
     @property
     def size_bytes(self) -> int:
-        """Its length, 0 if there is no such file."""
+        """Length of the part, 0 if there is no such file."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     @property
     def validator(self) -> str:
-        """What the server calls the version that this is a part of; empty where it cannot be continued."""
+        """The server's name for the version that this is a part of; empty if the download cannot continue."""
         return str(self._noted().get("validator", ""))
 
     def begin(self, validator: str, total_bytes: int | None) -> None:
-        """Empty it for a version of the file, of that length where the server says it."""
-        # In this order: what is stopped between the two must not leave bytes of one version under another's name.
+        """Empty the part for a version of the file, of that length where the server states one."""
+        # The order matters: a stop between the two must not leave bytes of one version under another's name.
         self.path.open("wb").close()
         note = {"url": self.url, "validator": validator, "total_bytes": total_bytes}
         write_text(self._note, json.dumps(note))
 
     def is_complete(self, size_bytes: int | None) -> bool:
-        """Whether nothing is missing of one version: all that is left to do is to verify it.
+        """Return whether all bytes of one version have arrived, so that only the verification remains.
 
         Args:
             size_bytes: length of the file where it is declared.
@@ -248,7 +250,7 @@ class Part:
         return note if note.get("url") == self.url else {}
 
     def discard(self) -> None:
-        """Remove it."""
+        """Remove the part and its note."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
@@ -258,14 +260,14 @@ class Part:
 
 
 def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog) -> None:
-    """Ask once for what is missing of a part; returns when it is complete.
+    """Request the missing bytes of a part once; return when it is complete.
 
     Args:
-        target: what it is to become, for messages.
+        target: the file that the part will become, for messages.
         size_bytes: length of the file where it is declared.
 
     Raises:
-        PassingError: it did not arrive whole; what did arrive is kept.
+        PassingError: some bytes did not arrive; those that did are kept.
         MirrorError: this address does not have the file.
         DeviceError: the disk has less room than the file needs.
         OSError: the part cannot be written.
@@ -284,7 +286,7 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
             total = start + int(length) if length.isdigit() else None
             _check_answer(response, total, size_bytes)
             if total is not None:
-                check_room({target: total - have})  # what is there already is continued or overwritten
+                check_room({target: total - have})  # the request continues or overwrites the part
             if not resumed:
                 tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
                 part.begin("" if tag.startswith("W/") else tag, total)
@@ -294,7 +296,7 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
     except urllib.error.HTTPError as fault:
         if fault.code == 416:  # nothing lies beyond what we have
             if have and part.validator and fault.headers.get("Content-Range") == f"bytes */{have}":
-                return  # asked with If-Range: of this very version we have all
+                return  # the request had If-Range: the part is complete
             part.discard()
         if fault.code == 416 or fault.code in _PASSING_STATUS:
             raise PassingError(f"it answered {fault.code} {fault.reason}") from fault
@@ -336,13 +338,13 @@ def _check_answer(response: Any, total: int | None, size_bytes: int | None) -> N
 
 
 def copy(response: Any, file: IO[bytes], start: int, total: int | None, events: EventLog) -> None:
-    """Copy a response to a file; a page that pretends to be a file is refused at its first bytes."""
+    """Copy a response to a file; refuse a web page in place of the file at its first bytes."""
     done = start
     while chunk := _next_chunk(response):
         if done == 0 and chunk.lstrip()[:1] == b"<":
             raise MirrorError("it is a web page, not a file; open it in a browser")
         if total is not None and done + len(chunk) > total:
-            chunk = chunk[: total - done + 1]  # one byte too many is enough to tell
+            chunk = chunk[: total - done + 1]  # one byte too many shows that the file is too long
         file.write(chunk)
         done += len(chunk)
         events.progress(done // _MIB, max(total or done, done) // _MIB)
@@ -351,7 +353,7 @@ def copy(response: Any, file: IO[bytes], start: int, total: int | None, events: 
 
 
 def _next_chunk(response: Any) -> bytes:
-    """Read what comes next, nothing at the end; faults of the network, unlike those of the disk, may pass."""
+    """Read the next bytes, none at the end; faults of the network, unlike those of the disk, may pass."""
     try:
         chunk: bytes = response.read(_CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as fault:

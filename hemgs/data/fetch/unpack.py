@@ -24,16 +24,16 @@ from hemgs.core.errors import SceneError
 from hemgs.data.capture import name_list
 from hemgs.data.disk import check_room, staged_folder
 
-#: What one scene may take when unpacked: this many bytes, this multiple of the archive's length, this many files.
+#: Limits of one unpacked scene: bytes, multiple of the archive's length, number of files.
 MAX_UNPACKED_BYTES = 64 << 30
 MAX_EXPANSION = 200
 MAX_FILES = 200_000
-#: Archives smaller than this are measured against it, so that a small archive of text is no bomb.
+#: A smaller archive counts as this long, so that a small archive of text does not exceed the multiple.
 _SMALL_ARCHIVE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
-#: Deleting alone is not enough: the workflow holds the archive's record, and does not fetch it again by itself.
+#: Deleting alone is not enough: the workflow has the archive's record, and does not fetch it again by itself.
 _AGAIN = "delete it and get it again; what was fetched comes by `hemgs fetch --dataset FILE.yaml --archive {name}`"
-#: What damaged, encrypted or unknown archives raise.
+#: Exceptions that damaged, encrypted or unknown archives raise.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -49,7 +49,7 @@ _DAMAGE = (
 
 
 def unpack(archive: Path, member_folder: str, target: Path) -> Path:
-    """Extract one folder of a zip or tar file as ``target``, which appears whole or not at all.
+    """Extract one folder of a zip or tar file as ``target``, which appears complete or not at all.
 
     Args:
         member_folder: folder inside the archive, ``.`` for all of it.
@@ -58,7 +58,7 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
         ``target``.
 
     Raises:
-        SceneError: not an archive, damaged, without that folder, or with members that are not safe to extract.
+        SceneError: the file is no archive, is damaged, lacks that folder, or has members that are not safe to extract.
         DeviceError: the disk is full.
     """
     prefix = posixpath.normpath(member_folder)
@@ -75,10 +75,10 @@ def unpack(archive: Path, member_folder: str, target: Path) -> Path:
 
 
 def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
-    """Return what one folder of an archive will take, as its index says; ``None`` where it has none, as tar files.
+    """Return how many bytes one folder of an archive will take; ``None`` for tar files, which have no index.
 
     Raises:
-        SceneError: damaged, or with members that are not safe to extract.
+        SceneError: the archive is damaged, or has members that are not safe to extract.
     """
     with _damage_is_an_error(archive):
         return _claimed_bytes(archive, posixpath.normpath(member_folder))
@@ -86,7 +86,7 @@ def unpacked_bytes(archive: Path, member_folder: str) -> int | None:
 
 @contextlib.contextmanager
 def _damage_is_an_error(archive: Path) -> Iterator[None]:
-    """Turn what readers of damaged, encrypted or unknown archives raise into a SceneError that names ``archive``."""
+    """Turn the exceptions of damaged, encrypted or unknown archives into a SceneError that names ``archive``."""
     try:
         yield
     except _DAMAGE as fault:
@@ -94,7 +94,7 @@ def _damage_is_an_error(archive: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as fault:
         raise _unsafe(archive, f"two members of one name ({Path(str(fault.filename)).name})") from fault
     except OSError as fault:
-        if fault.errno not in (None, errno.EINVAL):  # what gzip and bzip2 raise, and a seek to before the start
+        if fault.errno not in (None, errno.EINVAL):  # gzip, bzip2 and a seek before the start raise these
             raise
         raise SceneError(f"archive {archive} is damaged ({fault})", _AGAIN.format(name=archive.name)) from fault
 
@@ -119,7 +119,7 @@ def _extract(archive: Path, prefix: str, folder: Path) -> int:
 
 
 def _claimed_bytes(archive: Path, prefix: str) -> int | None:
-    """Return what the wanted files claim to take; ``None`` for a tar file, which would have to be read whole."""
+    """Return how many bytes the wanted files claim to take; ``None`` for a tar file, which states no total."""
     if not zipfile.is_zipfile(archive):
         return None
     with zipfile.ZipFile(archive) as file:
@@ -128,7 +128,7 @@ def _claimed_bytes(archive: Path, prefix: str) -> int | None:
 
 
 def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """List the files under ``prefix``: their names relative to it, and their contents opened."""
+    """Yield the files under ``prefix``: their names relative to it, and their opened contents."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
@@ -149,7 +149,7 @@ def _members(archive: Path, prefix: str) -> Iterator[tuple[str, IO[bytes]]]:
                     raise _unsafe(archive, f"{member.name!r}, a link or a device")
                 yield name, content
             while tar.fileobj is not None and tar.fileobj.read(_CHUNK_BYTES):
-                pass  # a checksum at the very end covers the members
+                pass  # a checksum at the end of the file covers the members
     else:
         raise SceneError(f"{archive} is neither a zip nor a tar file", _AGAIN.format(name=archive.name))
 
@@ -176,5 +176,5 @@ def _folders(archive: Path) -> str:
 
 def _unsafe(archive: Path, what: str) -> SceneError:
     return SceneError(
-        f"archive {archive} holds {what}; nothing was unpacked", "get the archive from its official source"
+        f"archive {archive} contains {what}; nothing was unpacked", "get the archive from its official source"
     )

@@ -125,10 +125,10 @@ def test_a_copy_that_lacks_a_scene_and_cannot_be_written_to(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "captures")
     assert main(["fetch", "--dataset", str(file), "--scenes", "one"]) == 2
     said = capsys.readouterr().err
-    assert "captures/one is not there, and cannot be unpacked since" in said
+    assert "captures/one does not exist, and cannot be unpacked because" in said
     assert "source.local" in said
     assert main(["prepare", "--dataset", str(file), "--scene", "one", "--out", "out"]) == 2
-    assert "cannot be unpacked since" in capsys.readouterr().err
+    assert "cannot be unpacked because" in capsys.readouterr().err
     assert requests(server) == [0, 0]
 
 

@@ -172,7 +172,7 @@ def test_altered_records(scene_folder: Path, change: Callable[[dict[str, Any]], 
         ({"xyz": np.zeros((0, 3), np.float32), "rgb": np.zeros((0, 3), np.uint8)}, "no points"),
         ({"xyz": np.full((1, 3), np.nan, np.float32), "rgb": np.zeros((1, 3), np.uint8)}, "not finite"),
         ({"xyz": np.zeros((30, 3), np.float32), "rgb": np.zeros((30, 3), np.uint8)}, "hash differs"),
-        ({"xyz": np.array([{}]), "rgb": np.zeros((1, 3), np.uint8)}, "does not hold points"),
+        ({"xyz": np.array([{}]), "rgb": np.zeros((1, 3), np.uint8)}, "does not contain points"),
     ],
 )
 def test_other_points(scene_folder: Path, arrays: dict[str, Any], message: str) -> None:

@@ -167,7 +167,7 @@ def test_a_damaged_scene_is_made_again(tmp_path: Path, capture: Path, damage: st
 def test_a_folder_with_other_things_in_it_is_not_touched(tmp_path: Path, capture: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"home holds 'thesis\.tex'.*choose another folder"):
+    with pytest.raises(ConfigError, match=r"home contains 'thesis\.tex'.*choose another folder"):
         run(dataset("colmap", capture), tmp_path / "home")
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="is a file"):
@@ -209,7 +209,7 @@ def test_size_of_image_and_camera_differ(tmp_path: Path, capture: Path) -> None:
     fails(dataset("colmap", capture), tmp_path, SceneError, message)
 
 
-@pytest.mark.parametrize(("size", "said"), [((24, 18), ""), ((25, 18), ""), ((24, 12), "another shape")])
+@pytest.mark.parametrize(("size", "said"), [((24, 18), ""), ((25, 18), ""), ((24, 12), "another aspect ratio")])
 def test_images_resized_after_calibration(tmp_path: Path, capture: Path, size: tuple[int, int], said: str) -> None:
     """Cameras follow images axis by axis, as with those of Tanks and Temples; stretched ones do not pass."""
     write_images(capture / "images", [f"view_{index:02d}.png" for index in range(9)], size=size)
