@@ -1,7 +1,7 @@
-"""Procedural captures: rendered by our own ray marcher and written as a COLMAP model in text form.
+"""Procedural captures, rendered by this package's ray marcher and written as a COLMAP model in text form.
 
-Owns the camera path, the sampling of initial points, and the folder. What it writes is read back by the reader of every
-other COLMAP capture, so there is no second way into the pipeline. Deterministic in its settings.
+Owns the camera path, the sampling of initial points, and the folder. The reader of all other COLMAP captures reads the
+folder back, so there is no second way into the pipeline. The same settings give the same files.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointClou
 SUN = np.array([0.52, -0.38, 0.76]) / np.linalg.norm([0.52, -0.38, 0.76])
 #: The horizontal field of view, radians.
 FIELD_OF_VIEW = math.radians(52.0)
-#: The camera path: distance to the point looked at, and its lowest and highest elevation, radians.
+#: Distance of the cameras to the point that they look at, and the lowest and highest elevation of their path, radians.
 DISTANCE = 2.25 * GROUND_RADIUS
 ELEVATIONS = (math.radians(15.0), math.radians(42.0))
-#: The path's turns about the scene and its waves of elevation: an odd number of waves over two turns makes the camera
-#: look from high in one turn where it looked from low in the other.
+#: Turns of the path about the scene, and waves of its elevation. With an odd number of waves over two turns, the camera
+#: looks from above in one turn where it looked from below in the other.
 NUM_TURNS = 2
 NUM_WAVES = 3
 LOOK_AT = np.array([0.0, 0.0, 0.45])
-#: Initial points are off by this standard deviation: world units, and levels of 255.
+#: Standard deviation of the error of initial points: world units, and levels of 255.
 POINT_NOISE, COLOR_NOISE = 0.006, 6.0
-#: Fewest initial points asked of one view.
+#: Smallest number of initial points that are sampled in one view.
 _MIN_POINTS_PER_VIEW = 8
 
 
 @dataclass(frozen=True)
 class ProceduralSettings:
-    """What to render.
+    """Settings of a procedural capture.
 
     Attributes:
         layout: name of a scene, a key of ``LAYOUTS``.
@@ -62,7 +62,7 @@ class ProceduralSettings:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ConfigError(
-                f"source.layout is {self.layout!r}; there are {', '.join(sorted(LAYOUTS))}", "choose one of them"
+                f"source.layout is {self.layout!r}; allowed: {', '.join(sorted(LAYOUTS))}", "choose one of them"
             )
         for name, low in (("num_views", 1), ("width", 16), ("height", 16), ("num_points", 1), ("seed", 0)):
             value = getattr(self, name)
@@ -73,7 +73,7 @@ class ProceduralSettings:
 def write_procedural(
     folder: Path, settings: ProceduralSettings, background: tuple[float, float, float], events: EventLog
 ) -> None:
-    """Writes ``images/*.png`` and ``sparse/0/*.txt`` into ``folder``.
+    """Write ``images/*.png`` and ``sparse/0/*.txt`` into ``folder``.
 
     Args:
         background: display colour behind the scene, in [0, 1].
@@ -105,7 +105,7 @@ def write_procedural(
 
 
 def camera_path(num_views: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """World-to-camera transforms ``[V, 4, 4]``: two turns about the scene that rise and sink, with a little jitter."""
+    """Return world-to-camera transforms ``[V, 4, 4]``: two turns about the scene, at varying height, with jitter."""
     poses = np.empty((num_views, 4, 4))
     low, high = ELEVATIONS
     for number in range(num_views):
@@ -123,7 +123,7 @@ def camera_path(num_views: int, rng: np.random.Generator) -> NDArray[np.float64]
 
 
 def look_at(center: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World-to-camera transform ``[4, 4]`` (OpenCV axes) of an upright camera."""
+    """Return the world-to-camera transform ``[4, 4]`` (OpenCV axes) of an upright camera."""
     forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -146,7 +146,7 @@ def _sample_points(
     num_points: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Surface points under random pixels, with the noise in place and colour that structure from motion leaves."""
+    """Sample surface points under random pixels, with noise in place and colour as structure from motion leaves it."""
     rotation, center = pose[:3, :3], -pose[:3, :3].T @ pose[:3, 3]
     hits: list[NDArray[np.float64]] = []
     colors: list[NDArray[np.float64]] = []

@@ -1,4 +1,4 @@
-"""What stands in the procedural scenes: ``court`` (stone, water, wires) and ``garden`` (leaves, fences, a pond).
+"""The contents of the procedural scenes: ``court`` (stone, water, wires) and ``garden`` (leaves, fences, a pond).
 
 Owns shapes, places and materials, varied by a seed. Does not own how they are rendered (``raymarch``).
 World coordinates: z up, the ground at z = 0, everything within 3.4 units of the origin.
@@ -63,7 +63,7 @@ _PETALS = tuple(
 
 
 def court(seed: int) -> Layout:
-    """A paved court: fountain, colonnade, bicycle, lamps on wires, crates, a laid table."""
+    """Build a paved court with a fountain, a colonnade, a bicycle, lamps on wires, crates and a laid table."""
     rng = np.random.default_rng(seed)
     turn = rng.uniform(-0.2, 0.2)
     layout = Layout()
@@ -87,7 +87,7 @@ def court(seed: int) -> Layout:
 
 
 def garden(seed: int) -> Layout:
-    """A lawn with a pond, trees, a picket fence, a bench, stepping stones, flowers on stalks."""
+    """Build a lawn with a pond, trees, a picket fence, a bench, stepping stones and flowers on stalks."""
     rng = np.random.default_rng(seed)
     turn = rng.uniform(0, 2 * math.pi)
     layout = Layout()
@@ -124,7 +124,7 @@ def _fountain(layout: Layout) -> None:
 
 
 def _colonnade(layout: Layout, angles: NDArray[np.float64], radius: float = 2.75) -> None:
-    """Columns at ``angles`` with brick beams from one to the next."""
+    """Add columns at ``angles`` with brick beams from one to the next."""
     for angle in angles.tolist():
         foot = polar(radius, angle)
         layout.box(foot + 0.08 * UP, (0.24, 0.24, 0.08), _STONE, yaw=angle)
@@ -137,7 +137,7 @@ def _colonnade(layout: Layout, angles: NDArray[np.float64], radius: float = 2.75
 
 
 def _bicycle(layout: Layout, at: Vector, yaw: float) -> None:
-    """Two spoked wheels and a frame of thin rods."""
+    """Add two spoked wheels and a frame of thin rods."""
     forward, side = polar(1.0, yaw), polar(1.0, yaw + math.pi / 2)
 
     def place(x: float, z: float, y: float = 0.0) -> NDArray[np.float64]:
@@ -160,7 +160,7 @@ def _bicycle(layout: Layout, at: Vector, yaw: float) -> None:
 
 
 def _lamps(layout: Layout, feet: Sequence[NDArray[np.float64]], height: float = 1.75, sag: float = 0.28) -> None:
-    """Lamp posts with globes, and wires between them that carry small coloured balls."""
+    """Add lamp posts with globes, and wires between them that carry small coloured balls."""
     tops = [foot + height * UP for foot in feet]
     for foot, top in zip(feet, tops, strict=True):
         layout.cylinder(foot + 0.06 * UP, 0.13, 0.06, _IRON)
@@ -173,7 +173,7 @@ def _lamps(layout: Layout, feet: Sequence[NDArray[np.float64]], height: float = 
 
 
 def _table(layout: Layout, at: NDArray[np.float64]) -> None:
-    """A round table on four thin legs, with a pot, its handle and a cup."""
+    """Add a round table on four thin legs, with a pot, its handle and a cup."""
     layout.cylinder(at + 0.62 * UP, 0.42, 0.025, _WOOD)
     for k in range(4):
         leg = polar(0.33, k * math.pi / 2 + 0.5)
@@ -194,7 +194,7 @@ def _tree(
 
 
 def _fence(layout: Layout, angles: NDArray[np.float64]) -> None:
-    """Pickets at ``angles`` and two rails behind them."""
+    """Add pickets at ``angles`` and two rails behind them."""
     for angle in angles.tolist():
         layout.box(polar(3.0, angle, 0.36), (0.02, 0.065, 0.34), _WHITE_PAINT, yaw=angle, edge=0.012)
     for z in (0.2, 0.52):
@@ -203,7 +203,7 @@ def _fence(layout: Layout, angles: NDArray[np.float64]) -> None:
 
 
 def _bench(layout: Layout, at: NDArray[np.float64], facing: float) -> None:
-    """Slats for seat and back on iron legs."""
+    """Add slats for seat and back on iron legs."""
     out, side = polar(1.0, facing), polar(1.0, facing + math.pi / 2)
     for k in range(4):
         slat = at + (0.1 * k - 0.2) * out + 0.4 * UP

@@ -1,11 +1,17 @@
-"""Renders solids given as signed distance functions: sphere tracing, soft shadows, occlusion, Phong highlights.
+"""Rendering of signed distance functions: sphere tracing, soft shadows, occlusion, Phong highlights.
 
-Owns the numba kernels. Does not own what stands in a scene (``layouts``), what surfaces look like
-(``textures``), or where cameras are (``capture``). The kernels are compiled in every process: the disk
-cache of numba would not notice a change of the textures they call.
+Owns the numba kernels. Does not own the contents of a scene (``layouts``), the look of surfaces (``textures``), or the
+places of cameras (``capture``). The kernels are compiled in every process: the disk cache of numba would not notice a
+change of the textures that they call.
 
-A solid is one row of ``[P, SOLID_FIELDS] float64``: its shape, the centre in world coordinates, the rotation from world
-to local axes (row-major), four sizes, the radius of a sphere about the centre that encloses it, and its material's row.
+A solid is one row of ``[P, SOLID_FIELDS] float64``:
+
+* its shape,
+* the centre in world coordinates,
+* the rotation from world to local axes (row-major),
+* four sizes,
+* the radius of a sphere about the centre that encloses it,
+* its material's row.
 """
 
 from __future__ import annotations
@@ -22,13 +28,13 @@ SOLID_FIELDS = 19
 SHAPE, CENTER, ROTATION, SIZES, BOUND, MATERIAL = 0, 1, 4, 13, 17, 18
 
 # Shapes and their sizes. The local z axis is the axis of rotation.
-SPHERE = 0  # radius
-BOX = 1  # half sides x, y, z, radius of the rounded edges
-CYLINDER = 2  # radius, half height, radius of the rounded edges
-CAPSULE = 3  # half length, radius
-TORUS = 4  # radius of the ring, radius of the tube
-CONE = 5  # radius below, radius above, half height
-FOLIAGE = 6  # radius, depth of the bumps, bumps per unit length
+SPHERE = 0  # radius.
+BOX = 1  # half sides x, y, z, radius of the rounded edges.
+CYLINDER = 2  # radius, half height, radius of the rounded edges.
+CAPSULE = 3  # half length, radius.
+TORUS = 4  # radius of the ring, radius of the tube.
+CONE = 5  # radius below, radius above, half height.
+FOLIAGE = 6  # radius, depth of the bumps, bumps per unit length.
 
 # Columns of a material beyond its texture (``textures``): strength of the highlight, its sharpness as the
 # power 2**n, and how much of the sky it mirrors.
@@ -37,7 +43,7 @@ MATERIAL_FIELDS = 14
 
 _HIT_DISTANCE = 4e-4  # a surface is hit at this distance, world units
 _MAX_STEPS = 160
-_FOLIAGE_STEP = 0.55  # bumps make the distance an overestimate; steps are shortened by this
+_FOLIAGE_STEP = 0.55  # factor of steps, since bumps make the distance an overestimate
 _SHADOW_SOFTNESS = 14.0  # distance over clearance at which the sun is half hidden: larger is sharper
 _SHADOW_STEPS = 48
 _OCCLUSION_REACH = 0.35  # world units along the normal
@@ -50,7 +56,7 @@ _HIGHLIGHT = np.array([1.0, 0.97, 0.9])
 
 @njit
 def _distance(solid, x, y, z):  # type: ignore[no-untyped-def]
-    """Signed distance of a world point to one solid (an underestimate for foliage)."""
+    """Return the signed distance of a world point to one solid (an underestimate for foliage)."""
     dx, dy, dz = x - solid[CENTER], y - solid[CENTER + 1], z - solid[CENTER + 2]
     px = solid[4] * dx + solid[5] * dy + solid[6] * dz
     py = solid[7] * dx + solid[8] * dy + solid[9] * dz
@@ -76,14 +82,14 @@ def _distance(solid, x, y, z):  # type: ignore[no-untyped-def]
     if shape == CONE:
         return _cone_distance(math.sqrt(px * px + py * py), pz, s0, s1, s2)
     radius = math.sqrt(px * px + py * py + pz * pz)
-    if radius > s0 + 2.0 * s1:  # far off the bumps do not matter
+    if radius > s0 + 2.0 * s1:  # far away the bumps do not matter
         return radius - s0 - s1
     return (radius - s0 - s1 * (2.0 * noise(px * s2, py * s2, pz * s2) - 1.0)) * _FOLIAGE_STEP
 
 
 @njit
 def _cone_distance(r, z, below, above, half):  # type: ignore[no-untyped-def]
-    """Distance in the (r, z) half plane to a trapezium of half widths ``below`` and ``above``."""
+    """Return the distance in the (r, z) half plane to a trapezium of half widths ``below`` and ``above``."""
     cap_r = r - min(r, below if z < 0.0 else above)
     cap_z = abs(z) - half
     side_r, side_z = above - below, 2.0 * half
@@ -97,7 +103,7 @@ def _cone_distance(r, z, below, above, half):  # type: ignore[no-untyped-def]
 
 @njit
 def _candidates(solids, ox, oy, oz, dx, dy, dz, found):  # type: ignore[no-untyped-def]
-    """Fills ``found`` with the solids whose bounding sphere a ray meets: their count, and the ray's span over all."""
+    """Fill ``found`` with the solids whose bounding sphere a ray meets; return their count, and the ray's span."""
     count, near, far = 0, math.inf, 0.0
     for i in range(solids.shape[0]):
         cx, cy, cz = solids[i, 1] - ox, solids[i, 2] - oy, solids[i, 3] - oz
@@ -118,7 +124,7 @@ def _candidates(solids, ox, oy, oz, dx, dy, dz, found):  # type: ignore[no-untyp
 
 @njit
 def _trace(solids, ox, oy, oz, dx, dy, dz, found):  # type: ignore[no-untyped-def]
-    """First hit of a ray: its distance and the solid's row, or (-1, -1)."""
+    """Return the distance of a ray's first hit and the solid's row, or (-1, -1)."""
     count, t, far = _candidates(solids, ox, oy, oz, dx, dy, dz, found)
     for _ in range(_MAX_STEPS):
         if count == 0 or t > far:
@@ -137,7 +143,7 @@ def _trace(solids, ox, oy, oz, dx, dy, dz, found):  # type: ignore[no-untyped-de
 
 @njit
 def _sunlight(solids, x, y, z, sun, found):  # type: ignore[no-untyped-def]
-    """Share of the sun that reaches a point, 0 to 1, soft at the rim of shadows."""
+    """Return the share of the sun that reaches a point, 0 to 1, with soft edges of shadows."""
     count, t, far = _candidates(solids, x, y, z, sun[0], sun[1], sun[2], found)
     t = max(t, 0.02)
     light = 1.0
@@ -156,7 +162,7 @@ def _sunlight(solids, x, y, z, sun, found):  # type: ignore[no-untyped-def]
 
 @njit
 def _openness(solids, x, y, z, nx, ny, nz, found):  # type: ignore[no-untyped-def]
-    """How open the surroundings of a surface point are, 0 (crevice) to 1, from three probes along the normal."""
+    """Return how open the surroundings of a surface point are, 0 (crevice) to 1, by three probes along the normal."""
     count = 0
     for i in range(solids.shape[0]):
         dx, dy, dz = solids[i, 1] - x, solids[i, 2] - y, solids[i, 3] - z
@@ -178,7 +184,7 @@ def _openness(solids, x, y, z, nx, ny, nz, found):  # type: ignore[no-untyped-de
 
 @njit
 def _normal(solid, x, y, z):  # type: ignore[no-untyped-def]
-    """Outward unit normal by differences at the corners of a tetrahedron."""
+    """Return the outward unit normal, by differences at the corners of a tetrahedron."""
     e = 5e-4
     a = _distance(solid, x + e, y - e, z - e)
     b = _distance(solid, x - e, y - e, z + e)
@@ -191,7 +197,7 @@ def _normal(solid, x, y, z):  # type: ignore[no-untyped-def]
 
 @njit
 def _shade(solids, materials, which, x, y, z, dx, dy, dz, sun, found, color):  # type: ignore[no-untyped-def]
-    """Writes the display colour (in [0, 1]) of a surface point seen along (dx, dy, dz) into ``color``."""
+    """Write the display colour (in [0, 1]) of a surface point seen along (dx, dy, dz) into ``color``."""
     solid = solids[which]
     material = materials[int(solid[MATERIAL])]
     nx, ny, nz = _normal(solid, x, y, z)
@@ -227,7 +233,7 @@ def _shade(solids, materials, which, x, y, z, dx, dy, dz, sun, found, color):  #
         mirrored = (_SKY[c] * 1.3 * toward_sky + _BOUNCE[c] * 0.5 * (1.0 - toward_sky)) * open_
         linear = base[c] * (_SUN[c] * facing * lit + ambient) * (1.0 - 0.5 * fresnel)
         linear += fresnel * mirrored + gleam * _HIGHLIGHT[c]
-        color[c] = math.sqrt(min(linear / (1.0 + 0.28 * linear), 1.0))  # soft shoulder, then gamma 2
+        color[c] = math.sqrt(min(linear / (1.0 + 0.28 * linear), 1.0))  # compress bright values smoothly, then gamma 2
 
 
 @njit
@@ -277,7 +283,7 @@ def render_solids(
     width: int,
     height: int,
 ) -> NDArray[np.float64]:
-    """One view, ``[H, W, 3] float64`` in [0, 1], four samples per pixel averaged in display space.
+    """Render one view, ``[H, W, 3] float64`` in [0, 1]; four samples per pixel are averaged in display space.
 
     Args:
         solids: ``[P, SOLID_FIELDS]``.
@@ -299,6 +305,6 @@ def render_solids(
 def trace_rays(
     solids: NDArray[np.float64], center: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance ``[R]`` along each of the unit ``directions [R, 3]`` from ``center [3]`` to a surface, else -1."""
+    """Return the distance ``[R]`` along unit ``directions [R, 3]`` from ``center [3]`` to a surface, -1 without one."""
     distances: NDArray[np.float64] = _hits(solids, center, directions)
     return distances

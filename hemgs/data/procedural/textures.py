@@ -1,8 +1,8 @@
 """Colours of procedural surfaces: noise, tiles, bricks, wood, marble, stripes, dots, leaves.
 
-Owns the numba kernels that give the albedo of a point in a solid's local coordinates. Does not own light
-(``raymarch``). Built from lattice noise by integer hashing and plain arithmetic only, so colours do not depend on a
-maths library.
+Owns the numba kernels that compute the albedo of a point in a solid's local coordinates. Does not own light
+(``raymarch``). The noise comes from integer hashing and plain arithmetic only, so colours do not depend on a
+mathematical library.
 
 A material is one row of ``[M, MATERIAL_FIELDS] float64``: the texture, three linear RGB colours, features per unit
 length, and what ``raymarch`` adds.
@@ -18,13 +18,14 @@ from numba import njit
 PLAIN, TILES, BRICKS, WOOD, MARBLE, CHECKER, STRIPES, LEAVES, DOTS, WATER = range(10)
 TEXTURE, FIRST, SECOND, THIRD, FREQUENCY = 0, 1, 4, 7, 10
 
-# Constants that mix the bits of lattice coordinates: first words of the fractional parts of √2, √3, √5, √7, made odd.
+# These constants mix the bits of lattice coordinates. They are the first words of the fractional parts of √2, √3, √5
+# and √7, made odd.
 _MIX = (np.uint32(0x6A09E667), np.uint32(0xBB67AE85), np.uint32(0x3C6EF373), np.uint32(0xA54FF53B))
 
 
 @njit
 def lattice(i, j, k):  # type: ignore[no-untyped-def]
-    """A number in [0, 1) for three integers, the same every time."""
+    """Return a number in [0, 1) that depends only on three integers."""
     h = np.uint32(np.uint32(i) * _MIX[0] + np.uint32(j) * _MIX[1] + np.uint32(k) * _MIX[2])
     h = np.uint32((h ^ (h >> np.uint32(15))) * _MIX[3])
     h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX[1])
@@ -34,7 +35,7 @@ def lattice(i, j, k):  # type: ignore[no-untyped-def]
 
 @njit
 def noise(x, y, z):  # type: ignore[no-untyped-def]
-    """Smooth noise in [0, 1] with features of unit size."""
+    """Return smooth noise in [0, 1] with features of unit size."""
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
     u, v, w = x - i, y - j, z - k
     u, v, w = u * u * (3.0 - 2.0 * u), v * v * (3.0 - 2.0 * v), w * w * (3.0 - 2.0 * w)
@@ -48,7 +49,7 @@ def noise(x, y, z):  # type: ignore[no-untyped-def]
 
 @njit
 def _layers(x, y, z):  # type: ignore[no-untyped-def]
-    """Noise at three scales, stretched to use all of [0, 1]."""
+    """Return noise at three scales, stretched to fill [0, 1]."""
     value = (
         0.55 * noise(x, y, z)
         + 0.3 * noise(2.03 * x + 7.1, 2.03 * y + 3.3, 2.03 * z + 9.7)
@@ -59,14 +60,14 @@ def _layers(x, y, z):  # type: ignore[no-untyped-def]
 
 @njit
 def _edge(value, width):  # type: ignore[no-untyped-def]
-    """0 at a cell's border, 1 beyond ``width`` from it, for a position ``value`` in [0, 1) across the cell."""
+    """Return 0 at a cell's border and 1 beyond ``width`` from it; ``value`` in [0, 1) is the place in the cell."""
     t = min(min(value, 1.0 - value) / width, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 @njit
 def _face(x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
-    """Coordinates on the face that a normal points out of: the plane across its largest component."""
+    """Return coordinates on the face that a normal points out of: the plane across its largest component."""
     if abs(nz) >= abs(nx) and abs(nz) >= abs(ny):
         return x, y
     if abs(nx) >= abs(ny):
@@ -76,7 +77,7 @@ def _face(x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
 
 @njit
 def _blend(texture, f, x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
-    """How much of the second colour over the first, and of the third over both, each 0 to 1."""
+    """Return the share of the second colour over the first, and of the third over both, each 0 to 1."""
     grain = _layers(2.0 * f * x, 2.0 * f * y, 2.0 * f * z)
     if texture in (TILES, BRICKS):
         u, v = _face(x, y, z, nx, ny, nz)
@@ -114,7 +115,7 @@ def _blend(texture, f, x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
 
 @njit
 def albedo(material, x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
-    """Linear RGB of a point, given with its normal in local coordinates."""
+    """Return the linear RGB of a point; point and normal are in local coordinates."""
     over, above = _blend(int(material[TEXTURE]), material[FREQUENCY], x, y, z, nx, ny, nz)
     over, above = min(max(over, 0.0), 1.0), min(max(above, 0.0), 1.0)
     red = material[1] + over * (material[4] - material[1])

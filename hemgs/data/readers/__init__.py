@@ -1,5 +1,5 @@
-"""Readers of captures on disk: one per format, each returns a ``hemgs.data.capture.Capture``.
+"""Readers of captures on disk. There is one per format, and each returns a ``hemgs.data.capture.Capture``.
 
 Owns the formats: COLMAP models in binary and text form (``colmap``), Blender transforms (``blender``). Does not own
-where a capture lies (``hemgs.data.fetch``), nor splits and resizing (``hemgs.data.prepare``).
+where a capture is (``hemgs.data.fetch``), nor splits and resizing (``hemgs.data.prepare``).
 """

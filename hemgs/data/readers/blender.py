@@ -1,4 +1,4 @@
-"""Captures with Blender-style ``transforms_*.json`` (Synthetic-NeRF and its kin).
+"""Captures with ``transforms_*.json`` as Blender scripts write them (Synthetic-NeRF and similar datasets).
 
 Owns the files' meaning: poses camera-to-world with OpenGL axes, a field of view or a focal length. Does not own
 compositing, splits or resizing.
@@ -20,7 +20,7 @@ from hemgs.core.types import Camera, Split
 from hemgs.data.capture import Capture, SourceView, check_camera, check_images_exist, path_inside, view_names
 from hemgs.data.images import image_size
 
-#: Tried, in this order, when a frame's path has no suffix of its own.
+#: Suffixes that are tried, in this order, if a frame's path has none.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG")
 #: Lens distortion as instant-ngp and nerfstudio write it; only zero is supported.
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -30,14 +30,14 @@ _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def read_blender(root: Path, split_kind: str = "files") -> Capture:
-    """Reads ``transforms_train.json`` and ``transforms_test.json``.
+    """Read ``transforms_train.json`` and ``transforms_test.json``.
 
     Args:
         root: the capture's folder.
-        split_kind: with ``every_nth`` a single ``transforms.json``, or one of the two files, will do.
+        split_kind: with ``every_nth`` a single ``transforms.json``, or one of the two files, is enough.
 
     Raises:
-        SceneError: a missing or damaged file, a missing image, a pose or lens that cannot be used.
+        SceneError: a file is missing or damaged, an image is missing, or a pose or lens cannot be used.
     """
     found = [(root / name, split) for name, split in _SPLIT_FILES if (root / name).is_file()]
     if split_kind == "files":
@@ -87,9 +87,10 @@ def _camera(name: str, file: Path, frame: Mapping[str, Any]) -> Camera:
     pose = np.array(frame["transform_matrix"], np.float64)
     if pose.shape != (4, 4):
         raise ValueError(f"transform_matrix has the shape {pose.shape}, not 4x4")
-    bent = [key for key in DISTORTION_KEYS if float(frame.get(key) or 0.0) != 0.0]
-    if bent:
-        raise ValueError(f"lens distortion {bent[0]} = {frame[bent[0]]} is not supported; undistort the images")
+    distorted = [key for key in DISTORTION_KEYS if float(frame.get(key) or 0.0) != 0.0]
+    if distorted:
+        key = distorted[0]
+        raise ValueError(f"lens distortion {key} = {frame[key]} is not supported; undistort the images")
     if "w" in frame and "h" in frame:
         width, height = int(frame["w"]), int(frame["h"])
     else:
@@ -111,7 +112,7 @@ def _camera(name: str, file: Path, frame: Mapping[str, Any]) -> Camera:
 
 
 def _inverse(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse of an affine transform; its last row is exact."""
+    """Return the inverse of an affine transform; its last row is exact."""
     rotation = np.linalg.inv(camera_to_world[:3, :3])
     inverse = np.eye(4)
     inverse[:3, :3] = rotation
@@ -120,7 +121,7 @@ def _inverse(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _image_file(root: Path, file_path: str, source: Path) -> Path:
-    """The image a frame names, with or without its suffix."""
+    """Return the image file that a frame names, with or without its suffix."""
     file = path_inside(root, file_path, source)
     if file.is_file():
         return file
@@ -133,10 +134,10 @@ def _image_file(root: Path, file_path: str, source: Path) -> Path:
 
 def _check_distinct(views: list[SourceView], root: Path) -> None:
     names = [view.camera.name for view in views]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
         raise SceneError(
-            f"{root} uses the image {twice[0]!r} more than once, or in both splits", "list every image exactly once"
+            f"{root} uses the image {repeated[0]!r} more than once, or in both splits", "list every image exactly once"
         )
 
 

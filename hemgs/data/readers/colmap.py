@@ -1,6 +1,6 @@
 """Captures with a COLMAP model: images in one folder, ``sparse/0`` in binary or text form.
 
-Owns turning COLMAP's records into cameras and checking them. Does not own the file forms (``colmap_model``,
+Owns the conversion of COLMAP's records to cameras, and their checks. Does not own the file formats (``colmap_model``,
 ``colmap_binary``), undistortion or splits.
 """
 
@@ -26,16 +26,16 @@ from hemgs.data.readers.colmap_model import (
 
 
 def read_colmap(root: Path, images: str = "images", sparse: str = "sparse/0", *, with_points: bool = True) -> Capture:
-    """Reads a capture with a COLMAP model. Images on disk that the model does not hold are ignored.
+    """Read a capture with a COLMAP model. Images on disk that the model does not contain are ignored.
 
     Args:
         root: the capture's folder.
         images: folder of images, relative to ``root``.
-        sparse: folder of the model, relative to ``root``; the binary form wins where both are there.
-        with_points: read the points too.
+        sparse: folder of the model, relative to ``root``; the binary form is read if both exist.
+        with_points: whether to read the points too.
 
     Raises:
-        SceneError: a missing folder or file, a damaged model, an unsupported camera, a pose that is not finite.
+        SceneError: a folder or file is missing, the model is damaged, or a camera or pose cannot be used.
     """
     folder = root / sparse
     cameras_path = _model_file(folder, "cameras")
@@ -63,13 +63,13 @@ def read_colmap(root: Path, images: str = "images", sparse: str = "sparse/0", *,
 
 
 def read_points(folder: Path) -> PointCloud:
-    """The points of the model in ``folder``, binary or text."""
+    """Read the points of the model in ``folder``, which is binary or text."""
     path = _model_file(folder, "points3D")
     return read_binary_points(path) if _is_binary(path) else read_text_points(path)
 
 
 def rotation_matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation ``[3, 3] float64`` of a quaternion (w, x, y, z) of any non-zero length."""
+    """Return the rotation ``[3, 3] float64`` of a quaternion (w, x, y, z) of any non-zero length."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(
         [
@@ -81,7 +81,10 @@ def rotation_matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def quaternion_of(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit quaternion (w, x, y, z) with w ≥ 0 of a rotation ``[3, 3]``: the top eigenvector of Bar-Itzhack's matrix."""
+    """Return the unit quaternion (w, x, y, z), w ≥ 0, of a rotation ``[3, 3]``.
+
+    It is the eigenvector of Bar-Itzhack's matrix with the largest eigenvalue.
+    """
     r = rotation
     symmetric = np.array(
         [

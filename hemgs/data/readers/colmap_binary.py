@@ -1,7 +1,7 @@
 """The binary form of a COLMAP model (``cameras.bin``, ``images.bin``, ``points3D.bin``).
 
-Owns reading it without trusting it: every count is held against the bytes that are left before anything is allocated.
-Format: https://colmap.github.io/format.html, little-endian.
+Owns reading of files that may be damaged: every count is compared with the remaining bytes before anything is
+allocated. Format: https://colmap.github.io/format.html, little-endian.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _TRACK_ENTRY_BYTES = 8  # image id and observation number
 
 
 def read_binary_cameras(path: Path) -> dict[int, ColmapCamera]:
-    """Cameras by id.
+    """Read the cameras, by id.
 
     Raises:
-        SceneError: the file is cut or garbage, or has a model with distortion.
+        SceneError: the file is incomplete or damaged, or contains a model with distortion.
     """
     data = _Bytes(path)
     cameras: dict[int, ColmapCamera] = {}
@@ -51,7 +51,7 @@ def read_binary_cameras(path: Path) -> dict[int, ColmapCamera]:
 
 
 def read_binary_images(path: Path) -> list[ColmapImage]:
-    """Registered images in file order."""
+    """Read the registered images, in the order of the file; see :func:`read_binary_cameras` for errors."""
     data = _Bytes(path)
     images: list[ColmapImage] = []
     for _ in range(data.count("images", _IMAGE.size + 1 + _COUNT.size)):
@@ -64,7 +64,7 @@ def read_binary_images(path: Path) -> list[ColmapImage]:
 
 
 def read_binary_points(path: Path) -> PointCloud:
-    """Points of ``points3D.bin``; tracks are skipped."""
+    """Read the points of ``points3D.bin``; tracks are skipped."""
     data = _Bytes(path)
     num_points = data.count("points", _POINT.size)
     xyz = np.empty((num_points, 3), np.float64)
@@ -79,7 +79,7 @@ def read_binary_points(path: Path) -> PointCloud:
 
 
 class _Bytes:
-    """A file read front to back; asking for more than it holds is a SceneError."""
+    """A file that is read from front to back; reading beyond its end raises SceneError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -94,11 +94,11 @@ class _Bytes:
         self._claim(num_bytes)
 
     def count(self, what: str, bytes_each: int) -> int:
-        """A stored count of records that take at least ``bytes_each``."""
+        """Read a count of records that take at least ``bytes_each`` bytes each."""
         (number,) = self.take(_COUNT)
         if number * bytes_each > len(self._data) - self._at:
             raise SceneError(
-                f"{self._path} claims {number} {what}, more than its {len(self._data)} bytes can hold", FIX_CUT
+                f"{self._path} claims {number} {what}, more than its {len(self._data)} bytes can contain", FIX_CUT
             )
         return int(number)
 
@@ -109,12 +109,12 @@ class _Bytes:
         try:
             name = self._data[self._at : end].decode("utf-8")
         except UnicodeDecodeError as fault:
-            raise SceneError(f"{self._path} holds an image name that is not text", FIX_CUT) from fault
+            raise SceneError(f"{self._path} contains an image name that is not text", FIX_CUT) from fault
         self._at = end + 1
         return name
 
     def finish(self) -> None:
-        """Raises SceneError if bytes are left over, which only a damaged count explains."""
+        """Raise SceneError if bytes are left over, which only a damaged count explains."""
         left = len(self._data) - self._at
         if left:
             raise SceneError(f"{self._path} has {left} bytes after its last record", FIX_CUT)

@@ -32,14 +32,14 @@ CAMERA_MODELS: Mapping[int, tuple[str, int]] = {
     11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
 }
 PARAMETER_COUNTS: Mapping[str, int] = dict(CAMERA_MODELS.values())
-#: The models without distortion, which are the ones that a splat renderer can project through.
+#: The models without distortion, which are the only ones that a splat renderer can project with.
 SUPPORTED_MODELS = ("PINHOLE", "SIMPLE_PINHOLE")
 FIX_CUT = "copy the model again, or export it again with `colmap model_converter`"
 
 
 @dataclass(frozen=True)
 class ColmapCamera:
-    """Intrinsics: ``params`` are fx fy cx cy (PINHOLE) or f cx cy (SIMPLE_PINHOLE), pixels."""
+    """Intrinsics of a camera; ``params`` are fx fy cx cy (PINHOLE) or f cx cy (SIMPLE_PINHOLE), pixels."""
 
     id: int
     model: str
@@ -68,7 +68,7 @@ class PointCloud:
 
 
 def unsupported_model(path: Path, camera_id: int, model: str) -> SceneError:
-    """The error for a camera model with distortion, or an unknown one."""
+    """Return the error for a camera model with distortion, or an unknown one."""
     return SceneError(
         f"{path}: camera {camera_id} has the model {model}; supported are {' and '.join(SUPPORTED_MODELS)}",
         "undistort the capture: colmap image_undistorter --image_path IMAGES --input_path SPARSE --output_path OUT",
@@ -76,10 +76,10 @@ def unsupported_model(path: Path, camera_id: int, model: str) -> SceneError:
 
 
 def read_text_cameras(path: Path) -> dict[int, ColmapCamera]:
-    """Cameras by id.
+    """Read the cameras, by id.
 
     Raises:
-        SceneError: a line that is not a camera, or a model with distortion.
+        SceneError: a line is not a camera, or a model has distortion.
     """
     cameras: dict[int, ColmapCamera] = {}
     for number, line in _lines(path):
@@ -98,7 +98,10 @@ def read_text_cameras(path: Path) -> dict[int, ColmapCamera]:
 
 
 def read_text_images(path: Path) -> list[ColmapImage]:
-    """Registered images in file order. Each has two lines, the second (2-D observations) possibly empty."""
+    """Read the registered images, in the order of the file.
+
+    Each image has two lines. The second one lists 2-D observations, and may be empty.
+    """
     images: list[ColmapImage] = []
     lines = _lines(path)
     for number, line in lines:
@@ -114,7 +117,7 @@ def read_text_images(path: Path) -> list[ColmapImage]:
 
 
 def read_text_points(path: Path) -> PointCloud:
-    """Points of ``points3D.txt``; tracks are skipped."""
+    """Read the points of ``points3D.txt``; tracks are skipped."""
     xyz: list[list[float]] = []
     rgb: list[list[int]] = []
     for number, line in _lines(path):
@@ -125,7 +128,7 @@ def read_text_points(path: Path) -> PointCloud:
             x, y, z = (float(word) for word in words[1:4])
             red, green, blue = (int(word) for word in words[4:7])
             if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
-                raise ValueError(f"colour {red} {green} {blue} outside 0..255")
+                raise ValueError(f"the colour {red} {green} {blue} is outside 0..255")
             xyz.append([x, y, z])
             rgb.append([red, green, blue])
     return PointCloud(np.array(xyz, np.float64).reshape(-1, 3), np.array(rgb, np.uint8).reshape(-1, 3))
@@ -134,7 +137,7 @@ def read_text_points(path: Path) -> PointCloud:
 def write_text_model(
     folder: Path, cameras: Sequence[ColmapCamera], images: Sequence[ColmapImage], points: PointCloud
 ) -> None:
-    """Writes the three text files; floats round-trip exactly."""
+    """Write the three text files; reading them returns exactly the same floats."""
     numbers = " ".join
     write_text(
         folder / "cameras.txt",
@@ -164,7 +167,7 @@ def _exact(value: float) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without comments.
+    """Yield the lines that are no comments, with their numbers.
 
     Raises:
         SceneError: the file is not text.
@@ -179,7 +182,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 class _Line:
-    """Turns a failure to read one line into a SceneError that names file and line."""
+    """A context that turns a failure to read one line into a SceneError that names file and line."""
 
     def __init__(self, path: Path, number: int, line: str) -> None:
         self._where = f"{path}, line {number}: {line.strip()[:80]!r}"

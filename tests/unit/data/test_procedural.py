@@ -200,7 +200,7 @@ def test_points_lie_on_what_the_views_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": "desert"}, "'desert'; there are court, garden"),
+        ({"layout": "desert"}, "'desert'; allowed: court, garden"),
         ({"num_views": 0}, "num_views"),
         ({"width": 8}, "width is 8"),
         ({"height": 1.5}, "height"),
