@@ -61,20 +61,21 @@ def decode_anchors(path: Path) -> FixedAnchors:
     settings, container = open_sections(path, METHOD)
     num_anchors, dims, viewpoints = _decoded_settings(path, settings)
     feature_dim, num_offsets, _ = dims
-    with torch.device("meta"):  # has a size and takes no memory: the file may lack the bytes that its settings announce
-        num_weights = sum(parameter.numel() for parameter in AnchorHeads(*dims).parameters())
+    with torch.device("meta"):  # takes no memory: the file may lack the bytes that its settings announce
+        shapes_of_weights = {name: tensor.shape for name, tensor in AnchorHeads(*dims).state_dict().items()}
     shapes: dict[str, tuple[int, ...]] = {
         "locations": (num_anchors, 3),
         "features": (num_anchors, feature_dim),
         "scalings": (num_anchors, _SCALING_DIM),
         "offsets": (num_anchors, num_offsets, 3),
-        "networks": (num_weights,),
+        "networks": (sum(shape.numel() for shape in shapes_of_weights.values()),),
     }
     found = read_sections(path, container, shapes)
     if not bool((found["scalings"] >= 0).all()):
         raise BitstreamError(f"{path}: section scalings holds negative values", FIX)
-    heads = AnchorHeads(*dims)
-    _fill(heads, found["networks"])
+    parts = torch.split(found["networks"], [shape.numel() for shape in shapes_of_weights.values()])
+    weights = {name: part.view(shape) for part, (name, shape) in zip(parts, shapes_of_weights.items(), strict=True)}
+    heads = AnchorHeads.of_weights(dims, weights)
     attributes = AnchorAttributes(found["features"], found["scalings"], found["offsets"])
     return FixedAnchors(found["locations"], attributes, heads, viewpoints)
 
@@ -93,12 +94,3 @@ def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, 
         raise BitstreamError(f"{path}: section settings: no anchors", FIX)
     viewpoints = unpack_floats(path, "settings", payload[_SETTINGS.size :], (num_viewpoints, 3))
     return num_anchors, (feature_dim, num_offsets, hidden_dim), viewpoints
-
-
-def _fill(heads: AnchorHeads, values: Tensor) -> None:
-    """Copy weights and biases, one after the other, into the heads."""
-    state = heads.state_dict()
-    parts = torch.split(values, [tensor.numel() for tensor in state.values()])
-    heads.load_state_dict(
-        {name: part.view_as(tensor) for (name, tensor), part in zip(state.items(), parts, strict=True)}
-    )

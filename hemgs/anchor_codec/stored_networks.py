@@ -79,11 +79,9 @@ class StoredHeads:
                     raise BitstreamError(f"section networks: {name} exceeds {BYTE} bits", _DAMAGED)
                 values = array.astype(np.float32) * values[:, None]
             weights[name] = torch.from_numpy(np.array(values, np.float32))
-        heads = AnchorHeads(*dims)
-        heads.load_state_dict(weights)
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in heads.parameters()):
+        if not all(bool(torch.isfinite(values).all()) for values in weights.values()):
             raise BitstreamError("section networks: weights are not finite", _DAMAGED)
-        return heads.requires_grad_(False)
+        return AnchorHeads.of_weights(dims, weights)
 
 
 @dataclass(frozen=True)

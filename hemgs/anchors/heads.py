@@ -5,8 +5,9 @@ Owns the networks and the spawning of Gaussians. Does not own the anchors or the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,24 @@ class AnchorHeads(nn.Module):
         self.opacity = self._network(num_offsets)
         self.covariance = self._network(num_offsets * COVARIANCE_DIM)
         self.color = self._network(num_offsets * 3)
+
+    @classmethod
+    def of_weights(cls, dims: tuple[int, int, int], weights: Mapping[str, Tensor]) -> Self:
+        """Build trained heads for rendering; weights are not copied.
+
+        Nothing is drawn at random: decoding must leave the caller's random state as it is.
+
+        Args:
+            dims: D, K and width of the hidden layers.
+            weights: as ``state_dict`` gives them, on one device.
+
+        Raises:
+            RuntimeError: weights are missing or of another shape.
+        """
+        with torch.device("meta"):
+            heads = cls(*dims)
+        heads.load_state_dict(weights, assign=True)
+        return heads.requires_grad_(False)
 
     def _network(self, outputs: int) -> nn.Sequential:
         return nn.Sequential(

@@ -114,17 +114,16 @@ class FixedAnchors:
         """
         tensors = bundle.tensors
         try:
-            # Weights drawn at random, to be overwritten, would advance the caller's random state.
-            with torch.device("meta"):
-                dims = (int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim"))
-                heads = AnchorHeads(*dims)
+            feature_dim, num_offsets, hidden_dim = (
+                int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim")
+            )
             weights = {name.removeprefix(_HEADS): value for name, value in tensors.items() if name.startswith(_HEADS)}
-            heads.load_state_dict(weights, assign=True)
+            heads = AnchorHeads.of_weights((feature_dim, num_offsets, hidden_dim), weights)
             positions = tensors["positions"]
             attributes = AnchorAttributes(
                 tensors["features"], tensors["scalings"], tensors["offsets"], tensors.get("masks")
             )
-            return cls(positions, attributes, heads.requires_grad_(False), tensors["viewpoints"])
+            return cls(positions, attributes, heads, tensors["viewpoints"])
         except (KeyError, TypeError, ValueError, RuntimeError) as fault:
             raise HemgsError(f"not a set of decoded anchors ({fault})", "decode the bitstream again") from fault
 

@@ -188,11 +188,12 @@ def with_sections(columns: Sequence[Column], names: Iterable[str]) -> tuple[Colu
     if f"bytes_{CONTAINER}" not in known:
         return tuple(columns)
     own = [name for name in dict.fromkeys(names) if name not in known and section_id(name)]
-    bytes_type = known["bytes_total"].dtype
+    # As the catalogue's sections have it here: a mean over an incomplete set of scenes has no bytes.
+    bytes_type, required = known["bytes_total"].dtype, known[f"bytes_{CONTAINER}"].required
     return (
         *columns,
         *(
-            Column(name, bytes_type, "B", section_of(section_id(name)).description, required=True)
+            Column(name, bytes_type, "B", section_of(section_id(name)).description, required=required)
             if name.startswith("bytes_")
             else Column(name, "float", "bit", f"ideal code length of the section {section_id(name)}")
             for name in own

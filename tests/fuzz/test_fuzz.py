@@ -62,7 +62,7 @@ class _Decoder:
         original.write_bytes(self._intact)
         decoded = self._method.decode(original, device=device)
         if self._does != "same scene":
-            tensor = next(iter(decoded.tensors.values()))
+            tensor = next(iter(decoded.to_bundle().tensors.values()))
             tensor.view(-1)[0] = float("nan") if self._does == "not finite" else 1e3
         return decoded
 

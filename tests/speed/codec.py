@@ -71,7 +71,7 @@ STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
         (integer_model.FixedContext, "remember"),
         (integer_model.FixedContext, "context"),
     ),
-    "distribution": ((integer_model.FixedGroup, "known"), (integer_model.FixedGroup, "predict")),
+    "distribution": ((integer_model.FixedGroup, "prior_sums"), (integer_model.FixedGroup, "predict")),
     "table rows": ((integer_model.FixedPrediction, "table_rows"),),
     "rANS": (
         (streams.GaussianEncoder, "push"),

@@ -99,6 +99,7 @@ def test_failed_fetching_hides_the_points_of_another_archive(project: Project) -
         archive = {"url": f"http://127.0.0.1:9/{name}.zip", "scenes": ["two"]}
         return {"kind": "colmap", "local": "captures", "archives": [archive]}
 
+    (project.root / "captures/one").mkdir()
     project.edit("datasets/toy.yaml", lambda data: data.update(source=source("old")))
     project.snakemake()
     project.edit("datasets/toy.yaml", lambda data: data.update(source=source("new")))

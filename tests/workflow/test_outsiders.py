@@ -36,9 +36,10 @@ def outside(folder: Path, server: Server) -> None:
     (folder / "datasets").mkdir()
     shutil.copy(REPOSITORY / "tests/unit/bench/toy_methods.py", folder / "their_package.py")
     (folder / "their_codec.py").write_text(
-        "from typing import ClassVar\n\nfrom hemgs.core.types import MethodSpec\nfrom their_package import ToyAll\n\n\n"
+        "from dataclasses import replace\nfrom typing import ClassVar\n\n"
+        "from hemgs.core.types import MethodSpec\nfrom their_package import ToyAll\n\n\n"
         "class Theirs(ToyAll):\n"
-        "    spec: ClassVar[MethodSpec] = MethodSpec('theirs', 'Theirs', 'all_rates', attributes=('colors',))\n"
+        "    spec: ClassVar[MethodSpec] = replace(ToyAll.spec, id='theirs', label='Theirs')\n"
     )
     (folder / "methods/theirs.yaml").write_text(yaml.safe_dump(METHOD))
     make_capture(folder / "captures/rooms/court")

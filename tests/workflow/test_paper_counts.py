@@ -125,6 +125,7 @@ def test_an_archive_that_cannot_be_fetched_is_named_beside_what_is_published(pro
     """Scenes from elsewhere are published; the ledger names the log of the fetching."""
     project.edit("datasets/toy.yaml", with_archive)
     project.edit("datasets/toy.yaml", lambda data: data["source"]["archives"][0].update(scenes=["two"]))
+    (project.root / "captures/one").mkdir()
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
     project.environment["STUB_FAIL"] = "fetch"
     assert project.snakemake("--keep-going", check=False).returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -25,6 +26,7 @@ from hemgs.core.records import (
     read_points,
     read_views,
     recorded_reason,
+    with_sections,
     write_points,
     write_views,
 )
@@ -232,3 +234,11 @@ def test_a_recorded_reason_names_no_folder_of_this_machine(
     assert recorded_reason(said.format(here=here)) == recorded
     monkeypatch.chdir("/")
     assert recorded_reason("/home/me/a.gsc: cut") == "…/a.gsc: cut"
+
+
+def test_a_section_of_a_codec_s_own_may_lack_bytes_where_all_sections_may() -> None:
+    """Means over an incomplete set of scenes are not available, of any section."""
+    points = with_sections(POINT_COLUMNS, ["bytes_codebook"])
+    optional = tuple(replace(column, required=False) for column in POINT_COLUMNS)
+    means = with_sections(optional, ["bytes_codebook"])
+    assert [columns[-1].required for columns in (points, means)] == [True, False]
