@@ -1,7 +1,9 @@
-"""What a method is: the three verbs that the benchmark calls, and what decoding returns. Nothing about any one method.
+"""The protocol of methods: the three verbs that the benchmark calls, and the result of decoding.
 
-A method is a class without constructor arguments. Its defaults live in a frozen dataclass ``Params`` whose fields
-each have a default; YAML and the command line only override them, and unknown keys are errors.
+A method is a class without constructor arguments. Its settings are a frozen dataclass ``Params`` whose fields all have
+defaults. YAML and the command line only override them, and unknown keys are errors.
+
+Owns no particular method.
 """
 
 from __future__ import annotations
@@ -21,42 +23,45 @@ Model = Bundle
 
 
 class Renderable(Protocol):
-    """A decoded scene, ready to be drawn: whatever does not depend on the view was built once, when it was decoded."""
+    """A decoded scene, ready to be drawn. Decoding has built everything that does not depend on the view."""
 
     def render(self, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-        """Draw one view: ``[H, W, 3] float32`` in [0, 1], on the scene's device. Torch's random state stays as it is.
+        """Draw one view, ``[H, W, 3] float32`` in [0, 1], on the scene's device; do not change torch's random state.
 
         Args:
-            camera: anywhere.
+            camera: any camera, not only one of the scene.
             background: RGB in [0, 1].
         """
         ...
 
     def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
-        """Return plain Gaussians for a standard PLY; view-dependent parts are baked for ``camera`` (or a mean one)."""
+        """Return plain Gaussians for a standard PLY.
+
+        Parts that depend on the view take their values for ``camera``; without one, for the average of some cameras.
+        """
         ...
 
     def to_bundle(self) -> Bundle:
-        """Return everything as tensors and metadata, for :meth:`from_bundle`; ``num_gaussians`` is in the metadata."""
+        """Return all tensors and metadata for :meth:`from_bundle`; the metadata contain ``num_gaussians``."""
         ...
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
-        """Build the scene of :meth:`to_bundle` on the device of its tensors.
+        """Build the scene from the result of :meth:`to_bundle`, on the device of its tensors.
 
         Raises:
-            HemgsError: the bundle holds something else.
+            HemgsError: the bundle contains something else.
         """
         ...
 
 
 @runtime_checkable
 class Method(Protocol):
-    """The contract that ``tests/contract`` runs every method through."""
+    """A compression method; ``tests/contract`` checks every method against this contract."""
 
     spec: ClassVar[MethodSpec]
     Params: ClassVar[type]  #: frozen dataclass of settings, all with defaults
-    Decoded: ClassVar[type[Renderable]]  #: what :meth:`decode` returns
+    Decoded: ClassVar[type[Renderable]]  #: class of the result of :meth:`decode`
 
     def train(
         self,
@@ -69,9 +74,9 @@ class Method(Protocol):
         seed: int,
         device: torch.device,
     ) -> Model:
-        """Fits the scene. Resumes by itself from checkpoints in ``workdir``.
+        """Fit the scene; continue from a checkpoint in ``workdir`` if there is one.
 
-        ``rate`` matters to methods of kind ``per_rate`` only. The result must hold all that ``encode`` needs.
+        ``rate`` matters only to methods of kind ``per_rate``. The result must contain all that ``encode`` needs.
         """
         ...
 
@@ -80,22 +85,22 @@ class Method(Protocol):
         ...
 
     def decode(self, path: Path, *, device: torch.device) -> Renderable:
-        """Read a bitstream; open no other file than it and the declared assets.
+        """Read a bitstream; open no files except it and the declared assets.
 
         Raises:
-            BitstreamError: cut, altered, of another version or method.
+            BitstreamError: the file is incomplete or altered, or belongs to another version or method.
         """
         ...
 
 
 def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
-    """Return the λ that a trained model serves: what it was trained for, or else what its method says."""
+    """Return the interval of λ that a trained model serves; without one of its own, that of its method."""
     stored = model.meta.get("lmbda_interval")
     return spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
 
 
 class PostMethod(Protocol):
-    """How a method of kind ``post`` trains; all else is as in :class:`Method`."""
+    """A method of kind ``post``, which trains from another method's model; the rest is as in :class:`Method`."""
 
     def train(
         self,
@@ -109,7 +114,7 @@ class PostMethod(Protocol):
         device: torch.device,
         base: GaussianCloud,
     ) -> Model:
-        """As :meth:`Method.train`, from Gaussians that another method has trained on the same scene.
+        """Train as :meth:`Method.train` does, from Gaussians that another method has trained on the same scene.
 
         ``base`` is on ``device``. A checkpoint of a training from other Gaussians must not be continued.
         """

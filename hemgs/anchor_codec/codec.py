@@ -1,7 +1,7 @@
 """The base class of all codecs of anchors: from a trained model to one file, and back.
 
-Sections in order: settings, locations, masks, then networks and side information in a codec's own order, then features,
-scalings, offsets. Everything that decides a step or a probability is integer arithmetic.
+A file contains settings, locations and masks, then networks and side information in a codec's own order, then features,
+scalings and offsets. Everything that decides a step or a probability is integer arithmetic.
 
 Owns the steps of encoding and decoding and their order. Does not own networks, side information and the order in which
 anchors are coded (codecs extend :class:`AnchorCodec`), or how single sections are written (``file``).
@@ -74,10 +74,10 @@ C = TypeVar("C")
 
 
 class AnchorCodec(ABC, Generic[E, H, C]):
-    """Writes and reads the files of one method.
+    """The writer and reader of one method's files.
 
-    The type parameters are the entropy model, which has ``settings``, the settings section, and the networks that code.
-    These are in integers, or in floating point where a codec has that, too.
+    The type parameters are the entropy model, which has ``settings``, the settings section, and the coding networks.
+    Coding networks compute in integers. Some codecs also have them in floating point.
 
     Attributes:
         method: id of the method in files.
@@ -96,11 +96,11 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     @abstractmethod
     def own_fields(self, entropy: E, strides: tuple[float, float, float]) -> dict[str, Any]:
-        """Return settings that only this codec has; ``strides`` are lattice units per stored unit by axis."""
+        """Return settings that only this codec has; ``strides`` are lattice units per stored location unit, by axis."""
 
     @abstractmethod
     def export(self, entropy: E) -> list[Stored]:
-        """Return what a file stores of trained networks."""
+        """Return the parts of the trained networks that a file stores."""
 
     @abstractmethod
     def shapes(self, blank: E) -> list[StoredShape]:
@@ -108,10 +108,10 @@ class AnchorCodec(ABC, Generic[E, H, C]):
 
     @abstractmethod
     def restore(self, stored: list[Stored], header: H, device: torch.device | str) -> C:
-        """Return the networks that code, from what :meth:`export` returned.
+        """Return the coding networks, from the result of :meth:`export`.
 
         Raises:
-            BitstreamError: values that no encoder writes.
+            BitstreamError: the file contains values that no encoder writes.
         """
 
     @abstractmethod
@@ -119,12 +119,12 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """Return the side information.
 
         Raises:
-            TrainingError: it cannot be coded.
+            TrainingError: the side information cannot be coded.
         """
 
     @abstractmethod
     def encode_side(self, side: Side, header: H, locations: Integers, entropy: E) -> tuple[bytes, dict[str, float]]:
-        """Return the section of the side information, and its estimated bits by its name if tables compare its size.
+        """Return the section of the side information, and its estimated bits by name if tables compare them.
 
         Args:
             side: result of :meth:`side`; entries that the section leaves out are set to the decoder's values.
@@ -138,7 +138,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """Invert :meth:`encode_side`.
 
         Raises:
-            BitstreamError: the section is damaged, or locations are beyond what the codec takes.
+            BitstreamError: the section is damaged, or locations exceed what the codec accepts.
         """
 
     @abstractmethod
@@ -152,11 +152,11 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         stream: SymbolStream,
         device: torch.device | str,
     ) -> Mapping[str, float]:
-        """Code all anchors in coding order: encoder and decoder share it.
+        """Code all anchors in coding order; encoder and decoder share this method.
 
         Args:
             header: settings.
-            coder: networks.
+            coder: coding networks.
             side: side information.
             locations: ``[N, 3]`` stored locations in raster order.
             masks: ``[N, K]``.
@@ -164,14 +164,14 @@ class AnchorCodec(ABC, Generic[E, H, C]):
             device: device of the arithmetic.
 
         Returns:
-            numbers of anchors, for tables.
+            Counts of anchors by name, for tables.
         """
 
     def prepare(self, entropy: E, locations: Integers) -> None:
         """Choose the settings that training left to the encoder; ``locations`` are as in :meth:`walk`."""
 
     def chunks(self, header: H) -> Mapping[str, int]:
-        """Return the chunks in which channels are coded, by attribute; one for those not named."""
+        """Return the number of chunks that an attribute's channels are coded in; attributes not listed have one."""
         return ONE_CHUNK
 
     def encoding_device(self, header: H, device: torch.device | str) -> torch.device | str:
@@ -200,7 +200,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
             base_steps: base steps of the training.
             trade_off: λ to encode at, and the interval that the model serves.
             viewpoints: ``[V, 3] float32`` camera centres for exports to plain Gaussians.
-            storage: form of the common sections.
+            storage: options of the sections that all codecs share.
 
         Raises:
             ConfigError: no decoder accepts a file with these settings.
@@ -238,7 +238,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """Read one bitstream.
 
         Raises:
-            BitstreamError: anything about the file that is not as :meth:`encode` wrote it.
+            BitstreamError: the file is not one that :meth:`encode` wrote.
         """
         return read_anchor_file(path, self.method, (self.side_section,), lambda file: self._decode(file, device))
 

@@ -43,7 +43,7 @@ class GridHeader(CodecHeader):
 
     @property
     def sparse(self) -> bool:
-        """Whether files hold only those signs that some anchor's feature depends on."""
+        """Whether files contain only those signs that some anchor's feature depends on."""
         return False
 
 
@@ -52,7 +52,7 @@ H = TypeVar("H", bound=GridHeader)
 
 
 class GridCodec(AnchorCodec[E, H, C]):
-    """See :class:`AnchorCodec`; an entropy model has ``grid`` and its bounds ``low`` and ``high``."""
+    """A codec with a hash grid; its entropy model has ``grid`` and the grid's bounds ``low`` and ``high``."""
 
     side_section = "hash_grid"
     side_first = True

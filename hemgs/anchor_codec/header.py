@@ -1,7 +1,7 @@
-"""The settings section of every anchor codec, and its checks: a file may be hostile.
+"""The settings section of every anchor codec, and its checks.
 
-The section is compact JSON, deflated. Every field from a file is checked before anything is allocated. Codecs extend
-:class:`AnchorHeader` with the sizes of their networks.
+The section is compact JSON, deflated. A file may be forged, so every field is checked before anything is allocated.
+Codecs extend :class:`AnchorHeader` with the sizes of their networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AnchorHeader:
     Attributes:
         trade_off: λ of the encoding, and the interval that its model serves.
         voxel_size: world units per lattice unit.
-        strides: lattice units per stored location unit, by axis; 1 unless the scene spans over 2^16 voxels.
+        strides: lattice units per stored location unit, by axis; 1 unless the scene spans more than 2^16 voxels.
         head_hidden: hidden width of the rendering heads.
         head_bits: bits of the heads' weights, from ``hemgs.anchor_codec.stored_networks``.
         viewpoints: camera centres for exports to plain Gaussians, x y z one after the other, world units.
@@ -66,7 +66,7 @@ class AnchorHeader:
         """Read and check the settings of a file.
 
         Raises:
-            BitstreamError: not a settings section, or values that no encoder writes.
+            BitstreamError: the file has no valid settings section, or one with values that no encoder writes.
         """
         try:
             raw, trade_off = _inflated(container.sections["settings"]), container.trade_off
@@ -81,7 +81,7 @@ class AnchorHeader:
 
     @classmethod
     def take_parts(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        """Remove fields that are objects from ``raw``, and return them built; errors as in ``check``."""
+        """Remove the fields that are objects from ``raw``, and return the built objects; raise as ``check`` does."""
         return {}
 
     def check(self) -> None:
@@ -106,7 +106,7 @@ def _inflated(section: bytes) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     text = inflater.decompress(section, MAX_BYTES)
     if not inflater.eof or inflater.unused_data:
-        raise ValueError("it is cut, too long, or followed by other data")
+        raise ValueError("it is incomplete, too long, or followed by other data")
     raw = json.loads(text)
     if not isinstance(raw, dict):
         raise ValueError("it is not a JSON object")
@@ -114,9 +114,10 @@ def _inflated(section: bytes) -> dict[str, Any]:
 
 
 def _written(part: Any) -> dict[str, Any]:
-    """Return the section's fields of a dataclass and of the dataclasses in it.
+    """Return the fields that the section stores of a dataclass and of the dataclasses in it.
 
-    The container stores :data:`IN_CONTAINER` ones. :data:`LATER` ones with their default value are left out.
+    The container stores the fields marked :data:`IN_CONTAINER`. Fields marked :data:`LATER` are left out if they have
+    their default value.
     """
     return {
         entry.name: _written(value) if is_dataclass(value) else value
@@ -127,14 +128,14 @@ def _written(part: Any) -> dict[str, Any]:
 
 
 def check_bounds(low: Any, high: Any) -> None:
-    """Raise ValueError unless these are bounds of a hash grid in stored location units."""
+    """Raise ValueError unless ``low`` and ``high`` are bounds of a hash grid in stored location units."""
     for axis, (least, most) in enumerate(zip(three(low, "low"), three(high, "high"), strict=True)):
         check_integer(f"low.{axis}", least, -(1 << 32), 1 << 32)
         check_integer(f"high.{axis}", most, least + 1, 1 << 33)
 
 
 def take_grid(raw: dict[str, Any]) -> HashGridSettings:
-    """Remove the field ``grid`` from ``raw``, and return it built; its ``check`` must still be called."""
+    """Remove the field ``grid`` from ``raw``, and return the built object; the caller must call its ``check``."""
     return HashGridSettings(**{name: json_tuple(value) for name, value in raw.pop("grid").items()})
 
 

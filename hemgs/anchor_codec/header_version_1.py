@@ -1,7 +1,7 @@
-"""The settings section of files of version 1, read as that of version 2.
+"""Conversion of the settings section of version 1 to that of version 2.
 
-Version 1 stored λ in the settings section, and HEMGS's λ there a second time, in the form of its integer networks. That
-number follows from λ, so it is not read. Owns only the differences between the two versions.
+Version 1 stored λ in the settings section. HEMGS stored it there a second time, in the form that its integer networks
+take. That number follows from λ, so it is not read. Owns only the differences between the two versions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def upgrade(raw: dict[str, Any]) -> TradeOff:
     """Remove the fields that version 2 stores elsewhere from ``raw``, the parsed section; return them.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: not a settings section.
+        KeyError, TypeError, ValueError, AttributeError: ``raw`` is not a settings section.
     """
     lmbda = float(raw.pop("lmbda"))
     if "rate" not in raw:

@@ -1,4 +1,4 @@
-"""A decoded set of anchors: drawing it, keeping it, turning it into plain Gaussians.
+"""Decoded anchors: their rendering, their bundle, and their conversion to plain Gaussians.
 
 Owns the code that methods with anchors share after decoding. Does not own how a method decodes them.
 """
@@ -21,7 +21,7 @@ from hemgs.render import render_view, visible_mask
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.init import SH_C0
 
-#: Number of training cameras that represent all of them where no camera is given.
+#: Number of training cameras that represent all of them if no camera is given.
 NUM_VIEWPOINTS = 8
 #: Opacities of exported Gaussians stay this far from 0 and 1, so that their logits are finite. Gaussians that are more
 #: transparent than one 8-bit level on average are left out.
@@ -37,7 +37,7 @@ class FixedAnchors:
     Attributes:
         positions: ``[N, 3] float32`` world coordinates.
         attributes: decoded attributes of the N anchors.
-        heads: the networks.
+        heads: networks that turn attributes into Gaussians for a view.
         viewpoints: ``[V, 3] float32`` camera centres that represent the training cameras (:func:`viewpoints`).
     """
 
@@ -52,7 +52,7 @@ class FixedAnchors:
 
     @property
     def num_gaussians(self) -> int:
-        """Number of offsets that are not masked; a view shows those that the heads switch on."""
+        """Number of offsets that are not masked; a view shows those with a positive opacity."""
         masks = self.attributes.masks
         return self.num_anchors * self.heads.num_offsets if masks is None else int((masks > 0).sum())
 
@@ -73,7 +73,7 @@ class FixedAnchors:
         return image
 
     def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
-        """Return the Gaussians that ``camera`` sees; without one, averaged over the file's viewpoints."""
+        """Return the Gaussians that ``camera`` sees; without a camera, the average over ``viewpoints``."""
         center = None if camera is None else camera_center(camera, self.positions.device)[None]
         return anchors_to_cloud(self, center)
 
@@ -125,13 +125,15 @@ class FixedAnchors:
             )
             return cls(positions, attributes, heads, tensors["viewpoints"])
         except (KeyError, TypeError, ValueError, RuntimeError) as fault:
-            raise HemgsError(f"not a set of decoded anchors ({fault})", "decode the bitstream again") from fault
+            raise HemgsError(
+                f"the bundle contains no decoded anchors ({fault})", "decode the bitstream again"
+            ) from fault
 
 
 def viewpoints(scene: Scene, num_viewpoints: int = NUM_VIEWPOINTS) -> Tensor:
     """Choose centres of training cameras far from each other, ``[V, 3] float32``; V is at most ``num_viewpoints``.
 
-    The first is the one nearest to the mean. Each further one is the farthest from those before.
+    The first centre is the one nearest to the mean. Each further one is the farthest from those before.
     """
     centers = np.stack([view.camera.center for view in scene.split("train")])
     chosen = [int(np.linalg.norm(centers - centers.mean(axis=0), axis=1).argmin())]
@@ -143,7 +145,9 @@ def viewpoints(scene: Scene, num_viewpoints: int = NUM_VIEWPOINTS) -> Tensor:
 
 
 def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tensor:
-    """Return anchors whose first three scalings, as an unrotated Gaussian, touch the image: ``[M] int64``, ascending.
+    """Return indices of the anchors that touch the image, ``[M] int64``, ascending.
+
+    An anchor counts as an unrotated Gaussian with its first three scalings as standard deviations.
 
     Args:
         positions: ``[N, 3] float32``.
@@ -153,7 +157,7 @@ def visible_anchors(positions: Tensor, scalings: Tensor, camera: Camera) -> Tens
 
 
 def _unrotated(scalings: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotations ``[N, 4]`` and standard deviations ``[N, 3]`` of the Gaussians that stand for anchors."""
+    """Return rotations ``[N, 4]`` and standard deviations ``[N, 3]`` of the Gaussians that represent anchors."""
     quats = scalings.new_zeros(len(scalings), 4)
     quats[:, 0] = 1.0
     return quats, scalings[:, :3].contiguous()
@@ -174,12 +178,12 @@ def camera_center(camera: Camera, device: torch.device) -> Tensor:
 def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None) -> GaussianCloud:
     """Return plain Gaussians (no spherical harmonics) that look like the anchors from given places.
 
-    For one place the result is exact. For several places, opacities are averaged, where Gaussians that are off count as
-    0. Scales (geometrically), rotations and colours are averaged with the opacities as weights.
+    For one place the result is exact. For several places, opacities are averaged; a Gaussian that a place does not show
+    counts as 0. Scales (geometrically), rotations and colours are averaged with the opacities as weights.
 
     Args:
         anchors: decoded anchors.
-        camera_centers: ``[V, 3] float32``; the anchors' own ``viewpoints`` where not given.
+        camera_centers: ``[V, 3] float32``; ``None`` for the anchors' own ``viewpoints``.
     """
     centers = anchors.viewpoints if camera_centers is None else camera_centers
     num = anchors.num_anchors * anchors.heads.num_offsets

@@ -1,4 +1,4 @@
-"""A HEMGS bitstream: anchors in, one file out, and back.
+"""The HEMGS bitstream: from a trained model to one file, and back.
 
 Owns the parts that HEMGS adds to a codec with a hash grid: its networks, the assets and neighbours that it needs, and
 its device. Does not own the sections and their order (``hemgs.anchor_codec``), or the order of coding (``traversal``).
@@ -33,19 +33,19 @@ from hemgs.pointnet.features import scene_agnostic_digest
 _FLOAT_FIX = "decode it where it was written: its networks are in floating point; or encode it without float_networks"
 
 
-#: Integer twins of the groups of features and of geometry.
+#: Integer networks of the group of features and of the group of geometry.
 Groups = tuple[FixedGroup, FixedGroup]
 
 
 class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
-    """See :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
+    """The codec of HEMGS; see :class:`hemgs.anchor_codec.codec.AnchorCodec`."""
 
     method = SPECS["Hemgs"].id
     Model = EntropyModel
     Header = HemgsHeader
 
     def prepare(self, entropy: EntropyModel, locations: Integers) -> None:
-        entropy.choose_window(locations)  # a training that ended before its last phase has not
+        entropy.choose_window(locations)  # a training that stopped before its last phase has chosen none
 
     def own_fields(self, entropy: EntropyModel, strides: tuple[float, float, float]) -> dict[str, Any]:
         asset = entropy.settings.scene_agnostic
@@ -56,11 +56,11 @@ class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
         return header.entropy.chunks
 
     def encoding_device(self, header: HemgsHeader, device: torch.device | str) -> torch.device | str:
-        # Exact networks may code wherever they are; others where they will decode.
+        # Exact networks may code on any device. Others must code on the device that will decode.
         return "cpu" if header.entropy.float_networks else device
 
     def decoding_device(self, header: HemgsHeader, device: torch.device | str) -> torch.device | str:
-        # Waves are some dozens of anchors each: a GPU would wait for instructions most of the time.
+        # Each wave contains some dozens of anchors, too few to keep a GPU busy.
         return "cpu" if header.entropy.has_context or header.entropy.float_networks else device
 
     def export(self, entropy: EntropyModel) -> list[Stored]:

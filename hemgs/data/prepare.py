@@ -189,7 +189,7 @@ def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resiz
     """
     if (width, height) == (camera.width, camera.height):
         return camera
-    found = f"image {image} is {width}x{height}, but its camera {camera.width}x{camera.height}"
+    found = f"image {image} is {width}x{height}, but its camera has {camera.width}x{camera.height}"
     if not resized:
         raise SceneError(
             found,
@@ -199,7 +199,9 @@ def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resiz
     factor = Fraction(width, camera.width), Fraction(height, camera.height)
     # Sides are rounded to whole pixels, so one factor fits both axes only to within a pixel.
     if abs(factor[1] * camera.width - width) > 1 and abs(factor[0] * camera.height - height) > 1:
-        raise SceneError(f"{found}, another aspect ratio", "use the images that the cameras were calibrated on")
+        raise SceneError(
+            f"{found}, which is another aspect ratio", "use the images that the cameras were calibrated on"
+        )
     return _resized_camera(camera, width, height)
 
 

@@ -1,4 +1,4 @@
-"""Plain 3D Gaussians: as values, in training, and as what every method on them shares.
+"""Plain 3D Gaussians: their values, their training, and the base class of methods on them.
 
 Owns clouds (``cloud``), initialisation (``init``), adaptive density control (``densify``) and the exchange format
 (``ply``). Owns the training step (``training``), what a method may change of it (``model``, ``params``), and the base

@@ -70,7 +70,7 @@ class GaussianCloud:
 
     @staticmethod
     def from_bundle(bundle: Bundle) -> GaussianCloud:
-        """Take the Gaussians out of a bundle, which may contain more.
+        """Return the Gaussians of a bundle; further entries are ignored.
 
         Raises:
             ConfigError: the bundle contains no plain Gaussians.
@@ -84,13 +84,13 @@ class GaussianCloud:
         return GaussianCloud(*(bundle.tensors[name] for name in names))
 
     def at_degree(self, degree: int) -> GaussianCloud:
-        """Return the same Gaussians with spherical harmonics of this degree: bands are cut off, or added as zeros."""
+        """Return the same Gaussians with spherical harmonics of this degree; bands are left out, or added as zeros."""
         missing = (degree + 1) ** 2 - self.sh.shape[1]
         zeros = self.sh.new_zeros(self.num_gaussians, max(missing, 0), 3)
         return replace(self, sh=torch.cat([self.sh[:, : (degree + 1) ** 2], zeros], dim=1))
 
     def activated(self, sh_degree: int | None = None) -> Gaussians:
-        """Return what the renderer takes, differentiable; bands up to ``sh_degree``, all of them for ``None``."""
+        """Return the renderer's arguments, differentiable, with bands up to ``sh_degree``; all bands for ``None``."""
         return Gaussians(
             self.means,
             self.quats,

@@ -1,8 +1,8 @@
 """Adaptive density control of 3DGS (arXiv 2308.04079, section 5.2): clone, split, prune, reset opacities.
 
-Works on rows named ``means`` and ``log_scales`` and whatever else a method keeps per Gaussian, which is copied. A cloud
-with one Gaussian per row says where the Gaussians lie and how they look: a method may store them in another form.
-Owns the rules and their statistics. Does not own when the rules are applied: that is the trainer's.
+The functions change rows named ``means`` and ``log_scales``, and copy all other values that a method stores per
+Gaussian. A method may store Gaussians in a form of its own, so a cloud with one Gaussian per row gives their places and
+their look. Owns the rules and their statistics. Does not own when the rules are applied (``training``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.params import SplatParams
 from hemgs.training.rows import RowParameters
 
-#: A split Gaussian's two children are this much smaller (3DGS, released code: 0.8 times their number).
+#: The scales of a split Gaussian are divided by this for its two children (3DGS, released code: 0.8 times the number of
+#: children).
 SPLIT_SHRINK = 1.6
 _NUM_CHILDREN = 2
 #: Opacities are lowered to this at a reset (same source).
@@ -36,17 +37,17 @@ class GradientStatistics:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every view."""
+        """Set sums and counts to zero."""
         zeros = torch.zeros(self._rows.num_rows, device=self._rows.device)
         self._rows.buffers |= {_GRADIENTS: zeros, _VISITS: zeros.clone()}
 
     def add(self, norms: Tensor, visible: Tensor) -> None:
-        """Take one view: ``norms`` ``[N] float32`` and ``visible`` ``[N] bool``."""
+        """Add the gradient norms of one view: ``norms`` ``[N] float32`` and ``visible`` ``[N] bool``."""
         self._rows.buffers[_GRADIENTS] += torch.where(visible, norms, 0.0)
         self._rows.buffers[_VISITS] += visible
 
     def mean(self) -> Tensor:
-        """Return means, ``[N] float32``; 0 for what was never seen."""
+        """Return mean norms, ``[N] float32``; 0 for Gaussians that no view saw."""
         return self._rows.buffers[_GRADIENTS] / self._rows.buffers[_VISITS].clamp(min=1.0)
 
 
@@ -60,8 +61,9 @@ def grow(
 ) -> tuple[int, int]:
     """Clone small and split large Gaussians whose mean gradient ``[N]`` reaches the threshold.
 
-    A clone lies where its original lies. A split Gaussian gives way to two drawn from it (torch's global generator),
-    :data:`SPLIT_SHRINK` times smaller. New rows are at the end: clones first, then children.
+    A clone has the place of its original. Two children replace a split Gaussian; their places are drawn from it by
+    torch's global generator, and their scales are divided by :data:`SPLIT_SHRINK`. New rows are at the end: clones
+    first, then children.
 
     Args:
         rows: the N rows; ``log_scales`` among them are logarithms.
@@ -69,7 +71,7 @@ def grow(
         gradients: ``[N] float32``; see :class:`GradientStatistics`.
         settings: thresholds.
         extent: of the scene, world units.
-        stored_means: world coordinates ``[M, 3]`` to values of the rows ``means``, where those are in another form.
+        stored_means: converts world coordinates ``[M, 3]`` to values of the rows ``means``.
 
     Returns:
         Numbers of cloned and of split Gaussians.
@@ -101,21 +103,21 @@ def prune(
     large: bool,
     others: Tensor | None = None,
 ) -> int:
-    """Remove transparent Gaussians, those too big for the scene if ``large``, and ``others``.
+    """Remove transparent Gaussians, those that are too large for the scene if ``large``, and ``others``.
 
     Args:
         rows: the N rows.
         cloud: the Gaussians of these rows, without gradients.
         settings: thresholds.
         extent: of the scene, world units.
-        large: whether size counts.
-        others: ``[N] bool``: further rows to remove.
+        large: whether Gaussians that are too large are removed.
+        others: ``[N] bool``, further rows to remove.
 
     Returns:
-        Number removed.
+        Number of removed Gaussians.
 
     Raises:
-        TrainingError: none would be left.
+        TrainingError: no Gaussian would be left.
     """
     gone = cloud.opacity_logits.sigmoid() < settings.min_opacity
     if large:
@@ -129,7 +131,7 @@ def prune(
 
 
 def lowered(opacity_logits: Tensor) -> Tensor:
-    """Return logits of opacities lowered to :data:`RESET_OPACITY`; training makes opaque again what stays needed."""
+    """Return logits of opacities lowered to :data:`RESET_OPACITY`; training raises those of Gaussians it needs."""
     return opacity_logits.detach().clamp(max=math.log(RESET_OPACITY / (1.0 - RESET_OPACITY)))
 
 
@@ -143,7 +145,7 @@ def rotated(quats: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _within_limit(chosen: Tensor, gradients: Tensor, max_gaussians: int) -> Tensor:
-    """Thin ``chosen`` to what may still be added; each choice adds one Gaussian net."""
+    """Return those of ``chosen`` that the limit still permits; each of them adds one Gaussian."""
     if max_gaussians == 0:
         return chosen
     room = max(max_gaussians - len(chosen), 0)

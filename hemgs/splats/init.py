@@ -1,4 +1,4 @@
-"""Gaussians from a point cloud, as 3DGS starts. Does not own where the points come from."""
+"""The first Gaussians of a training, made from a point cloud. Does not own where the points come from."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NUM_NEIGHBOURS = 3
 
 
 def cloud_from_points(points: NDArray[np.float32], colors: NDArray[np.uint8], sh_degree: int) -> GaussianCloud:
-    """Make one isotropic Gaussian per point, of the point's colour and about as large as the gap to its neighbours.
+    """Make one isotropic Gaussian per point, with the point's colour and about the distance of its neighbours as size.
 
     Args:
         points: ``[N, 3]`` finite world coordinates, N at least 4.
         colors: ``[N, 3] uint8``.
-        sh_degree: degree of the spherical harmonics to make room for, at least 0; all but the constant are 0.
+        sh_degree: degree of the result's spherical harmonics, at least 0; all coefficients but the constant are 0.
 
     Raises:
-        SceneError: too few points, or points that are not finite.
+        SceneError: there are too few points, or points that are not finite.
     """
     if len(points) <= NUM_NEIGHBOURS:
         raise SceneError(

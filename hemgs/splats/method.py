@@ -1,7 +1,8 @@
-"""Methods whose model is plain Gaussians: what they share, from training to a model folder to a picture.
+"""The base class of methods whose model is plain Gaussians.
 
-Owns the way through the verbs of :class:`hemgs.protocol.Method`. Does not own what any method trains or writes: methods
-extend :class:`SplatMethod`, and where they change the training :class:`hemgs.splats.model.SplatModel`.
+Owns the verbs of :class:`hemgs.protocol.Method`, as far as such methods share them. Does not own what any method trains
+or writes: a method extends :class:`SplatMethod`. One that changes the training also extends
+:class:`hemgs.splats.model.SplatModel`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ P = TypeVar("P", bound=SplatParams)
 class SplatMethod(ABC, Generic[P]):
     """A method whose decoded scene is plain Gaussians; see :class:`hemgs.protocol.Method`.
 
-    Methods say what is trained (:meth:`model`, 3DGS unless overridden), and how files are written and read. One of kind
-    ``post`` starts from trained Gaussians; it overrides :meth:`train` where it has several stages.
+    Methods define what is trained (:meth:`model`, 3DGS unless overridden), and how files are written and read. A method
+    of kind ``post`` starts from trained Gaussians. It overrides :meth:`train` if it has several stages.
     """
 
     spec: ClassVar[MethodSpec]
@@ -39,16 +40,16 @@ class SplatMethod(ABC, Generic[P]):
     Decoded = RenderableSplats
 
     def model(self, settings: P, rate: Rate) -> SplatModel:
-        """Say what the rows of a training are; parameters without rows are drawn from torch's global random state."""
+        """Return the model to train; its parameters without rows are drawn from torch's global random state."""
         return SplatModel(settings)
 
     @abstractmethod
     def write(self, path: Path, model: Model, settings: P, rate: Rate) -> SectionTable:
-        """Write one bitstream of what :meth:`SplatModel.bundle` gave."""
+        """Write one bitstream; ``model`` is a result of :meth:`SplatModel.bundle`."""
 
     @abstractmethod
     def read(self, path: Path) -> GaussianCloud:
-        """Read one."""
+        """Read the Gaussians of a bitstream that :meth:`write` wrote."""
 
     def train(
         self,

@@ -1,7 +1,7 @@
-"""What a method makes of the rows that are trained: how they become Gaussians, and what else takes part.
+"""The model of a training: how the trained rows become Gaussians, and which other parameters are trained.
 
-Owns the interface between the shared training (:mod:`hemgs.splats.training`) and one method, and its plain form, which
-is 3DGS. Does not own the training step, density control or any codec.
+Owns the interface between the shared training (:mod:`hemgs.splats.training`) and one method, and its default, which is
+3DGS. Does not own the training step, density control or any codec.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class SplatModel:
     :meth:`gaussians` and :meth:`extra_loss`, steps the optimisers, controls the density (:meth:`cloud`,
     :meth:`pruned`, :meth:`reset_opacities`), and calls :meth:`after_step`.
 
-    A method that keeps values per Gaussian which no optimiser changes puts them into ``rows.buffers``: there they
+    A method may have values per Gaussian that no optimiser changes. It puts them into ``rows.buffers``, where they
     follow the rows and are saved with them.
 
     Args:
         params: settings of the training.
 
     Attributes:
-        extent: of the scene, world units (:attr:`hemgs.core.types.Scene.extent`), from :meth:`start` on.
+        extent: extent of the scene, world units (:attr:`hemgs.core.types.Scene.extent`), from :meth:`start` on.
     """
 
     def __init__(self, params: SplatParams) -> None:
@@ -45,15 +45,15 @@ class SplatModel:
         self.extent = 0.0
 
     def start(self, cloud: GaussianCloud, scene: Scene) -> dict[str, Tensor]:
-        """Build whatever depends on the first Gaussians and on the scene.
+        """Build everything that depends on the first Gaussians and on the scene.
 
         Args:
             cloud: the first Gaussians, on the device that trains.
-            scene: its training views may be read.
+            scene: the scene, whose training views may be read.
 
         Returns:
-            First values of the rows by name, ``[N, ...] float32``. ``means`` and ``log_scales`` must be among them
-            where Gaussians grow.
+            First values of the rows by name, ``[N, ...] float32``. If Gaussians grow, ``means`` and ``log_scales`` must
+            be among them.
         """
         self.extent = scene.extent
         sh = cloud.at_degree(self.params.sh_degree).sh
@@ -71,7 +71,7 @@ class SplatModel:
         return []
 
     def learning_rates(self, iteration: int) -> dict[str, float]:
-        """Return the learning rates of a step (from 1): of every row, and of groups without a schedule of their own."""
+        """Return the learning rates of a step (from 1), by name: of all rows, and of groups without own schedule."""
         params = self.params
         lr_means = log_linear(params.lr_means, params.lr_means_end, iteration, params.iterations)
         return {
@@ -84,21 +84,21 @@ class SplatModel:
         }
 
     def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
-        """Return what a step renders and compares with: a smaller picture, another camera, or a teacher's picture.
+        """Return the camera that a step renders, and the picture that it compares with.
 
-        :func:`smaller_view` serves methods that train from coarse to fine.
+        Methods may return a smaller picture (:func:`smaller_view`), another camera, or a teacher's picture.
 
         Args:
             iteration: the step, from 1.
-            camera: of the view that was drawn.
-            image: its pixels, ``[H, W, 3] float32`` in [0, 1]; not to be changed.
+            camera: camera of the view that was drawn at random.
+            image: pixels of that view, ``[H, W, 3] float32`` in [0, 1]; must not be changed.
         """
         return camera, image
 
     def cloud(self, rows: RowParameters) -> GaussianCloud:
-        """Return the Gaussians that the rows stand for, differentiable in the rows.
+        """Return the Gaussians that the rows represent, differentiable in the rows.
 
-        They are rendered (:meth:`gaussians`), decide what grows and is pruned, and are what remains of a training.
+        They are rendered (:meth:`gaussians`), decide what grows and is pruned, and are the result of the training.
         """
         return GaussianCloud(
             means=rows["means"],
@@ -109,15 +109,15 @@ class SplatModel:
         )
 
     def gaussians(self, rows: RowParameters, iteration: int, camera: Camera, sh_degree: int) -> Gaussians:
-        """Return what a step renders, differentiable in the rows and in the parameters of :meth:`parameter_groups`.
+        """Return the Gaussians that a step renders, differentiable in rows and :meth:`parameter_groups`.
 
         Methods whose Gaussians depend on the camera or on the iteration override this.
 
         Args:
-            rows: as they are.
+            rows: the current rows.
             iteration: the step, from 1.
-            camera: of the picture.
-            sh_degree: bands that are trained by now.
+            camera: camera of the picture.
+            sh_degree: highest degree of spherical harmonics that is trained at this step.
         """
         return self.cloud(rows).activated(sh_degree)
 
@@ -130,25 +130,25 @@ class SplatModel:
         return means
 
     def pruned(self, rows: RowParameters, iteration: int) -> Tensor | None:
-        """Return rows that density control removes besides those of 3DGS, ``[N] bool``."""
+        """Return the rows that density control removes in addition to those of 3DGS, ``[N] bool``."""
         return None
 
     def reset_opacities(self, rows: RowParameters) -> None:
-        """Lower all opacities, at the interval that the settings give."""
+        """Lower all opacities; the training calls this at the interval of the settings."""
         rows.replace("opacity_logits", lowered(rows["opacity_logits"]))
 
     def after_step(self, rows: RowParameters, iteration: int) -> None:
-        """Do what comes after density control: sorting (``rows.keep``), pruning at other times, clustering."""
+        """Change the rows after density control, for example by sorting (``rows.keep``), pruning or clustering."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a resumed training needs in addition to rows, buffers and :meth:`parameter_groups`."""
+        """Return tensors that a resumed training needs in addition to rows, buffers and :meth:`parameter_groups`."""
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what :meth:`state` gave, on the CPU; called after :meth:`start`."""
+        """Restore the result of :meth:`state`, given on the CPU; the training calls :meth:`start` first."""
 
     def estimated_bytes(self, rows: RowParameters) -> int | None:
-        """Return the bitstream's size if training stopped now; here that of raw values. ``None`` if it is not known."""
+        """Return the bitstream's size if training stopped now, or ``None`` if unknown; here that of raw values."""
         return sum(rows[name].nbytes for name in rows.names)
 
     def bundle(self, rows: RowParameters) -> Bundle:

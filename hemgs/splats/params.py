@@ -25,7 +25,7 @@ class SplatParams(Settings):
         sh_degree: final degree of the spherical harmonics, 0 to 3.
         sh_every: after each such interval one degree more is trained, from 0 on.
         densify_from, densify_until, densify_interval: when Gaussians are cloned, split and pruned.
-        opacity_reset_every: interval of lowering all opacities, within the same window.
+        opacity_reset_every: interval at which all opacities are lowered, within the same window.
         prune_large_from: iteration after which Gaussians that are too large are pruned too.
         gradient_threshold: mean norm of the loss's gradient to a projected centre, in normalised device
             coordinates, from which a Gaussian is cloned or split.

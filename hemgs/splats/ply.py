@@ -1,8 +1,8 @@
 """The PLY layout in which 3DGS tools exchange Gaussians: binary, little endian, one vertex per Gaussian.
 
-Owns reading and writing that layout, unquantised. Compressed PLY dialects are other formats and are refused.
-Property order written: x y z nx ny nz f_dc_0..2 f_rest_0.. opacity scale_0..2 rot_0..3, all float32; normals are 0,
-f_rest is channel-major (all coefficients of red first), as 3DGS's released code writes it.
+Owns reading and writing of that layout, unquantised. Compressed PLY dialects are other formats and are refused.
+The properties are x y z nx ny nz f_dc_0..2 f_rest_0.. opacity scale_0..2 rot_0..3 in this order, all float32, as in the
+released code of 3DGS. Normals are 0. ``f_rest`` is channel-major: all coefficients of red come first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TYPES = {
 
 
 def write_ply(path: Path, cloud: GaussianCloud) -> None:
-    """Write Gaussians atomically; equal clouds give equal files.
+    """Write Gaussians; the file appears complete or not at all, and equal clouds give equal files.
 
     Raises:
         DeviceError: the disk is full.
@@ -63,7 +63,7 @@ def read_ply(path: Path) -> GaussianCloud:
     """Read Gaussians of any degree 0 to 3 of spherical harmonics; further properties are ignored.
 
     Raises:
-        SceneError: missing, cut, not a PLY, not this layout, or values that are not finite.
+        SceneError: the file is missing or incomplete, is no PLY of this layout, or has values that are not finite.
     """
     try:
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def read_ply(path: Path) -> GaussianCloud:
 
 
 def _parse_header(path: Path, head: bytes) -> tuple[int, list[tuple[str, str]], int]:
-    """Return the number of vertices, their fields as a numpy dtype wants them, and where their data start."""
+    """Return the number of vertices, their fields as for a numpy dtype, and the offset of their data in bytes."""
     found = re.search(rb"\nend_header\r?\n", head)
     if not re.match(rb"ply\r?\n", head) or found is None:
         raise _refused(path, "not a PLY file, or its header is cut")

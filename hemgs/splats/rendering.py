@@ -16,7 +16,7 @@ class RenderableSplats:
     """Plain Gaussians as :class:`hemgs.protocol.Renderable`; activations are applied once.
 
     Args:
-        cloud: on the device that renders.
+        cloud: the Gaussians, on the device that renders.
     """
 
     def __init__(self, cloud: GaussianCloud) -> None:

@@ -1,8 +1,7 @@
 """Training of plain Gaussians (3DGS, arXiv 2308.04079), for every method that has them.
 
-Owns the training step: rendering, loss, optimisers, and when density control acts. What the rows mean and what a method
-adds is the :class:`SplatModel`'s; the rules of density control are ``hemgs.splats.densify``'s; the loop is
-``hemgs.training.loop``'s.
+Owns the training step: rendering, loss, optimisers, and when density control acts. Does not own the meaning of the rows
+and what a method adds (``model``), the rules of density control (``densify``), or the loop (``hemgs.training.loop``).
 """
 
 from __future__ import annotations
@@ -37,13 +36,14 @@ class SplatTrainee:
     """Gaussians in training: a :class:`hemgs.training.loop.Trainee`.
 
     Args:
-        scene: gives initial points, extent and background.
-        model: what the rows mean.
-        device: where to train.
-        start: Gaussians to start from, all bands of their spherical harmonics at once; ``None`` for the initial points.
+        scene: source of initial points, extent and background.
+        model: meaning of the rows.
+        device: device of the training.
+        start: Gaussians to start from, whose bands of spherical harmonics are all trained from the first step on;
+            ``None`` for the initial points.
 
     Raises:
-        SceneError: too few initial points.
+        SceneError: there are too few initial points.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SplatTrainee:
         self._statistics = GradientStatistics(self.rows)
 
     def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
-        """See :class:`hemgs.training.loop.Trainee`; also gives ``num_gaussians``."""
+        """See :class:`hemgs.training.loop.Trainee`; the result also contains ``num_gaussians``."""
         params, rows, model = self._params, self.rows, self.model
         rates = model.learning_rates(iteration)
         for name in rows.names:
@@ -105,7 +105,8 @@ class SplatTrainee:
             large = iteration > milestones.at(params.prune_large_from)
             prune(rows, model.cloud(rows), params, self._extent, large, model.pruned(rows, iteration))
             self._statistics.reset()
-        # On white, floaters of the background's colour cost nothing: the released code resets them once more, early.
+        # On white, stray Gaussians of the background's colour add no loss. The released code therefore resets
+        # opacities once more, early.
         if milestones.is_due(iteration, params.opacity_reset_every) or (self._white and iteration == start):
             model.reset_opacities(rows)
 
@@ -143,24 +144,24 @@ def train_splats(
     identity: Mapping[str, Any],
     start: GaussianCloud | None = None,
 ) -> Bundle:
-    """Fit Gaussians to a scene; resume from ``workdir`` by itself.
+    """Fit Gaussians to a scene; continue from a checkpoint in ``workdir`` if there is one.
 
     A method that trains in several stages calls this once for each stage, with a folder for each. A finished stage is
     then taken from its last checkpoint.
 
     Args:
-        scene: prepared.
-        model: what the rows mean; trained in place.
-        workdir: for checkpoints.
-        events: progress.
-        seed: of everything random from here on. Whoever draws the first values of networks seeds that.
-        device: where to train.
+        scene: the prepared scene.
+        model: meaning of the rows; its parameters are trained in place.
+        workdir: folder for checkpoints.
+        events: log of the progress.
+        seed: seed of all randomness from here on. The caller seeds the first values of networks.
+        device: device of the training.
         identity: JSON-able settings in addition to ``model.params`` and ``start``, such as the method's id and rate. A
             checkpoint of others is not continued.
         start: Gaussians to start from; ``None`` for the initial points.
 
     Returns:
-        What :meth:`SplatModel.bundle` makes of the last step.
+        The result of :meth:`SplatModel.bundle` after the last step.
 
     Raises:
         TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.

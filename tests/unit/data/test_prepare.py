@@ -205,7 +205,7 @@ def test_cut_image(tmp_path: Path, capture: Path, suffix: str) -> None:
 
 def test_size_of_image_and_camera_differ(tmp_path: Path, capture: Path) -> None:
     write_images(capture / "images", ["view_01.png"], size=(24, 18))
-    message = r"view_01\.png is 24x18, but its camera 48x36.*protocol\.scale.*source\.resized_images"
+    message = r"view_01\.png is 24x18, but its camera has 48x36.*protocol\.scale.*source\.resized_images"
     fails(dataset("colmap", capture), tmp_path, SceneError, message)
 
 
