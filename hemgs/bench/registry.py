@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import is_dataclass
 from importlib import metadata
 
-from hemgs.config.entries import import_class
+from hemgs.config.entries import declared, import_class
 from hemgs.core.errors import ConfigError
 from hemgs.core.reading import closest
-from hemgs.core.types import MethodSpec
 from hemgs.protocol import Method
 
 ENTRY_POINT_GROUP = "hemgs.methods"
@@ -61,22 +59,11 @@ def get_method(name: str) -> Method:
 def _load(entry: str) -> Method:
     kind = import_class(entry)
     method = kind()
-    spec, params = getattr(method, "spec", None), getattr(method, "Params", None)
-    if not (isinstance(method, Method) and isinstance(spec, MethodSpec) and is_dataclass(params)):
-        raise ConfigError(f"{entry} is not a method", "it must fulfil hemgs.protocol.Method")
+    spec = declared(getattr(method, "spec", None), getattr(method, "Params", None), entry).spec
+    if not isinstance(method, Method):
+        raise ConfigError(f"'{entry}' is not a method", "it must fulfil hemgs.protocol.Method")
     if spec.kind == "post" and "base" not in inspect.signature(method.train).parameters:
         raise ConfigError(
             f"{entry} is of kind post, and its train takes no base", "it must fulfil hemgs.protocol.PostMethod"
         )
-    _check_rates(spec, entry)
     return method
-
-
-def _check_rates(spec: MethodSpec, entry: str) -> None:
-    """Raise ConfigError unless a method of one model for every rate says which λ it serves and encodes at."""
-    interval = spec.lmbda_interval
-    if spec.kind == "all_rates" and (interval is None or not spec.sweep or not all(map(interval.holds, spec.sweep))):
-        raise ConfigError(
-            f"{entry} is of kind all_rates, and its spec lacks lmbda_interval or a sweep of λ within it",
-            "give both to its MethodSpec",
-        )

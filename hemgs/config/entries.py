@@ -57,9 +57,9 @@ def find_entry(entry: str) -> Declared:
                 raise ConfigError(f"'{entry}': SPECS of {params.__file__} has no class {name}", closest(name, specs))
             if not _exists(module):
                 raise ConfigError(f"'{entry}': there is no module {module}", "name the module of the class")
-            return _declared(specs[name], getattr(params, "Params", None), entry)
+            return declared(specs[name], getattr(params, "Params", None), entry)
     method = import_class(entry)
-    return _declared(getattr(method, "spec", None), getattr(method, "Params", None), entry)
+    return declared(getattr(method, "spec", None), getattr(method, "Params", None), entry)
 
 
 def import_class(entry: str) -> Any:
@@ -76,6 +76,26 @@ def import_class(entry: str) -> Any:
     return getattr(found, name)
 
 
+def declared(spec: Any, params: Any, entry: str) -> Declared:
+    """Return the spec and the class of settings of a method.
+
+    Raises:
+        ConfigError: they are something else, or a method of one model for every rate lacks the λ that it serves.
+    """
+    if not (isinstance(spec, MethodSpec) and isinstance(params, type) and is_dataclass(params)):
+        raise ConfigError(
+            f"'{entry}' is not a method: it lacks a MethodSpec 'spec' or a dataclass 'Params'",
+            "it must fulfil hemgs.protocol.Method",
+        )
+    interval = spec.lmbda_interval
+    if spec.kind == "all_rates" and (interval is None or not spec.sweep or not all(map(interval.holds, spec.sweep))):
+        raise ConfigError(
+            f"'{entry}' is of kind all_rates, and its spec lacks lmbda_interval or a sweep of λ within it",
+            "give both to its MethodSpec",
+        )
+    return Declared(spec, params)
+
+
 def check_entries(benchmark: Benchmark) -> None:
     """Refuse selected methods that do not exist, and kinds, settings and λ that their code does not take.
 
@@ -84,10 +104,10 @@ def check_entries(benchmark: Benchmark) -> None:
     """
     for method in (*benchmark.methods.values(), *benchmark.bases.values()):
         try:
-            declared = find_entry(method.entry)
+            found = find_entry(method.entry)
         except ConfigError as fault:
             raise ConfigError(f"{method.file}: entry {fault.message}", fault.fix) from fault
-        spec, known = declared.spec, frozenset(field.name for field in fields(declared.params))
+        spec, known = found.spec, frozenset(field.name for field in fields(found.params))
         if method.kind != spec.kind:
             raise ConfigError(
                 f"{method.file}: '{method.id}' is of kind {method.kind}, but {method.entry} of kind {spec.kind}",
@@ -98,7 +118,7 @@ def check_entries(benchmark: Benchmark) -> None:
             for origin, params in layers:
                 _check_names(params, known, origin, method.id)
             settings = resolve_params(method, dataset.method_params, benchmark.layers)
-            _check_values(declared.params, settings, layers, f"the settings of '{method.id}' on '{dataset.id}'")
+            _check_values(found.params, settings, layers, f"the settings of '{method.id}' on '{dataset.id}'")
         for rate in method.rates:
             try:
                 if spec.lmbda_interval is not None and rate.lmbda is not None:
@@ -159,12 +179,3 @@ def _imported(module: str, entry: str) -> ModuleType:
             fix = f"install what contains {fault.name}"
         message = f"'{entry}': the module {module} cannot be imported ({type(fault).__name__}: {fault})"
         raise ConfigError(message, fix) from fault
-
-
-def _declared(spec: Any, params: Any, entry: str) -> Declared:
-    if not (isinstance(spec, MethodSpec) and isinstance(params, type) and is_dataclass(params)):
-        raise ConfigError(
-            f"'{entry}' is not a method: it lacks a MethodSpec 'spec' or a dataclass 'Params'",
-            "it must fulfil hemgs.protocol.Method",
-        )
-    return Declared(spec, params)

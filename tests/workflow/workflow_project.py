@@ -48,7 +48,7 @@ METHODS: dict[str, dict[str, Any]] = {
 STUB_PARAMS = """
 from dataclasses import dataclass
 
-from hemgs.core.types import MethodSpec
+from hemgs.core.types import LmbdaInterval, MethodSpec
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,11 @@ class Params:
     iterations: int = 1
 
 
-KINDS = {"AllRates": "all_rates", "PerRate": "per_rate", "Single": "single", "Post": "post"}
+KINDS = {"PerRate": "per_rate", "Single": "single", "Post": "post"}
 SPECS = {name: MethodSpec(kind, kind, kind) for name, kind in KINDS.items()}
+SPECS["AllRates"] = MethodSpec(
+    "all_rates", "all_rates", "all_rates", lmbda_interval=LmbdaInterval(1e-4, 1.0), sweep=(0.001,)
+)
 """
 DATASET = {
     "id": "toy",

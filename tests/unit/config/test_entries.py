@@ -23,7 +23,8 @@ class Settings:
 METHOD = SETTINGS + "class Own:\n    spec = MethodSpec('own', 'Own', 'single')\n    Params = Settings\n"
 MODULES = {
     "some_codec/params.py": SETTINGS
-    + "Params = Settings\nSPECS = {'Own': MethodSpec('own', 'Own', 'per_rate'), 'Other': None}\n",
+    + "Params = Settings\nSPECS = {'Own': MethodSpec('own', 'Own', 'per_rate'), 'Other': None}\n"
+    + "SPECS['Boundless'] = MethodSpec('b', 'B', 'all_rates')\n",
     "some_codec/method.py": "raise RuntimeError('imported')\n",
     # Modules of this name that have nothing to do with methods.
     "plain/params.py": "depth = 1\n",
@@ -79,6 +80,7 @@ def test_without_such_a_module_the_class_is_asked(entry: str) -> None:
         ("some_codec.method:Other", ["is not a method", "hemgs.protocol.Method"]),
         ("plain.method:Owm", ["plain/method.py has no class Owm — did you mean 'Own'?"]),
         ("plain.method:Silent", ["is not a method", "'spec'", "'Params'"]),
+        ("some_codec.method:Boundless", ["of kind all_rates", "lacks lmbda_interval", "MethodSpec"]),
         ("not_there:Own", ["the module not_there cannot be imported", "PYTHONPATH"]),
         ("not_there.method:Own", ["the module not_there.method cannot be imported", "PYTHONPATH"]),
         ("plain.none:Own", ["the module plain.none cannot be imported", "correct the entry"]),
