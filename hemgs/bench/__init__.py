@@ -1,9 +1,13 @@
 """Running methods: the use cases behind the command line.
 
-Owns finding a method (``registry``), rates and their ids (``rates``), the records that pass between steps (``runs``),
-training and encoding (``runner``, ``base``), decoding in its own process (``decoding``, ``isolation``), the search for
-a size or a quality (``target``), measuring decoded bitstreams (``evaluation``), pictures and exports (``viewing``), the
-refit of entropy models (``refit``), what a benchmark will cost (``costs``, ``estimate``), and the checks that every
-method must pass (``conformance``, ``damage``). Does not own any method or what a method is (``hemgs.protocol``), tables
-or figures, nor what is printed on a terminal.
+Owns these use cases:
+
+- finding a method (``registry``), rates and their ids (``rates``), the records that pass between steps (``runs``);
+- training and encoding (``runner``, ``base``), decoding in its own process (``decoding``, ``isolation``);
+- the search for a size or a quality (``target``), measuring decoded bitstreams (``evaluation``);
+- pictures and exports (``viewing``), the refit of entropy models (``refit``);
+- the cost of a benchmark (``costs``, ``estimate``);
+- the checks that every method must pass (``conformance``, ``damage``).
+
+Does not own any method or what a method is (``hemgs.protocol``), tables or figures, nor what is printed on a terminal.
 """

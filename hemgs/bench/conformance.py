@@ -119,7 +119,7 @@ class Specimen:
 
 
 def make_tiny_scene(folder: Path) -> Path:
-    """Prepares the scene that checks run on: procedural, ten views of 48 x 36 pixels."""
+    """Prepare the scene that checks run on: procedural, ten views of 48 x 36 pixels."""
     with EventLog() as events:
         prepare_scene(_TINY_DATASET, "court", folder, events=events)
     return folder
@@ -155,7 +155,7 @@ def _three_of(interval: LmbdaInterval | None) -> tuple[float, ...]:
 
 
 def check_import_without_gpu(specimen: Specimen) -> None:
-    """The method can be found and described where there is no GPU."""
+    """Check that the method can be found and described where there is no GPU."""
     code = "import sys; from hemgs.bench.registry import get_method; print(get_method(sys.argv[1]).spec.id)"
     done = _child(["-c", code, specimen.entry], CUDA_VISIBLE_DEVICES="")
     _expect(
@@ -164,7 +164,7 @@ def check_import_without_gpu(specimen: Specimen) -> None:
 
 
 def check_encode_is_deterministic(specimen: Specimen) -> None:
-    """Another process, with another number of threads, writes the same bytes."""
+    """Check that another process, with another number of threads, writes the same bytes."""
     threads = "2" if torch.get_num_threads() == 1 else "1"
     out = specimen.case.folder / "again"
     rates = ["--rates", ",".join(specimen.record.rates)]
@@ -178,7 +178,7 @@ def check_encode_is_deterministic(specimen: Specimen) -> None:
 
 
 def check_decode_matches_encoder(specimen: Specimen) -> None:
-    """A new process with only the file decodes and renders, bit for bit, what the encoder's process does."""
+    """Check that a new process, with only the file, decodes and renders exactly what the encoder's process does."""
     view = specimen.scene.split("test")[0]
     for rate_id in specimen.record.rates:
         path = bitstream_path(specimen.points, rate_id)
@@ -191,7 +191,7 @@ def check_decode_matches_encoder(specimen: Specimen) -> None:
 
 
 def check_render_is_stateless(specimen: Specimen) -> None:
-    """A view is a finite picture of its camera's size, and does not depend on which views were drawn before."""
+    """Check that a view is a finite picture of its camera's size and depends on nothing that was drawn before."""
     random_state = torch.get_rng_state()
     renderable = specimen.method.decode(specimen.bitstream, device=CPU)
     names = [view.name for view in specimen.scene.views[:3]]
@@ -211,7 +211,7 @@ def check_render_is_stateless(specimen: Specimen) -> None:
 
 
 def check_sections_add_up(specimen: Specimen) -> None:
-    """Reported sections, the file's own table and the length of the file agree, to the byte."""
+    """Check that reported sections, the file's own table and the length of the file agree, to the byte."""
     for rate_id, encoded in specimen.record.rates.items():
         path = bitstream_path(specimen.points, rate_id)
         _expect(file_sections(path) == dict(encoded.sections), f"{rate_id}: the file's table differs from the report")
@@ -219,7 +219,7 @@ def check_sections_add_up(specimen: Specimen) -> None:
 
 
 def check_damage_is_refused(specimen: Specimen) -> None:
-    """Cut, flipped, wrong-version and 4 GiB files raise BitstreamError, at once and without a large allocation."""
+    """Check that cut, flipped, wrong-version and 4 GiB files raise BitstreamError, at once and without much memory."""
     path, scratch = specimen.case.folder / "damaged.gsc", specimen.case.folder / "forged.gsc"
     reset_process_peak()
     before_mib = process_peak_mib()
@@ -239,7 +239,7 @@ def check_damage_is_refused(specimen: Specimen) -> None:
 
 
 def check_decode_reads_only_the_file(specimen: Specimen) -> None:
-    """With model and scene out of reach, decoding opens the bitstream, code, caches and assets, and nothing else."""
+    """Check that decoding opens the bitstream, code, caches and assets only, with model and scene out of reach."""
     folder = specimen.case.folder
     hidden = folder / "hidden"
     specimen.model.rename(hidden)
@@ -252,7 +252,7 @@ def check_decode_reads_only_the_file(specimen: Specimen) -> None:
 
 
 def check_killed_training_resumes(specimen: Specimen) -> None:
-    """A training that is killed outright leaves no result; run again, it gives the model of an uninterrupted one."""
+    """Check that a killed training leaves no result, and that run again it gives the model of an uninterrupted one."""
     request, out = specimen.request, specimen.case.folder / "resumed"
     arguments = ["train", str(request.scene), "--method", specimen.entry, "--device", "cpu"]
     arguments += ["--params-json", json.dumps(dict(request.params))]
@@ -276,7 +276,7 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
 
 
 def check_ply_opens(specimen: Specimen) -> None:
-    """The export is read by an independent PLY reader, with the properties of 3DGS and finite values."""
+    """Check that an independent PLY reader reads the export, with the properties of 3DGS and finite values."""
     import numpy as np
     from plyfile import PlyData
 
@@ -292,7 +292,7 @@ def check_ply_opens(specimen: Specimen) -> None:
 
 
 def check_rates_are_monotone(specimen: Specimen) -> None:
-    """For a variable-rate method, bytes fall strictly as λ rises."""
+    """Check that bytes fall strictly as λ rises, for a method with one model for all rates."""
     sizes = [encoded.total_bytes for encoded in specimen.record.rates.values()]
     lmbdas = [encoded.lmbda for encoded in specimen.record.rates.values()]
     falling = all(smaller < larger for larger, smaller in itertools.pairwise(sizes))
@@ -300,7 +300,7 @@ def check_rates_are_monotone(specimen: Specimen) -> None:
 
 
 def check_estimates_hold(specimen: Specimen) -> None:
-    """Entropy-coded sections take the bits that their own model estimates, within one per cent and the coder's ends."""
+    """Check that entropy-coded sections take the bits that their model estimates, within 1 % and the coder's ends."""
     for rate_id, encoded in specimen.record.rates.items():
         estimated = sum(encoded.estimated_bits.values())
         coded = 8 * sum(encoded.sections[name] for name in encoded.estimated_bits)

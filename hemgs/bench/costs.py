@@ -88,19 +88,19 @@ class Costs:
     disk: DiskCosts
 
     def of_method(self, method: MethodConfig) -> tuple[MethodCosts, bool]:
-        """A method's figures, or those of what it extends; and whether it was measured itself."""
+        """Return a method's figures, or those of what it extends, and whether it was measured itself."""
         for name, _ in reversed(method.layers):
             if name in self.methods:
                 return self.methods[name], True
         return self.methods[OTHER], False
 
     def of_dataset(self, dataset: str) -> tuple[DatasetCosts, bool]:
-        """A data set's figures; and whether it has any of its own."""
+        """Return a data set's figures, and whether it has any of its own."""
         return self.datasets.get(dataset, self.datasets[OTHER]), dataset in self.datasets
 
 
 def load_costs(path: Path) -> Costs:
-    """Reads the file.
+    """Read the file.
 
     Raises:
         ConfigError: it is missing, or lacks a figure, or has one that is unknown.

@@ -40,7 +40,7 @@ class Damaged:
 
 
 def damaged_copies(path: Path) -> Iterator[Damaged]:
-    """Copies of an intact bitstream: cut, extended, flipped in every section, of other versions, with false sizes."""
+    """Yield damaged copies of a bitstream: cut, extended, with flipped bits, of other versions, with false sizes."""
     data = path.read_bytes()
     report = inspect_container(path)
     borders = [row.offset for row in report.rows] + [report.header_bytes, len(data)]
@@ -64,7 +64,7 @@ def damaged_copies(path: Path) -> Iterator[Damaged]:
 
 
 def forged_copies(path: Path, scratch: Path, seed: int = 0) -> Iterator[Damaged]:
-    """Copies whose sections were altered and then sealed with right checksums, as only an attacker would.
+    """Yield copies whose sections were altered and then sealed with right checksums, as only an attacker would.
 
     Args:
         path: an intact bitstream.
@@ -106,7 +106,7 @@ def _flipped(data: bytes, place: int) -> bytes:
 
 
 def _with_size(data: bytes, section: str, size: int, header_bytes: int) -> bytes:
-    """The file with another size in one line of its section table."""
+    """Return the file with another size in one line of its section table."""
     name = bytes([len(section)]) + section.encode("ascii")
     place = data.index(name, len(MAGIC)) + len(name)
     changed = data[:place] + _SIZE_FIELD.pack(size) + data[place + _SIZE_FIELD.size :]
@@ -114,6 +114,6 @@ def _with_size(data: bytes, section: str, size: int, header_bytes: int) -> bytes
 
 
 def _sealed(data: bytes, header_bytes: int) -> bytes:
-    """The file with a header checksum that fits its header."""
+    """Return the file with a header checksum that fits its header."""
     end = header_bytes - _CRC_FIELD.size
     return data[:end] + _CRC_FIELD.pack(zlib.crc32(data[:end])) + data[header_bytes:]

@@ -51,7 +51,7 @@ class DecodeStats:
 def run_decode(
     path: Path, device: torch.device, method_name: str | None = None, repeat: bool = True
 ) -> tuple[Renderable, DecodeStats]:
-    """Decodes one bitstream.
+    """Decode one bitstream.
 
     Args:
         path: of the bitstream; the only file that is opened, besides the codec's declared assets.
@@ -89,7 +89,7 @@ def run_decode(
 
 
 def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
-    """The method that wrote a bitstream.
+    """Return the method that wrote a bitstream.
 
     Raises:
         BitstreamError: the file is no bitstream, or of a method that cannot be found.
@@ -109,7 +109,7 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
 
 
 def file_sections(path: Path) -> dict[str, int]:
-    """Bytes by section as the file's own table states them, the container's first.
+    """Return bytes by section as the file's own table states them, the container's first.
 
     Raises:
         BitstreamError: not an intact bitstream.
@@ -121,7 +121,7 @@ def file_sections(path: Path) -> dict[str, int]:
 
 
 def bundles_equal(left: Bundle, right: Bundle) -> bool:
-    """Whether two bundles hold the same metadata and, bit for bit, the same tensors."""
+    """Return whether two bundles contain the same metadata and, bit for bit, the same tensors."""
     return (
         left.meta == right.meta
         and left.tensors.keys() == right.tensors.keys()

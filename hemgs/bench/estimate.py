@@ -74,7 +74,7 @@ class Estimate:
 def estimate(
     benchmark: Benchmark, costs: Costs, default_iterations: Callable[[str], int], results: Path = Path("results")
 ) -> Estimate:
-    """Adds up what is left to do.
+    """Add up what is left to do.
 
     Args:
         default_iterations: training steps of a method's entry where no file says how many.
@@ -138,7 +138,7 @@ def _untrained(plans: list[FitPlan], results: Path) -> list[FitPlan]:
 
 
 def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]], results: Path) -> dict[str, WantedArchive]:
-    """What `hemgs fetch` would find to fetch for these scenes, by archive."""
+    """Return what `hemgs fetch` would fetch for these scenes, by archive."""
     names = ["/".join(place) for place in scenes]
     # Without any name all scenes would be asked for.
     return wanted_archives(tuple(benchmark.datasets.values()), names, results / _ARCHIVES) if names else {}
@@ -196,7 +196,7 @@ def _model_bytes(benchmark: Benchmark, plan: FitPlan, costs: Costs) -> float:
 
 
 def _archive_bytes(wanted: Mapping[str, WantedArchive], costs: Costs, results: Path) -> tuple[float, float]:
-    """What is to be fetched, and what is to be unpacked; scenes that are in place need neither."""
+    """Return what is to be fetched and what is to be unpacked; scenes that are in place need neither."""
     fetched, unpacked = 0.0, 0.0
     for archive in wanted.values():
         if archive.missing:

@@ -45,14 +45,14 @@ from hemgs.protocol import Method, Renderable
 POINTS_FILE = "points.csv"
 VIEWS_FILE = "views.csv"
 SHOWCASE_FOLDER = "showcase"
-#: Folder of the photographs in the showcase, beside one folder per rate.
+#: Folder of the photographs in the showcase, next to one folder per rate.
 TARGET_FOLDER = "target"
 #: Rates that get a showcase: the first, the middle and the last one.
 NUM_SHOWCASE_RATES = 3
 #: Renderings behind one timing: views are taken round and round until there are as many, or the time is up.
 MIN_TIMED_RENDERS = 10
 MAX_TIMING_S = 5.0
-#: Stands between what is wrong and how to mend it in the text of an error.
+#: Separates the fault from its fix in the text of an error.
 _BEFORE_FIX = " — "
 
 
@@ -87,7 +87,7 @@ class Evaluation:
 
 
 def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str] | None = None) -> Evaluation:
-    """Decodes every bitstream in its own process, renders the test views and measures.
+    """Decode every bitstream in its own process, render the test views and measure.
 
     Writes ``showcase/``, ``views.csv`` and, last, ``points.csv``. Waits for another process that writes there.
 
@@ -105,7 +105,7 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
 
 
 def scene_to_measure(folder: Path, train: TrainRecord, made: Path) -> Scene:
-    """The prepared scene in ``folder``, if what is in the folder ``made`` can be measured on it.
+    """Return the prepared scene in ``folder``, if what is in the folder ``made`` can be measured on it.
 
     Raises:
         SceneError: it is not the one of the training, or has no test views.
@@ -123,13 +123,13 @@ def scene_to_measure(folder: Path, train: TrainRecord, made: Path) -> Scene:
 
 
 def showcase_rates(rate_ids: Sequence[str]) -> set[str]:
-    """The first, middle and last of the rates."""
+    """Return the first, middle and last of the rates."""
     last = len(rate_ids) - 1
     return {rate_ids[round(last * part / (NUM_SHOWCASE_RATES - 1))] for part in range(NUM_SHOWCASE_RATES)}
 
 
 def showcase_views(views: Sequence[View], number: int) -> tuple[View, ...]:
-    """``number`` views, spread evenly."""
+    """Return ``number`` views, spread evenly."""
     number = min(number, len(views))
     return tuple(views[(2 * index + 1) * len(views) // (2 * number)] for index in range(number))
 
@@ -146,7 +146,7 @@ class _Bench:
         self._suite = MetricSuite(device)
 
     def run(self, stream: IO[str] | None) -> Evaluation:
-        """Measures every rate and writes everything."""
+        """Measure every rate and writes everything."""
         request, record, result = self._request, self._record, Evaluation([], [])
         rate_ids = list(record.rates)
         shown = showcase_rates(rate_ids)
@@ -166,7 +166,7 @@ class _Bench:
         return result
 
     def _measure(self, rate_id: str, showcase: bool) -> tuple[dict[str, Value], list[dict[str, Value]]]:
-        """The rows of one rate."""
+        """Return the rows of one rate."""
         encoded = self._record.rates[rate_id]
         point = self._identity(rate_id, POINT_COLUMNS) | self._of_training(rate_id) | _of_encoding(encoded)
         path = bitstream_path(self._request.points, rate_id)
@@ -185,7 +185,7 @@ class _Bench:
         return point, views
 
     def _write_targets(self) -> None:
-        """The photographs of the showcase."""
+        """Write the photographs of the showcase."""
         folder = self._request.out / SHOWCASE_FOLDER / TARGET_FOLDER
         for view, target in zip(self._views, self._targets, strict=True):
             if view in self._showcase:
@@ -247,7 +247,7 @@ class _Bench:
         }
 
     def _reasons(self) -> str:
-        """Why a quality column has no values, in brief (`hemgs doctor` says what to do); empty if all have."""
+        """Return why a quality column has no values, in brief (`hemgs doctor` says what to do); empty if all have."""
         why: dict[str, list[str]] = {}
         for column, reason in self._suite.unavailable.items():
             why.setdefault(recorded_reason(reason.partition(_BEFORE_FIX)[0]), []).append(column)
@@ -255,14 +255,14 @@ class _Bench:
 
 
 def _clear_showcase(folder: Path) -> None:
-    """Makes the folder, without pictures of an earlier measurement."""
+    """Make the folder, without pictures of an earlier measurement."""
     folder.mkdir(exist_ok=True)
     for picture in folder.glob("*/*.png"):
         picture.unlink()
 
 
 def check_bitstream(path: Path, encoded: EncodedRate) -> None:
-    """Raises BitstreamError unless the file is the one that was encoded and its parts add up to its length."""
+    """Raise BitstreamError unless the file is the one that was encoded and its parts add up to its length."""
     if not path.is_file():
         raise BitstreamError(f"{path}: the bitstream is missing", "run `hemgs encode` again")
     found = file_sections(path)
@@ -272,7 +272,7 @@ def check_bitstream(path: Path, encoded: EncodedRate) -> None:
 
 
 def median_seconds(call: Callable[[int], None], synchronize_device: Callable[[], None]) -> float:
-    """Median wall time of ``call(index)``, one call made before the clock starts.
+    """Return the median wall time of ``call(index)``, one call made before the clock starts.
 
     Calls are repeated :data:`MIN_TIMED_RENDERS` times, fewer if that takes more than :data:`MAX_TIMING_S`.
     """
@@ -286,7 +286,7 @@ def median_seconds(call: Callable[[int], None], synchronize_device: Callable[[],
 
 
 def section_bytes(sections: Mapping[str, int]) -> dict[str, Value]:
-    """Columns ``bytes_*``: every section in its own, whether the catalogue lists it or only the codec knows it.
+    """Return columns ``bytes_*``: every section in its own, whether the catalogue lists it or only the codec knows it.
 
     >>> section_bytes({"container": 7, "codebook": 5})
     {'bytes_container': 7, 'bytes_codebook': 5, 'bytes_total': 12}
@@ -296,7 +296,7 @@ def section_bytes(sections: Mapping[str, int]) -> dict[str, Value]:
 
 
 def estimated_columns(encoded: EncodedRate) -> dict[str, Value]:
-    """Columns ``estimated_bits*`` and ``coded_bits``: ideal and actual bits of the entropy-coded sections."""
+    """Return columns ``estimated_bits*``, ``coded_bits``: ideal and actual bits of the entropy-coded sections."""
     estimated = encoded.estimated_bits
     columns: dict[str, Value] = {f"estimated_bits_{name}": bits for name, bits in estimated.items()}
     columns["estimated_bits"] = float(sum(estimated.values())) if estimated else None
@@ -305,7 +305,7 @@ def estimated_columns(encoded: EncodedRate) -> dict[str, Value]:
 
 
 def context_figures(figures: Mapping[str, float]) -> dict[str, Value]:
-    """Columns of :data:`CONTEXT_COLUMNS`; ``None`` for what a method does not count. Other figures have no column."""
+    """Return columns of :data:`CONTEXT_COLUMNS`; ``None`` where a method does not count something."""
     return {
         column.name: None
         if column.name not in figures

@@ -46,7 +46,7 @@ class Decoded:
 def decode_alone(
     path: Path, device: torch.device, method_name: str | None = None, timeout_s: float = DECODE_TIMEOUT_S
 ) -> Iterator[Decoded]:
-    """Runs ``hemgs decode`` on one file in an empty folder and gives its result.
+    """Run ``hemgs decode`` on one file in an empty folder and yield its result.
 
     The child sees neither the caller's working directory nor its memory; the decoded scene comes back through a file
     that is removed at the end of the block.
@@ -80,7 +80,7 @@ def decode_alone(
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a decoding child: paths, caches and thread counts, and nothing else of the caller's.
+    """Return the environment of a decoding child: paths, caches and thread counts of the caller, and nothing else.
 
     Methods from folders on ``PYTHONPATH`` stay importable although the child runs elsewhere.
     """

@@ -20,7 +20,7 @@ _PREFIX = "lmbda_"
 
 
 def rate_of(lmbda: float) -> Rate:
-    """The rate of a λ.
+    """Return the rate of a λ.
 
     Raises:
         ConfigError: λ is not a positive number.
@@ -32,7 +32,7 @@ def rate_of(lmbda: float) -> Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """The rate that an id names: ``single`` or ``lmbda_<number>``.
+    """Return the rate that an id names: ``single`` or ``lmbda_<number>``.
 
     Raises:
         ConfigError: another text, or a number that its own id would write differently (``lmbda_0.002``).
@@ -52,7 +52,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def training_rate(spec: MethodSpec, rate_id: str | None) -> Rate:
-    """The rate to train at.
+    """Return the rate to train at.
 
     Raises:
         ConfigError: the method is trained once per rate and none is named, or one is named that plays no part.
@@ -69,7 +69,7 @@ def training_rate(spec: MethodSpec, rate_id: str | None) -> Rate:
 
 
 def fit_of(kind: FitKind, rate: Rate) -> str:
-    """Which trained model: ``all`` if it serves every rate, else the id of its rate."""
+    """Return the id of the trained model: ``all`` if it serves every rate, else the id of its rate."""
     return FIT_ALL if kind == "all_rates" else rate.id
 
 

@@ -20,7 +20,7 @@ _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def list_methods() -> dict[str, str]:
-    """Ids of the installed methods, sorted, each with its entry ``package.module:Class``.
+    """Return ids of the installed methods, sorted, each with its entry ``package.module:Class``.
 
     Raises:
         ConfigError: two packages declare the same id differently.
@@ -36,7 +36,7 @@ def list_methods() -> dict[str, str]:
 
 
 def get_method(name: str) -> Method:
-    """An instance of the method with this id or entry ``package.module:Class``.
+    """Return an instance of the method with this id or entry ``package.module:Class``.
 
     Raises:
         ConfigError: no such method, or its code cannot be imported or is not a method.

@@ -109,7 +109,7 @@ def resolve_params(
 
 
 def _value_of(text: str) -> Any:
-    """A number, truth value or list where the text is one in JSON; else the text."""
+    """Return the number, truth value or list that the text is in JSON; else the text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -120,13 +120,13 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     """Trains one model; continues where an earlier call with the same request was stopped.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
-    beside them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
+    next to them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
     is at it already (a job that outlived the workflow that had started it), waits for it and takes its result.
 
     Args:
         request: what to train.
         device: where.
-        stream: terminal for the live line, if any; also told of waiting.
+        stream: terminal for the live line, if any; also shows that it waits.
 
     Raises:
         HemgsError: of the kind that fits: settings, scene, training, device.
@@ -164,7 +164,7 @@ class _Training:
         return config_hash(described)
 
     def finished(self) -> TrainRecord | None:
-        """The record in the folder, if it is of this training and the model is whole."""
+        """Return the record in the folder, if it is of this training and the model is whole."""
         request = self.request
         try:
             record, _, _ = load_model(request.out, torch.device("cpu"))
@@ -227,7 +227,7 @@ class _Training:
 def run_encode(
     model_dir: Path, out: Path, rates: Sequence[Rate], device: torch.device, stream: IO[str] | None = None
 ) -> EncodeRecord:
-    """Encodes one model at several rates in one process.
+    """Encode one model at several rates in one process.
 
     Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. The first rate is encoded twice: the
     repetition must give the same bytes, and its time is the one that is kept. Waits for another process that encodes
@@ -269,7 +269,7 @@ def run_encode(
 
 
 def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch.device) -> EncodedRate:
-    """Encodes one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
+    """Encode one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
 
     Raises:
         ConfigError: as :func:`run_encode`; also if the model has several rates and none is named.
@@ -284,7 +284,7 @@ def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch
 
 
 def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: torch.device) -> EncodedRate:
-    """Writes one bitstream and holds its size to account.
+    """Write one bitstream and check its size.
 
     Raises:
         BitstreamError: the method's section table, the container's and the length of the file do not agree.
@@ -306,7 +306,7 @@ def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: to
 
 
 def check_sections(path: Path, table: SectionTable) -> None:
-    """Raises BitstreamError unless a table, the file's own table and the length of the file agree, to the byte."""
+    """Raise BitstreamError unless a table, the file's own table and the length of the file agree, to the byte."""
     found = file_sections(path)
     length_bytes = path.stat().st_size
     if dict(table.sections) != found or table.total_bytes != length_bytes:
@@ -320,7 +320,7 @@ def check_sections(path: Path, table: SectionTable) -> None:
 
 
 def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Method, Bundle]:
-    """A finished training: its record, its method, and the model on ``device``.
+    """Return a finished training: its record, its method, and the model on ``device``.
 
     Raises:
         ConfigError: there is no finished training in the folder, or its method is not installed.
@@ -337,14 +337,14 @@ def _repeated(
     if again.sha256 != first.sha256:
         raise BitstreamError(
             f"{path}: encoding twice gave two different files",
-            f"the method {method.spec.id} must encode alike each time",
+            f"the method {method.spec.id} must encode in the same way each time",
         )
     # The first call alone shows the memory that is needed from a standing start.
     return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
 
 
 def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
-    """Removes bitstreams of all other rates: the folder must hold what its record lists."""
+    """Remove bitstreams of all other rates: the folder must hold what its record lists."""
     for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
         if path.stem not in rate_ids:
             path.unlink()

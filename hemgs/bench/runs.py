@@ -120,14 +120,14 @@ class EncodeRecord:
 
 @contextlib.contextmanager
 def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
-    """Makes the folder of a result and has it alone, waiting for a process that is at it already.
+    """Make the folder of a result and have it alone; wait for a process that works there already.
 
     That is a job that outlived the workflow that had started it: two of them would remove each other's files. While it
     lasts there is a folder :data:`WORK_FOLDER` in it, which is removed in the end unless a failure left work there.
 
     Args:
         out: the folder.
-        stream: told of waiting, if any.
+        stream: shows that it waits, if any.
 
     Raises:
         ConfigError: ``out`` is a file.
@@ -153,22 +153,22 @@ def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
 
 
 def bitstream_path(folder: Path, rate_id: str) -> Path:
-    """Where the bitstream of a rate lies in the folder of its ``encode.json``."""
+    """Return where the bitstream of a rate lies in the folder of its ``encode.json``."""
     return folder / BITSTREAM_FOLDER / f"{rate_id}{BITSTREAM_SUFFIX}"
 
 
 def write_record(path: Path, record: TrainRecord | EncodeRecord) -> None:
-    """Writes a record as JSON, atomically."""
+    """Write a record as JSON, atomically."""
     write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(record)})
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes JSON for people and programs, atomically; the same data give the same bytes."""
+    """Write JSON for people and programs, atomically; the same data give the same bytes."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_train_record(model_dir: Path) -> TrainRecord:
-    """Reads ``train.json`` of a model folder.
+    """Read ``train.json`` of a model folder.
 
     Raises:
         ConfigError: there is none.
@@ -179,7 +179,7 @@ def read_train_record(model_dir: Path) -> TrainRecord:
 
 
 def load_trained(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Bundle]:
-    """A finished training: its record, and the model on ``device``.
+    """Return a finished training: its record, and the model on ``device``.
 
     Raises:
         ConfigError: there is no finished training in the folder.
@@ -189,12 +189,12 @@ def load_trained(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Bu
     path = model_dir / MODEL_FILE
     model = load_bundle(path, device)
     if sha256_of(path) != record.model_sha256:
-        raise HemgsError(f"{path}: not the model that {TRAIN_FILE} beside it describes", "run `hemgs train` again")
+        raise HemgsError(f"{path}: not the model that {TRAIN_FILE} next to it describes", "run `hemgs train` again")
     return record, model
 
 
 def read_encode_record(point_dir: Path) -> EncodeRecord:
-    """Reads ``encode.json`` of a folder of bitstreams.
+    """Read ``encode.json`` of a folder of bitstreams.
 
     Raises:
         ConfigError: there is none.
@@ -211,10 +211,10 @@ def read_encode_record(point_dir: Path) -> EncodeRecord:
 
 
 def counts_of(bundle: Bundle) -> dict[str, int]:
-    """``num_anchors`` and ``num_gaussians`` of a model or a decoded scene.
+    """Return ``num_anchors`` and ``num_gaussians`` of a model or a decoded scene.
 
-    Where the metadata do not state them, they are read off the tensors that all methods with anchors share: one row of
-    ``offsets`` per anchor, one Gaussian per offset that ``masks`` leaves.
+    Where the metadata lack them, the tensors that all methods with anchors share give them. There is one row of
+    ``offsets`` per anchor, and one Gaussian per offset that ``masks`` leaves.
     """
     counts = {
         name: int(bundle.meta[name])
@@ -276,7 +276,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _build(kind: type[T], values: Any, path: Path) -> T:
-    """A record from parsed JSON, with the names and types of its plain fields checked.
+    """Return a record from parsed JSON; check the names and types of its plain fields.
 
     Fields with a default may be absent: a record from before there were such.
     """
@@ -314,7 +314,7 @@ def origin_of(method: Method, device: torch.device) -> dict[str, Any]:
 
 
 def _packages_of(method: Method) -> list[str]:
-    """The method's package, and the package ``shared`` next to it if there is one."""
+    """Return the method's package, and the package ``shared`` next to it if there is one."""
     module = type(method).__module__
     package = module.rpartition(".")[0] or module
     parent = package.rpartition(".")[0]

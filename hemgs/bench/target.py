@@ -106,7 +106,7 @@ class Found:
 def run_encode_to_size(
     model_dir: Path, out: Path, target_bytes: int, device: torch.device, stream: IO[str] | None = None
 ) -> Found:
-    """Writes the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
+    """Write the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
 
     λ is searched over the interval that the model serves; a larger target gets the largest file.
 
@@ -141,7 +141,7 @@ def run_encode_to_psnr(
     num_views: int | None = None,
     stream: IO[str] | None = None,
 ) -> Found:
-    """Writes the smallest of the bitstreams tried that reach a mean PSNR over test views; λ is found by bisection.
+    """Write the smallest of the bitstreams tried that reach a mean PSNR over test views; λ is found by bisection.
 
     Each is decoded in a process of its own and measured as ``hemgs evaluate`` measures: on views of 8 bit, as the mean
     of their PSNRs. Bisection supposes that PSNR falls as λ rises; whether or not it does, what is reported was measured
@@ -214,7 +214,7 @@ class _Search:
         self._folder.cleanup()
 
     def attempt(self, lmbda: float) -> Trial:
-        """Encodes at one λ, and measures if there is a scene."""
+        """Encode at one λ, and measure if there is a scene."""
         rate = rate_of(float(f"{lmbda:.{_LMBDA_DIGITS}g}"))
         path = self._path(rate)
         encoded = encode_one(self.method, self.model, rate, path, self.device)
@@ -226,7 +226,7 @@ class _Search:
         return trial
 
     def bisect(self, goes_up: Callable[[Trial], bool], tolerance: float, enough: Callable[[Trial], bool]) -> None:
-        """Narrows down, between the smallest λ and the largest, where ``goes_up`` changes from true to false.
+        """Narrow down, between the smallest λ and the largest, where ``goes_up`` changes from true to false.
 
         Args:
             goes_up: whether a larger λ than a trial's is to be tried.
@@ -243,7 +243,7 @@ class _Search:
             low, high = (middle, high) if goes_up(trial) else (low, middle)
 
     def write(self, chosen: Trial, out: Path) -> Found:
-        """Puts the file of a trial in its place."""
+        """Put the file of a trial in its place."""
         with atomic_path(out) as temporary:
             shutil.copyfile(self._path(chosen.rate), temporary)
         return Found(self.interval, chosen, tuple(self.trials))

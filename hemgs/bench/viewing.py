@@ -86,7 +86,7 @@ def picture_file(name: str) -> str:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Writes ``[H, W, 3] uint8`` atomically."""
+    """Write ``[H, W, 3] uint8`` atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
@@ -94,7 +94,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 def run_render(
     path: Path, scene_dir: Path, split: Split, out: Path, device: torch.device, stream: IO[str] | None = None
 ) -> list[RenderedPicture]:
-    """Renders the views of a scene from a bitstream: ``<view>.png``, and a strip of photograph, picture and error.
+    """Render the views of a scene from a bitstream: ``<view>.png``, and a strip of photograph, picture and error.
 
     Raises:
         BitstreamError: as decoding does.
@@ -120,7 +120,7 @@ def run_render(
 def run_render_cameras(
     path: Path, cameras_file: Path, background: tuple[float, float, float], out: Path, device: torch.device
 ) -> list[RenderedPicture]:
-    """Renders a bitstream from the cameras of a JSON file (see :func:`read_cameras`)."""
+    """Render a bitstream from the cameras of a JSON file (see :func:`read_cameras`)."""
     cameras = read_cameras(cameras_file)
     renderable = method_of_bitstream(path).decode(path, device=device)
     pictures = []
@@ -132,7 +132,7 @@ def run_render_cameras(
 
 
 def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.device) -> tuple[int, BakingLoss | None]:
-    """Writes a bitstream's scene as plain Gaussians in the PLY that 3DGS tools read.
+    """Write a bitstream's scene as plain Gaussians in the PLY that 3DGS tools read.
 
     Args:
         path: of the bitstream.

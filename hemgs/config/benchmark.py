@@ -162,7 +162,7 @@ class Benchmark:
 
 
 def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder: Path) -> Benchmark:
-    """Resolves a benchmark.
+    """Resolve a benchmark.
 
     Args:
         settings: the configuration, merged from ``origins`` and the command line.
@@ -170,7 +170,7 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
         folder: holds ``datasets/`` and ``methods/``.
 
     Raises:
-        ConfigError: any key, value or name that cannot be used; names the file it stands in.
+        ConfigError: any key, value or name that cannot be used; names the file that contains it.
     """
     for origin in origins:
         load_yaml(origin)  # refuses keys given twice, which the merged settings no longer show
@@ -228,7 +228,7 @@ def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
 
 
 def base_fit(benchmark: Benchmark, plan: FitPlan) -> FitPlan | None:
-    """The training whose model another one starts from, without rates; ``None`` for one that starts from nothing."""
+    """Return the training whose model another one starts from, without rates; ``None`` if it starts from nothing."""
     name = benchmark.methods[plan.method].starts_from
     if not name:
         return None
@@ -238,7 +238,7 @@ def base_fit(benchmark: Benchmark, plan: FitPlan) -> FitPlan | None:
 
 
 def resolve_params(method: MethodConfig, dataset_layers: Layers, benchmark_layers: Layers) -> dict[str, Any]:
-    """Settings of a method over its code's defaults, sorted by name; see the module's text for who wins."""
+    """Return settings of a method over its code's defaults, sorted by name; see the module's text for who wins."""
     resolved: dict[str, Any] = {}
     for index, (name, params) in enumerate(method.layers):
         resolved |= params

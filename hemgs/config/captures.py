@@ -22,7 +22,7 @@ _PINS = ("size_bytes", "sha256")
 
 
 def expand_path(text: str, origin: str) -> Path:
-    """A path with ``${NAME}`` and ``${NAME:-fallback}`` replaced from the environment.
+    """Return a path with ``${NAME}`` and ``${NAME:-fallback}`` replaced from the environment.
 
     Raises:
         ConfigError: a variable is not set and has no fallback; ``origin`` names where it stands.
@@ -41,12 +41,12 @@ def expand_path(text: str, origin: str) -> Path:
 
 
 def variables_of(text: str) -> dict[str, str]:
-    """The environment variables in such a path that are set: values by name."""
+    """Return the environment variables in such a path that are set: values by name."""
     return {name: os.environ[name] for name, _ in _VARIABLE.findall(text) if os.environ.get(name)}
 
 
 def local_copy(scene: SceneConfig, archives: Path) -> Path:
-    """The folder that holds a data set's scenes, or will hold them once unpacked; or a local archive of them.
+    """Return the folder that contains a data set's scenes, now or once unpacked; or a local archive of them.
 
     Args:
         scene: one of the scenes.
@@ -75,7 +75,7 @@ def local_copy(scene: SceneConfig, archives: Path) -> Path:
 
 
 def find_capture(scene: SceneConfig, archives: Path) -> Path:
-    """The folder of a scene's capture, or a local archive of it; it need not exist where it can be fetched.
+    """Return the folder of a scene's capture, or a local archive of it; it need not exist where it can be fetched.
 
     Raises:
         ConfigError: as :func:`local_copy`; also where the capture neither exists nor can be fetched.
@@ -104,7 +104,7 @@ def check_captures(scenes: Iterable[SceneConfig], archives: Path, prepared: Path
 
 
 def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
-    """Data sets with what they say together of the archives they share: one that leaves a value open takes the other's.
+    """Return data sets that agree on the archives they share: one that leaves a value open takes the other's.
 
     Raises:
         ConfigError: two of them say different things of one archive; names both files.

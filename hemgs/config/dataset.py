@@ -163,7 +163,7 @@ class Protocol(ProtocolKeys):
     background: Background
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """The prepared size of an image: both sides times one exact factor, rounded down (3DGS, released code)."""
+        """Return an image's prepared size: both sides times one exact factor, rounded down (3DGS, released code)."""
         factor = Fraction(repr(self.scale))
         if self.max_width is not None:
             factor = min(factor, Fraction(self.max_width, width))
@@ -298,7 +298,7 @@ def load_named(path: Path, kind: type[Section]) -> dict[str, Any]:
 
 
 def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
-    """The data set that a file's contents describe.
+    """Return the data set that a file's contents describe.
 
     Raises:
         ConfigError: a key or value that cannot be used; names ``file``.
@@ -356,7 +356,7 @@ def _scene(data: Mapping[str, Any], own: DatasetFile, scene: str, file: Path) ->
 
 
 def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
-    """Reads data set files, by id.
+    """Read data set files, by id.
 
     Raises:
         ConfigError: as :func:`load_dataset`; also where two files describe the same id.
@@ -381,7 +381,7 @@ def archive_name(url: str) -> str:
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides key by key; settings of the procedural scene, the only nested ones, likewise."""
+    """Override key by key, also in the settings of the procedural scene, the only nested ones."""
     merged = {**settings, **overrides}
     if "procedural" in merged:
         merged["procedural"] = {**settings.get("procedural", {}), **overrides.get("procedural", {})}

@@ -49,7 +49,7 @@ UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 
 
 def one_of(values: Sequence[Any]) -> Any:
-    """What makes a text or a number one of these, as an annotation."""
+    """Return an annotation: a text or a number that is one of these."""
 
     def known(value: Any) -> Any:
         if value not in values:
@@ -60,7 +60,7 @@ def one_of(values: Sequence[Any]) -> Any:
 
 
 def one_or_more(kind: Any) -> Any:
-    """What makes a list of different entries, at least one; a file may give the only entry itself. An annotation."""
+    """Return an annotation: a list of one or more different entries; a file may give a single entry without a list."""
     form = kind | Annotated[list[kind], Field(min_length=1), UNIQUE]
     as_list = BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=form)
     return Field(min_length=1), ONCE, as_list
@@ -116,5 +116,5 @@ Lmbdas = Annotated[
 
 
 def lmbda_values(given: list[float] | LmbdaSteps) -> tuple[float, ...]:
-    """The λ of a file's ``rates``, ascending."""
+    """Return the λ of a file's ``rates``, ascending."""
     return given.values if isinstance(given, LmbdaSteps) else tuple(sorted(given))

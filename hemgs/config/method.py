@@ -40,8 +40,9 @@ class MethodFile(Section):
     extends: Id = ""
     """The method this is a variant of; everything not said here is taken from it."""
     kind: Literal["single", "per_rate", "all_rates", "post"] = "single"
-    """single (no rate knob: one model, one bitstream), per_rate (one training and one bitstream per rate), all_rates
-    (one training, one bitstream per rate) or post (as single, and starts from the trained model of its base)."""
+    """single has no rate knob: one model, one bitstream. per_rate has one training and one bitstream per rate.
+    all_rates has one training, and one bitstream per rate. post is as single, and starts from the trained model of its
+    base."""
     base: Id = ""
     """For kind post, the method or variant whose trained model of the same scene and seed this one starts from."""
     rates: Lmbdas = Field(default_factory=list)
@@ -131,14 +132,14 @@ def _check_start(method: MethodConfig, methods: Mapping[str, MethodConfig]) -> N
 
 
 def fit_rates(method: MethodConfig) -> dict[str, tuple[Rate, ...]]:
-    """The fits of a method and the rates each of them serves."""
+    """Return the fits of a method and the rates each of them serves."""
     if method.kind == "all_rates":
         return {ALL_RATES_FIT: method.rates}
     return {rate.id: (rate,) for rate in method.rates}
 
 
 def with_rates(method: MethodConfig, rates: list[float] | LmbdaSteps, origin: str) -> MethodConfig:
-    """The method at other rates.
+    """Return the method at other rates.
 
     Raises:
         ConfigError: the method has no rate knob.
@@ -153,7 +154,7 @@ def with_rates(method: MethodConfig, rates: list[float] | LmbdaSteps, origin: st
 def with_benchmark_rates(
     method: MethodConfig, by_method: Mapping[str, list[float] | LmbdaSteps], origin: str
 ) -> MethodConfig:
-    """The method at the rates of a benchmark: those named for it, or for what it extends unless its own file says some.
+    """Return the method at a benchmark's rates: those named for it, or for what it extends unless its file says some.
 
     Raises:
         ConfigError: as :func:`with_rates`.
@@ -172,7 +173,7 @@ def _method(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> MethodCo
     path, own = found[name]
 
     def last(key: str) -> tuple[str, Any]:
-        """The value of a key in the last file of the chain that has it, and that file's id; the default without any."""
+        """Return a key's value in the last file of the chain that has it, and that file's id; or the default."""
         link = next((link for link in reversed(chain) if found[link][1].says(key)), "")
         return link, getattr(found[link or name][1], key)
 
