@@ -1,18 +1,18 @@
-"""The measured figures that an estimate multiplies, as ``results/measured/costs.yaml`` holds them.
+"""The measured figures that an estimate multiplies, as ``results/measured/costs.yaml`` contains them.
 
-Owns their names and checks. Does not own what is made of them (``bench.estimate``).
+Owns their names and checks. Does not own what an estimate computes from them (``bench.estimate``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator
 
 from hemgs.config.benchmark import MethodConfig
-from hemgs.core.errors import ConfigError
-from hemgs.core.reading import closest, load_yaml
+from hemgs.config.fields import LIST
+from hemgs.core.reading import RefusedError, Section, checked, load_yaml
 
 #: Where a checkout keeps them.
 DEFAULT_COSTS = Path("results/measured/costs.yaml")
@@ -21,30 +21,35 @@ OTHER = "other"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class TrainingCosts:
-    """A training step of the method that all others are measured against.
+def _with_other(table: dict[str, T]) -> dict[str, T]:
+    if OTHER not in table:
+        raise RefusedError(f"add '{OTHER}': what is not listed takes its figures")
+    return table
 
-    Attributes:
-        alone_ms: milliseconds of a step of a training that has the GPU for itself.
-        together_ms: the GPU's milliseconds per step with ``num_at_once`` trainings side by side.
-        pixels: of the images it was measured with.
-        iterations: of the trainings it was measured in.
-        published: what others say of theirs, to compare.
-    """
+
+Table = Annotated[dict[str, T], AfterValidator(_with_other)]
+Names = Annotated[tuple[str, ...], LIST]
+
+
+class TrainingCosts(Section):
+    """A training step of the method that all others are measured against."""
 
     hardware: str
     alone_ms: float
+    """Milliseconds of a step of a training that has the GPU for itself."""
     together_ms: float
+    """The GPU's milliseconds per step with ``num_at_once`` trainings side by side."""
     num_at_once: int
     pixels: float
+    """Pixels of the images that it was measured with."""
     iterations: int
+    """Iterations of the trainings that it was measured in."""
     origin: str
     published: str
+    """What papers state of their trainings, to compare."""
 
 
-@dataclass(frozen=True)
-class MethodCosts:
+class MethodCosts(Section):
     """``train`` over the method all are measured against; seconds per rate, and per rendered view."""
 
     train: float
@@ -53,8 +58,7 @@ class MethodCosts:
     render_s: float
 
 
-@dataclass(frozen=True)
-class DatasetCosts:
+class DatasetCosts(Section):
     """Means over the scenes of a data set; ``archive_bytes`` where its file states no sizes."""
 
     num_views: int
@@ -63,28 +67,26 @@ class DatasetCosts:
     archive_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class DiskCosts:
+class DiskCosts(Section):
     """Sizes; ``splats`` and ``anchors`` are bytes of a model by data set, ratios are without unit."""
 
     png_bytes_per_pixel: float
     unpacked: float
-    splats: Mapping[str, float]
-    anchors: Mapping[str, float]
-    methods_of_splats: tuple[str, ...]
+    splats: Table[float]
+    anchors: Table[float]
+    methods_of_splats: Names
     checkpoint: float
     bitstream: float
-    methods_uncompressed: tuple[str, ...]
+    methods_uncompressed: Names
 
 
-@dataclass(frozen=True)
-class Costs:
-    """All of the file."""
+class Costs(Section):
+    """All of the file, and its path."""
 
     file: Path
     training: TrainingCosts
-    methods: Mapping[str, MethodCosts]
-    datasets: Mapping[str, DatasetCosts]
+    methods: Table[MethodCosts]
+    datasets: Table[DatasetCosts]
     disk: DiskCosts
 
     def of_method(self, method: MethodConfig) -> tuple[MethodCosts, bool]:
@@ -105,41 +107,5 @@ def load_costs(path: Path) -> Costs:
     Raises:
         ConfigError: it is missing, or lacks a figure, or has one that is unknown.
     """
-    data = load_yaml(path)
-    sections = {name: _mapping(data, name, f"{path}") for name in ("training", "methods", "datasets", "disk")}
-    methods = {
-        name: _record(MethodCosts, values, f"{path}: methods.{name}") for name, values in sections["methods"].items()
-    }
-    datasets = {
-        name: _record(DatasetCosts, values, f"{path}: datasets.{name}") for name, values in sections["datasets"].items()
-    }
-    disk = _record(DiskCosts, sections["disk"], f"{path}: disk")
-    for name, table in (
-        ("methods", methods),
-        ("datasets", datasets),
-        ("disk.splats", disk.splats),
-        ("disk.anchors", disk.anchors),
-    ):
-        if OTHER not in table:
-            raise ConfigError(f"{path}: {name} lacks '{OTHER}'", "add it: what is not listed takes its figures")
-    return Costs(path, _record(TrainingCosts, sections["training"], f"{path}: training"), methods, datasets, disk)
-
-
-def _mapping(data: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(data.get(name), Mapping):
-        raise ConfigError(f"{where}: the section '{name}' is missing", "take the file from the repository")
-    found: Mapping[str, Any] = data[name]
-    return found
-
-
-def _record(kind: type[T], values: Any, where: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} is {values!r}", "give a mapping of figures")
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(f"{where}: unknown figure '{unknown[0]}'", closest(unknown[0], known))
-    try:
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-    except TypeError as fault:
-        raise ConfigError(f"{where}: {str(fault).partition(') ')[2]}", "add the figure") from fault
+    costs: Costs = checked(Costs, {**load_yaml(path), "file": path}, str(path))
+    return costs

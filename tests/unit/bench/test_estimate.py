@@ -227,10 +227,11 @@ def test_mistakes_are_named(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("alone_ms:", "alon_ms:", "unknown figure 'alon_ms'.*'alone_ms'"),
-        ("  alone_ms: 15.0\n", "", "training: missing 1 required positional argument: 'alone_ms'"),
-        ("disk:", "disks:", "the section 'disk' is missing"),
-        ("  other: {train", "  others: {train", "methods lacks 'other'"),
+        ("alone_ms:", "alon_ms:", "unknown key 'alon_ms' in 'training'.*did you mean 'alone_ms'"),
+        ("  alone_ms: 15.0\n", "", "'training' lacks 'alone_ms'"),
+        ("disk:", "disks:", "unknown key 'disks'.*did you mean 'disk'"),
+        ("alone_ms: 15.0", "alone_ms: '15.0'", "'training.alone_ms' cannot be \"15.0\""),
+        ("  other: {train", "  others: {train", "'methods' cannot be .*add 'other'"),
     ],
 )
 def test_a_file_of_figures_that_cannot_be_used(tmp_path: Path, old: str, new: str, said: str) -> None:
