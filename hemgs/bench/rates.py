@@ -10,9 +10,6 @@ from collections.abc import Sequence
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import SINGLE_RATE, FitKind, LmbdaInterval, MethodSpec, Rate
 
-#: The sixteen λ encoded from one model when none are named: the trained interval of HEMGS (arXiv 2411.18473,
-#: section 4.1) in equal steps that include the four trained values.
-DEFAULT_LMBDAS = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
 #: ``fit`` of a model that serves every rate.
 FIT_ALL = "all"
 
