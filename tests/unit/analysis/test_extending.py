@@ -111,6 +111,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
     return Extended(out, touched)
 
 
+@pytest.mark.slow
 def test_a_metric_is_a_declaration_and_an_implementation(extended: Extended) -> None:
     assert extended.touched["add_metric"] == {CATALOGUE, "hemgs/metrics/absolute_error.py"}
     for file in ("points/points.csv", "points/views.csv", "summary/datasets.csv"):

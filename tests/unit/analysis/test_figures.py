@@ -38,6 +38,7 @@ def drawn(complete: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_figure_has_four_files(drawn: Path) -> None:
     names = ["rd_chair", "rd_court", "variable_rate", "visual_chair_chair", "visual_court_knot"]
     expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("csv", "pdf", "png", "svg"))
@@ -48,6 +49,7 @@ def test_every_figure_has_four_files(drawn: Path) -> None:
     assert all(path.read_bytes().startswith(b"%PDF") for path in drawn.glob("*.pdf"))
 
 
+@pytest.mark.slow
 def test_made_twice_they_are_the_same_bytes_and_carry_no_date(complete: Results, drawn: Path, tmp_path: Path) -> None:
     for path in make_figures(complete.summary, complete.style, tmp_path):
         assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
@@ -158,6 +160,7 @@ def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summar
         assert {"λ = 0.0040", "λ = 0.0010"} <= {text.get_text() for text in left.texts}
 
 
+@pytest.mark.slow
 def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Results, tmp_path: Path) -> None:
     """Other variants of it are not, however many rates they have."""
     data = json.loads(complete.style.read_text())

@@ -16,6 +16,7 @@ from tests.unit.anchors.ball_scene import ball_scene
 from tests.unit.codec.toy_anchors import toy_anchors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["context_gs", "hac", "hac_plus", "hemgs"])
 def test_a_model_has_four_viewpoints_far_from_each_other(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -112,6 +112,7 @@ def run(trained: AnchorTrainee, first: int, last: int) -> list[dict[str, float]]
     return figures
 
 
+@pytest.mark.slow
 def test_it_learns_the_scene(tmp_path: Path) -> None:
     scene = ball_scene(num_views=12)
     params = AnchorParams(iterations=200, voxel_size=0.05, feature_dim=16, num_offsets=4)

@@ -143,6 +143,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, values: dict[str, A
         train(toy_scene(), tmp_path, **values)
 
 
+@pytest.mark.slow
 def test_training_learns_the_scene(painted: Scene, tmp_path: Path) -> None:
     untrained = trainee_of(painted, Gs3dParams()).bundle()
     model = train(painted, tmp_path, iterations=150, densify_interval=100, gradient_threshold=2e-4)

@@ -94,6 +94,7 @@ def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> 
         assert list(csv.DictReader(file)) == [{name: str(value) for name, value in row.items()} for row in rows]
 
 
+@pytest.mark.slow
 def test_fitting_saves_bytes_and_is_deterministic(toy_model: Path, tmp_path: Path) -> None:
     def sizes(iterations: int) -> list[int]:
         made = request(toy_model, tmp_path / "table.csv", variants=("base", "ar"), iterations=iterations)

@@ -124,6 +124,7 @@ def test_damaged_bitstream_is_an_error_or_a_row(
     assert rows["lmbda_0.0010"]["status"] == rows["lmbda_0.0040"]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_decoder_that_fails_in_its_process_fails_its_row_only(scene_dir: Path, tmp_path: Path) -> None:
     run_train(TrainRequest(scene_dir, f"{TOY}Crashing", tmp_path / "model"), CPU)
     run_encode(tmp_path / "model", tmp_path / "points", [rate_of(0.001), rate_of(0.002)], CPU)

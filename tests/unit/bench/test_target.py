@@ -107,6 +107,7 @@ def test_sizes_that_jump_are_explained(toy_model: Path, tmp_path: Path, monkeypa
     assert f"has {large} bytes" in size_lines(found, large - 1)[1]
 
 
+@pytest.mark.slow
 def test_a_size_of_the_codec_itself(toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HEMGS: sizes change smoothly, so that any size between its ends is met within one per cent."""
 
@@ -125,6 +126,7 @@ def test_a_size_of_the_codec_itself(toy_model: Path, tmp_path: Path, monkeypatch
         assert len(size_lines(found, wanted)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_this_process")
 def test_a_quality_gets_the_smallest_file_that_reaches_it(fading: Path, scene_dir: Path, tmp_path: Path) -> None:
     low, high = measured(fading, tmp_path, scene_dir, 0.004, 0.001)
@@ -146,6 +148,7 @@ def test_a_quality_gets_the_smallest_file_that_reaches_it(fading: Path, scene_di
     assert f"PSNR {found.chosen.psnr:.3f} dB" in line and "2 of 2 test views" in line
 
 
+@pytest.mark.slow
 def test_a_quality_is_measured_in_a_process_of_its_own(fading: Path, scene_dir: Path, tmp_path: Path) -> None:
     (psnr,) = measured(fading, tmp_path, scene_dir, 0.004)
     found = run_encode_to_psnr(fading, tmp_path / "fit.gsc", psnr - 1, scene_dir, CPU)

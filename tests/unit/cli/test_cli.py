@@ -202,6 +202,7 @@ def test_formats() -> None:
     assert table(["a", "bb"], [["x", "1"], ["yyy", "22"]]) == "a    bb\n---  --\nx     1\nyyy  22"
 
 
+@pytest.mark.slow
 def test_from_scene_to_pictures(scene: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points, one = tmp_path / "points", tmp_path / "points" / "bitstreams" / "lmbda_0.0010.gsc"
     assert main(["encode", str(model), "--rates", "lmbda_0.0010,lmbda_0.0040", "--out", str(points)]) == 0
@@ -291,6 +292,7 @@ def test_encode_options_that_do_not_fit(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_encode_to_a_size_and_to_a_quality(
     scene: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def test_every_finding_that_fails_has_a_fix() -> None:
     assert Finding("ok", "a", "b").fix == ""
 
 
+@pytest.mark.slow
 def test_check_says_what_holds_and_what_does_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "tests.unit.bench.toy_methods:Flat", "--set", "iterations=60"]) == 1
     captured = capsys.readouterr()
@@ -240,6 +241,7 @@ def test_user_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert setup.snakemake_folder() == tmp_path / ".config" / "snakemake"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("snakemake") is None and not (Path(sys.executable).parent / "snakemake").exists(),
                     reason="snakemake is not installed")  # fmt: skip
 def test_snakemake_finds_the_profile_by_its_name(home: Path, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def disk_commands(scene: Path, model: Path, tmp_path: Path) -> dict[str, tuple[l
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["prepare", "train", "encode"])
 def test_full_disk(
     verb: str, scene: Path, model: Path, sound_capture: Path, tmp_path: Path,
