@@ -1,7 +1,7 @@
 """A Slurm of its own on one machine: munge, MariaDB, slurmdbd, slurmctld and two slurmd, all in one folder.
 
 Nothing outside the folder is written: keys, sockets, ports, configuration and state are this Slurm's own, so that it
-runs beside a real one. Commands find it by the environment variable ``SLURM_CONF``.
+runs next to a real one. Commands find it by the environment variable ``SLURM_CONF``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def wait_for(
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise SlurmError(f"waited {timeout_s:.0f} s in vain: {what}")
+            raise SlurmError(f"waited {timeout_s:.0f} s without success: {what}")
         time.sleep(every_s)
 
 
@@ -179,7 +179,7 @@ class SlurmMachine:
         """Starts all daemons, in the order in which they need each other; returns when jobs can be submitted.
 
         Raises:
-            SlurmError: one of them does not answer; the end of its log is told.
+            SlurmError: one of them does not answer; the message contains the end of its log.
         """
         self._write_configuration()
         self._start_munge()

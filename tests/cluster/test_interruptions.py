@@ -60,10 +60,10 @@ def new_project(undisturbed: ClusterProject, slurm: SlurmMachine, tmp_path: Path
 
 
 def check_result(project: ClusterProject, undisturbed: ClusterProject, *, resumed: bool = True) -> None:
-    """The model is the one that an undisturbed training gives, and no iteration of it was done in vain."""
+    """The model is the one that an undisturbed training gives, and a resumed one went on from a checkpoint."""
     starts = project.resumed_at(FIT)
     if resumed:
-        # A job that is told to end before it is killed writes one more checkpoint, a few iterations later.
+        # A job that is asked to end before it is killed writes one more checkpoint, a few iterations later.
         went_on = len(starts) == 1 and starts[0] >= CHECKPOINT_EVERY
         check(went_on, f"training went on from iteration {starts[0] if starts else 0}", starts)
     else:
@@ -104,7 +104,7 @@ def test_cancelled_job_and_job_over_its_time_limit(
 
 
 def test_node_failure(slurm: SlurmMachine, new_project: NewProject, undisturbed: ClusterProject) -> None:
-    """Slurm by itself would start the job again, beside Snakemake's retry: it must not."""
+    """Slurm by itself would start the job again, in addition to Snakemake's retry: it must not."""
     project = new_project("node")
     run = project.start(RECORD)
     project.hold_training(FIT)

@@ -306,7 +306,7 @@ def _edit(rng: random.Random, values: Any) -> str:
     if change < 0.15 and isinstance(holder, dict):
         name = rng.choice(_FIELDS)
         holder[name] = copy.deepcopy(rng.choice(NUMBERS if rng.random() < 0.5 else OTHERS))
-        return f"{name}, beside {key}: {str(holder[name])[:40]}"
+        return f"{name}, next to {key}: {str(holder[name])[:40]}"
     number = isinstance(old, int | float) and not isinstance(old, bool)
     if number and change < 0.6:
         holder[key] = rng.choice((old + 1, old - 1, old * 2, old // 2, old * 1.5, -old, float(old)))

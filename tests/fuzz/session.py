@@ -26,9 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 #: What may come of a file: refused with an error that names it, the intact scene, or, for one with right checksums,
 #: another scene, as of another file.
 FINE = ("refused", "same scene", "other scene")
-#: What must not: decoded to another scene although a checksum is wrong, a scene with values that are not finite, an
-#: error that does not name the file, any exception that is none of the package's own, too much memory, the end of the
-#: process, or no end at all.
+#: What must not come of it. "accepted" means another scene although a checksum is wrong. "not finite" means a scene
+#: with such values. "file not named" means an error without the file's name. "exception" means one that is none of the
+#: package's own. The last three mean too much memory, the end of the process, and no end at all.
 FAILURES = ("accepted", "not finite", "file not named", "exception", "memory", "crash", "hang")
 #: A worker may take this long to start and to decode the intact files, compiling included.
 START_LIMIT_S = 300.0

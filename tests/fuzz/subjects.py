@@ -1,5 +1,8 @@
-"""The intact bitstreams that are altered when none are named: of every method one or more as small as they get, and one
-of so many anchors that time or memory that grows with the square of their number shows."""
+"""The intact bitstreams that are altered when none are named.
+
+They are one or more of every method, as small as they get. One more contains so many anchors that time or memory shows
+where it grows with the square of their number.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_number_gives_the_same_file_each_time(bitstreams: list[Path]) -> None:
 
 
 class _Decoder:
-    """In place of a method: does what it is told to, except with the intact file."""
+    """In place of a method: does what its constructor was asked for, except with the intact file."""
 
     def __init__(self, method: Any, intact: bytes, does: str) -> None:
         self._method, self._intact, self._does = method, intact, does

@@ -2,10 +2,10 @@
 
 Runs in a process of its own, which may crash, hang or be killed: ``session`` watches over it and goes on with another.
 
-Memory is the growth of the resident set while a file is decoded, from the kernel's high-water mark (``VmHWM``, started
-anew before each file) after free memory has been given back (``malloc_trim``). Unlike ``tracemalloc`` it sees numpy,
-torch and compiled code alike. What is allocated and never touched does not show in it, so the address space is limited
-as well (``RLIMIT_AS``): a request beyond that fails.
+Memory is the growth of the resident set while a file is decoded, by the kernel's high-water mark (``VmHWM``). Before
+each file the worker gives back free memory (``malloc_trim``) and resets the mark. Unlike ``tracemalloc``, the mark
+includes what numpy, torch and compiled code allocate. Memory that is allocated and never touched does not show in it.
+The address space is therefore limited as well (``RLIMIT_AS``): a request beyond that fails.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.fuzz.mutations import Mutation, Subject, mutation
 CPU = torch.device("cpu")
 #: Address space above what the process has after decoding every intact file.
 ADDRESS_MIB = 1024
-#: A file may take this many times the memory of the intact one that it was made from (and of the bytes that it is
-#: longer), and the grain of the measurement.
+#: A file may take this many times the memory of the intact one that it was made from, and of the bytes that it is
+#: longer. The grain of the measurement is added.
 MAX_PEAK_RATIO = 2.0
 PEAK_GRAIN_MIB = 1.0
 #: Forged settings of HEMGS may ask for more neighbours than the intact file's. The golden files have 400 anchors, so at
@@ -127,7 +127,7 @@ class Worker:
         return process_peak_mib() - before_mib
 
     def _start_peak(self) -> float:
-        """Gives back free memory, starts the high-water mark anew, and says where it stands."""
+        """Give back free memory, reset the high-water mark, and return its value."""
         if self._trim is not None:
             self._trim(0)
         reset_process_peak()

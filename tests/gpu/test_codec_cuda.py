@@ -1,6 +1,6 @@
 """Codecs of anchors on CUDA: priced steps of training there, and files with the symbols and bytes of the processor.
 
-What a whole training on CUDA comes to is tested for all methods alike in ``test_methods_cuda``.
+What a whole training on CUDA comes to is tested for all methods in ``test_methods_cuda``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.unit.codec.toy_anchors import PLUS, TRADE_OFF, VIEWPOINTS, WHOLE, sha
 
 pytestmark = pytest.mark.gpu
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-#: Those of methods, which have their numbers beside them.
+#: Those of methods, which have their numbers next to them.
 FILES = sorted(file.with_suffix(".gsc").relative_to(GOLDEN) for file in GOLDEN.glob("version_*/*/*.json"))
 
 

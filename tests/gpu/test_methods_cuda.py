@@ -28,7 +28,7 @@ def tiny_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_what_cuda_trained_and_wrote_is_decoded_alike_everywhere(name: str, tiny_scene: Path, tmp_path: Path) -> None:
+def test_what_cuda_trained_and_wrote_decodes_equally_everywhere(name: str, tiny_scene: Path, tmp_path: Path) -> None:
     specimen = make_specimen(Case(METHODS[name], tiny_scene, tmp_path, PARAMS.get(name, {})), torch.device("cuda"))
     decoded = {
         device: specimen.method.decode(specimen.bitstream, device=torch.device(device)) for device in ("cpu", "cuda")

@@ -65,12 +65,12 @@ def rasterization_reference(
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The arguments and results of ``rasterization`` (``packed=False``), computed in ``dtype`` on any device.
 
-    With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile: the
-    same picture, sooner, as one would write it in torch if there were nothing else.
+    With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile. The
+    picture is the same and comes sooner. One would write it so in torch if there were nothing else.
 
-    ``meta`` holds ``means2d`` (keeps its gradient; ``absgrad`` if asked for), ``radii``, ``depths``, and ``margins``
-    ``[C, H, W]``: how near, relatively, the pixel's closest yes-or-no decision was (smallest alpha, largest alpha, stop
-    criterion). Where it is tiny, arithmetic of less precision may decide otherwise.
+    ``meta`` contains ``means2d`` (keeps its gradient; ``absgrad`` if asked for), ``radii``, ``depths``, and ``margins``
+    ``[C, H, W]``. A margin is the relative distance of a pixel from its closest yes-or-no decision: smallest alpha,
+    largest alpha, stop criterion. Where it is tiny, arithmetic of less precision may decide otherwise.
     """
     means, quats, scales, opacities, colors, viewmats, Ks = (
         tensor.to(dtype) for tensor in (means, quats, scales, opacities, colors, viewmats, Ks)
@@ -91,9 +91,9 @@ def rasterization_reference(
         values = _values(means, colors, viewmats, c, sh_degree)
         background = values.new_zeros(values.shape[-1]) if backgrounds is None else backgrounds[c].to(dtype)
         if render_mode != "RGB":
-            beside = slice(None) if render_mode.startswith("RGB+") else slice(0)
-            values = torch.cat([values[:, beside], flat.depths[:, None]], -1)
-            background = torch.cat([background[beside], background.new_zeros(1)])
+            kept = slice(None) if render_mode.startswith("RGB+") else slice(0)
+            values = torch.cat([values[:, kept], flat.depths[:, None]], -1)
+            background = torch.cat([background[kept], background.new_zeros(1)])
         image, alpha, margin = _blend(
             means2d[c], flat, values, background, (width, height), tile_size, _Sum(absolute[c])
         )

@@ -3,7 +3,7 @@
 Owns the framing around torchac. Does not own distributions: they are the integer tables of ``hemgs.coding.tables``.
 torchac (extra ``entropy-check``) compiles itself when it is first imported, hence the import on demand.
 
-torchac keeps no state between calls and needs one row of cumulative frequencies a symbol, so every pushed batch
+torchac keeps no state between calls and needs one row of cumulative frequencies a symbol. Every pushed batch therefore
 becomes chunks that are streams of their own, each with its counts, its escaped values and its raw low bits. All rows
 of a chunk are as wide as its widest table; entries a row lacks get the least frequency. torchac decodes nonsense when
 a symbol lies outside its row and does not check that unless asked, so the check here is not optional.

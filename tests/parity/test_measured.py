@@ -1,7 +1,7 @@
-"""The committed figures: every table and sentence in ``results/measured`` follows from the points beside it.
+"""The committed figures: every table and sentence in ``results/measured`` follows from the points next to it.
 
 The points are laid out as the workflow leaves them, by the plan that the workflow writes for their configuration, and
-published by the same code. Where they stand beside published values, the verdict must be an honest one.
+published by the same code. Where a table compares them with published values, the verdict must be an honest one.
 """
 
 from __future__ import annotations

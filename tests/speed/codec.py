@@ -1,10 +1,10 @@
 """Time and memory of encoding and decoding whole HEMGS files, split by stage, on anchors like those of a trained scene.
 
 Run as ``python -m tests.speed.codec``. Settings are HEMGS's defaults; networks are untrained but calibrated, so that
-symbols cost about what they cost in a file. Encoding and decoding run in a process each, best of some rounds, after a
-small file that loads compiled code; wall-clock seconds. What a stage calls is not part of its time. Peak memory is that
-of the process, libraries and the anchors to encode included; with ``--device cuda`` it is what torch had allocated on
-the GPU, and a stage that starts work there without waiting for it leaves the time to the stage that waits.
+symbols cost about what they cost in a file. Encoding and decoding run in a process each, after a small file that loads
+compiled code. Times are wall-clock seconds of the best round. What a stage calls is not part of its time. Peak memory
+is that of the process, libraries and the anchors to encode included. With ``--device cuda`` it is what torch had
+allocated on the GPU. A stage that starts work there without waiting for it leaves the time to the stage that waits.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Size, time and memory of coding locations, on anchors like those of a trained scene.
 
 Run as ``python -m tests.speed.locations``; ``--file`` takes anchors of one's own, a ``.npy`` of ``[N, 3]`` lattice
-coordinates. Each size runs in a process of its own, which first loads compiled code; wall-clock seconds, best round;
-extra memory is what the process's peak grew by. Beside the octree stands the entropy of its nodes' patterns level by
-level without any context, which ignores what a table of them would cost.
+coordinates. Each size runs in a process of its own, which first loads compiled code. Times are wall-clock seconds of
+the best round; extra memory is what the process's peak grew by. For comparison with the octree, the program prints the
+entropy of its nodes' patterns level by level without any context. That ignores what a table of them would cost.
 """
 
 from __future__ import annotations

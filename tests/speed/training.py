@@ -1,7 +1,7 @@
 """Time per training step of HEMGS, split by stage, in its three phases.
 
-Run as ``python -m tests.speed.training``. One process trains one procedural scene; in each phase the stages of every
-step are timed where the trainer calls them, and means over the faster half of the steps are shown. Phases differ in
+Run as ``python -m tests.speed.training``. One process trains one procedural scene. In each phase it times the stages of
+every step where the trainer calls them, and prints means over the faster half of the steps. Phases differ in
 what ``sample`` does: attributes as they are, with noise, or with predicted steps and their price (whose gradients are
 part of ``backward``). All stages are measured side by side in one run, so their shares hold even where the absolute
 figures do not.

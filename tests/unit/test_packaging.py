@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 #: Packages whose import name is not their name on the index.
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
-#: Installed with what is declared, and imported beside it: markupsafe is part of jinja2's interface.
+#: Installed with what is declared, and imported with it: markupsafe is part of jinja2's interface.
 COMES_WITH = {"markupsafe": "jinja2"}
 #: Used as commands or by other packages, never imported by this one.
 NOT_IMPORTED = {"ninja", "pygments", "snakemake", "torchvision"}
@@ -106,7 +106,7 @@ def test_everything_imported_is_declared_and_the_other_way_round() -> None:
     assert {import_name(name) for name in BASE} - found == NOT_IMPORTED & BASE
 
 
-def test_methods_are_listed_alike_in_package_and_workflow() -> None:
+def test_package_and_workflow_list_the_same_methods() -> None:
     declared = PROJECT["entry-points"]["hemgs.methods"]
     files = (REPOSITORY / "workflow/config/methods").glob("*.yaml")
     described = [yaml.safe_load(file.read_text()) for file in files]
@@ -150,7 +150,7 @@ def test_version_is_the_installed_one() -> None:
     assert importlib.metadata.version("hemgs") == PROJECT["version"]
 
 
-def test_changelog_tells_of_this_version() -> None:
+def test_changelog_describes_this_version() -> None:
     assert re.search(rf"^## {re.escape(PROJECT['version'])}\b", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
-"""Stands in for the ``hemgs`` command in workflow tests: writes the outputs each verb must write, in milliseconds.
+"""Replaces the ``hemgs`` command in workflow tests: writes the outputs each verb must write, in milliseconds.
 
-Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``
-(as an interrupted training leaves its checkpoint) and exits with 2, as the real command does for bad input. A rate
+Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``,
+as an interrupted training leaves its checkpoint. It exits with 2, as the real command does for bad input. A rate
 ``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does. A call that contains
 ``$STUB_HOLD`` says so in a file and waits for the file ``$STUB_GO_ON``.
 """
@@ -48,7 +48,7 @@ def main(verb: str, *arguments: str) -> int:
             work = out / "work"
             work.mkdir(parents=True, exist_ok=True)
             (work / "checkpoint").write_text("half way\n")
-        print("error: the stub was told to fail — tell it not to", file=sys.stderr)
+        print("error: the stub was asked to fail — unset STUB_FAIL", file=sys.stderr)
         return 2
     for name, text in outputs(verb, arguments, options).items():
         path = out / name
@@ -72,7 +72,7 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
         rates = sorted(path.stem for path in (Path(arguments[0]) / "bitstreams").glob("*.gsc"))
         broken = os.environ.get("STUB_BROKEN")
         if broken in rates:
-            print(f"{broken}: failed: the stub was told so", file=sys.stderr)
+            print(f"{broken}: failed: the stub was asked to fail", file=sys.stderr)
             if "--keep-going" not in arguments:
                 sys.exit(2)
         return {"points.csv": "rate\n" + "\n".join(rates), "views.csv": "view\n", "showcase/view.png": ""}

@@ -102,7 +102,7 @@ def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits:
 
 
 @pytest.mark.parametrize("name", ["ablations", "ladder_bonsai", "ladder_chair", "ladder_seeds"])
-def test_ablations_train_every_variant_alike(paper: Project, name: str) -> None:
+def test_ablations_train_every_variant_with_the_same_settings(paper: Project, name: str) -> None:
     """A training each, four where each rate is one; all with the full method's settings but for their own."""
     config = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
     methods, scenes = config["run"]["methods"], len(config["run"]["scenes"])
@@ -200,10 +200,10 @@ def test_cluster_profiles_ask_for_a_gpu_per_training_and_more_on_retry(profile: 
 def test_cluster_profiles_keep_clear_of_what_goes_wrong_on_a_real_cluster(profile: str) -> None:
     """Each was seen to go wrong without; tests/cluster shows the outcome with them, where Slurm is installed."""
     settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
-    assert settings["slurm-no-requeue"] is True  # after a node failure, the same job twice
-    assert settings["slurm-status-command"] == "squeue"  # a cancelled job is waited for, for ever
-    assert settings["slurm-status-attempts"] >= 1000  # jobs are lost sight of while the controller is away
-    assert settings["slurm-delete-logfiles-older-than"] == 0  # log folders of another invocation's jobs are removed
+    assert settings["slurm-no-requeue"] is True  # After a node failure, the same job would run twice.
+    assert settings["slurm-status-command"] == "squeue"  # Snakemake would never stop waiting for a cancelled job.
+    assert settings["slurm-status-attempts"] >= 1000  # Jobs would be lost while the controller is away.
+    assert settings["slurm-delete-logfiles-older-than"] == 0  # Logs of another invocation's jobs would be removed.
 
 
 def test_cluster_profiles_differ_in_the_gpu_request_only() -> None:

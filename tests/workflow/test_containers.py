@@ -1,7 +1,7 @@
 """Which Python jobs run in: that of the image or conda environment where asked for, otherwise the one of snakemake.
 
-Apptainer and conda are played by scripts: the one runs the command on the host, the other makes environments that hold
-a Python which writes down what it is asked to do.
+Scripts replace Apptainer and conda. The one runs the command on the host. The other makes environments that contain a
+Python which writes down what it is asked to do.
 """
 
 from __future__ import annotations

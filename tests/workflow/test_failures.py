@@ -25,7 +25,7 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     assert done.returncode != 0
     log = "results/logs/train_model/single_stub/toy/two/single/s0.log"
     assert log in done.stdout
-    assert "the stub was told to fail" in done.stdout
+    assert "the stub was asked to fail" in done.stdout
     # Everything is published but for the hole, which is named with its log.
     failures = (project.root / "results/summary/failures.csv").read_text().splitlines()
     assert failures == ["method,scene,log", f"single_stub,two,{log}"]
@@ -125,7 +125,7 @@ def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
     with project.held("figures", "--config", run):
         failing = "results/points/per_rate_stub/toy/one/lmbda_0.0040/s0/points.csv"
         done = project.snakemake(failing, "--config", "run={methods: [per_rate_stub], scenes: [one]}", check=False)
-        assert done.returncode != 0 and "the stub was told to fail" in done.stdout
+        assert done.returncode != 0 and "the stub was asked to fail" in done.stdout
     assert ledger(project) == []
 
 
@@ -167,13 +167,13 @@ def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: 
     done = project.snakemake()
     points = project.root / "results/points/all_rates_stub/toy/one/all/s0/points.csv"
     assert "lmbda_0.0010" in points.read_text()
-    assert done.stdout.count("lmbda_0.0020: failed: the stub was told so") == 2, "once per scene"
+    assert done.stdout.count("lmbda_0.0020: failed: the stub was asked to fail") == 2, "once per scene"
     log = project.root / "results/logs/evaluate_points/all_rates_stub/toy/one/all/s0.log"
     assert "lmbda_0.0020: failed:" in log.read_text()
 
 
-def test_the_ledger_is_written_anew_where_the_same_is_missing_again(project: Project) -> None:
-    """For another reason, which only the log tells."""
+def test_the_ledger_is_written_again_where_the_same_is_missing_again(project: Project) -> None:
+    """The reason is another one, which only the log contains."""
     project.environment["STUB_FAIL"] = TRAIN_TWO
     for _ in range(2):
         assert project.snakemake(check=False).returncode != 0

@@ -72,7 +72,7 @@ def test_archives_are_fetched_once_for_all_scenes_and_data_sets(commands: str) -
     fetches = re.findall(r"hemgs fetch (.*?) --archive (\S+) --scenes (\S+)", commands)
     assert len(fetches) == 4
     asked = {name: set(scenes.split(",")) for _, name, scenes in fetches}
-    # Each job is told of all scenes of its data sets: the disk must have room for what the others fetch, too.
+    # Each job gets all scenes of its data sets: the disk must have room for what the others fetch, too.
     assert asked["360_extra_scenes.zip"] == asked["360_v2.zip"]
     assert len(asked["360_v2.zip"]) == NUM_SCENES["mipnerf360"]
     assert {scene.partition("/")[0] for scene in asked["tandt_db.zip"]} == {"tanksandtemples", "deepblending"}
@@ -106,7 +106,7 @@ def test_one_scene_and_one_method_alone(paper: Project) -> None:
 
 
 def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project) -> None:
-    """The archive is looked at again; scenes that it gave before are not made anew."""
+    """The archive is looked at again; scenes that it gave before are not made again."""
     project.edit("datasets/toy.yaml", with_archive)
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
     project.snakemake("--config", "run={scenes: [one]}")
@@ -121,7 +121,7 @@ def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project
     assert project.planned() == {}, "an archive that was used is not missed"
 
 
-def test_an_archive_that_cannot_be_fetched_is_named_beside_what_is_published(project: Project) -> None:
+def test_an_archive_that_cannot_be_fetched_is_named_with_what_is_published(project: Project) -> None:
     """Scenes from elsewhere are published; the ledger names the log of the fetching."""
     project.edit("datasets/toy.yaml", with_archive)
     project.edit("datasets/toy.yaml", lambda data: data["source"]["archives"][0].update(scenes=["two"]))

@@ -169,7 +169,7 @@ def make_captures(folder: Path) -> None:
 
 
 def install_stub(root: Path) -> None:
-    """A package ``hemgs`` beside the workflow whose command line is the stub, and all else as in the repository."""
+    """Write a package ``hemgs`` next to the workflow. Its command line is the stub; the rest is the repository's."""
     package = root / "hemgs"
     package.mkdir()
     (package / "__init__.py").write_text(f"__path__.append({str(REPOSITORY / 'hemgs')!r})\n")

@@ -1,4 +1,4 @@
-"""Octrees and adaptive masks that must decode for ever, whatever becomes of the encoder.
+"""Octrees and adaptive masks that every later version must decode, whatever becomes of the encoder.
 
 Contexts, rates and tables of the adaptive coder are its format: a change to any of them is a codec with a number of its
 own. Rules as in ``test_golden_coding``, with ``HEMGS_WRITE_GOLDEN=1`` for files that are missing.
@@ -36,7 +36,7 @@ def expected_coords() -> np.ndarray:
 
 
 def expected_masks(num: int) -> np.ndarray:
-    """Anchors with many offsets and anchors with few, alike for a while."""
+    """Anchors with many offsets and anchors with few, in runs of one kind."""
     level = integers(num // 8 + 1, 50, 0, 9).repeat(8)[:num]
     return integers(num * NUM_OFFSETS, 51, 0, 9).reshape(num, -1) < (level[:, None] + np.arange(NUM_OFFSETS)) // 2
 

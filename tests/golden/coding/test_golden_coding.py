@@ -1,7 +1,7 @@
-"""A bitstream of format version 1 that must decode for ever, whatever becomes of the encoder.
+"""A bitstream of format version 1 that every later version must decode, whatever becomes of the encoder.
 
 The file holds one section of every kind that ``hemgs.coding`` knows; the values expected of it are made by integer
-arithmetic below. Only a new format version may come with a new file beside it: then run
+arithmetic below. Only a new format version may come with a new file next to it: then run
 ``HEMGS_WRITE_GOLDEN=1 python -m pytest tests/golden/coding``, which writes files that are missing and never
 replaces one.
 """

@@ -161,7 +161,7 @@ def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summar
 
 
 @pytest.mark.slow
-def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Results, tmp_path: Path) -> None:
+def test_a_variant_trained_per_rate_is_drawn_next_to_the_one_model(complete: Results, tmp_path: Path) -> None:
     """Other variants of it are not, however many rates they have."""
     data = json.loads(complete.style.read_text())
     by_id = {method["id"]: method for method in data["methods"]}
@@ -175,8 +175,8 @@ def test_a_variant_trained_per_rate_is_drawn_beside_the_one_model(complete: Resu
     assert {method for _, method in drawn} == {"hemgs", "hac"}
     assert (drawn.count(("chair", "hemgs")), drawn.count(("chair", "hac"))) == (16, 4)
     with (tmp_path / "variable_rate.csv").open() as file:
-        told = {(row["method"], row["bd_rate_against"], row["bd_rate_points"]) for row in csv.DictReader(file)}
-    assert told == {("hemgs", "hac", "16"), ("hac", "not available", "not available")}
+        comparisons = {(row["method"], row["bd_rate_against"], row["bd_rate_points"]) for row in csv.DictReader(file)}
+    assert comparisons == {("hemgs", "hac", "16"), ("hac", "not available", "not available")}
     summary, style = load_summary(complete.summary), load_style(path)
     rows = [row for row in summary.datasets if row["method"] in ("hemgs", "hac") and row["dataset"] == "chair"]
     costs = [cost for cost in variable_rate_costs(summary.bdrate, style) if cost["dataset"] == "chair"]
@@ -235,7 +235,7 @@ CONES = {
 
 
 @pytest.mark.parametrize("kind", ["none", *CONES])
-def test_methods_can_be_told_apart_by_colour_or_marker(kind: str) -> None:
+def test_methods_differ_in_colour_or_marker(kind: str) -> None:
     matrix = np.array(CONES[kind]) if kind in CONES else np.eye(3)
     seen = {method: matrix @ np.array(to_rgb(color)) ** 2.2 for method, (color, _) in PALETTE.items()}
     main = ["hemgs", "hac", "context_gs", "scaffold_gs", "gs3d"]

@@ -55,13 +55,13 @@ def test_headline_figures_follow_from_the_summary(page: str) -> None:
     assert len(cards) == 8
 
 
-def test_unequal_training_stands_in_the_headline(tmp_path: Path) -> None:
+def test_the_headline_names_unequal_training(tmp_path: Path) -> None:
     results = Results(tmp_path, iterations={"hemgs": 60000}).write()
     summarise(results.plan, PUBLISHED, results.summary)
     assert "trained 60,000 against 30,000 iterations" in _page(results, tmp_path)
 
 
-def test_scenes_trained_for_unequal_numbers_of_iterations_stand_in_the_headline(tmp_path: Path) -> None:
+def test_the_headline_names_scenes_trained_for_unequal_numbers_of_iterations(tmp_path: Path) -> None:
     results = Results(tmp_path).write()
     summarise(results.plan, PUBLISHED, results.summary)
     table = results.summary / "datasets.csv"
@@ -153,7 +153,7 @@ def test_text_from_outside_cannot_become_markup(tmp_path: Path) -> None:
     assert html.escape(hostile) in page
 
 
-def test_files_beside_the_page_are_linked_relatively(complete: Results, tmp_path: Path) -> None:
+def test_files_next_to_the_page_are_linked_relatively(complete: Results, tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "quality.tex").write_text("x")
     assert '<a href="../tables/quality.tex">quality.tex</a>' in _page(complete, tmp_path)
@@ -212,7 +212,7 @@ document.body.append(holder);
 
 @pytest.fixture(scope="module")
 def report(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the page does when its controls are used, as told by the browser."""
+    """What the page does when its controls are used, as reported by the browser."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine; the page's script is not run")
     folder = tmp_path_factory.mktemp("browser")
@@ -226,9 +226,9 @@ def report(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     if not found and not result.stdout:
         pytest.skip(f"chromium did not start: {result.stderr[-300:]}")
     assert found, result.stderr[-2000:]
-    told: dict[str, Any] = json.loads(html.unescape(found.group(1)))
-    assert "fault" not in told, told["fault"]
-    return told
+    reported: dict[str, Any] = json.loads(html.unescape(found.group(1)))
+    assert "fault" not in reported, reported["fault"]
+    return reported
 
 
 def test_the_plot_can_be_explored(report: dict[str, Any]) -> None:

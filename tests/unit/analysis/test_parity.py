@@ -1,4 +1,4 @@
-"""Verdicts beside published values, and the published values themselves."""
+"""Verdicts on published values, and the published values themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the tables."""
+"""What the tables contain."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_bdrate_states_both_interpolations_with_overlap_and_points(complete: Res
     assert table.rows[0][2].note == "3DGS: one rate is no curve"
 
 
-def test_a_cubic_without_four_points_says_so_beside_the_pchip(tmp_path: Path) -> None:
+def test_a_cubic_without_four_points_says_so_next_to_the_pchip(tmp_path: Path) -> None:
     results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)})
     results.write(lambda row: row | {"psnr": 20.0} if row["fit"] == "lmbda_0.0005" else row)
     summarise(results.plan, PUBLISHED, results.summary)
@@ -167,7 +167,7 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
     assert sum(part or 0 for part in parts) == pytest.approx(row[names.index("Total")].value)
 
 
-def test_storage_shows_published_parts_beside_ours(tmp_path: Path) -> None:
+def test_storage_shows_published_parts_next_to_ours(tmp_path: Path) -> None:
     """Table 5 of the paper, for the methods of the run: what has no column there is among its others."""
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"deepblending": ("playroom",)}).write()
     summarise(results.plan, PUBLISHED, results.summary)
@@ -196,7 +196,7 @@ def test_storage_shows_published_parts_beside_ours(tmp_path: Path) -> None:
     assert len(table.rows) == 1 + 2 + 1
 
 
-def test_complexity_tells_one_model_from_many(complete: Results) -> None:
+def test_complexity_distinguishes_one_model_from_many(complete: Results) -> None:
     rows = {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in _table(complete, "complexity").rows}
     assert rows["Court", "HAC"][:5] == ["30,000", "4", "4", "7.00", "28.0"]
     assert rows["Court", "HEMGS"][:5] == ["30,000", "16", "1", "11.7", "11.7"]

@@ -43,7 +43,7 @@ def test_weights_are_the_rounded_sigmoid() -> None:
     assert (weights_of(-logits) + weights_of(logits) == WHOLE_WEIGHT).mean() > 0.99
 
 
-def test_integers_and_floats_price_symbols_alike() -> None:
+def test_integers_and_floats_give_symbols_the_same_price() -> None:
     fixed, floats = mixtures()
     symbols = np.random.default_rng(4).integers(-6, 7, fixed.weight.shape)
     bits = floats.bits(torch.from_numpy(symbols) * floats.first.step)

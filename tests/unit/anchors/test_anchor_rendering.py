@@ -51,7 +51,7 @@ def test_anchors_out_of_sight_are_left_out_and_change_nothing(anchors: FixedAnch
 
 def test_the_prefilter_looks_at_the_scalings_of_offsets() -> None:
     camera = ring_camera("front", 0.0)
-    positions = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])  # beside the image
+    positions = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])  # outside the image
     wide, narrow = torch.full((1, 3), 2.0), torch.full((1, 3), 0.01)
     scalings = torch.cat([torch.cat([wide, narrow], dim=1), torch.cat([narrow, wide], dim=1)])
     assert visible_anchors(positions, scalings, camera).tolist() == [0]

@@ -289,7 +289,7 @@ def test_statistics_are_gathered_within_their_window_only() -> None:
         assert bool(trained.state().tensors["statistics/visits"].any()) == gathered, iteration
 
 
-def test_growing_draws_anew_each_time_and_for_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growing_draws_other_numbers_each_time_and_for_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
 
     def spy(*arguments: Any) -> NewAnchors:

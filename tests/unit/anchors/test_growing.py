@@ -103,7 +103,7 @@ def test_no_two_anchors_share_a_lattice_point() -> None:
     assert len(torch.unique(together, dim=0)) == len(together)
 
 
-def test_only_judged_offsets_start_anew() -> None:
+def test_only_judged_offsets_start_again() -> None:
     anchors = model()
     stats = statistics(anchors)
     stats.gradient_count[0] = 40.0

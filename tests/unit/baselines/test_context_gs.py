@@ -176,7 +176,7 @@ def test_order_finds_every_anchor() -> None:
         assert torch.equal(whole[parents], torch.from_numpy(levels.representative)[rows])
 
 
-def test_levels_are_found_anew_when_anchors_or_masks_have_changed() -> None:
+def test_levels_are_found_again_when_anchors_or_masks_have_changed() -> None:
     model = toy_anchors(200)
     hook = attributes(model)
     hook.sample(20, model, everyone(model))

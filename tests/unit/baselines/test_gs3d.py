@@ -32,7 +32,7 @@ from tests.unit.training.toy import toy_scene
 CPU = torch.device("cpu")
 BLACK = (0.0, 0.0, 0.0)
 #: Short enough for a test, and passing through growth, pruning, opacity resets and all degrees.
-#: The toy's Gaussians are large beside the path of its cameras.
+#: The toy's Gaussians are large compared with the path of its cameras.
 SHORT = {
     "iterations": 60,
     "densify_interval": 7,
@@ -151,7 +151,7 @@ def test_training_learns_the_scene(painted: Scene, tmp_path: Path) -> None:
     assert psnr_of(model, painted) > 22.0
 
 
-def test_gaussians_grow_up_to_the_limit_and_progress_tells(trained: Model, tmp_path: Path) -> None:
+def test_gaussians_grow_up_to_the_limit_and_progress_reports_them(trained: Model, tmp_path: Path) -> None:
     assert 20 < trained.tensors["means"].shape[0] <= 60
     assert all(torch.isfinite(tensor).all() for tensor in trained.tensors.values())
     train(toy_scene(), tmp_path)

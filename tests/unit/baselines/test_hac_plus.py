@@ -74,7 +74,7 @@ def test_training_has_the_settings_of_its_rate(monkeypatch: pytest.MonkeyPatch, 
     assert math.isclose(settings.lr_masks, 0.01)
 
 
-def test_chunks_are_told_by_those_before_alone() -> None:
+def test_chunks_depend_on_those_before_only() -> None:
     """Decoding goes chunk by chunk, so no chunk may see itself or a later one."""
     anchors = toy_anchors(50)
     model = toy_model(anchors)
@@ -83,9 +83,11 @@ def test_chunks_are_told_by_those_before_alone() -> None:
     mixture = model.mixture(outputs, model.predictor.interpret(outputs), features)
     starts = [0, 0, 0, 3, 3, 3, 6, 6]
     for channel, start in enumerate(starts):
-        told = mixture.second.mean[:, channel].sum() + mixture.second.log2_scale[:, channel].sum()
-        told = told + mixture.logit[:, channel].sum()
-        (gradient,) = torch.autograd.grad(told, features, retain_graph=True, allow_unused=True, materialize_grads=True)
+        predicted = mixture.second.mean[:, channel].sum() + mixture.second.log2_scale[:, channel].sum()
+        predicted = predicted + mixture.logit[:, channel].sum()
+        (gradient,) = torch.autograd.grad(
+            predicted, features, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
         seen = gradient.abs().sum(dim=0) > 0
         assert seen.tolist() == [number < start for number in range(len(starts))]
 

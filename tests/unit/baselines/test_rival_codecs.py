@@ -75,7 +75,7 @@ def test_decoded_anchors_are_the_quantised_ones(toy: ModuleType, file: Path) -> 
     assert torch.equal(decoded.positions, anchors.positions[kept][raster])
     assert torch.equal(decoded.attributes.masks.bool(), masks)
     exact = anchors.attributes().select(torch.nonzero(kept).squeeze(1)[raster])
-    # Steps are less than two base steps, and not all alike.
+    # Steps are less than two base steps, and not all equal.
     for value, wanted, base in (
         (decoded.attributes.features, exact.features, 1.0),
         (decoded.attributes.scalings, exact.scalings, 0.001),

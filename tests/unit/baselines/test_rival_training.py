@@ -48,7 +48,7 @@ def test_phases_are_those_of_the_family(name: str) -> None:
     assert [hook.allows_growth(number) for number in (9, 10, 14, 15)] == [True, False, False, True]
 
 
-def test_state_round_trip_continues_alike(name: str) -> None:
+def test_state_round_trip_continues_in_the_same_way(name: str) -> None:
     model = RIVALS[name].toy_anchors(200)
     first, second = attributes(name, model), attributes(name, model)
     everyone = torch.arange(model.num_anchors)

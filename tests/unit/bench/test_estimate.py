@@ -256,15 +256,15 @@ def test_a_base_that_is_not_selected_is_trained_and_counted_once(
         settings = {"title": "T", "run": {"methods": list(methods), "datasets": ["deepblending"]}}
         return estimate(load_benchmark(settings, [], folder), costs, lambda _: 30_000, tmp_path)
 
-    alone, both, beside = run("early"), run("early", "late"), run("gs3d", "early", "late")
-    assert [found.jobs["train_model"] for found in (alone, both, beside)] == [4, 6, 6]
-    assert [found.jobs["encode_points"] for found in (alone, both, beside)] == [2, 4, 6]
+    alone, both, with_base = run("early"), run("early", "late"), run("gs3d", "early", "late")
+    assert [found.jobs["train_model"] for found in (alone, both, with_base)] == [4, 6, 6]
+    assert [found.jobs["encode_points"] for found in (alone, both, with_base)] == [2, 4, 6]
     assert [(found.method, found.steps, found.rates) for found in both.methods] == [
         ("early", 60_000, 2),
         ("late", 60_000, 2),
         ("gs3d", 60_000, 0),
     ]
-    assert both.disk_bytes["models"] == beside.disk_bytes["models"] == 3 * alone.disk_bytes["models"] / 2
+    assert both.disk_bytes["models"] == with_base.disk_bytes["models"] == 3 * alone.disk_bytes["models"] / 2
     # A base that is there already is not trained again, nor is one whose post models are all there.
     for scene in ("drjohnson", "playroom"):
         made = tmp_path / f"models/gs3d/deepblending/{scene}/single/s0/model.safetensors"

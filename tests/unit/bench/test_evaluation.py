@@ -34,7 +34,7 @@ from tests.unit.bench.conftest import CPU, TOY
 
 @pytest.mark.usefixtures("in_process")
 def test_each_rate_has_a_row_of_its_own_file(toy_points: Path, scene_dir: Path, tmp_path: Path) -> None:
-    """What stands in the columns of a row: see ``test_point_row``."""
+    """``test_point_row`` checks what the columns of a row contain."""
     out = tmp_path / "out"
     result = run_evaluate(EvaluateRequest(toy_points, scene_dir, out, num_showcase=1), CPU)
     rows = read_points(out / "points.csv")
@@ -188,7 +188,7 @@ def _encoded(sections: dict[str, int], estimated: dict[str, float]) -> EncodedRa
     return EncodedRate(0.001, sections, estimated, 1.0, 1.0, "0" * 64)
 
 
-def test_ideal_bits_stand_beside_each_coded_section_and_nowhere_else() -> None:
+def test_ideal_bits_accompany_each_coded_section_and_nothing_else() -> None:
     columns = estimated_columns(
         _encoded({"container": 7, "features": 5, "masks": 2}, {"features": 39.5, "masks": 15.0})
     )

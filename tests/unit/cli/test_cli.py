@@ -96,9 +96,9 @@ def test_wrong_arguments_give_usage_and_one_line(arguments: list[str], capsys: p
 
 
 def test_error_is_one_line_with_its_fix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    failing(monkeypatch, ConfigError("a.yaml: wrong\n  over two lines", "mend it"))
+    failing(monkeypatch, ConfigError("a.yaml: wrong\n  over two lines", "correct it"))
     assert main(["doctor"]) == 2
-    assert capsys.readouterr().err == "error: a.yaml: wrong over two lines — mend it\n"
+    assert capsys.readouterr().err == "error: a.yaml: wrong over two lines — correct it\n"
     failing(monkeypatch, HemgsError("nothing to advise"))
     assert main(["doctor"]) == 2
     assert capsys.readouterr().err == "error: nothing to advise\n"

@@ -277,7 +277,7 @@ def test_another_method_s_file_is_refused(file: Path) -> None:
 
 @pytest.mark.parametrize("section", ["settings", "locations", "masks", "hash_grid", "networks", "features", "offsets"])
 def test_sections_that_lie_behind_good_checksums_are_refused(file: Path, tmp_path: Path, section: str) -> None:
-    """A forger can mend every CRC; what decodes then must still be an error and never a picture."""
+    """A forger can correct every CRC. Decoding must still give an error and never a picture."""
     container = read_container(file)
     data = container.sections[section]
     forgeries = [

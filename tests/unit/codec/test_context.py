@@ -136,7 +136,7 @@ def test_gains_that_would_not_be_exact_are_refused() -> None:
 
 
 def test_an_anchor_s_context_depends_on_its_neighbours_alone() -> None:
-    """The same integers for every split of the anchors, and whatever stands in rows that are not neighbours."""
+    """The same integers for every split of the anchors, and whatever rows that are not neighbours contain."""
     coords, fixed = crowd(), network().fixed()
     whole = table(coords)
     values = torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double()

@@ -117,7 +117,7 @@ def test_a_header_knows_its_own_faults() -> None:
         replace(HEADER, trade_off=TradeOff(0.002)).check()
 
 
-def test_lmbda_stands_in_the_container_alone() -> None:
+def test_only_the_container_contains_lmbda() -> None:
     other = replace(HEADER, trade_off=TradeOff(0.0031, LMBDA_INTERVAL))
     assert other.to_bytes() == HEADER.to_bytes()
     assert read(HEADER.to_bytes(), other.trade_off) == other

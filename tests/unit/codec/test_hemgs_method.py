@@ -39,7 +39,7 @@ def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str)
 
 
 @pytest.mark.parametrize("name_of_method", sorted(list_methods()))
-def test_methods_train_with_no_settings_of_which_no_file_can_be_decoded(name_of_method: str) -> None:
+def test_methods_refuse_to_train_with_settings_whose_files_cannot_be_decoded(name_of_method: str) -> None:
     """Hours of training would end in a file that is refused."""
     params = get_method(name_of_method).Params
     limits = {

@@ -127,7 +127,7 @@ def test_price_pushes_values_masks_and_networks() -> None:
 
 
 def test_anchors_out_of_view_are_priced_like_all_others() -> None:
-    """A file holds them all alike, however seldom a camera sees them; what is rendered are those in view."""
+    """A file contains all of them, however rarely a camera sees them. Only those in view are rendered."""
     model = anchors()
     hook = attribute_model(model, replace(SETTINGS, mask_weight=0.0))
     attributes, loss, _ = hook.sample(30, model, torch.arange(3))
@@ -190,7 +190,7 @@ def test_no_visible_anchor_is_no_error() -> None:
     assert loss.item() == 0
 
 
-def test_state_round_trip_continues_alike() -> None:
+def test_state_round_trip_continues_in_the_same_way() -> None:
     model = anchors()
     first, second = attribute_model(model), attribute_model(model)
     first.sample(20, model, everyone(model))
@@ -252,7 +252,7 @@ def test_price_reaches_neighbours_that_the_camera_does_not_see() -> None:
     assert grad_of(model.features)[hidden].abs().sum() > 0
 
 
-def test_neighbours_are_found_anew_when_anchors_or_masks_have_changed() -> None:
+def test_neighbours_are_found_again_when_anchors_or_masks_have_changed() -> None:
     model = anchors()
     hook = attribute_model_with_context(model)
     hook.sample(30, model, everyone(model))

@@ -68,7 +68,7 @@ def test_step_index_never_falls_as_lmbda_rises(octaves: float) -> None:
 def test_step_index_is_that_of_exact_arithmetic(octaves: float) -> None:
     """Both sums are rounded to the nearest, halves up: what λ adds to units of the networks, the whole to steps.
 
-    What λ adds is one product in float64, which every machine rounds alike.
+    What λ adds is one product in float64, which every machine rounds in the same way.
     """
     one = 1 << ACTIVATION_BITS
     learned = list(range(-40, 41))

@@ -152,7 +152,7 @@ def test_blocks_and_threads_change_no_prediction(
 
 @pytest.mark.parametrize("threads", range(1, 1 + min(2, numba.get_num_threads())))
 @pytest.mark.parametrize("chunk", [7, 16384])
-def test_file_decodes_alike_in_other_blocks_and_threads(
+def test_file_decodes_to_the_same_in_other_blocks_and_threads(
     workload: Workload, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
 ) -> None:
     """The file's checksum of symbols is part of decoding; decoded tensors follow from the symbols."""

@@ -147,7 +147,7 @@ def test_text_mode_copy(file):
     refused(file, "is not a bitstream")
 
 
-def test_every_cut_is_told_with_the_bytes_missing(file):
+def test_every_cut_is_reported_with_the_bytes_missing(file):
     data = file.read_bytes()
     header_bytes = len(header_of(file))
     for length in range(len(data)):

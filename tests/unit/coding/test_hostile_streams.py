@@ -21,7 +21,7 @@ from hemgs.core.errors import BitstreamError
 from tests.unit.coding.coding_workload import workload
 
 MUTATIONS = 2000
-#: Generous for a loaded machine; a hang takes for ever.
+#: Generous for a loaded machine; a hang never ends.
 LIMIT_S = 60.0
 LIMIT_MIB = 64
 
@@ -80,7 +80,7 @@ def test_damaged_containers_are_refused(tmp_path):
         assert str(path) in message if message else not inspect_container(path).intact
 
 
-def test_headers_damaged_by_someone_who_mends_the_checksum(tmp_path):
+def test_headers_damaged_by_someone_who_corrects_the_checksum(tmp_path):
     path = tmp_path / "x.gsc"
     sections = {"settings": b"abc", "features": bytes(range(99)), "empty": b""}
     header_bytes = write_container(path, "hemgs", sections, bytes(16))["container"]

@@ -80,7 +80,7 @@ def test_faults(backend):
         backend.GaussianEncoder().push([0, 0], [1], [0])
 
 
-def test_absence_is_told(monkeypatch):
+def test_absence_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchac", None)
     torchac_coder.load_torchac.cache_clear()
     with pytest.raises(DeviceError, match="torchac coder is not available") as caught:

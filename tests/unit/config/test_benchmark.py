@@ -211,7 +211,7 @@ def test_selection_of_scenes(folder: Folder, wanted: Any, selected: dict[str, li
     assert list(benchmark.datasets) == list(selected)
 
 
-def test_a_scene_of_the_same_name_elsewhere_is_told_apart(folder: Folder) -> None:
+def test_a_scene_of_the_same_name_elsewhere_is_another_one(folder: Folder) -> None:
     folder.dataset("park", {"kitchen": {}})
     benchmark = folder.load(run={"scenes": ["park/kitchen"]})
     assert list(benchmark.scenes) == ["park"]

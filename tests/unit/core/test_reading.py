@@ -1,4 +1,4 @@
-"""What a reader is told when a YAML file cannot be used."""
+"""What errors report when a YAML file cannot be used."""
 
 from __future__ import annotations
 

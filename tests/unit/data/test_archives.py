@@ -125,7 +125,7 @@ def test_where_no_archive_holds_the_scene(tmp_path: Path) -> None:
         prepare(config, tmp_path)
 
 
-def test_without_local_scenes_are_unpacked_beside_the_archives(
+def test_without_local_scenes_are_unpacked_next_to_the_archives(
     server: Server, tmp_path: Path, two_scenes: Path
 ) -> None:
     config = remote(server.add("/a.zip", Answer(zip_of(two_scenes, tmp_path / "packed").read_bytes())), tmp_path)

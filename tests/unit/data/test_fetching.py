@@ -167,7 +167,7 @@ def test_pinning_one_of_two_data_sets_that_share_an_archive_pins_both(
 def test_room_is_looked_for_for_all_archives_together(
     server: Server, file: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
 ) -> None:
-    """And for what will be unpacked: two archives and three scenes. One job fetches one of them, beside the other's."""
+    """Two archives and three unpacked scenes need room, also where a job fetches one archive and leaves the other."""
     file.write_text(file.read_text().replace("size_bytes: null", f"size_bytes: {len(BODY)}"))
     wanted = wanted_archives([load_dataset(file)], [], ARCHIVES)
     needed = 4 * len(BODY)

@@ -31,7 +31,7 @@ def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
     assert [request.get("Range") for request in answer.requests] == [None, *(f"bytes={k}00000-" for k in (3, 6, 9))]
 
 
-def test_tries_are_counted_anew_whenever_more_has_come(server: Server, target: Path) -> None:
+def test_tries_are_counted_again_whenever_more_has_come(server: Server, target: Path) -> None:
     """A connection that ends every 100 kB gives the file in eleven requests, from one address."""
     answer, mirror = Answer(BODY, cut_after=100_000), Answer(BODY)
     urls = [server.add("/a.zip", answer), server.add("/b.zip", mirror)]

@@ -78,7 +78,7 @@ def test_rays_that_miss() -> None:
 
 
 def test_background_light_and_shadow() -> None:
-    """A ball over a plate, seen from above: sky beside the plate, shadow where the ball hides the sun."""
+    """A ball over a plate, seen from above: sky around the plate, shadow where the ball hides the sun."""
     layout = Layout()
     layout.cylinder((0, 0, -0.1), 2.0, 0.1, GREY)
     bare = layout.solids, layout.materials

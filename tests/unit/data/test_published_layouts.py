@@ -69,7 +69,7 @@ def inria_archive(root: Path) -> None:
 
 
 def synthetic_archive(root: Path) -> None:
-    """nerf_synthetic.zip: maps beside the test views, a third split, and what macOS adds."""
+    """nerf_synthetic.zip: maps next to the test views, a third split, and what macOS adds."""
     for scene in OBJECTS:
         folder = root / "nerf_synthetic" / scene
         blender_capture(folder)

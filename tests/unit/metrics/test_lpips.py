@@ -97,7 +97,7 @@ def test_nothing_in_a_weight_file_is_executed(tmp_path: Path) -> None:
 
 
 class _Recorder:
-    """Stands in for ``lpips.LPIPS``: returns the mean of its first input."""
+    """A replacement for ``lpips.LPIPS``: it returns the mean of its first input."""
 
     def __init__(self, **settings: object) -> None:
         assert settings == {"net": "vgg", "version": "0.1", "verbose": False}

@@ -138,7 +138,7 @@ def _rolled(mlp: FixedMlp) -> FixedMlp:
 
 
 def test_s3dis_integers_are_those_of_the_format(s3dis: Path) -> None:
-    """Folding batch norms rounds alike on every machine; bitstreams depend on it."""
+    """Folding batch norms rounds in the same way on every machine; bitstreams depend on it."""
     digest = hashlib.sha256()
     for mlp in pointnet.load_mlps(pointnet.S3DIS):
         for part in mlp.stored():
@@ -224,7 +224,7 @@ def test_bundled_inputs_by_hand() -> None:
     assert columns[5].tolist() == [(2 * ONE + ONE // 4) // 8] * 3
 
 
-def test_blocks_wider_than_the_search_are_told_their_distances_alike() -> None:
+def test_blocks_wider_than_the_search_get_the_same_distances() -> None:
     """An octree holds scenes whose sparse blocks span more than the 18 bits that squares of distances have room for."""
     coords = np.array([[0, 0, 0], [64, 0, 0], [0, 4096, 0], [0, 0, (1 << 18) - 1]])
     wide = np.where(coords == (1 << 18) - 1, (1 << 21) - 1, coords)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hemgs.render import rasterization
 from tests.oracles.rasterization import rasterization_reference
 
-#: Pixels nearer than this to a yes-or-no decision (smallest alpha, largest alpha, stop) are left out of comparisons:
+#: Pixels nearer than this to a yes-or-no decision (smallest alpha, largest alpha, stop) are left out of comparisons.
 #: float32 may decide the other way there, which changes a pixel by up to 1/255.
 DECISION_MARGIN = 2e-4
 

@@ -174,10 +174,10 @@ def test_depth_modes(reference: bool) -> None:
     for mode, depth in wanted.items():
         arguments: dict[str, Any] = {"reference": reference, "background": [7.0]}
         alone, _, _ = render(means, scales, [0.5, 0.6], colors, render_mode=mode, **arguments)
-        beside, _, _ = render(means, scales, [0.5, 0.6], colors, render_mode="RGB+" + mode, **arguments)
+        colored, _, _ = render(means, scales, [0.5, 0.6], colors, render_mode="RGB+" + mode, **arguments)
         assert alone.shape[-1] == 1
         assert alone[15, 20].item() == pytest.approx(depth, rel=1e-9)
-        assert beside[15, 20].tolist() == pytest.approx([0.8 + 0.2 * 7.0, depth], rel=1e-9)
+        assert colored[15, 20].tolist() == pytest.approx([0.8 + 0.2 * 7.0, depth], rel=1e-9)
 
 
 def test_gradient_of_the_2d_mean() -> None:

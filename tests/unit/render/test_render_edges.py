@@ -39,7 +39,7 @@ def test_no_gaussians_give_the_background_and_empty_gradients(packed: bool) -> N
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("where", ["behind", "beside"])
+@pytest.mark.parametrize("where", ["behind", "aside"])
 def test_gaussians_out_of_sight_give_the_background_and_no_gradients(where: str, packed: bool) -> None:
     inputs = simple()
     shift = torch.tensor([0.0, 0.0, -50.0]) if where == "behind" else torch.tensor([500.0, 0.0, 0.0])

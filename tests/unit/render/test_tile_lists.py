@@ -1,4 +1,4 @@
-"""Tile lists: nothing is missed, little is listed in vain, the order is that of depth."""
+"""Tile lists: nothing is missed, little is listed without need, the order is that of depth."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_thin_diagonal_gaussian_is_not_listed_over_its_box() -> None:
     lists = lists_of_one([128.0, 128.0], covariance, 1.0, (256, 256), 16)
     assert len(lists.entries) < 0.3 * 256  # its box covers nearly all 256 tiles
     listed_rows = np.diff(lists.rows.astype(int), axis=1)
-    # It crosses a tile through the middle from corner to corner, the tiles beside it at one corner only.
+    # It crosses a tile through the middle from corner to corner, the tiles next to it at one corner only.
     assert (listed_rows == 16).sum() <= 16
     assert (listed_rows < 8).sum() >= 16
 

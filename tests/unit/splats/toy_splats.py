@@ -1,7 +1,7 @@
 """A method on plain Gaussians that changes everything that can be changed: no use for pictures, but for tests.
 
-Positions are trained in logarithmic space, higher bands come out of rounded latents and a network, log-scales snap to
-codes, masks gate Gaussians, pictures grow from coarse to fine, and rows are sorted and pruned out of turn.
+Positions are trained in logarithmic space, and a network makes higher bands of rounded latents. Log-scales snap to
+codes, and masks gate Gaussians. Pictures grow from coarse to fine. Rows are sorted and pruned out of turn.
 """
 
 from __future__ import annotations
