@@ -2,8 +2,7 @@
 
 Usage: ``python tools/check_words.py [FILE ...]``. Without files it checks all that git tracks. It prints one finding a
 line as ``file:line: what is wrong: how to correct it``, and exits with 1 if there are any. CONTRIBUTING.md explains the
-rules. ``[tool.check_words]`` in pyproject.toml lists paths that are skipped: ``exempt`` ones are generated or are data,
-``not_yet`` ones still wait for a revision.
+rules. ``exempt`` of ``[tool.check_words]`` in pyproject.toml lists paths that are skipped: generated ones, and data.
 """
 
 from __future__ import annotations
@@ -272,11 +271,11 @@ def _identifiers(text: str) -> Iterator[tuple[int, str]]:
 
 
 def tracked_files(root: Path) -> list[Path]:
-    """Return the files that git tracks or would track, relative to ``root``, without those listed as ``not_yet``."""
+    """Return the files that git tracks or would track, relative to ``root``, without exempt ones."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["check_words"]
-    skipped = tuple(settings["exempt"] + settings["not_yet"])
+    skipped = tuple(settings["exempt"])
     return [Path(name) for name in listed if not name.startswith(skipped) and (root / name).is_file()]
 
 
