@@ -126,7 +126,7 @@ def make_tiny_scene(folder: Path) -> Path:
 
 
 def make_specimen(case: Case, device: torch.device = CPU) -> Specimen:
-    """Trains and encodes."""
+    """Train the method of a case and encode its model."""
     method = get_method(case.method)
     known = {entry.name for entry in fields(method.Params)}
     params = {**{name: value for name, value in SHORT.items() if name in known}, **case.params}
@@ -141,7 +141,7 @@ def make_specimen(case: Case, device: torch.device = CPU) -> Specimen:
 
 
 def _untrained_base(case: Case) -> Path:
-    """Gaussians at the scene's points, as a file that methods of kind ``post`` can start from."""
+    """Write Gaussians at the scene's points to a file that methods of kind ``post`` can start from."""
     scene, path = load_scene(case.scene), case.folder / "base.ply"
     write_ply(path, cloud_from_points(scene.points, scene.point_colors, sh_degree=3))
     return path

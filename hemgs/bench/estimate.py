@@ -67,7 +67,7 @@ class Estimate:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the estimate for programs, with the totals of jobs and bytes."""
         return asdict(self) | {"jobs_total": sum(self.jobs.values()), "disk_total_bytes": sum(self.disk_bytes.values())}
 
 
@@ -102,7 +102,7 @@ def estimate(
 
 
 def _bases(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> list[FitPlan]:
-    """Trainings that have no points to make, and whose models these fits start from."""
+    """Return the trainings without points of their own whose models these fits start from."""
     own = {plan.path for plan in plans}
     untrained = _untrained(plans, results)
     bases = {base.path: base for plan in untrained if (base := base_fit(benchmark, plan)) and base.path not in own}

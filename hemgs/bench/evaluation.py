@@ -146,7 +146,7 @@ class _Bench:
         self._suite = MetricSuite(device)
 
     def run(self, stream: IO[str] | None) -> Evaluation:
-        """Measure every rate and writes everything."""
+        """Measure every rate and write all results."""
         request, record, result = self._request, self._record, Evaluation([], [])
         rate_ids = list(record.rates)
         shown = showcase_rates(rate_ids)

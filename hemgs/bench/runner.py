@@ -84,7 +84,7 @@ class TrainRequest:
 def resolve_params(
     method: Method, overrides: Mapping[str, Any], texts: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Every setting of a method, ``overrides`` and then ``texts`` in place of its defaults.
+    """Return every setting of a method, with ``overrides`` and then ``texts`` in place of its defaults.
 
     Args:
         method: whose ``Params`` say which settings there are.
@@ -117,7 +117,7 @@ def _value_of(text: str) -> Any:
 
 
 def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | None = None) -> TrainRecord:
-    """Trains one model; continues where an earlier call with the same request was stopped.
+    """Train one model; continue where an earlier call with the same request was stopped.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
     next to them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
@@ -183,7 +183,7 @@ class _Training:
         return post.train(scene, params, work, events, rate=rate, seed=seed, device=device, base=self.base.cloud)
 
     def run(self, device: torch.device, stream: IO[str] | None) -> TrainRecord:
-        """Trains in the work folder and writes the result."""
+        """Train in the work folder and write the result."""
         request, spec, scene, rate = self.request, self.method.spec, self.scene, self.rate
         log = request.out / EVENTS_FILE
         origin = origin_of(self.method, device)

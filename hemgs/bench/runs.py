@@ -230,7 +230,7 @@ def counts_of(bundle: Bundle) -> dict[str, int]:
 
 
 def trained_seconds(events: Path, fallback_s: float) -> float:
-    """Seconds that the training loop counted, interrupted parts included.
+    """Return the seconds that the training loop counted, interrupted parts included.
 
     The last event of kind ``trained`` of each stage counts; a stage is a folder of checkpoints.
 

@@ -243,7 +243,7 @@ class _Search:
             low, high = (middle, high) if goes_up(trial) else (low, middle)
 
     def write(self, chosen: Trial, out: Path) -> Found:
-        """Put the file of a trial in its place."""
+        """Copy the file of a trial to ``out``."""
         with atomic_path(out) as temporary:
             shutil.copyfile(self._path(chosen.rate), temporary)
         return Found(self.interval, chosen, tuple(self.trials))
@@ -267,7 +267,7 @@ def _variable_rate_model(
 
 
 def _num_steps(interval: LmbdaInterval, tolerance: float) -> int:
-    """Halvings of the interval of λ, in logarithms, until it is as small as the tolerance."""
+    """Return how often to halve the interval of λ, in logarithms, until it is as small as the tolerance."""
     return math.ceil(math.log2(math.log(interval.high / interval.low) / tolerance))
 
 

@@ -76,12 +76,12 @@ class BakingLoss:
 
 
 def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """``[H, W, 3]`` in [0, 1] to 8 bit: clamped, times 255, rounded to nearest."""
+    """Convert ``[H, W, 3]`` in [0, 1] to 8 bit: clamp, multiply by 255, round to nearest."""
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def picture_file(name: str) -> str:
-    """File name of a view's picture."""
+    """Return the file name of a view's picture."""
     return f"{name.replace('/', '_')}.png"
 
 
@@ -151,14 +151,14 @@ def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.devi
 
 
 def comparison_strip(target: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Photograph, picture and absolute error times :data:`ERROR_GAIN`, side by side; all ``[H, W, 3] uint8``."""
+    """Join photograph, picture and absolute error times :data:`ERROR_GAIN` in a row; all are ``[H, W, 3] uint8``."""
     error = np.abs(target.astype(np.float32) - pixels.astype(np.float32)) * np.float32(ERROR_GAIN / 255.0)
     gap = np.zeros((target.shape[0], _GAP_PX, 3), np.uint8)
     return np.concatenate([target, gap, pixels, gap, to_bytes(error)], axis=1)
 
 
 def read_cameras(path: Path) -> list[Camera]:
-    """Cameras from JSON: one mapping, or a list of them, with the fields of :class:`hemgs.core.types.Camera`.
+    """Read cameras from JSON: one mapping, or a list of them, with the fields of :class:`hemgs.core.types.Camera`.
 
     Raises:
         ConfigError: unreadable, an unknown or missing key, a name given twice.
@@ -204,7 +204,7 @@ def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
 
 
 def psnr_of_views(renderable: Renderable, scene: Scene, views: Sequence[View]) -> float:
-    """Mean PSNR of a decoded scene over views of 8 bit, dB: the figure that ``hemgs evaluate`` gives for them."""
+    """Return the mean PSNR of a decoded scene over views of 8 bit, dB, as ``hemgs evaluate`` measures it."""
     return _mean(
         [
             _psnr_of(_picture(renderable, view.camera, scene.background), to_bytes(scene.read_image(view)))

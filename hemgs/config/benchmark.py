@@ -214,7 +214,7 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
 
 
 def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
-    """Every training of the benchmark, by method, data set, scene, fit and seed."""
+    """Return every training of the benchmark, by method, data set, scene, fit and seed."""
     plans = []
     for method in benchmark.methods.values():
         for dataset, scenes in benchmark.scenes.items():
@@ -278,7 +278,7 @@ def _visual(
     datasets: Mapping[str, DatasetConfig],
     source: str,
 ) -> tuple[tuple[str, str], ...]:
-    """Pairs to compare; a scene that exists but is not selected is left out, so that selections stay one key."""
+    """Return the pairs to compare, without scenes that exist but are not selected, so that selections stay one key."""
     known = {f"{dataset.id}/{scene}" for dataset in datasets.values() for scene in dataset.scenes}
     _check_names(wanted, known, f"{source}: publish.visual", "scene")
     selected = {(dataset, scene.id) for dataset, found in scenes.items() for scene in found}

@@ -106,7 +106,7 @@ class Archive(Section):
         return archive_name(self.url)
 
     def holds(self, scene: str) -> bool:
-        """Whether a scene of the data set is in it."""
+        """Return whether the archive contains a scene of the data set."""
         return self.scenes is None or scene in self.scenes
 
 
@@ -318,7 +318,7 @@ def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
 
 
 def scene_of(data: Mapping[str, Any], scene: str) -> SceneConfig:
-    """One scene of a data set file's contents.
+    """Return one scene of a data set file's contents.
 
     Raises:
         ConfigError: as :func:`dataset_of`, or there is no such scene.
@@ -373,7 +373,7 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
 
 
 def archive_name(url: str) -> str:
-    """File name for an address: its last part where that is an archive's name, else a digest of the address."""
+    """Return a file name for an address: its last part if that names an archive, else a digest of the address."""
     last = posixpath.basename(urllib.parse.urlsplit(url).path)
     if last.lower().endswith(_ARCHIVE_SUFFIXES) and re.fullmatch(r"[\w][\w.+-]*", last):
         return last

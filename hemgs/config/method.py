@@ -57,7 +57,7 @@ class MethodFile(Section):
     """Marker in figures, by its matplotlib letter."""
 
     def says(self, key: str) -> bool:
-        """Whether the file itself has a key."""
+        """Return whether the file itself has a key."""
         return key in self.model_fields_set
 
 
@@ -203,7 +203,7 @@ def _method(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> MethodCo
 
 
 def _chain(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> list[str]:
-    """Ids from the method that all extend to the one of this name."""
+    """Return the ids from the method that all extend to the one of this name."""
     chain = [name]
     while extends := found[chain[-1]][1].extends:
         path = found[chain[-1]][0]

@@ -77,7 +77,7 @@ def _model(kind: Any) -> type[BaseModel]:
 
 
 def _as_number(value: Any, wanted: Any) -> Any:
-    """Text that is a number where a float is wanted, and a whole float where an integer is; else the value itself."""
+    """Return text as a number where a float is wanted, a whole float as an integer where one is, else the value."""
     if wanted is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:
             return float(value)
