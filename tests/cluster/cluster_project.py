@@ -139,7 +139,7 @@ class Training:
         """Whether it is there and not a zombie."""
         try:
             status = Path(f"/proc/{self._number}/stat").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
         return status.rpartition(")")[2].split()[0] != "Z"
 
@@ -204,6 +204,13 @@ class ClusterProject:
 
     def read(self, path: str) -> dict[str, Any]:
         return json.loads((self.root / path).read_text())
+
+    def log(self, rule: str, fit: str) -> str:
+        """Return a job's log, empty where it is absent: Snakemake removes an old one before the job runs again."""
+        try:
+            return (self.root / f"results/logs/{rule}/{fit}.log").read_text()
+        except FileNotFoundError:
+            return ""
 
     def events(self, fit: str) -> list[dict[str, Any]]:
         lines = (self.root / "results/models" / fit / "events.jsonl").read_text().splitlines()

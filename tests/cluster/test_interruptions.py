@@ -162,8 +162,8 @@ def test_interrupted_and_killed_snakemake(new_project: NewProject, undisturbed: 
     check(project.start("--unlock").wait() == 0, "snakemake --unlock removes it")
 
     again = project.start(RECORD)
-    log = project.root / f"results/logs/train_model/{FIT}.log"
-    wait_for("the second training to wait", lambda: "waiting for its result" in log.read_text(), CHECKPOINT_TIMEOUT_S)
+    waiting = "waiting for its result"
+    wait_for("the second training to wait", lambda: waiting in project.log("train_model", FIT), CHECKPOINT_TIMEOUT_S)
     check(training.alive, "the job that outlived its snakemake trains on, and the new one waits for it")
     training.go_on()
     again.succeed()
