@@ -55,12 +55,14 @@ def test_something_is_measured() -> None:
     assert {"demo", "bonsai"} <= set(NAMES)
 
 
+@pytest.mark.slow
 def test_the_points_are_those_of_the_configuration_and_complete(republished: tuple[str, Path]) -> None:
     name, root = republished
     assert read_rows(root / SUMMARY / "failures.csv", FAILURE_COLUMNS) == []
     assert read_points(root / SUMMARY / "points.csv") == read_points(MEASURED / name / "points.csv")
 
 
+@pytest.mark.slow
 def test_tables_follow_from_the_points(republished: tuple[str, Path]) -> None:
     name, root = republished
     committed = {path.name: path.read_text() for path in (MEASURED / name).glob("*.md")}
@@ -69,6 +71,7 @@ def test_tables_follow_from_the_points(republished: tuple[str, Path]) -> None:
         assert (root / "results/tables" / table).read_text() == text, f"{name}/{table}"
 
 
+@pytest.mark.slow
 def test_scaled_down_captures_never_count_as_a_reproduction(republished: tuple[str, Path]) -> None:
     """None of these trainings has the published number of iterations."""
     _, root = republished

@@ -349,6 +349,7 @@ def test_every_table_can_be_asked_for() -> None:
     assert set(tables) == {*TABLES, *ON_REQUEST_TABLES} == set(TABLE_SPECS)
 
 
+@pytest.mark.slow
 def test_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:
     caption = finished.root / "workflow/report/table_quality.rst"
     caption.write_text("A caption changed after the run.\n")

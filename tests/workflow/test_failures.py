@@ -19,6 +19,7 @@ def project(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -> None:
     project.environment["STUB_FAIL"] = TRAIN_TWO
     done = project.snakemake(check=False)
@@ -50,6 +51,7 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     assert project.planned() == {}
 
 
+@pytest.mark.slow
 def test_failed_retraining_hides_the_old_points(finished: Project) -> None:
     points = finished.root / "results/points/single_stub/toy/two/single/s0/points.csv"
     finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
@@ -72,6 +74,7 @@ def ledger(project: Project) -> list[str]:
     return (project.root / "results/summary/failures.csv").read_text().splitlines()[1:]
 
 
+@pytest.mark.slow
 def test_failed_preparation_hides_the_points_of_the_old_protocol(finished: Project) -> None:
     finished.edit("datasets/toy.yaml", scaled)
     finished.environment["STUB_FAIL"] = "prepare --dataset workflow/config/datasets/toy.yaml --scene two"
@@ -83,6 +86,7 @@ def test_failed_preparation_hides_the_points_of_the_old_protocol(finished: Proje
     ]
 
 
+@pytest.mark.slow
 def test_points_whose_training_was_not_begun_are_of_old_settings(finished: Project) -> None:
     """Without --keep-going the first failure ends the run: the others are as before their settings changed."""
     finished.edit("config.yaml", lambda data: data.update(method_params={"all_methods": {"iterations": 7}}))
@@ -94,6 +98,7 @@ def test_points_whose_training_was_not_begun_are_of_old_settings(finished: Proje
     assert len([row for row in ledger(finished) if row.endswith(".log")]) == 1
 
 
+@pytest.mark.slow
 def test_failed_fetching_hides_the_points_of_another_archive(project: Project) -> None:
     def source(name: str) -> dict[str, Any]:
         archive = {"url": f"http://127.0.0.1:9/{name}.zip", "scenes": ["two"]}
@@ -118,6 +123,7 @@ def test_a_failure_of_single_files_publishes_nothing(finished: Project) -> None:
     assert {path: path.stat().st_mtime_ns for path in (finished.root / "results/summary").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
     project.snakemake("results/data/scenes/toy/one/scene.json")
     project.environment["STUB_FAIL"] = "--method stub_methods.method:PerRate --rate lmbda_0.0040"
@@ -129,6 +135,7 @@ def test_a_failing_run_does_not_disturb_a_running_one(project: Project) -> None:
     assert ledger(project) == []
 
 
+@pytest.mark.slow
 def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: Project) -> None:
     method = project.root / "workflow/config/methods/hemgs.yaml"
     method.write_text((method.with_name("all_rates_stub.yaml")).read_text().replace("all_rates_stub", "hemgs"))
@@ -150,6 +157,7 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     assert (calls[0], sorted(calls[1:])) == ("refit", ["figures", "page", "summarise", "tables"])
 
 
+@pytest.mark.slow
 def test_failed_encoding_keeps_the_model(project: Project) -> None:
     project.environment["STUB_FAIL"] = "encode results/models/single_stub/toy/two"
     assert project.snakemake(check=False).returncode != 0
@@ -172,6 +180,7 @@ def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: 
     assert "lmbda_0.0020: failed:" in log.read_text()
 
 
+@pytest.mark.slow
 def test_the_ledger_is_written_again_where_the_same_is_missing_again(project: Project) -> None:
     """The reason is another one, which only the log contains."""
     project.environment["STUB_FAIL"] = TRAIN_TWO
@@ -180,6 +189,7 @@ def test_the_ledger_is_written_again_where_the_same_is_missing_again(project: Pr
         assert [call[0] for call in project.calls()].count("summarise") == 1
 
 
+@pytest.mark.slow
 def test_a_first_run_that_fails_at_once_has_a_ledger(project: Project) -> None:
     project.environment["STUB_FAIL"] = "prepare"
     assert project.snakemake(check=False).returncode != 0

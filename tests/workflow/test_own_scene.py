@@ -6,11 +6,14 @@ import re
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tests.workflow.workflow_project import REPOSITORY, copy_workflow
 
 README = REPOSITORY / "workflow/config/README.md"
 
 
+@pytest.mark.slow
 def test_a_scene_of_ones_own_by_the_documentation_alone(captures: Path, tmp_path: Path) -> None:
     paper = copy_workflow(tmp_path, stub=False)
     text = README.read_text()

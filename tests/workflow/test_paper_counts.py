@@ -105,6 +105,7 @@ def test_one_scene_and_one_method_alone(paper: Project) -> None:
     assert "--scenes mipnerf360/garden " in paper.snakemake("-n", "-p", "--config", run).stdout
 
 
+@pytest.mark.slow
 def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project) -> None:
     """The archive is looked at again; scenes that it gave before are not made again."""
     project.edit("datasets/toy.yaml", with_archive)
@@ -121,6 +122,7 @@ def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project
     assert project.planned() == {}, "an archive that was used is not missed"
 
 
+@pytest.mark.slow
 def test_an_archive_that_cannot_be_fetched_is_named_with_what_is_published(project: Project) -> None:
     """Scenes from elsewhere are published; the ledger names the log of the fetching."""
     project.edit("datasets/toy.yaml", with_archive)

@@ -69,6 +69,7 @@ def test_the_base_is_trained_once_and_shared(project: Project) -> None:
     assert project.planned() == {}
 
 
+@pytest.mark.slow
 def test_a_base_that_is_not_selected_is_trained_and_not_measured(project: Project) -> None:
     select(project, "early", "late")
     assert project.planned() == {"prepare_scene": 2, **jobs(6, 4), **NEW_POINTS}
@@ -79,16 +80,19 @@ def test_a_base_that_is_not_selected_is_trained_and_not_measured(project: Projec
     assert project.planned() == {"encode_points": 2, "evaluate_points": 2, **NEW_POINTS}
 
 
+@pytest.mark.slow
 def test_a_setting_of_a_post_method_trains_only_that_again(made: Project) -> None:
     made.edit("methods/early.yaml", lambda data: data.update(params={"iterations": 20}))
     assert made.planned() == jobs(2, 2) | PUBLISHED
 
 
+@pytest.mark.slow
 def test_a_setting_of_the_base_trains_all_that_start_from_it_again(made: Project) -> None:
     made.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 20}))
     assert made.planned() == jobs(6, 6) | PUBLISHED
 
 
+@pytest.mark.slow
 def test_another_base_trains_that_method_again(made: Project) -> None:
     variant = {"id": "single_long", "label": "Long", "extends": "single_stub", "params": {"iterations": 30}}
     (made.root / "workflow/config/methods/single_long.yaml").write_text(yaml.safe_dump(variant))
@@ -97,12 +101,14 @@ def test_another_base_trains_that_method_again(made: Project) -> None:
     assert (found["train_model"], found["encode_points"], found["evaluate_points"]) == (4, 2, 2)
 
 
+@pytest.mark.slow
 def test_seeds_start_from_the_base_of_their_own_seed(made: Project) -> None:
     made.edit("config.yaml", lambda data: data["run"].update(seeds=[0, 1]))
     made.snakemake()
     assert {base.rpartition("/")[2] for _, base in trainings(made) if base} == {"s1"}
 
 
+@pytest.mark.slow
 def test_a_model_of_the_base_that_was_deleted_is_missed_only_where_it_is_needed(made: Project) -> None:
     for model in made.root.glob("results/models/**/model.safetensors"):
         model.unlink()
@@ -112,6 +118,7 @@ def test_a_model_of_the_base_that_was_deleted_is_missed_only_where_it_is_needed(
     assert found["train_model"] >= 4 and found["encode_points"] >= 2
 
 
+@pytest.mark.slow
 def test_a_base_that_fails_leaves_a_hole_with_its_log_for_each_that_starts_from_it(project: Project) -> None:
     project.environment["STUB_FAIL"] = "--out results/models/single_stub/toy/two"
     assert project.snakemake("--keep-going", check=False).returncode != 0
@@ -120,6 +127,7 @@ def test_a_base_that_fails_leaves_a_hole_with_its_log_for_each_that_starts_from_
     assert sorted(ledger) == [f"{method},two,{log}" for method in ("early", "late", "single_stub")]
 
 
+@pytest.mark.slow
 def test_a_post_method_of_ones_own_is_two_files(made: Project) -> None:
     (made.root / "my_method.py").write_text(
         "from dataclasses import dataclass\nfrom hemgs.core.types import MethodSpec\n"

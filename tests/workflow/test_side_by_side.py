@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.workflow.workflow_project import Project, with_archive
 
 
@@ -16,6 +18,7 @@ def test_points_of_different_scenes_side_by_side(project: Project) -> None:
     assert (planned["train_model"], planned["evaluate_points"], planned["make_page"]) == (0, 0, 1)
 
 
+@pytest.mark.slow
 def test_scenes_of_one_archive_side_by_side_once_it_is_fetched(project: Project) -> None:
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
     project.edit("datasets/toy.yaml", with_archive)
@@ -27,6 +30,7 @@ def test_scenes_of_one_archive_side_by_side_once_it_is_fetched(project: Project)
     assert (planned["fetch_archive"], planned["train_model"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_points_of_different_methods_side_by_side(project: Project) -> None:
     """Once the scene that they share is prepared."""
     project.snakemake("results/data/scenes/toy/one/scene.json")

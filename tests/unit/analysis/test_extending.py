@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+# All of them look at one run of the extended package.
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 CATALOGUE = "hemgs/core/catalogue.py"
 TOY = "tests/unit/bench/toy_methods.py"
@@ -111,7 +114,6 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
     return Extended(out, touched)
 
 
-@pytest.mark.slow
 def test_a_metric_is_a_declaration_and_an_implementation(extended: Extended) -> None:
     assert extended.touched["add_metric"] == {CATALOGUE, "hemgs/metrics/absolute_error.py"}
     for file in ("points/points.csv", "points/views.csv", "summary/datasets.csv"):
