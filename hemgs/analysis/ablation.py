@@ -30,7 +30,7 @@ _KEY = (
     Column("iterations", "int", "", "training iterations, where all scenes have the same"),
     Column("hole", "text", "", "why there are no means; empty where there are"),
 )
-#: Columns of ``summary/ablation.csv``: one row per method with variants and variant, and data set.
+#: Columns of ``summary/ablation.csv``: one row per method with variants and variant, and dataset.
 ABLATION_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     Column("bytes_total", "float", "B", "mean length of the files"),
@@ -57,11 +57,11 @@ _BD_RATE = {
     "num_points_reference": "bd_rate_points_base",
     "num_points_method": "bd_rate_points",
 }
-#: What stands for a data set: the most of any scene where the most is counted, else the mean over its scenes.
+#: What stands for a dataset: the most of any scene where the most is counted, else the mean over its scenes.
 _OVER_SCENES = {
     c: "most of all scenes" if c.name.startswith("context_max") else "mean over scenes" for c in CONTEXT_COLUMNS
 }
-#: Columns of ``summary/context.csv``: one row per method of a family that counts neighbours, and data set.
+#: Columns of ``summary/context.csv``: one row per method of a family that counts neighbours, and dataset.
 NEIGHBOUR_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     *(Column(c.name, "float", "", f"{c.description}; {over}") for c, over in _OVER_SCENES.items()),
@@ -137,7 +137,7 @@ def _families(plan: Plan) -> Iterator[tuple[PlannedMethod, list[PlannedMethod]]]
 
 
 def _curves(means: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
-    """Return the means over a data set by method, one line per rate."""
+    """Return the means over a dataset by method, one line per rate."""
     own = means.reset_index()
     own = own[(own["dataset"] == dataset) & (own["scene"] == "mean")]
     return {str(method): lines.set_index("rate") for method, lines in own.groupby("method", sort=False)}

@@ -136,7 +136,7 @@ REFERENCE = "hemgs"
 
 #: Metrics at equal values of which sizes are compared.
 COMPARED = tuple(metric for metric, spec in METRICS.items() if spec.in_bd_rate)
-#: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, data set, scene, metric and interpolation.
+#: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, dataset, scene, metric and interpolation.
 BDRATE_COLUMNS: tuple[Column, ...] = (
     Column("reference", "text", "", "method that needs 0 % more", required=True),
     Column("method", "text", "", "method that is compared with it", required=True),
@@ -159,17 +159,17 @@ BDRATE_COLUMNS: tuple[Column, ...] = (
     Column("percent_max", "float", "%", "largest percent of any seed; not available with one seed"),
 )
 
-#: Method, data set and scene → means, one line per rate; one table per seed.
+#: Method, dataset and scene → means, one line per rate; one table per seed.
 Lines = Mapping[tuple[str, str, str], pd.DataFrame]
 #: Curve of each seed, or why there is none.
 SeedCurves = Mapping[int, "Curve | str"]
 
 
 def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
-    """Return rows of ``bdrate.csv``: every ordered pair of methods, per data set, scene and mean over scenes.
+    """Return rows of ``bdrate.csv``: every ordered pair of methods, per dataset, scene and mean over scenes.
 
     Args:
-        plan: methods, variants among them, and data sets, in their order.
+        plan: methods, variants among them, and datasets, in their order.
         planned: as ``hemgs.analysis.means.planned_points`` gives them. A method that is trained once per rate has a
             curve through its trainings; one with a single rate has none.
     """
@@ -202,7 +202,7 @@ def _curves(per_seed: Mapping[int, Lines], key: tuple[str, str, str], metric: st
 
 
 def curve_of(method: str, means: pd.DataFrame | None, metric: str) -> Curve | str:
-    """Return the curve through the means of a data set or scene, or why there is none."""
+    """Return the curve through the means of a dataset or scene, or why there is none."""
     if means is None or means.empty:
         return f"{method}: not planned"
     if len(means) == 1:

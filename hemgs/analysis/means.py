@@ -1,4 +1,4 @@
-"""Means over the scenes and seeds of a data set, or the reason why there is none.
+"""Means over the scenes and seeds of a dataset, or the reason why there is none.
 
 Owns the rule that nothing is averaged over an incomplete set, and the columns of ``datasets.csv``, ``storage.csv`` and
 ``complexity.csv``. A method that is trained once per rate pays for every rate, and one model that serves all rates pays
@@ -41,7 +41,7 @@ _HOLE = Column("hole", "text", "", "why there are no means; empty where there ar
 #: Columns of points.csv that are averaged into datasets.csv, besides bytes and quality.
 _MEAN_COLUMNS = ("train_s", "encode_s", "decode_s", "render_s", "fps", "num_anchors", "num_gaussians")
 
-#: Columns of ``summary/datasets.csv``: one row per method, data set and rate.
+#: Columns of ``summary/datasets.csv``: one row per method, dataset and rate.
 DATASET_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     *_RATE,
@@ -64,7 +64,7 @@ DATASET_COLUMNS: tuple[Column, ...] = (
     Column("remarks", "text", "", "why single figures are not available"),
 )
 
-#: Columns of ``summary/storage.csv``: one row per method, data set and rate.
+#: Columns of ``summary/storage.csv``: one row per method, dataset and rate.
 STORAGE_COLUMNS: tuple[Column, ...] = (
     *_KEY,
     *_RATE,
@@ -80,7 +80,7 @@ STORAGE_COLUMNS: tuple[Column, ...] = (
     Column("ssim", "float", "", "mean SSIM"),
 )
 
-#: Columns of ``summary/complexity.csv``: one row per method and data set, means per scene.
+#: Columns of ``summary/complexity.csv``: one row per method and dataset, means per scene.
 COMPLEXITY_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method or variant id", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
@@ -107,7 +107,7 @@ def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
     """Return one line per planned point, in the order of the plan.
 
     Columns of ``points.csv``, ``method`` being the variant where there is one, and ``hole``: why there is no mean over
-    the data set at this rate, empty if there is. Where a point was not measured, all of its figures are missing, so
+    the dataset at this rate, empty if there is. Where a point was not measured, all of its figures are missing, so
     that a mean that does not skip them is missing as well.
     """
     point = [*_CELL, "scene", "seed"]
@@ -143,7 +143,7 @@ def _hole(key: tuple[str, str, str], cell: pd.DataFrame, failures: pd.DataFrame)
 def means_of(planned: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of every figure over seeds, per scene and for the scene ``mean``; missing in a hole.
 
-    The index is method, data set, rate and scene. The table has λ and iterations where all points have the same,
+    The index is method, dataset, rate and scene. The table has λ and iterations where all points have the same,
     ``hole``, and half of the range over seeds for the columns of :data:`SPREAD_COLUMNS`.
     """
     absent = (planned["scene"] + " is missing").where(planned["status"].isna(), "")

@@ -55,7 +55,7 @@ PARITY_COLUMNS: tuple[Column, ...] = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a data set's published values were measured on."""
+    """What a dataset's published values were measured on."""
 
     scenes: tuple[str, ...]
     min_width: int
@@ -76,7 +76,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Published:
-    """Everything in ``workflow/published``; ``datasets`` maps a data set id of ours to the published one."""
+    """Everything in ``workflow/published``; ``datasets`` maps a dataset id of ours to the published one."""
 
     values: tuple[Row, ...]
     protocols: Mapping[str, Protocol]
@@ -110,7 +110,7 @@ def load_published(folder: Path) -> Published:
 
 
 def parity_rows(plan: Plan, planned: pd.DataFrame, bdrate: Sequence[Row], published: Published) -> list[Row]:
-    """Return rows of ``parity.csv``: every published value of a planned method and data set, in their order."""
+    """Return rows of ``parity.csv``: every published value of a planned method and dataset, in their order."""
     methods = {method.id for method in plan.methods}
     rows: list[Row] = []
     for dataset in plan.datasets:
@@ -175,7 +175,7 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
     """Return our value in the published unit, its iterations, and the reason if there is none."""
     metric, scene = str(value["metric"]), str(value["scene"])
     if cell.empty:
-        return None, None, "not planned on this data set"
+        return None, None, "not planned on this dataset"
     if metric == "bd_rate_percent":
         return _our_bdrate(value, bdrate)
     own = cell if scene == "mean" else cell[cell["scene"] == scene]

@@ -44,7 +44,7 @@ def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | Non
 def make_figures(summary: Path, style: Path, out: Path) -> list[Path]:
     """Write every figure as pdf, svg, png, and the csv behind it.
 
-    One ``rd_<dataset>`` per data set, ``variable_rate`` if the style names methods for it, and one
+    One ``rd_<dataset>`` per dataset, ``variable_rate`` if the style names methods for it, and one
     ``visual_<dataset>_<scene>`` per scene that the style shows. What has nothing to draw says so in the picture.
 
     Raises:

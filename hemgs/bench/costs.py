@@ -59,7 +59,7 @@ class MethodCosts(Section):
 
 
 class DatasetCosts(Section):
-    """Means over the scenes of a data set; ``archive_bytes`` where its file states no sizes."""
+    """Means over the scenes of a dataset; ``archive_bytes`` where its file states no sizes."""
 
     num_views: int
     num_test_views: int
@@ -68,7 +68,7 @@ class DatasetCosts(Section):
 
 
 class DiskCosts(Section):
-    """Sizes; ``splats`` and ``anchors`` are bytes of a model by data set, ratios are without unit."""
+    """Sizes; ``splats`` and ``anchors`` are bytes of a model by dataset, ratios are without unit."""
 
     png_bytes_per_pixel: float
     unpacked: float
@@ -97,7 +97,7 @@ class Costs(Section):
         return self.methods[OTHER], False
 
     def of_dataset(self, dataset: str) -> tuple[DatasetCosts, bool]:
-        """Return a data set's figures, and whether it has any of its own."""
+        """Return a dataset's figures, and whether it has any of its own."""
         return self.datasets.get(dataset, self.datasets[OTHER]), dataset in self.datasets
 
 

@@ -178,7 +178,7 @@ def _say(found: Estimate, benchmark: Benchmark, num_at_once: int) -> None:
     rows.append(
         ("all", *(f"{value:.0f}" for value in sums[:2]), f"{sums[2]:.2f}", *(f"{value:.1f}" for value in sums[3:]))
     )
-    scenes = f"{sum(map(len, benchmark.scenes.values()))} scenes of {len(benchmark.scenes)} data sets"
+    scenes = f"{sum(map(len, benchmark.scenes.values()))} scenes of {len(benchmark.scenes)} datasets"
     say(f"{benchmark.title}: {scenes}; {found.done} fits are done already")
     say()
     say(table(header, rows))

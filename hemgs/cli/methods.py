@@ -1,6 +1,6 @@
-"""Verbs about methods and data sets: ``describe`` explains them, ``check`` tests a method.
+"""Verbs about methods and datasets: ``describe`` explains them, ``check`` tests a method.
 
-Owns the format of ``describe``. Does not own the explanations: docstrings and data set files contain them.
+Owns the format of ``describe``. Does not own the explanations: docstrings and dataset files contain them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_describe(parser: Parser) -> None:
     """Add the options of ``describe``."""
     explain(
         parser,
-        "Print a method's purpose and every setting with its default, or the scenes and protocol of a data set file.\n"
+        "Print a method's purpose and every setting with its default, or the scenes and protocol of a dataset file.\n"
         "Without a name, list the installed methods.",
         "  hemgs describe\n  hemgs describe hemgs\n  hemgs describe workflow/config/datasets/mipnerf360.yaml",
     )
@@ -173,10 +173,10 @@ def _text_of(name: str, texts: Mapping[str, str]) -> str:
 
 
 def dataset_text(path: Path) -> str:
-    """Write a data set's origin, protocol and scenes, and whether its files are here.
+    """Write a dataset's origin, protocol and scenes, and whether its files are here.
 
     Raises:
-        ConfigError: the file cannot be read as a data set.
+        ConfigError: the file cannot be read as a dataset.
     """
     dataset = load_dataset(path)
     lines = [f"{dataset.id}: {dataset.label}"]
@@ -188,7 +188,7 @@ def dataset_text(path: Path) -> str:
     lines += ["", "scenes:"]
     lines += [f"  {scene.id:<16} {_place(scene)}" for scene in dataset.scenes.values()]
     if dataset.method_params:
-        lines += ["", "settings of methods on this data set:"]
+        lines += ["", "settings of methods on this dataset:"]
         lines += [f"  {name:<16} {_pairs(params)}" for name, params in dataset.method_params.items()]
     return "\n".join(lines)
 

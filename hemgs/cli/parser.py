@@ -53,7 +53,7 @@ class Verb:
 VERBS = {
     "estimate": Verb("benchmark", "what a benchmark will cost: jobs, GPU hours, disk"),
     "fetch": Verb("scenes", "download what scenes and metrics need, beforehand"),
-    "hash-archive": Verb("scenes", "print size and SHA-256 of archives, or pin them in a data set's file"),
+    "hash-archive": Verb("scenes", "print size and SHA-256 of archives, or pin them in a dataset's file"),
     "prepare": Verb("scenes", "read a capture; split, resize and check it once"),
     "train": Verb("models", "fit a model to a prepared scene"),
     "encode": Verb("models", "write a model as bitstreams, at one or many rates"),
@@ -67,7 +67,7 @@ VERBS = {
     "tables": Verb("benchmark", "write the tables as CSV, Markdown and LaTeX"),
     "figures": Verb("benchmark", "draw the figures as PDF, SVG and PNG"),
     "page": Verb("benchmark", "make one self-contained HTML page of all results"),
-    "describe": Verb("methods", "explain a method or a data set"),
+    "describe": Verb("methods", "explain a method or a dataset"),
     "doctor": Verb("doctor", "check the installation and name fixes"),
     "setup": Verb("setup", "make `snakemake --profile NAME` work as typed"),
     "check": Verb("methods", "run a method through the contract that all methods keep"),

@@ -22,7 +22,7 @@ def add_fetch(parser: Parser) -> None:
         "  hemgs fetch --asset lpips_squeeze_backbone --asset lpips_squeeze_heads\n"
         "  hemgs fetch --asset all",
     )
-    parser.add_argument("--dataset", type=Path, action="append", metavar="FILE.yaml", help="data set file; repeatable")
+    parser.add_argument("--dataset", type=Path, action="append", metavar="FILE.yaml", help="dataset file; repeatable")
     parser.add_argument("--scenes", metavar="ID,...", help="only these scenes, as scene or dataset/scene")
     parser.add_argument("--archive", metavar="NAME", help="only this archive, by its file name; needs room for all")
     parser.add_argument("--asset", action="append", metavar="ID", help="id of weights, or all; repeatable")
@@ -37,14 +37,14 @@ def add_hash_archive(parser: Parser) -> None:
     """Add the options of ``hash-archive``."""
     explain(
         parser,
-        "Print the two lines that pin a file in a data set's YAML. With --dataset, print those of its downloaded\n"
-        "archives. --write replaces null in the data set's file by these lines, which then rule out any other archive.",
+        "Print the two lines that pin a file in a dataset's YAML. With --dataset, print those of its downloaded\n"
+        "archives. --write replaces null in the dataset's file by these lines, which then rule out any other archive.",
         "  hemgs hash-archive ~/downloads/tandt_db.zip\n"
         "  hemgs hash-archive --dataset workflow/config/datasets/deepblending.yaml --write",
     )
     parser.add_argument("file", nargs="*", type=Path, metavar="FILE", help="files to hash")
-    parser.add_argument("--dataset", type=Path, metavar="FILE.yaml", help="data set file")
-    parser.add_argument("--write", action="store_true", help="write them into the data set's file")
+    parser.add_argument("--dataset", type=Path, metavar="FILE.yaml", help="dataset file")
+    parser.add_argument("--write", action="store_true", help="write them into the dataset's file")
     _add_archives(parser)
     parser.set_defaults(run=_hash_archive)
 
@@ -53,13 +53,13 @@ def add_prepare(parser: Parser) -> None:
     """Add the options of ``prepare``."""
     explain(
         parser,
-        "Read a capture (COLMAP, Blender or procedural) as its data set file defines it. Apply split and resize once,\n"
+        "Read a capture (COLMAP, Blender or procedural) as its dataset file defines it. Apply split and resize once,\n"
         "and write scene.json, images/ and points.npz with checksums. Every method is trained and measured on these.",
         "  hemgs prepare --dataset workflow/config/datasets/procedural.yaml --scene court --out results/court\n"
         "  HEMGS_TEST_DATA=~/captures hemgs prepare --dataset workflow/config/datasets/bonsai_capture.yaml \\\n"
         "      --scene bonsai --out results/bonsai",
     )
-    parser.add_argument("--dataset", type=Path, required=True, metavar="FILE.yaml", help="data set file")
+    parser.add_argument("--dataset", type=Path, required=True, metavar="FILE.yaml", help="dataset file")
     parser.add_argument("--scene", required=True, metavar="ID", help="one of its scenes")
     parser.add_argument("--out", type=Path, required=True, metavar="SCENE_DIR", help="folder to write")
     parser.add_argument(
@@ -140,7 +140,7 @@ def _hash_archive(arguments: argparse.Namespace) -> int:
     if arguments.dataset and not arguments.file:
         return _hash_fetched(arguments)
     if not arguments.file or arguments.write:
-        raise ConfigError("no data set to look at or write to", "give FILE, or --dataset without any")
+        raise ConfigError("no dataset to look at or write to", "give FILE, or --dataset without any")
     for path in arguments.file:
         _say_pin(path, sha256_of(path))
     return 0

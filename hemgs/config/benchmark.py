@@ -1,11 +1,11 @@
-"""What a benchmark consists of: data sets, methods, rates, and the settings each fit is made with.
+"""What a benchmark consists of: datasets, methods, rates, and the settings each fit is made with.
 
 Owns ``config/*.yaml``: keys with their ranges, defaults, overrides, selection, and the checks between files. Pure
 functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning is
 ``hemgs.config.dataset``'s and ``hemgs.config.method``'s, and whether a method takes its settings is
 ``hemgs.config.entries``'.
 
-Settings of a method are merged in this order, later ones winning: the method's file, the data set's
+Settings of a method are merged in this order, later ones winning: the method's file, the dataset's
 ``method_params`` (``all_methods``, then the method's own), the benchmark's ``method_params`` (likewise). A variant
 starts from the result for the method that it extends and adds, in the same order, what names the variant itself.
 """
@@ -56,9 +56,9 @@ class RunKeys(Section):
     methods: Ids
     """Method and variant ids, in the order of the tables."""
     datasets: Ids
-    """Data set ids, in the order of the tables."""
+    """Dataset ids, in the order of the tables."""
     scenes: Annotated[list[SceneName], *one_or_more(SceneName)] | None = None
-    """Only these scenes, as `scene` or `dataset/scene`; every scene of the data sets when absent."""
+    """Only these scenes, as `scene` or `dataset/scene`; every scene of the datasets when absent."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), ONCE, UNIQUE] = Field(
         default_factory=lambda: [0]
     )
@@ -97,7 +97,7 @@ class BenchmarkFile(Section):
     """λ by method id, in place of those of the method's file. A variant whose file says no rates takes those of what it
     extends."""
     method_params: MethodParams = Field(default_factory=dict)
-    """Settings of methods for this benchmark, by method id, over those of the method's and the data set's file;
+    """Settings of methods for this benchmark, by method id, over those of the method's and the dataset's file;
     variants take those of what they extend. `all_methods` is for settings that every method has, such as
     iterations."""
     publish: PublishKeys = PublishKeys()
@@ -142,7 +142,7 @@ class Benchmark:
     Attributes:
         methods, datasets: the selected ones, in the order of the tables.
         bases: methods that are trained because selected ones start from their models, and are not selected.
-        scenes: the selected ones, by data set, in the order of their files.
+        scenes: the selected ones, by dataset, in the order of their files.
         layers: ``method_params`` of the benchmark's own file.
         visual: scenes that get a visual comparison, as ``(dataset, scene)``.
         partial: what a failed run has left undone, where the rest of it is to be published.
@@ -186,7 +186,7 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
         _check_names(dataset.method_params, {*methods, ALL_METHODS}, f"{dataset.file}: method_params", "method")
     _check_names(own.rates, methods, f"{source}: rates", "method")
     _check_names(run.methods, methods, f"{source}: run.methods", "method")
-    _check_names(run.datasets, datasets, f"{source}: run.datasets", "data set")
+    _check_names(run.datasets, datasets, f"{source}: run.datasets", "dataset")
     selected = {name: with_benchmark_rates(methods[name], own.rates, f"{source}: rates") for name in run.methods}
     scenes = _select_scenes(run.scenes, [datasets[name] for name in run.datasets], source)
     if "refit" in publish.tables and REFIT_METHOD not in selected:
@@ -214,7 +214,7 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
 
 
 def fits(benchmark: Benchmark) -> tuple[FitPlan, ...]:
-    """Return every training of the benchmark, by method, data set, scene, fit and seed."""
+    """Return every training of the benchmark, by method, dataset, scene, fit and seed."""
     plans = []
     for method in benchmark.methods.values():
         for dataset, scenes in benchmark.scenes.items():
@@ -264,7 +264,7 @@ def _select_scenes(
         return everything
     names = set(wanted)
     known = {name for dataset, scenes in everything.items() for s in scenes for name in (s.id, f"{dataset}/{s.id}")}
-    _check_names(names, known, f"{source}: run.scenes", "scene of the selected data sets")
+    _check_names(names, known, f"{source}: run.scenes", "scene of the selected datasets")
     chosen = {
         dataset: tuple(scene for scene in scenes if names & {scene.id, f"{dataset}/{scene.id}"})
         for dataset, scenes in everything.items()

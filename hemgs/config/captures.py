@@ -1,6 +1,6 @@
-"""Where the captures of data sets lie, and the archives that they come from.
+"""Where the captures of datasets lie, and the archives that they come from.
 
-Owns paths with environment variables, the folder of a scene's capture, and what data sets say together of one archive.
+Owns paths with environment variables, the folder of a scene's capture, and what datasets say together of one archive.
 Does not own fetching or unpacking (``hemgs.data.fetch``).
 """
 
@@ -46,7 +46,7 @@ def variables_of(text: str) -> dict[str, str]:
 
 
 def local_copy(scene: SceneConfig, archives: Path) -> Path:
-    """Return the folder that contains a data set's scenes, now or once unpacked; or a local archive of them.
+    """Return the folder that contains a dataset's scenes, now or once unpacked; or a local archive of them.
 
     Args:
         scene: one of the scenes.
@@ -56,7 +56,7 @@ def local_copy(scene: SceneConfig, archives: Path) -> Path:
         ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
             one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
     """
-    where, text = f"data set '{scene.dataset}': source.local", scene.source.local
+    where, text = f"dataset '{scene.dataset}': source.local", scene.source.local
     if not text:
         if not scene.archives:
             raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
@@ -84,7 +84,7 @@ def find_capture(scene: SceneConfig, archives: Path) -> Path:
     folder = local if local.is_file() else local / scene.source.path
     if not folder.exists() and not scene.archives:
         raise ConfigError(
-            f"data set '{scene.dataset}': the capture {folder} of scene '{scene.id}' does not exist",
+            f"dataset '{scene.dataset}': the capture {folder} of scene '{scene.id}' does not exist",
             "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
         )
     return folder
@@ -104,7 +104,7 @@ def check_captures(scenes: Iterable[SceneConfig], archives: Path, prepared: Path
 
 
 def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
-    """Return data sets that agree on the archives they share: one that leaves a value open takes the other's.
+    """Return datasets that agree on the archives they share: one that leaves a value open takes the other's.
 
     Raises:
         ConfigError: two of them say different things of one archive; names both files.

@@ -1,4 +1,4 @@
-"""Data sets: what their files may say, and what that means for a scene.
+"""Datasets: what their files may say, and what that means for a scene.
 
 Owns ``config/datasets/<id>.yaml``: keys with their ranges, scenes with their overrides applied, and the size of a
 prepared image. Does not own where captures lie (``hemgs.config.captures``), pixels (``hemgs.data``) or the selection of
@@ -94,9 +94,9 @@ class Archive(Section):
     mirrors: Annotated[tuple[Address, ...], LIST] = ()
     """Further addresses of the same file, in order."""
     size_bytes: Annotated[int | None, Field(ge=1)] = None
-    """Length of the file; null where nobody states it, or another data set does that shares the file."""
+    """Length of the file; null where nobody states it, or another dataset does that shares the file."""
     sha256: Annotated[str | None, StringConstraints(pattern="^[0-9a-f]{64}$")] = None
-    """Checksum of the file; null where nobody publishes it, or another data set states it."""
+    """Checksum of the file; null where nobody publishes it, or another dataset states it."""
     scenes: Annotated[tuple[Id, ...], LIST] | None = None
     """Scenes this file holds; all of them when absent."""
 
@@ -106,7 +106,7 @@ class Archive(Section):
         return archive_name(self.url)
 
     def holds(self, scene: str) -> bool:
-        """Return whether the archive contains a scene of the data set."""
+        """Return whether the archive contains a scene of the dataset."""
         return self.scenes is None or scene in self.scenes
 
 
@@ -218,7 +218,7 @@ class SceneKeys(Section):
 
 
 class DatasetFile(Section):
-    """One file of workflow/config/datasets/. A data set is a list of scenes that share an origin and a protocol."""
+    """One file of workflow/config/datasets/. A dataset is a list of scenes that share an origin and a protocol."""
 
     id: Id
     """Name used in paths and selections; equals the file's name."""
@@ -236,7 +236,7 @@ class DatasetFile(Section):
     scenes: Annotated[dict[Id, SceneKeys], Field(min_length=1)]
     """The scenes by id. A scene may replace single keys of source, protocol and initial_points."""
     method_params: MethodParams = Field(default_factory=dict)
-    """Settings of methods that belong to this data set, by method id, over the method's own file. `all_methods` is for
+    """Settings of methods that belong to this dataset, by method id, over the method's own file. `all_methods` is for
     settings that every method has, such as iterations."""
 
 
@@ -276,7 +276,7 @@ class DatasetConfig:
 
 
 def load_dataset(path: Path) -> DatasetConfig:
-    """Read one data set file.
+    """Read one dataset file.
 
     Raises:
         ConfigError: unreadable, a key or value that cannot be used, or the id differs from the file's name.
@@ -298,7 +298,7 @@ def load_named(path: Path, kind: type[Section]) -> dict[str, Any]:
 
 
 def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
-    """Return the data set that a file's contents describe.
+    """Return the dataset that a file's contents describe.
 
     Raises:
         ConfigError: a key or value that cannot be used; names ``file``.
@@ -318,14 +318,14 @@ def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
 
 
 def scene_of(data: Mapping[str, Any], scene: str) -> SceneConfig:
-    """Return one scene of a data set file's contents.
+    """Return one scene of a dataset file's contents.
 
     Raises:
         ConfigError: as :func:`dataset_of`, or there is no such scene.
     """
-    scenes = dataset_of(data, Path(f"{data.get('id', 'data set')}.yaml")).scenes
+    scenes = dataset_of(data, Path(f"{data.get('id', 'dataset')}.yaml")).scenes
     if scene not in scenes:
-        raise ConfigError(f"data set '{data['id']}' has no scene '{scene}'", closest(scene, scenes))
+        raise ConfigError(f"dataset '{data['id']}' has no scene '{scene}'", closest(scene, scenes))
     return scenes[scene]
 
 
@@ -356,7 +356,7 @@ def _scene(data: Mapping[str, Any], own: DatasetFile, scene: str, file: Path) ->
 
 
 def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
-    """Read data set files, by id.
+    """Read dataset files, by id.
 
     Raises:
         ConfigError: as :func:`load_dataset`; also where two files describe the same id.
@@ -366,7 +366,7 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
         dataset = load_dataset(path)
         if dataset.id in datasets:
             raise ConfigError(
-                f"{path}: the data set '{dataset.id}' is also in {datasets[dataset.id].file}", "rename one of them"
+                f"{path}: the dataset '{dataset.id}' is also in {datasets[dataset.id].file}", "rename one of them"
             )
         datasets[dataset.id] = dataset
     return datasets

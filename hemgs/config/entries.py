@@ -128,7 +128,7 @@ def check_entries(benchmark: Benchmark) -> None:
 
 
 def _layers(benchmark: Benchmark, method: MethodConfig, dataset: DatasetConfig) -> Iterator[tuple[str, Params]]:
-    """Yield each place that gives settings of a method on a data set, with these settings."""
+    """Yield each place that gives settings of a method on a dataset, with these settings."""
     for _, params in method.layers:
         yield f"{method.file}: params", params
     for layer in (ALL_METHODS, *(name for name, _ in method.layers)):

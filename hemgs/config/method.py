@@ -1,7 +1,7 @@
 """Methods and variants: what their files may say, what extends what, and which rates a method is run at.
 
 Owns ``config/methods/<id>.yaml``: keys with their ranges, and the meaning of ``extends``. Does not own the settings of
-data sets or of a benchmark over a method's (``hemgs.config.benchmark``), nor what the method's code says of itself
+datasets or of a benchmark over a method's (``hemgs.config.benchmark``), nor what the method's code says of itself
 (``hemgs.config.entries``).
 """
 

@@ -207,9 +207,9 @@ def figure_stems(datasets: Iterable[str], variable_rate: bool, visual: Iterable[
     """Return the names of all figures, without suffix.
 
     Args:
-        datasets: ids of the data sets that are published.
+        datasets: ids of the datasets that are published.
         variable_rate: whether a method with a variable rate is drawn.
-        visual: (data set, scene) of every visual comparison.
+        visual: (dataset, scene) of every visual comparison.
 
     >>> figure_stems(["demo"], True, [("demo", "knot")])
     ('rd_demo', 'variable_rate', 'visual_demo_knot')

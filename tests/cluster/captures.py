@@ -1,4 +1,4 @@
-"""Small captures laid out as the four data sets of the paper are published: folders, file names and camera models."""
+"""Small captures laid out as the four datasets of the paper are published: folders, file names and camera models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hemgs.core.events import EventLog
 from hemgs.data.procedural import ProceduralSettings, write_procedural
 from tests.unit.data.capture_builders import blender_capture
 
-#: One scene per data set, and where `HEMGS_DATASETS` has it; the paths are those of the published archives.
+#: One scene per dataset, and where `HEMGS_DATASETS` has it; the paths are those of the published archives.
 COLMAP_SCENES = {
     "mipnerf360/bicycle": "mipnerf360/bicycle",
     "tanksandtemples/train": "tandt_db/tandt/train",
@@ -20,7 +20,7 @@ SETTINGS = ProceduralSettings(num_views=9, width=32, height=24, num_points=80)
 
 
 def write_captures(folder: Path) -> Path:
-    """Writes one scene per data set; gives the folder for ``HEMGS_DATASETS``."""
+    """Writes one scene per dataset; gives the folder for ``HEMGS_DATASETS``."""
     for path in COLMAP_SCENES.values():
         with EventLog() as events:
             write_procedural(folder / path, SETTINGS, (0.0, 0.0, 0.0), events)

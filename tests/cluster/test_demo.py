@@ -1,4 +1,4 @@
-"""The whole benchmark, small, through Slurm: four layouts of data sets, two invocations at once, what jobs ask for."""
+"""The whole benchmark, small, through Slurm: four layouts of datasets, two invocations at once, what jobs ask for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = {
     "method_params": {"all_methods": {"iterations": 60}},
     "publish": {"tables": ["quality"]},
 }
-#: The two invocations at once share the folder and no file: no scene, and no archive, as two of the data sets do.
+#: The two invocations at once share the folder and no file: no scene, and no archive, as two of the datasets do.
 HALVES = ((SCENES[0], SCENES[3]), SCENES[1:3])
 
 

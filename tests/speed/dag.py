@@ -38,7 +38,7 @@ class DryRun:
 
 
 def make_project(root: Path, num_scenes: int, *, sixteen_rates: bool = False) -> None:
-    """A copy of the workflow whose paper configuration has that many scenes, all of one data set."""
+    """A copy of the workflow whose paper configuration has that many scenes, all of one dataset."""
     for folder in ("workflow", "profiles"):
         shutil.copytree(REPOSITORY / folder, root / folder)
     shutil.copy(REPOSITORY / "environment.yml", root)

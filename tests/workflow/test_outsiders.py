@@ -1,6 +1,6 @@
-"""A fifth data set and a method of third parties, from outside the repository, by configuration alone; nothing stubbed.
+"""A fifth dataset and a method of third parties, from outside the repository, by configuration alone; nothing stubbed.
 
-The data set is an archive that has to be fetched; one of its scenes is not in it, which costs that scene and no other.
+The dataset is an archive that has to be fetched; one of its scenes is not in it, which costs that scene and no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG = "results/logs/prepare_scene/fifth/lost.log"
 
 
 def outside(folder: Path, server: Server) -> None:
-    """What third parties have: a package, its YAML, a data set's YAML, and an archive on a server."""
+    """What third parties have: a package, its YAML, a dataset's YAML, and an archive on a server."""
     (folder / "methods").mkdir(parents=True)
     (folder / "datasets").mkdir()
     shutil.copy(REPOSITORY / "tests/unit/bench/toy_methods.py", folder / "their_package.py")

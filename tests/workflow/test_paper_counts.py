@@ -1,4 +1,4 @@
-"""The paper's configuration, counted: what is fetched, trained, encoded and evaluated, by data set and method."""
+"""The paper's configuration, counted: what is fetched, trained, encoded and evaluated, by dataset and method."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def counted(pattern: str, commands: str) -> Counter[tuple[str, str]]:
-    """Jobs by (method, data set)."""
+    """Jobs by (method, dataset)."""
     return Counter(re.findall(pattern, commands))
 
 
@@ -72,7 +72,7 @@ def test_archives_are_fetched_once_for_all_scenes_and_data_sets(commands: str) -
     fetches = re.findall(r"hemgs fetch (.*?) --archive (\S+) --scenes (\S+)", commands)
     assert len(fetches) == 4
     asked = {name: set(scenes.split(",")) for _, name, scenes in fetches}
-    # Each job gets all scenes of its data sets: the disk must have room for what the others fetch, too.
+    # Each job gets all scenes of its datasets: the disk must have room for what the others fetch, too.
     assert asked["360_extra_scenes.zip"] == asked["360_v2.zip"]
     assert len(asked["360_v2.zip"]) == NUM_SCENES["mipnerf360"]
     assert {scene.partition("/")[0] for scene in asked["tandt_db.zip"]} == {"tanksandtemples", "deepblending"}

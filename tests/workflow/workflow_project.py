@@ -73,7 +73,7 @@ DATASET = {
 
 
 def with_archive(data: dict[str, Any]) -> None:
-    """Lets the scenes of a data set come from an archive."""
+    """Lets the scenes of a dataset come from an archive."""
     data["source"] = {
         "kind": "colmap",
         "local": "captures",

@@ -2,7 +2,7 @@
 
 
 def archive_request(name):
-    """Files of the data sets that share an archive, and all scenes selected of them: the disk must have room for what the
+    """Files of the datasets that share an archive, and all scenes selected of them: the disk must have room for what the
     jobs of their other archives fetch, too.
 
     Where it was fetched for these and more, what was asked for then: a selection of scenes does not ask again, and runs

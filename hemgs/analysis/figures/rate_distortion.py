@@ -32,7 +32,7 @@ MOST_LABELS = 7
 
 
 def rd_figure(rows: Sequence[Row], style: Style, dataset: DatasetNames) -> Figure:
-    """Draw Figure 3: PSNR over size for every method on one data set; rows are of ``datasets.csv``."""
+    """Draw Figure 3: PSNR over size for every method on one dataset; rows are of ``datasets.csv``."""
     complete = drawable(rows)
     left_out = left_out_in_words(rows, style)
     if not complete:

@@ -50,7 +50,7 @@ def draw_variable_rate(summary: Summary, style: Style) -> tuple[Figure, list[Row
 
 
 def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row] = ()) -> Figure:
-    """Draw Figure 4: the rates of one model, as a curve and as size over λ, per data set.
+    """Draw Figure 4: the rates of one model, as a curve and as size over λ, per dataset.
 
     Args:
         rows: of ``datasets.csv``.

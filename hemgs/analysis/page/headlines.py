@@ -15,7 +15,7 @@ from hemgs.core.records import Row
 
 
 def headlines(summary: Summary, style: Style) -> list[dict[str, object]]:
-    """Return headline figures per data set, from complete means only."""
+    """Return headline figures per dataset, from complete means only."""
     groups: list[dict[str, object]] = []
     ends = end_rates(summary.datasets).get(REFERENCE, ())
     for dataset in style.datasets:

@@ -17,7 +17,7 @@ def build(summary: Summary, style: Style) -> Table:
     """Return the full method and its variants at the largest λ, with the change that each variant makes."""
     rows = summary.ablation
     metrics = [m for m in METRICS.values() if any(row[m.id] is not None for row in rows)]
-    headings = [Heading("Data set", numeric=False), Heading("Method", numeric=False), Heading("Iterations")]
+    headings = [Heading("Dataset", numeric=False), Heading("Method", numeric=False), Heading("Iterations")]
     headings.append(Heading("Size [MiB]", better="lower"))
     headings += [Heading(metric.heading, better=metric.better) for metric in metrics]
     headings.append(Heading("Size", "Change [%]", "lower"))
@@ -63,7 +63,7 @@ def build(summary: Summary, style: Style) -> Table:
 
 
 def by_family(rows: Iterable[Row], style: Style) -> list[Row]:
-    """Return rows of the data sets that are shown, by data set, full method and place in the tables."""
+    """Return rows of the datasets that are shown, by dataset, full method and place in the tables."""
     places = {dataset.id: place for place, dataset in enumerate(style.datasets)}
     shown = [row for row in rows if row["dataset"] in places]
     return sorted(
@@ -78,7 +78,7 @@ def by_family(rows: Iterable[Row], style: Style) -> list[Row]:
 
 
 def dataset_label(style: Style, row: Row) -> str:
-    """Return the data set's label, with its scene where there is only one."""
+    """Return the dataset's label, with its scene where there is only one."""
     dataset = next(known for known in style.datasets if known.id == row["dataset"])
     only = dataset.scenes[0].label if len(dataset.scenes) == 1 else dataset.label
     return dataset.label if only == dataset.label else f"{dataset.label}, {only}"

@@ -1,4 +1,4 @@
-"""Every method against every other: BD-rates per data set and metric."""
+"""Every method against every other: BD-rates per dataset and metric."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _Pairs = Mapping[tuple[str, str, str, str], Row]
 
 
 def build(summary: Summary, style: Style) -> Table:
-    """Return every method against every other, per data set and every metric that was measured, by PCHIP."""
+    """Return every method against every other, per dataset and every metric that was measured, by PCHIP."""
     means = [row for row in summary.bdrate if (row["scene"], row["interpolation"]) == ("mean", "pchip")]
     found: _Pairs = {tuple(str(row[n]) for n in ("dataset", "metric", "reference", "method")): row for row in means}  # type: ignore[misc]
     methods = sorted({str(row["reference"]) for row in means}, key=style.order_of)
     metrics = [name for name in METRICS if any(row["percent"] is not None for row in means if row["metric"] == name)]
-    headings = [Heading(name, numeric=False) for name in ("Data set", "At equal", "Method")]
+    headings = [Heading(name, numeric=False) for name in ("Dataset", "At equal", "Method")]
     headings += [Heading(style.label_of(reference), "BD-rate [%] against") for reference in methods]
     lines = [
         (

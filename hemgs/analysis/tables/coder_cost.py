@@ -20,7 +20,7 @@ def build(summary: Summary, style: Style) -> Table:
     """Return ideal and actual bits of every entropy-coded section, at the ends of the rates."""
     rows = summary.storage
     headings = (
-        Heading("Data set", numeric=False),
+        Heading("Dataset", numeric=False),
         Heading("Method", numeric=False),
         Heading("Section", numeric=False),
         Heading("Ideal [bit]"),
@@ -43,7 +43,7 @@ def build(summary: Summary, style: Style) -> Table:
             lines += ((*name, text(section), *cells) for section, cells in _costs(row))
     notes = [
         "Ideal: code length under the model that coded the section. Actual: length of the section in the file. "
-        "Means over the scenes of a data set; only entropy-coded sections whose ideal length is known.",
+        "Means over the scenes of a dataset; only entropy-coded sections whose ideal length is known.",
         "Actual below ideal: the estimate floors small probabilities, and the coder escapes them at less.",
     ]
     if without:

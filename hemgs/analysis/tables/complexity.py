@@ -11,7 +11,7 @@ from hemgs.analysis.tables.table import Heading, Table, TableSpec
 def build(summary: Summary, style: Style) -> Table:
     """Return what it costs to offer all rates of a scene."""
     headings = (
-        Heading("Data set", numeric=False),
+        Heading("Dataset", numeric=False),
         Heading("Method", numeric=False),
         Heading("Iterations"),
         Heading("Rates"),

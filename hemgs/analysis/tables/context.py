@@ -16,7 +16,7 @@ def build(summary: Summary, style: Style) -> Table:
     """Return the anchors in the receptive field of the autoregressive network, and those that it uses."""
     rows, psnr = summary.context, METRICS["psnr"]
     headings = [
-        Heading("Data set", numeric=False),
+        Heading("Dataset", numeric=False),
         Heading("Method", numeric=False),
         Heading("Iterations"),
         Heading("mean", "Anchors used"),

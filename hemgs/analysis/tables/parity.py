@@ -10,9 +10,9 @@ from hemgs.core.catalogue import METRICS
 
 
 def build(summary: Summary, style: Style) -> Table:
-    """Return a row for each published value of a method and data set of this run."""
+    """Return a row for each published value of a method and dataset of this run."""
     headings = (
-        Heading("Data set", numeric=False),
+        Heading("Dataset", numeric=False),
         Heading("Scene", numeric=False),
         Heading("Method", numeric=False),
         Heading("Rate", numeric=False),
@@ -42,7 +42,7 @@ def build(summary: Summary, style: Style) -> Table:
             )
         )
     notes = ("Ours: means over seeds.",) if summary.num_seeds > 1 else ()
-    notes = notes if rows else ("No rows: nothing is published for the data sets of this run.",)
+    notes = notes if rows else ("No rows: nothing is published for the datasets of this run.",)
     return Table(headings, rows, notes)
 
 

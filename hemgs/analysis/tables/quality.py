@@ -1,4 +1,4 @@
-"""Table 1 of HEMGS (arXiv 2411.18473): quality and size, means over the scenes of each data set."""
+"""Table 1 of HEMGS (arXiv 2411.18473): quality and size, means over the scenes of each dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hemgs.core.records import Row
 
 
 def build(summary: Summary, style: Style) -> Table:
-    """Return methods by data sets: every metric that was measured, and size."""
+    """Return methods by datasets: every metric that was measured, and size."""
     found = by_key(summary.datasets)
     metrics = [METRICS[name] for name in METRICS if _measured(summary, name)]
     headings = [Heading("Method", numeric=False), Heading("Iterations", numeric=True)]
@@ -52,5 +52,5 @@ def _remarks(rows: Iterable[Row]) -> list[str]:
 
 
 TABLE = TableSpec(
-    "quality", "Quality on decoded scenes and size of the bitstream, means over the scenes of each data set", build
+    "quality", "Quality on decoded scenes and size of the bitstream, means over the scenes of each dataset", build
 )

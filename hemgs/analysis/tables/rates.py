@@ -1,7 +1,7 @@
 """The rates that tables show of a method, and the sections that its files have.
 
 Owns what several tables share: the two rates that stand for a curve, labels of lines, the order of sections, and
-look-up by method, data set and rate. Does not own what a table contains.
+look-up by method, dataset and rate. Does not own what a table contains.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def row_label(style: Style, method: str, rate: str, ends: Sequence[str]) -> str:
 
 
 def by_key(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
-    """Return rows by method, data set and rate."""
+    """Return rows by method, dataset and rate."""
     return {(str(row["method"]), str(row["dataset"]), str(row["rate"])): row for row in rows}
 
 

@@ -28,7 +28,7 @@ def build(summary: Summary, style: Style) -> Table:
     """Return the entropy models of each scene that the style shows, and their means."""
     rows = summary.refit
     headings = (
-        Heading("Data set", numeric=False),
+        Heading("Dataset", numeric=False),
         Heading("Scene", numeric=False),
         Heading("Entropy model", numeric=False),
         Heading("Steps"),
@@ -86,7 +86,7 @@ def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> 
 
 
 def _models(rows: Sequence[Row]) -> Iterator[tuple[Cell, ...]]:
-    """Yield the cells of each model's line, after data set and scene."""
+    """Yield the cells of each model's line, after dataset and scene."""
     base = next((row["bytes_total"] for row in rows if row["variant"] == BASE_MODEL), None)
     for row in rows:
         model, num_anchors = str(row["variant"]), float(row["num_anchors"] or 0)

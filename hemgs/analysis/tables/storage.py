@@ -21,7 +21,7 @@ def build(summary: Summary, style: Style) -> Table:
     sections = sections_of(summary.storage)
     used = [s for s in sections if not s.overhead and any(row[f"bytes_{s.id}"] for row in summary.storage)]
     overheads = [f"bytes_{section.id}" for section in sections if section.overhead]
-    headings = [Heading("Data set", numeric=False), Heading("Method", numeric=False)]
+    headings = [Heading("Dataset", numeric=False), Heading("Method", numeric=False)]
     headings += [Heading(section.label, "Size [MiB]") for section in used]
     headings += [Heading("Other", "Size [MiB]"), Heading("Total", "Size [MiB]")]
     headings += [Heading("Overhead [%]"), Heading("PSNR [dB]"), Heading("SSIM")]
@@ -62,7 +62,7 @@ def build(summary: Summary, style: Style) -> Table:
 def _published_storage(
     parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[SectionSpec]
 ) -> list[tuple[Cell, ...]]:
-    """Return published rows of a data set; ``Others`` contains all that has no column of its own."""
+    """Return published rows of a dataset; ``Others`` contains all that has no column of its own."""
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in parity_rows:
         if (row["dataset"], row["scene"]) == (dataset.id, "mean"):

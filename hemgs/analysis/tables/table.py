@@ -17,7 +17,7 @@ from hemgs.core.catalogue import Better
 
 @dataclass(frozen=True)
 class Heading:
-    """A column: its group (a data set, say), its name with unit, and which direction is better."""
+    """A column: its group (a dataset, say), its name with unit, and which direction is better."""
 
     name: str
     group: str = ""

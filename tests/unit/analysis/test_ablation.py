@@ -186,7 +186,7 @@ def test_tables_3_and_4_as_printed() -> None:
     assert table.notes[0] == "At λ = 0.0040; change against HEMGS, negative: less."
     four = CONTEXT(summary_with(context=context), style_of(plan))
     assert values(four)["HEMGS w/o SA"] | {"Size [MiB]": "", "PSNR [dB]": ""} == {
-        "Data set": "Court",
+        "Dataset": "Court",
         "Method": "HEMGS w/o SA",
         "Iterations": "3,000",
         "Anchors used mean": "5.76",

@@ -115,7 +115,7 @@ def test_a_named_rate_is_that_one_and_no_other(tmp_path: Path) -> None:
     )
     size = point("hemgs", "chair", "chair", "all", 0, "lmbda_0.0020", 30000)["bytes_total"]
     assert rows[0]["ours"] == pytest.approx(float(size or 0) / MIB)
-    assert (rows[1]["ours"], rows[1]["reason"]) == (None, "not planned on this data set")
+    assert (rows[1]["ours"], rows[1]["reason"]) == (None, "not planned on this dataset")
 
 
 def test_low_and_high_are_the_ends_of_the_rates(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_bdrate_without_hemgs_or_anything_besides_it_says_so(tmp_path: Path) -> 
 def test_the_matrix_holds_every_pair_of_every_measured_metric(complete: Results) -> None:
     table = _table(complete, "bdrate_matrix")
     labels = ["3DGS", "Scaffold-GS", "HAC", "HEMGS"]
-    assert [heading.name for heading in table.headings] == ["Data set", "At equal", "Method", *labels]
+    assert [heading.name for heading in table.headings] == ["Dataset", "At equal", "Method", *labels]
     keys = [tuple(cell.text for cell in row[:3]) for row in table.rows]
     metrics = ("PSNR", "SSIM", "LPIPS-SqueezeNet")
     assert keys == [(d, metric, label) for d in ("Court", "Chair") for metric in metrics for label in labels]

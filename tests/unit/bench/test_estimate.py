@@ -193,11 +193,11 @@ def test_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     )
     changes = ["run={datasets: [deepblending]}", "title=Mine", "--config", "run={methods: [gs3d]}"]
     assert main(["estimate", "--config", *changes, "--results", "nowhere"]) == 0
-    assert capsys.readouterr().out.startswith("Mine: 2 scenes of 1 data sets")
+    assert capsys.readouterr().out.startswith("Mine: 2 scenes of 1 datasets")
     assert main(["estimate", "--results", "nowhere"]) == 0
     printed = capsys.readouterr().out
     for words in (
-        "21 scenes of 4 data sets",
+        "21 scenes of 4 datasets",
         "850 jobs: 4 fetch_archive",
         "20 at once",
         "extrapolated:",

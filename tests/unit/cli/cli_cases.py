@@ -1,4 +1,4 @@
-"""A small capture, its data set file, and a look at what a command left behind: shared by tests of bad input."""
+"""A small capture, its dataset file, and a look at what a command left behind: shared by tests of bad input."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_variant_of_a_variant_adds_to_it(folder: Folder) -> None:
 
 
 def test_a_variant_may_be_trained_in_another_way(folder: Folder) -> None:
-    """A class of its own that takes the same settings; what data sets and benchmarks say of its base holds for it."""
+    """A class of its own that takes the same settings; what datasets and benchmarks say of its base holds for it."""
     own = {"extends": "sweep", "entry": "a.b:Each", "kind": "per_rate", "rates": [0.003, 0.001]}
     folder.method("sweep_each", own)
     folder.method("sweep_once", {"extends": "sweep", "entry": "a.b:Once", "kind": "single"})
@@ -285,8 +285,8 @@ def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
             {"run": {"methods": ["swep"]}},
             "config.yaml: run.methods: 'swep' is not a known method — did you mean 'sweep'?",
         ),
-        ({"run": {"datasets": ["hous"]}}, "run.datasets: 'hous' is not a known data set — did you mean 'house'?"),
-        ({"run": {"scenes": ["atic"]}}, "run.scenes: 'atic' is not a known scene of the selected data sets"),
+        ({"run": {"datasets": ["hous"]}}, "run.datasets: 'hous' is not a known dataset — did you mean 'house'?"),
+        ({"run": {"scenes": ["atic"]}}, "run.scenes: 'atic' is not a known scene of the selected datasets"),
         ({"run": {"scene": ["attic"]}}, "config.yaml: unknown key 'scene' in 'run' — did you mean 'scenes'?"),
         ({"run": {"seeds": [-1]}}, "'run.seeds[0]' cannot be -1 — it must be at least 0"),
         ({"run": {"seeds": [1, 1]}}, "'run.seeds' cannot be [1, 1] — give each entry once"),

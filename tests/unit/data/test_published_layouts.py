@@ -1,4 +1,4 @@
-"""The four data sets of the paper as their files describe them, fetched from archives laid out like the real ones.
+"""The four datasets of the paper as their files describe them, fetched from archives laid out like the real ones.
 
 Names of folders and files are those of the published archives, pictures are small. What is besides the scenes in them
 (other resolutions, depth maps, notes, what macOS leaves) must neither be unpacked where it is not wanted nor disturb.
@@ -105,14 +105,14 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def at(server: Server, packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
-    """The repository's data sets, served from here; answers by the archive's name."""
+    """The repository's datasets, served from here; answers by the archive's name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HEMGS_DATASETS", raising=False)
     return {name: Answer(data) for name, data in packed.items()}
 
 
 def served(dataset: str, server: Server, answers: dict[str, Answer]) -> Path:
-    """A data set's file with its addresses, sizes and checksums exchanged for those of the archives served here."""
+    """A dataset's file with its addresses, sizes and checksums exchanged for those of the archives served here."""
     data: dict[str, Any] = yaml.safe_load((DATASETS / f"{dataset}.yaml").read_text())
     for entry in data["source"]["archives"]:
         name = archive_name(entry["url"])
@@ -168,7 +168,7 @@ def test_fetched_beforehand_nothing_is_asked_later(server: Server, at: dict[str,
 
 
 def test_the_files_state_where_the_data_comes_from() -> None:
-    """Every data set of the paper: two addresses or the owners' own with its length, a licence, a paper, a protocol."""
+    """Every dataset of the paper: two addresses or the owners' own with its length, a licence, a paper, a protocol."""
     for name in ("mipnerf360", "tanksandtemples", "deepblending", "synthetic_nerf"):
         dataset = load_dataset(DATASETS / f"{name}.yaml")
         assert dataset.url and dataset.licence and dataset.citation
