@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from hemgs.core.jit import compiled
 
 U8 = NDArray[np.uint8]
-U32 = NDArray[np.uint32]
-I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 #: The coder's state, and the bytes that it reads or writes.
 Stream = tuple[I64, U8]
 #: Adaptive values and their tables: entries, weights, ``stretch``, ``squash``, ``rates`` (see ``adaptive``).
-Model = tuple[U32, I32, I64, I64, I64]
+Model = tuple[NDArray[np.uint32], NDArray[np.int32], I64, I64, I64]
 
 #: Slots of the coder's state, ``[5] int64``: the interval's low end or the decoder's distance from it; its width; bytes
 #: written or read; 1 if decoding; bytes of input.

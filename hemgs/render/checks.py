@@ -39,7 +39,30 @@ CUDA_ONLY: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class RasterizationInputs:
-    """The arguments of ``rasterization`` that every backend understands, with the same meaning."""
+    """The arguments of ``rasterization`` that every backend understands, with the same meaning.
+
+    Attributes:
+        means: ``[N, 3]`` float32 (on the CPU also float64), world units; the other tensors have the same type.
+        quats: ``[N, 4]`` (w, x, y, z), any length but zero.
+        scales: ``[N, 3]`` standard deviations along the axes, world units.
+        opacities: ``[N]`` in [0, 1].
+        colors: ``[N, D]`` or ``[C, N, D]``; with ``sh_degree`` ``[N, K, 3]`` or ``[C, N, K, 3]`` coefficients.
+        viewmats: ``[C, 4, 4]`` world to camera, OpenCV axes; differentiable.
+        Ks: ``[C, 3, 3]`` pixels, pixel centres at half-integers; not differentiable.
+        width, height: pixels.
+        near_plane, far_plane: Gaussians whose centre lies outside are not drawn, world units.
+        radius_clip: Gaussians of at most this radius on both axes are not drawn, pixels.
+        eps2d: added to the diagonal of the projected covariance, square pixels.
+        sh_degree: evaluate so many bands of ``colors``; None takes ``colors`` as they are.
+        packed: give ``meta`` only the visible pairs of camera and Gaussian, instead of ``[C, N]``.
+        tile_size: side of the tiles, pixels.
+        backgrounds: ``[C, D]``; None is black. Differentiable.
+        render_mode: ``RGB``, accumulated depth ``D``, expected depth ``ED``, ``RGB+D`` or ``RGB+ED``.
+        absgrad: backward also sets ``meta["means2d"].absgrad``, the sum of absolute values over pixels.
+        rasterize_mode: ``classic``, or ``antialiased``, which scales opacities down by what the blur adds
+            (Mip-Splatting, arXiv 2311.16493).
+        channel_chunk: channels per pass on CUDA; without meaning on the CPU.
+    """
 
     means: Tensor
     quats: Tensor
@@ -55,18 +78,19 @@ class RasterizationInputs:
     radius_clip: float = 0.0
     eps2d: float = limits.BLUR_EPS
     sh_degree: int | None = None
-    packed: bool = False
+    packed: bool = True
     tile_size: int = 16
     backgrounds: Tensor | None = None
     render_mode: str = "RGB"
     absgrad: bool = False
     rasterize_mode: str = "classic"
+    channel_chunk: int = 32
 
 
 def refuse_unavailable(arguments: Mapping[str, Any]) -> None:
-    """Raise NotImplementedError if an argument asks for a feature that the CPU backend lacks."""
-    for name, nothing in CUDA_ONLY.items():
-        value = arguments[name]
+    """Raise NotImplementedError if an argument of :data:`CUDA_ONLY` asks for a feature that the CPU backend lacks."""
+    for name, value in arguments.items():
+        nothing = CUDA_ONLY[name]
         if value is nothing or (isinstance(value, (bool, str)) and value == nothing):
             continue
         shown = f"={value!r}" if isinstance(value, (bool, str)) else ""

@@ -16,7 +16,7 @@ from torch import Tensor
 from hemgs.core.errors import DeviceError
 from hemgs.render import cpu, cuda, limits
 from hemgs.render.binning import TileLists
-from hemgs.render.checks import RasterizationInputs, check_inputs, refuse_unavailable
+from hemgs.render.checks import CUDA_ONLY, RasterizationInputs, check_inputs, refuse_unavailable
 
 
 def rasterization(
@@ -29,57 +29,14 @@ def rasterization(
     Ks: Tensor,
     width: int,
     height: int,
-    near_plane: float = limits.NEAR_PLANE,
-    far_plane: float = limits.FAR_PLANE,
-    radius_clip: float = 0.0,
-    eps2d: float = limits.BLUR_EPS,
-    sh_degree: int | None = None,
-    packed: bool = True,
-    tile_size: int = 16,
-    backgrounds: Tensor | None = None,
-    render_mode: str = "RGB",
-    sparse_grad: bool = False,
-    absgrad: bool = False,
-    rasterize_mode: str = "classic",
-    channel_chunk: int = 32,
-    distributed: bool = False,
-    camera_model: str = "pinhole",
-    segmented: bool = False,
-    covars: Tensor | None = None,
-    with_ut: bool = False,
-    with_eval3d: bool = False,
-    radial_coeffs: Tensor | None = None,
-    tangential_coeffs: Tensor | None = None,
-    thin_prism_coeffs: Tensor | None = None,
-    ftheta_coeffs: Any = None,
-    rolling_shutter: Any = None,
-    viewmats_rs: Tensor | None = None,
+    **options: Any,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Render N Gaussians into C pinhole cameras.
 
     Args:
-        means: ``[N, 3]`` float32 (on the CPU also float64), world units; the other tensors have the same type.
-        quats: ``[N, 4]`` (w, x, y, z), any length but zero.
-        scales: ``[N, 3]`` standard deviations along the axes, world units.
-        opacities: ``[N]`` in [0, 1].
-        colors: ``[N, D]`` or ``[C, N, D]``; with ``sh_degree`` ``[N, K, 3]`` or ``[C, N, K, 3]`` coefficients.
-        viewmats: ``[C, 4, 4]`` world to camera, OpenCV axes; differentiable.
-        Ks: ``[C, 3, 3]`` pixels, pixel centres at half-integers; not differentiable.
-        width, height: pixels.
-        near_plane, far_plane: Gaussians whose centre lies outside are not drawn, world units.
-        radius_clip: Gaussians of at most this radius on both axes are not drawn, pixels.
-        eps2d: added to the diagonal of the projected covariance, square pixels.
-        sh_degree: evaluate so many bands of ``colors``; None takes ``colors`` as they are.
-        packed: give ``meta`` only the visible pairs of camera and Gaussian, instead of ``[C, N]``.
-        tile_size: side of the tiles, pixels.
-        backgrounds: ``[C, D]``; None is black. Differentiable.
-        render_mode: ``RGB``, accumulated depth ``D``, expected depth ``ED``, ``RGB+D`` or ``RGB+ED``.
-        absgrad: backward also sets ``meta["means2d"].absgrad``, the sum of absolute values over pixels.
-        rasterize_mode: ``classic``, or ``antialiased``, which scales opacities down by what the blur adds
-            (Mip-Splatting, arXiv 2311.16493).
-        channel_chunk: channels per pass on CUDA; without meaning on the CPU.
-
-    The remaining arguments are those of gsplat. On the CPU, values other than their defaults raise an error.
+        means, quats, scales, opacities, colors, viewmats, Ks, width, height: see :class:`RasterizationInputs`.
+        options: the other arguments of :class:`RasterizationInputs`, and those of :data:`CUDA_ONLY`. On the CPU, other
+            values of the latter than their defaults raise an error.
 
     Returns:
         Colours ``[C, H, W, X]``, alphas ``[C, H, W, 1]`` and ``meta``. X is D, 1 for depth alone, D + 1 for both.
@@ -92,14 +49,15 @@ def rasterization(
         NotImplementedError: a feature the CPU backend lacks.
         DeviceError: CUDA tensors where gsplat cannot be used, or another device.
     """
-    arguments = dict(locals())
+    cuda_only = {name: options.pop(name) for name in CUDA_ONLY if name in options}
+    inputs = RasterizationInputs(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options)
     if means.is_cuda:
+        arguments = vars(inputs) | cuda_only
         return cuda.rasterization(arguments) if len(means) else _empty_rendering(arguments, means.device)
     if means.device.type != "cpu":
         raise DeviceError(f"no renderer for device {means.device.type!r}; allowed: cuda, cpu", "move the tensors")
-    refuse_unavailable(arguments)
-    names = RasterizationInputs.__dataclass_fields__
-    return rasterize_on_cpu(RasterizationInputs(**{name: arguments[name] for name in names}), with_tiles=True)
+    refuse_unavailable(cuda_only)
+    return rasterize_on_cpu(inputs, with_tiles=True)
 
 
 def _empty_rendering(arguments: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
