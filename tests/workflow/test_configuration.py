@@ -10,19 +10,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from hemgs.analysis.tables import TABLE_SPECS
-from hemgs.core.catalogue import ON_REQUEST_TABLES, TABLES
 from tests.workflow.workflow_project import REPOSITORY, Project
 
 CONFIG = REPOSITORY / "workflow" / "config"
-SCHEMAS = ("config", "dataset", "method")
 NUM_SCENES = 9 + 2 + 2 + 8
 #: One training per scene of all methods but these, which have one per rate.
 RATES = {
@@ -343,12 +338,6 @@ def test_entropy_models_are_compared_where_the_table_is_asked_for(paper: Project
     assert "run.methods has no hemgs" in done.stdout
 
 
-def test_every_table_can_be_asked_for() -> None:
-    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
-    tables = schema["$defs"]["PublishKeys"]["properties"]["tables"]["items"]["enum"]
-    assert set(tables) == {*TABLES, *ON_REQUEST_TABLES} == set(TABLE_SPECS)
-
-
 @pytest.mark.slow
 def test_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:
     caption = finished.root / "workflow/report/table_quality.rst"
@@ -363,42 +352,3 @@ def test_report_holds_every_table_and_figure_with_its_caption(finished: Project)
     assert names >= {f"{stem}.{form}" for stem in figures for form in ("pdf", "svg", "png", "csv")}
     assert "A caption changed after the run." in page
     assert "rate and distortion, Toy" in page
-
-
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_every_key_is_described_in_schema_and_documentation(schema: str) -> None:
-    text = (CONFIG / "README.md").read_text()
-    data = yaml.safe_load((REPOSITORY / f"workflow/schemas/{schema}.schema.yaml").read_text())
-    keys = dict(described_keys(data, data))
-    assert len(keys) > 5
-    for key, described in keys.items():
-        assert described, f"{schema}: {key} has no description"
-        assert re.search(rf"[`.{{ ]{re.escape(key)}[`:,}} ]", text), f"config/README.md does not name {key} of {schema}"
-
-
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_no_mapping_takes_unknown_keys(schema: str) -> None:
-    data = yaml.safe_load((REPOSITORY / f"workflow/schemas/{schema}.schema.yaml").read_text())
-    for node in nodes(data):
-        if node.get("type") == "object":
-            assert "additionalProperties" in node, node
-            assert node["additionalProperties"] is not True, node
-
-
-def described_keys(node: Any, root: Any) -> Iterator[tuple[str, bool]]:
-    """Every property of a schema and whether it, or what it refers to, has a description."""
-    for part in nodes(node):
-        for key, value in part.get("properties", {}).items():
-            target = root["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
-            yield key, bool(value.get("description") or target.get("description"))
-
-
-def nodes(data: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping of a nested structure."""
-    if isinstance(data, dict):
-        yield data
-        for value in data.values():
-            yield from nodes(value)
-    elif isinstance(data, list):
-        for value in data:
-            yield from nodes(value)

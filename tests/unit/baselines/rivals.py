@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from hemgs.anchor_codec import method as coded_method
-from hemgs.anchors.rendering import FixedAnchors
 from hemgs.bench.registry import get_method
 from hemgs.core.events import EventLog
 from hemgs.core.types import Rate
@@ -24,12 +23,6 @@ SECTIONS: dict[str, list[str]] = {
     "hac": ["settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"],
     "hac_plus": ["settings", "locations", "masks", "hash_grid", "networks", "features", "scalings", "offsets"],
 }
-
-
-def same(one: FixedAnchors, two: FixedAnchors) -> bool:
-    """Whether decoded anchors are equal to the bit."""
-    left, right = one.to_bundle().tensors, two.to_bundle().tensors
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def trained_for(

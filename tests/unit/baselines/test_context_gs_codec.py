@@ -17,7 +17,7 @@ from hemgs.anchor_codec.streams import SymbolStream, chunks
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.locations import decode_locations, encode_locations, raster_order
 from hemgs.core.errors import BitstreamError, TrainingError
-from tests.unit.baselines.rivals import same
+from tests.sameness import same
 from tests.unit.baselines.toy_context_gs import CODEC, encode_toy, toy_anchors, toy_model
 
 

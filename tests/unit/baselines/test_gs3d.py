@@ -1,3 +1,5 @@
+"""3DGS as a method: settings, training, rendering and export."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,51 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.gs3d.codec import decode_cloud, encode_cloud
 from baselines.gs3d.method import Gs3d
 from baselines.gs3d.params import Gs3dParams
-from hemgs.coding.container import read_container, write_container
-from hemgs.coding.digest import SymbolDigest
-from hemgs.core.errors import BitstreamError, ConfigError
-from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE, Camera, Scene
+from hemgs.core.errors import ConfigError
+from hemgs.core.types import Camera, Scene
 from hemgs.protocol import Method, Model
 from hemgs.render import render_view
 from hemgs.splats.cloud import GaussianCloud
-from hemgs.splats.model import SplatModel
 from hemgs.splats.ply import read_ply, write_ply
 from hemgs.splats.rendering import RenderableSplats
 from hemgs.splats.training import SplatTrainee
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.losses import reconstruction_loss
+from tests.sameness import same
+from tests.unit.baselines.toy_gs3d import cloud_of, train, trainee_of
 from tests.unit.training.toy import toy_scene
 
-CPU = torch.device("cpu")
 BLACK = (0.0, 0.0, 0.0)
-#: Short enough for a test, and passing through growth, pruning, opacity resets and all degrees.
-#: The toy's Gaussians are large compared with the path of its cameras.
-SHORT = {
-    "iterations": 60,
-    "densify_interval": 7,
-    "gradient_threshold": 1e-6,
-    "large_fraction": 100.0,
-    "max_gaussians": 60,
-    "checkpoint_every": 10,
-}
-
-
-def train(scene: Scene, workdir: Path, seed: int = 0, **params: Any) -> Model:
-    with EventLog(workdir / "events.jsonl") as events:
-        return Gs3d().train(scene, {**SHORT, **params}, workdir, events, rate=SINGLE_RATE, seed=seed, device=CPU)
-
-
-def same(a: Model, b: Model) -> bool:
-    return set(a.tensors) == set(b.tensors) and all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return train(toy_scene(), tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +49,7 @@ def painted() -> Scene:
     for view in scene.views:
         camera = dataclasses.replace(view.camera, width=24, height=20, fx=30.0, fy=30.0, cx=12.0, cy=10.0)
         views.append(dataclasses.replace(view, camera=camera))
-        image = RenderableSplats.from_bundle(as_model(target)).render(camera, BLACK)
+        image = RenderableSplats(target).render(camera, BLACK)
         images[camera.name] = (np.rint(image.numpy() * 255) / 255).astype(np.float32)
     return dataclasses.replace(
         scene,
@@ -84,18 +58,6 @@ def painted() -> Scene:
         point_colors=np.full((num, 3), 128, np.uint8),
         read_image=lambda view: images[view.name],
     )
-
-
-def as_model(cloud: GaussianCloud) -> Model:
-    return cloud.to_bundle()
-
-
-def trainee_of(scene: Scene, params: Gs3dParams) -> SplatTrainee:
-    return SplatTrainee(scene, SplatModel(params), CPU)
-
-
-def cloud_of(trainee: SplatTrainee) -> GaussianCloud:
-    return GaussianCloud.from_bundle(trainee.bundle())
 
 
 def psnr_of(model: Model, scene: Scene) -> float:
@@ -151,9 +113,9 @@ def test_training_learns_the_scene(painted: Scene, tmp_path: Path) -> None:
     assert psnr_of(model, painted) > 22.0
 
 
-def test_gaussians_grow_up_to_the_limit_and_progress_reports_them(trained: Model, tmp_path: Path) -> None:
-    assert 20 < trained.tensors["means"].shape[0] <= 60
-    assert all(torch.isfinite(tensor).all() for tensor in trained.tensors.values())
+def test_gaussians_grow_up_to_the_limit_and_progress_reports_them(trained_splats: Model, tmp_path: Path) -> None:
+    assert 20 < trained_splats.tensors["means"].shape[0] <= 60
+    assert all(torch.isfinite(tensor).all() for tensor in trained_splats.tensors.values())
     train(toy_scene(), tmp_path)
     text = (tmp_path / "events.jsonl").read_text()
     assert '"num_gaussians"' in text and '"size_mib"' in text
@@ -254,15 +216,15 @@ def test_growth_stops_half_way() -> None:
     assert counts[50] == 20 < counts[60] < counts[1490] == counts[1500] == counts[1510]
 
 
-def test_equal_seeds_give_equal_models(trained: Model, tmp_path: Path) -> None:
-    assert same(train(toy_scene(), tmp_path / "a"), trained)
+def test_equal_seeds_give_equal_models(trained_splats: Model, tmp_path: Path) -> None:
+    assert same(train(toy_scene(), tmp_path / "a"), trained_splats)
     other = train(toy_scene(), tmp_path / "b", seed=1)
-    assert not torch.equal(other.tensors["means"][:20], trained.tensors["means"][:20])
+    assert not torch.equal(other.tensors["means"][:20], trained_splats.tensors["means"][:20])
 
 
 @pytest.mark.parametrize("when", [8, 14, 45])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
-    trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: int
+    trained_splats: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: int
 ) -> None:
     step = SplatTrainee.step
 
@@ -275,28 +237,12 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(
     with pytest.raises(TrainingInterrupted):
         train(toy_scene(), tmp_path)
     monkeypatch.setattr(SplatTrainee, "step", step)
-    assert same(train(toy_scene(), tmp_path), trained)
+    assert same(train(toy_scene(), tmp_path), trained_splats)
 
 
-def test_a_checkpoint_of_other_settings_is_not_continued(trained: Model, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_not_continued(trained_splats: Model, tmp_path: Path) -> None:
     train(toy_scene(), tmp_path, lr_sh=0.1)
-    assert same(train(toy_scene(), tmp_path, log_every=3), trained)
-
-
-def test_the_file_is_what_the_table_says_and_the_same_each_time(trained: Model, tmp_path: Path) -> None:
-    table = Gs3d().encode(trained, SINGLE_RATE, tmp_path / "a.gsc", device=CPU)
-    Gs3d().encode(trained, SINGLE_RATE, tmp_path / "b.gsc", device=CPU)
-    assert (tmp_path / "a.gsc").read_bytes() == (tmp_path / "b.gsc").read_bytes()
-    num = trained.tensors["means"].shape[0]
-    assert table.total_bytes == (tmp_path / "a.gsc").stat().st_size
-    assert {name: size for name, size in table.sections.items() if name != "container"} == {
-        "settings": 5,
-        "locations": 12 * num,
-        "colors": 192 * num,
-        "opacities": 4 * num,
-        "scalings": 12 * num,
-        "rotations": 16 * num,
-    }
+    assert same(train(toy_scene(), tmp_path, log_every=3), trained_splats)
 
 
 @pytest.mark.parametrize("degree, num_bytes", [(0, 56), (3, 236)])
@@ -304,32 +250,25 @@ def test_the_estimated_size_is_that_of_the_raw_values(degree: int, num_bytes: in
     assert trainee_of(toy_scene(), Gs3dParams(sh_degree=degree)).estimated_bytes() == 20 * num_bytes
 
 
-def test_decoding_is_exact_and_renders_as_the_model(trained: Model, tmp_path: Path) -> None:
-    Gs3d().encode(trained, SINGLE_RATE, tmp_path / "a.gsc", device=CPU)
-    decoded = Gs3d().decode(tmp_path / "a.gsc", device=CPU)
-    assert same(decoded.to_bundle(), trained)
-    camera = toy_scene().views[0].camera
-    image = decoded.render(camera, (0.2, 0.4, 0.6))
-    assert torch.equal(image, RenderableSplats.from_bundle(trained).render(camera, (0.2, 0.4, 0.6)))
-    assert image.shape == (8, 8, 3) and float(image.min()) >= 0.0 and float(image.max()) <= 1.0
-
-
-def test_rendering_is_that_of_the_shared_renderer_over_the_background(trained: Model) -> None:
+def test_rendering_is_that_of_the_shared_renderer_over_the_background(trained_splats: Model) -> None:
     camera = toy_scene().views[1].camera
-    cloud = RenderableSplats.from_bundle(trained).to_splats()
+    cloud = RenderableSplats.from_bundle(trained_splats).to_splats()
     arguments = (cloud.means, cloud.quats, cloud.log_scales.exp(), cloud.opacity_logits.sigmoid(), cloud.sh)
     view = render_view(*arguments, camera, (0.9, 0.1, 0.3), sh_degree=3)
     torch.testing.assert_close(
-        RenderableSplats.from_bundle(trained).render(camera, (0.9, 0.1, 0.3)), view.image.clamp(0, 1)
+        RenderableSplats.from_bundle(trained_splats).render(camera, (0.9, 0.1, 0.3)), view.image.clamp(0, 1)
     )
     behind = far_away(camera)
     assert torch.equal(
-        RenderableSplats.from_bundle(trained).render(behind, (0.9, 0.1, 0.3))[0, 0], torch.tensor([0.9, 0.1, 0.3])
+        RenderableSplats.from_bundle(trained_splats).render(behind, (0.9, 0.1, 0.3))[0, 0],
+        torch.tensor([0.9, 0.1, 0.3]),
     )
 
 
-def test_colours_beyond_white_are_white(trained: Model) -> None:
-    bright = Model({**trained.tensors, "sh": torch.full_like(trained.tensors["sh"], 9.0)}, trained.meta)
+def test_colours_beyond_white_are_white(trained_splats: Model) -> None:
+    bright = Model(
+        {**trained_splats.tensors, "sh": torch.full_like(trained_splats.tensors["sh"], 9.0)}, trained_splats.meta
+    )
     image = RenderableSplats.from_bundle(bright).render(toy_scene().views[1].camera, (1.0, 1.0, 1.0))
     assert float(image.max()) == 1.0
 
@@ -340,61 +279,6 @@ def far_away(camera: Camera) -> Camera:
     return dataclasses.replace(camera, world_to_camera=pose)
 
 
-def test_export_round_trips_through_ply(trained: Model, tmp_path: Path) -> None:
-    write_ply(tmp_path / "a.ply", RenderableSplats.from_bundle(trained).to_splats())
-    assert same(as_model(read_ply(tmp_path / "a.ply")), trained)
-
-
-@pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_all_degrees_can_be_coded(tmp_path: Path, degree: int) -> None:
-    cloud = cloud_of(trainee_of(toy_scene(), Gs3dParams(sh_degree=degree)))
-    encode_cloud(cloud, tmp_path / "a.gsc")
-    assert torch.equal(decode_cloud(tmp_path / "a.gsc").sh, cloud.sh)
-
-
-def reseal(path: Path, method: str = "gs3d", **sections: bytes | None) -> None:
-    """Rewrites a bitstream with other sections and right checksums, as a hostile writer would."""
-    container = read_container(path)
-    changed = {**container.sections, **sections}
-    kept = {name: payload for name, payload in changed.items() if payload is not None}
-    write_container(path, method, kept, container.symbols_digest)
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"method": "other"}, "written by the method 'other'"),
-        ({"settings": b""}, "section settings has 0 bytes"),
-        ({"settings": None}, "section settings has 0 bytes"),
-        ({"settings": b"\0\0\0\0\3"}, "0 Gaussians"),
-        ({"settings": b"\xff\xff\xff\xff\3"}, "section locations has .* bytes, 51539607540 are needed"),
-        ({"settings": b"\x14\0\0\0\xff"}, "degree 255"),
-        ({"rotations": None}, "sections are"),
-        ({"other": b"x"}, "sections are"),
-        ({"opacities": b"\0" * 4}, "section opacities has 4 bytes"),
-        ({"opacities": b"\0\0\x80\x3f" * 20}, "digest"),
-        ({"opacities": b"\0\0\xc0\x7f" * 20}, "section opacities holds values that are not finite"),
-    ],
-)
-def test_hostile_files_give_one_clear_error(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = tmp_path / "a.gsc"
-    encode_cloud(cloud_of(trainee_of(toy_scene(), Gs3dParams())), path)
-    reseal(path, **change)
-    with pytest.raises(BitstreamError, match=message) as fault:
-        Gs3d().decode(path, device=CPU)
-    assert str(path) in str(fault.value)
-
-
-def test_the_digest_covers_every_value(tmp_path: Path) -> None:
-    path = tmp_path / "a.gsc"
-    encode_cloud(cloud_of(trainee_of(toy_scene(), Gs3dParams(sh_degree=0))), path)
-    sections = read_container(path).sections
-    for name in ("locations", "colors", "opacities", "scalings", "rotations"):
-        payload = bytearray(sections[name])
-        payload[-4] ^= 1
-        changed: dict[str, Any] = {**sections, name: bytes(payload)}
-        reseal(path, **changed)
-        with pytest.raises(BitstreamError, match="digest"):
-            decode_cloud(path)
-    digest = SymbolDigest()
-    assert read_container(path).symbols_digest != digest.digest()
+def test_export_round_trips_through_ply(trained_splats: Model, tmp_path: Path) -> None:
+    write_ply(tmp_path / "a.ply", RenderableSplats.from_bundle(trained_splats).to_splats())
+    assert same(read_ply(tmp_path / "a.ply").to_bundle(), trained_splats)

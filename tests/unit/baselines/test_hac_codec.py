@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.baselines.rivals import same
+from tests.sameness import same
 from tests.unit.baselines.toy_hac import CODEC, encode_toy
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hemgs.core.errors import BitstreamError
-from tests.unit.baselines.rivals import same
+from tests.sameness import same
 from tests.unit.baselines.toy_hac_plus import CODEC, encode_toy
 
 

@@ -17,7 +17,8 @@ from hemgs.anchor_codec.header import AnchorHeader
 from hemgs.anchor_codec.masks import keep_mask
 from hemgs.coding.container import read_container, write_container
 from hemgs.core.errors import BitstreamError, TrainingError
-from tests.unit.baselines.rivals import RIVALS, SECTIONS, same
+from tests.sameness import same
+from tests.unit.baselines.rivals import RIVALS, SECTIONS
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 #: Fields that every header has, or every one with a hash grid, and values that no encoder writes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,21 +18,19 @@ from hemgs.anchor_codec.masks import keep_mask
 from hemgs.anchor_codec.settings import BYTE, Storage
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.anchor_codec.stored_networks import StoredHeads
-from hemgs.anchors.rendering import FixedAnchors
-from hemgs.codec import traversal
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.header import HemgsHeader
-from hemgs.codec.settings import AUTOMATIC, ContextWindow, EntropySettings
+from hemgs.codec.settings import AUTOMATIC, ContextWindow
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.locations import raster_order
 from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.core.errors import BitstreamError, TrainingError
 from tests.narrowing import linear, present
+from tests.sameness import same
 from tests.unit.baselines import toy_hac
 from tests.unit.codec.toy_anchors import (
     FEATURES,
     OFFSETS,
-    PLUS,
     SPARSE,
     TRADE_OFF,
     VIEWPOINTS,
@@ -44,18 +41,6 @@ from tests.unit.codec.toy_anchors import (
 )
 
 LMBDAS = [round(0.001 + 0.0002 * i, 4) for i in range(16)]
-
-
-def same(one: FixedAnchors, two: FixedAnchors) -> bool:
-    left, right = one.to_bundle().tensors, two.to_bundle().tensors
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("toy") / "toy.gsc"
-    encode_toy(path)
-    return path
 
 
 def test_decoded_anchors_are_the_quantised_ones(file: Path) -> None:
@@ -305,98 +290,3 @@ def test_missing_section_is_named(file: Path, tmp_path: Path) -> None:
     write_container(tmp_path / "f.gsc", "hemgs", sections, container.symbols_digest, container.trade_off)
     with pytest.raises(BitstreamError, match="masks"):
         CODEC.decode(tmp_path / "f.gsc")
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("chunk", [1, 7, 100, 10_000])
-def test_batches_and_threads_change_no_symbol(
-    file: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
-) -> None:
-    reference = CODEC.decode(file)
-    before = torch.get_num_threads()
-    monkeypatch.setattr(traversal, "CHUNK", chunk)
-    try:
-        torch.set_num_threads(threads)
-        assert same(CODEC.decode(file), reference)
-    finally:
-        torch.set_num_threads(before)
-
-
-def _shuffled_addmm(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The same sum in another order, as another BLAS or device would take it."""
-    order = torch.randperm(left.shape[1])
-    first, second = order[: len(order) // 3], order[len(order) // 3 :]
-    return (left[:, second] @ right[second] + bias) + (right[first].T @ left[:, first].T).T
-
-
-def test_order_of_summation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = CODEC.decode(file)
-    monkeypatch.setattr(torch, "addmm", _shuffled_addmm)
-    assert same(CODEC.decode(file), reference)
-
-
-@pytest.mark.parametrize("settings", [WHOLE, PLUS])
-def test_networks_in_floating_point_code_the_same_values_in_a_file_of_their_own(
-    tmp_path: Path, settings: EntropySettings
-) -> None:
-    anchors, in_float = toy_anchors(1500), replace(settings, float_networks=True)
-    exact = encode_toy(tmp_path / "exact.gsc", anchors=anchors, settings=settings)
-    table = encode_toy(tmp_path / "float.gsc", anchors=anchors, settings=in_float)
-    decoded = CODEC.decode(tmp_path / "float.gsc")
-    with_steps = CODEC.decode(tmp_path / "exact.gsc")
-    assert torch.equal(decoded.positions, with_steps.positions)
-    # Steps come from a network too, so that a few values are rounded otherwise; no value strays further than steps do.
-    assert (decoded.attributes.features - with_steps.attributes.features).abs().mean() < 0.05
-    for attribute in ("features", "scalings", "offsets"):
-        assert table.sections[attribute] == pytest.approx(exact.sections[attribute], rel=0.02)
-    assert table.sections["networks"] > 1.2 * exact.sections["networks"]
-    header = HemgsHeader.of_file(read_container(tmp_path / "float.gsc"))
-    assert header.entropy.float_networks
-    assert b"float_networks" not in zlib.decompress(read_container(tmp_path / "exact.gsc").sections["settings"])
-
-
-def test_networks_in_floating_point_decode_with_other_threads_and_refuse_other_sums(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "float.gsc"
-    encode_toy(path, settings=replace(WHOLE, float_networks=True))
-    reference = CODEC.decode(path)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3 - min(before, 2))
-        assert same(CODEC.decode(path), reference)
-    finally:
-        torch.set_num_threads(before)
-
-    def other_machine(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        return (bias + left @ right) * (1 + 2**-11)  # products in TF32 differ by as much
-
-    monkeypatch.setattr(torch, "addmm", other_machine)
-    with pytest.raises(BitstreamError, match="section|checksum") as caught:
-        CODEC.decode(path)
-    assert "where it was written" in caught.value.fix
-
-
-def test_noise_in_every_float32_operation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever may be float32 is disturbed by one unit in the last place; decoding must not notice."""
-    reference = CODEC.decode(file)
-    touched = 0
-
-    def noisy(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def call(*args: object, **kwargs: object) -> torch.Tensor:
-            nonlocal touched
-            result = original(*args, **kwargs)
-            if isinstance(result, torch.Tensor) and result.dtype == torch.float32:
-                touched += 1
-                result = result * (1 + (torch.rand(result.shape) - 0.5) * 2**-22)
-            return result
-
-        return call
-
-    for name in ("addmm", "matmul", "exp2", "exp", "log2", "relu", "tanh", "sigmoid", "sum"):
-        monkeypatch.setattr(torch, name, noisy(getattr(torch, name)))
-    monkeypatch.setattr(torch.nn.Linear, "forward", noisy(torch.nn.Linear.forward))
-    monkeypatch.setattr(torch.nn.functional, "linear", noisy(torch.nn.functional.linear))
-    assert torch.exp2(torch.ones(4)).ne(2).any()
-    assert touched
-    assert same(CODEC.decode(file), reference)

@@ -2,74 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from hemgs.config.benchmark import Benchmark, base_fit, fits, load_benchmark
-from hemgs.config.captures import check_captures, expand_path
-from hemgs.config.dataset import EveryNth, RandomPoints, load_dataset
-from hemgs.config.fields import Lmbdas, lmbda_values
-from hemgs.config.method import load_methods
+from hemgs.config.benchmark import base_fit, fits, load_benchmark
 from hemgs.core.catalogue import TABLES
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import checked
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-SETTINGS: dict[str, Any] = {"title": "Test", "run": {"methods": ["sweep", "plain"], "datasets": ["house", "park"]}}
-METHODS: dict[str, dict[str, Any]] = {
-    "sweep": {"entry": "a.b:C", "kind": "all_rates", "rates": [0.002, 0.001], "params": {"depth": 1, "width": 1}},
-    "plain": {"entry": "a.b:D", "kind": "single"},
-    "per_lmbda": {"entry": "a.b:E", "kind": "per_rate", "rates": {"start": 0.001, "stop": 0.003, "step": 0.001}},
-    "sweep_flat": {"extends": "sweep", "params": {"depth": 0}},
-}
-
-
-class Folder:
-    """A ``config`` folder that tests write what they need into."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        for name, method in METHODS.items():
-            self.method(name, method)
-        self.dataset("house", {"kitchen": {}, "attic": {"label": "Attic", "path": "top/attic"}})
-        self.dataset("park", {"pond": {}})
-
-    def method(self, name: str, data: dict[str, Any]) -> Path:
-        return self.write(f"methods/{name}.yaml", {"id": name, "label": name.title(), **data})
-
-    def dataset(self, name: str, scenes: dict[str, Any], **more: Any) -> Path:
-        data = {
-            "id": name,
-            "label": name.title(),
-            "source": {
-                "kind": "procedural",
-                "local": "here",
-                "procedural": {"layout": "court", "width": 160, "height": 120},
-            },
-            "protocol": {"max_width": 1600, "split": {"kind": "every_nth", "n": 8}, "background": [0, 0, 0]},
-            "initial_points": {"kind": "sfm"},
-            "scenes": scenes,
-        }
-        return self.write(f"datasets/{name}.yaml", data | more)
-
-    def write(self, name: str, data: dict[str, Any]) -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(data, sort_keys=False))
-        return path
-
-    def load(self, **changes: Any) -> Benchmark:
-        """The benchmark of :data:`SETTINGS`; ``changes`` of ``run`` are merged, others replace."""
-        settings = {**SETTINGS, **changes, "run": {**SETTINGS["run"], **changes.get("run", {})}}
-        return load_benchmark(settings, [self.write("config.yaml", settings)], self.root)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+from tests.unit.config.config_folder import SETTINGS, Folder
 
 
 def test_fits_go_by_method_data_set_scene_and_seed(folder: Folder) -> None:
@@ -217,17 +157,6 @@ def test_a_scene_of_the_same_name_elsewhere_is_another_one(folder: Folder) -> No
     assert list(benchmark.scenes) == ["park"]
 
 
-def test_overrides_of_a_scene(folder: Folder) -> None:
-    scene = {"protocol": {"scale": 0.5}, "source": {"procedural": {"width": 80}}, "path": "elsewhere"}
-    dataset = load_dataset(folder.dataset("house", {"kitchen": {}, "attic": scene}))
-    kitchen, attic = dataset.scenes["kitchen"], dataset.scenes["attic"]
-    assert (kitchen.source.path, attic.source.path) == ("kitchen", "elsewhere")
-    assert (attic.source.procedural.width, attic.source.procedural.height) == (80, 120)
-    assert attic.protocol == kitchen.protocol.model_copy(update={"scale": 0.5})
-    assert attic.settings["source"]["procedural"] == {"layout": "court", "width": 80, "height": 120}
-    assert attic.settings != kitchen.settings
-
-
 def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> None:
     """What one leaves open the other says for both; a contradiction is an error before anything runs."""
 
@@ -245,21 +174,6 @@ def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> Non
         with pytest.raises(ConfigError, match=rf"house\.yaml and .*park\.yaml declare both\.zip differently: {said}"):
             folder.load()
     folder.load(run={"datasets": ["house"]})
-
-
-def test_what_does_not_decide_a_scene_is_not_among_its_settings(folder: Folder) -> None:
-    before = load_dataset(folder.dataset("house", {"attic": {}})).scenes["attic"].settings
-    archives = [{"url": "https://example.org/house.zip"}]
-    source = {
-        "kind": "procedural",
-        "local": "here",
-        "procedural": {"layout": "court", "width": 160, "height": 120},
-        "archives": archives,
-    }
-    path = folder.dataset("house", {"attic": {"label": "A"}}, citation="someone", source=source)
-    dataset = load_dataset(path)
-    assert dataset.scenes["attic"].settings == before
-    assert [archive.url for archive in dataset.archives] == [archive["url"] for archive in archives]
 
 
 def test_tables_that_need_jobs_of_their_own_are_made_on_request_only(folder: Folder) -> None:
@@ -318,132 +232,8 @@ def test_a_data_set_may_not_speak_of_unknown_methods(folder: Folder) -> None:
     assert f"{path}: method_params: 'swep' is not a known method" in str(fault.value)
 
 
-@pytest.mark.parametrize(
-    ("method", "message"),
-    [
-        ({"kind": "single"}, "lacks 'entry'"),
-        ({"entry": "a.b:C"}, "lacks 'kind'"),
-        ({"entry": "a.b:C", "kind": "all_rates"}, "lacks 'rates'"),
-        ({"entry": "a.b:C", "kind": "single", "rates": [0.1]}, "is of kind single and has no rates"),
-        ({"entry": "a/b.py", "kind": "single"}, "'entry' cannot be \"a/b.py\""),
-        ({"extends": "swep"}, "extends the unknown method 'swep' — did you mean 'sweep'?"),
-        ({"extends": "new"}, "'new' extends itself"),
-        ({"extends": "sweep", "entry": "a.b:C"}, "only one of 'entry' and 'kind'"),
-        ({"extends": "sweep", "kind": "per_rate"}, "only one of 'entry' and 'kind'"),
-        ({"extends": "plain", "entry": "a.b:C", "kind": "per_rate"}, "of kind per_rate lacks 'rates'"),
-        ({"entry": "a.b:C", "kind": "single", "params": {"depth": [1]}}, "'params.depth' cannot be [1]"),
-        ({"entry": "a.b:C", "kind": "post"}, "of kind post lacks 'base'"),
-        (
-            {"entry": "a.b:C", "kind": "post", "base": "plian"},
-            "base 'plian' is not a known method — did you mean 'plain'?",
-        ),
-        ({"entry": "a.b:C", "kind": "post", "base": "per_lmbda"}, "base 'per_lmbda' is of kind per_rate"),
-        ({"entry": "a.b:C", "kind": "post", "base": "new"}, "base 'new' is of kind post"),
-        ({"entry": "a.b:C", "kind": "post", "base": "plain", "rates": [0.1]}, "is of kind post and has no rates"),
-        ({"entry": "a.b:C", "kind": "single", "base": "plain"}, "'base' is for methods of kind post"),
-        ({"extends": "plain", "base": "sweep"}, "'base' is for methods of kind post"),
-    ],
-)
-def test_what_a_method_file_may_not_say(folder: Folder, method: dict[str, Any], message: str) -> None:
-    path = folder.method("new", method)
-    with pytest.raises(ConfigError) as fault:
-        load_methods(sorted(path.parent.glob("*.yaml")))
-    assert f"{path}" in str(fault.value)
-    assert message in str(fault.value)
-
-
-def test_ids_equal_file_names_and_stand_once(folder: Folder, tmp_path: Path) -> None:
-    path = folder.write("methods/other.yaml", {"id": "plain", "label": "P", "entry": "a.b:C", "kind": "single"})
-    with pytest.raises(ConfigError, match="'id' is 'plain' — make it 'other', or rename the file"):
-        load_methods([path])
-    path.unlink()
-    twice = folder.write("more/methods/plain.yaml", {"id": "plain", "label": "P", "entry": "a.b:C", "kind": "single"})
-    with pytest.raises(ConfigError, match="is also in") as fault:
-        folder.load(extra_config=[str(tmp_path / "more")])
-    assert str(twice) in str(fault.value)
-
-
 def test_a_key_given_twice_in_the_file_is_refused_though_the_merged_settings_hide_it(folder: Folder) -> None:
     path = folder.root / "config.yaml"
     path.write_text("title: a\ntitle: b\n")
     with pytest.raises(ConfigError, match="'title' is given twice"):
         load_benchmark(SETTINGS, [path], folder.root)
-
-
-def test_rates_of_a_sequence_are_the_numbers_one_would_type() -> None:
-    lmbdas = lmbda_values(checked(Lmbdas, {"start": 0.001, "stop": 0.004, "step": 0.0002}, "here"))
-    assert lmbdas[:3] == (0.001, 0.0012, 0.0014)
-    assert lmbdas[-1] == 0.004
-    assert lmbda_values(checked(Lmbdas, [0.004, 0.001], "here")) == (0.001, 0.004)
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"start": 0.001, "stop": 0.004, "step": 0.0007}, "steps of 0.0007 from 0.001 do not end at 0.004"),
-        ({"start": 0.004, "stop": 0.001, "step": 0.001}, "do not end at 0.001"),
-        ([0.001, float("nan")], "'[1]' cannot be NaN — give a finite number"),
-        ([0.001, float("inf")], "'[1]' cannot be Infinity — give a finite number"),
-        ([0.0], "'[0]' cannot be 0.0 — it must be above 0"),
-        ([], "at least 1 entries"),
-        ({"start": 0.001, "stop": 0.004}, "lacks 'step'"),
-    ],
-)
-def test_rates_that_are_refused(spec: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match="^here: ") as fault:
-        checked(Lmbdas, spec, "here")
-    assert message in str(fault.value)
-
-
-def test_paths_take_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHERE", "/data")
-    monkeypatch.delenv("NOWHERE", raising=False)
-    assert expand_path("${WHERE}/x", "f") == Path("/data/x")
-    assert expand_path("${NOWHERE:-results/a}/x", "f") == Path("results/a/x")
-    with pytest.raises(ConfigError, match="f: '.*NOWHERE.*' needs the environment variable NOWHERE"):
-        expand_path("${NOWHERE}/x", "f")
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "workflow/config/datasets").glob("*.yaml")), ids=lambda p: p.stem)
-def test_data_sets_of_the_repository_state_licence_and_citation(path: Path) -> None:
-    dataset = load_dataset(path)
-    assert dataset.licence
-    if dataset.archives:
-        assert dataset.url
-        assert dataset.citation
-
-
-def test_the_papers_data_sets_follow_the_papers_protocol() -> None:
-    folder = REPOSITORY / "workflow/config/datasets"
-    counts = {"mipnerf360": 9, "tanksandtemples": 2, "deepblending": 2, "synthetic_nerf": 8}
-    for name, count in counts.items():
-        scenes = load_dataset(folder / f"{name}.yaml").scenes
-        assert len(scenes) == count
-        for scene in scenes.values():
-            assert scene.protocol.background == (0, 0, 0)
-            if name == "synthetic_nerf":
-                assert scene.protocol.split.kind == "files"
-                assert isinstance(scene.initial_points, RandomPoints) and scene.initial_points.num_points == 10000
-            else:
-                assert scene.protocol.max_width == 1600
-                assert scene.protocol.split == EveryNth(kind="every_nth", n=8)
-                assert scene.source.images == "images"
-
-
-def test_captures_are_looked_for_unless_the_scene_is_prepared_or_can_be_fetched(folder: Folder, tmp_path: Path) -> None:
-    def check(**source: Any) -> None:
-        path = folder.dataset("house", {"attic": {}}, source={"kind": "colmap", **source})
-        scenes = load_dataset(path).scenes.values()
-        check_captures(scenes, tmp_path / "archives", tmp_path / "prepared")
-
-    check(archives=[{"url": "https://example.org/house.zip"}])
-    with pytest.raises(ConfigError, match="source.local is missing — set it to the folder"):
-        check()
-    with pytest.raises(ConfigError, match="needs the environment variable NOT_SET_ANYWHERE"):
-        check(local="${NOT_SET_ANYWHERE}/house")
-    with pytest.raises(ConfigError, match="the capture .*captures/attic of scene 'attic' does not exist"):
-        check(local=str(tmp_path / "captures"))
-    (tmp_path / "captures/attic").mkdir(parents=True)
-    check(local=str(tmp_path / "captures"))
-    (tmp_path / "prepared/house/attic").mkdir(parents=True)
-    check(local=str(tmp_path / "elsewhere"))

@@ -20,6 +20,7 @@ from hemgs.splats.params import SplatParams
 from hemgs.splats.training import SplatTrainee, train_splats
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.rows import RowParameters
+from tests.sameness import same
 from tests.unit.splats.toy_splats import ToyModel, ToyParams, ToySplats
 from tests.unit.training.toy import toy_scene
 
@@ -41,10 +42,6 @@ def train(workdir: Path, **params: Any) -> Model:
         return ToySplats().train(
             toy_scene(), {**SHORT, **params}, workdir, events, rate=SINGLE_RATE, seed=0, device=CPU
         )
-
-
-def same(a: Model, b: Model) -> bool:
-    return all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from hemgs.core.types import Scene, View
 from hemgs.training.checkpoint import identity_of, latest_checkpoint, save_checkpoint
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.loop import FitReport, ImageCache, LoopSettings, ViewStack, fit, seed_everything
+from tests.sameness import same
 from tests.unit.training.toy import SIZE, ToyTrainee, toy_scene
 
 CPU = torch.device("cpu")
@@ -41,12 +42,6 @@ def train(
 def events_of(workdir: Path, kind: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (workdir / "events.jsonl").read_text().splitlines()]
     return [line for line in lines if line["event"] == kind]
-
-
-def same(a: Bundle, b: Bundle) -> bool:
-    return a.tensors.keys() == b.tensors.keys() and all(
-        torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors
-    )
 
 
 def stop_at(when: int, number: int = signal.SIGTERM) -> Any:
