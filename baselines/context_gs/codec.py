@@ -28,7 +28,7 @@ from hemgs.anchor_codec.header import three
 from hemgs.anchor_codec.prediction import Integers, scaled_symbols
 from hemgs.anchor_codec.settings import check_integer
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream, chunks
 from hemgs.anchors.model import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
@@ -99,11 +99,9 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]
     def shapes(self, blank: ContextModel) -> list[StoredShape]:
         return [shape for predictor in blank.networks() for shape in FixedPredictor.shapes(predictor)]
 
-    def restore(self, stored: list[Stored], header: ContextHeader, device: torch.device | str) -> list[FixedPredictor]:
-        size = len(stored) // header.entropy.num_levels
-        parts = [stored[first : first + size] for first in range(0, len(stored), size)]
+    def restore(self, parts: StoredParts, header: ContextHeader) -> list[FixedPredictor]:
         widths = attribute_widths(header.entropy.feature_dim, header.entropy.num_offsets)
-        return [FixedPredictor.from_stored(part, widths, device) for part in parts]
+        return [FixedPredictor.from_stored(parts, widths) for _ in range(header.entropy.num_levels)]
 
     def side(self, anchors: AnchorModel, places: Places, entropy: ContextModel) -> Integers:
         rows = torch.from_numpy(places.rows).to(anchors.coords.device)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from baselines.hac.model import HacModel
 from baselines.hac.params import SPECS, HacSettings
 from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor
 from hemgs.anchor_codec.grid_codec import GridHeader
 from hemgs.anchor_codec.steps import attribute_widths
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +39,9 @@ class HacCodec(RasterCodec[HacModel, HacHeader, FixedPredictor]):
     def shapes(self, blank: HacModel) -> list[StoredShape]:
         return FixedPredictor.shapes(blank.predictor)
 
-    def restore(self, stored: list[Stored], header: HacHeader, device: torch.device | str) -> FixedPredictor:
-        widths = attribute_widths(header.entropy.feature_dim, header.entropy.num_offsets)
-        return FixedPredictor.from_stored(stored, widths, device)
+    def restore(self, parts: StoredParts, header: HacHeader) -> FixedPredictor:
+        sizes = header.entropy
+        return FixedPredictor.from_stored(parts, attribute_widths(sizes.feature_dim, sizes.num_offsets))
 
 
 CODEC = HacCodec()

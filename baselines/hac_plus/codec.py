@@ -22,18 +22,13 @@ from baselines.hac_plus.model import HacPlusModel, feature_outputs
 from baselines.hac_plus.params import SPECS, HacPlusSettings
 from baselines.shared.grid_codec import RasterCodec
 from baselines.shared.predictor import FixedPredictor, fixed_prediction
-from hemgs.anchor_codec.file import DAMAGED
 from hemgs.anchor_codec.grid_codec import GridHeader
 from hemgs.anchor_codec.mixture import FixedMixture, weights_of
 from hemgs.anchor_codec.prediction import FixedPrediction, Integers, scaled_symbols
 from hemgs.anchor_codec.steps import attribute_widths
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream, every
 from hemgs.coding.fixed_point import FixedMlp
-from hemgs.core.errors import BitstreamError
-
-#: Arrays of integers of a chunk's network: weights and biases of two layers.
-_PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,23 +69,15 @@ class FixedModel:
         return [*contexts, *FixedPredictor.shapes(model.predictor)]
 
     @staticmethod
-    def from_stored(parts: Sequence[Stored], settings: HacPlusSettings, device: torch.device | str) -> FixedModel:
-        """Rebuilds the networks from a bitstream.
+    def from_stored(parts: StoredParts, settings: HacPlusSettings) -> FixedModel:
+        """Build the networks from the arrays of a bitstream.
 
         Raises:
             BitstreamError: values that no encoder writes.
         """
-        end = _PARTS * len(settings.chunks)
+        contexts = [parts.mlp() for _ in settings.chunks]
         widths = attribute_widths(settings.feature_dim, settings.num_offsets)
-        predictor = FixedPredictor.from_stored(parts[end:], widths, device)
-        tensors = [torch.from_numpy(part) for part in parts[:end]]
-        try:
-            contexts = [
-                FixedMlp.from_stored(tensors[first : first + _PARTS], device) for first in range(0, end, _PARTS)
-            ]
-        except ValueError as fault:
-            raise BitstreamError(f"networks: {fault}", DAMAGED) from fault
-        return FixedModel(settings, predictor, contexts)
+        return FixedModel(settings, FixedPredictor.from_stored(parts, widths), contexts)
 
     def code(self, stream: SymbolStream, rows: slice, hashed: Tensor, masks: NDArray[np.bool_]) -> None:
         """Code all attributes of a batch.
@@ -138,8 +125,8 @@ class HacPlusCodec(RasterCodec[HacPlusModel, HacPlusHeader, FixedModel]):
     def shapes(self, blank: HacPlusModel) -> list[StoredShape]:
         return FixedModel.shapes(blank)
 
-    def restore(self, stored: list[Stored], header: HacPlusHeader, device: torch.device | str) -> FixedModel:
-        return FixedModel.from_stored(stored, header.entropy, device)
+    def restore(self, parts: StoredParts, header: HacPlusHeader) -> FixedModel:
+        return FixedModel.from_stored(parts, header.entropy)
 
 
 CODEC = HacPlusCodec()

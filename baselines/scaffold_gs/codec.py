@@ -61,8 +61,7 @@ def decode_anchors(path: Path) -> FixedAnchors:
     settings, container = open_sections(path, METHOD)
     num_anchors, dims, viewpoints = _decoded_settings(path, settings)
     feature_dim, num_offsets, _ = dims
-    with torch.device("meta"):  # takes no memory: the file may lack the bytes that its settings announce
-        shapes_of_weights = {name: tensor.shape for name, tensor in AnchorHeads(*dims).state_dict().items()}
+    shapes_of_weights = AnchorHeads.shapes(dims)
     shapes: dict[str, tuple[int, ...]] = {
         "locations": (num_anchors, 3),
         "features": (num_anchors, feature_dim),

@@ -8,7 +8,7 @@ inputs or the order of coding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -22,15 +22,13 @@ from hemgs.anchor_codec.prediction import (
     FixedPrediction,
     Integers,
     Prediction,
-    checked_exponents,
     shift_left,
     start_distribution,
 )
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 from hemgs.anchor_codec.streams import Rows, SymbolStream, every
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
-from hemgs.core.errors import BitstreamError
 
 
 class AnchorPredictor(Mlp):
@@ -102,17 +100,13 @@ class FixedPredictor:
         return [StoredShape(shape) for shape in (*predictor.shapes(), (predictor.channels,))]
 
     @staticmethod
-    def from_stored(parts: Sequence[Stored], widths: Mapping[str, int], device: torch.device | str) -> FixedPredictor:
-        """Rebuilds the network from a bitstream.
+    def from_stored(parts: StoredParts, widths: Mapping[str, int]) -> FixedPredictor:
+        """Build the network from the next arrays of a bitstream.
 
         Raises:
             BitstreamError: values that no encoder writes.
         """
-        try:
-            network = FixedMlp.from_stored([torch.from_numpy(part) for part in parts[:-1]], device)
-        except ValueError as fault:
-            raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
-        return FixedPredictor(network, checked_exponents(parts[-1]), widths)
+        return FixedPredictor(parts.mlp(), parts.exponents(), widths)
 
     def predict(self, inputs: Tensor) -> FixedPrediction:
         """Predict n anchors from ``[n, inputs] float64`` integers."""

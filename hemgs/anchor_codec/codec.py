@@ -35,7 +35,14 @@ from hemgs.anchor_codec.header import AnchorHeader
 from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.settings import AS_PUBLISHED, Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.stored_networks import Stored, StoredHeads, StoredShape, decode_networks, encode_networks
+from hemgs.anchor_codec.stored_networks import (
+    Stored,
+    StoredHeads,
+    StoredParts,
+    StoredShape,
+    decode_networks,
+    encode_networks,
+)
 from hemgs.anchor_codec.streams import ONE_CHUNK, SymbolStream
 from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors
@@ -107,8 +114,8 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """Return the shapes of what :meth:`export` returns; ``blank`` is a model without data."""
 
     @abstractmethod
-    def restore(self, stored: list[Stored], header: H, device: torch.device | str) -> C:
-        """Return the coding networks, from the result of :meth:`export`.
+    def restore(self, parts: StoredParts, header: H) -> C:
+        """Return the coding networks, from the parts that :meth:`export` returned.
 
         Raises:
             BitstreamError: the file contains values that no encoder writes.
@@ -222,7 +229,8 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         stored = self.export(entropy)
         device = self.encoding_device(header, anchors.coords.device)
         stream = writing_stream(anchors, places, header, self.mixed, self.chunks(header))
-        figures = self.walk(header, self.restore(stored, header, device), side, locations, masks, stream, device)
+        coder = self.restore(StoredParts(stored, device), header)
+        figures = self.walk(header, coder, side, locations, masks, stream, device)
         heads = StoredHeads.of(anchors.heads, storage.head_bits)
         sections = {
             "settings": settings,
@@ -253,7 +261,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
             shapes = self.shapes(self.Model(header.entropy))
         heads, stored = decode_networks(sections["networks"], head_dims, header.head_bits, shapes)
         processor = self.decoding_device(header, device)
-        coder = self.restore(stored, header, processor)
+        coder = self.restore(StoredParts(stored, processor), header)
         stream = reading_stream(sections, header, len(locations), *dims, self.mixed, self.chunks(header))
         self.walk(header, coder, side, locations, masks, stream, processor)
         stream.finish()

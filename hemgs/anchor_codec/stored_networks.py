@@ -10,18 +10,21 @@ Owns the section. Does not own any network, or the coding of floats and integers
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from hemgs.anchor_codec.prediction import Integers
+from hemgs.anchor_codec.prediction import Integers, checked_exponents
 from hemgs.anchor_codec.settings import BYTE, HALF
 from hemgs.anchors.heads import AnchorHeads
+from hemgs.coding.fixed_point import FixedMlp
 from hemgs.coding.weights import decode_half, decode_integers, encode_half, encode_integers
 from hemgs.core.errors import BitstreamError
 
@@ -31,7 +34,11 @@ _MOST = (1 << (BYTE - 1)) - 1
 _LEAST_SCALE = 2.0**-14
 #: An array of the entropy networks: of ``int64``, or of ``float16`` where they are in floating point.
 Stored = NDArray[Any]
+#: Number of arrays of an :class:`~hemgs.anchor_codec.networks.Mlp`: weights and biases of two layers.
+NUM_MLP_ARRAYS = 4
 _DAMAGED = "get the file again from its source, or encode again with this version"
+
+Network = TypeVar("Network")
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class StoredHeads:
         """
         floats, integers = iter(self.floats), iter(self.integers)
         weights = {}
-        for name, shape in _shapes(dims).items():
+        for name, shape in AnchorHeads.shapes(dims).items():
             values = next(floats)
             if len(shape) == 2 and self.integers:
                 array = next(integers)
@@ -90,6 +97,42 @@ class StoredShape:
 
     shape: tuple[int, ...]
     in_half: bool = False
+
+
+class StoredParts:
+    """The arrays of a bitstream's entropy networks, which their classes take one after the other.
+
+    Args:
+        parts: arrays in the order in which they are stored.
+        device: device of the networks.
+    """
+
+    def __init__(self, parts: Iterable[Stored], device: torch.device | str) -> None:
+        self._parts, self._device = iter(parts), device
+
+    def network(self, build: Callable[[list[Tensor], torch.device | str], Network], num: int) -> Network:
+        """Build a network from the next ``num`` arrays.
+
+        Raises:
+            BitstreamError: values that no encoder writes.
+        """
+        tensors = [torch.from_numpy(part) for part in itertools.islice(self._parts, num)]
+        try:
+            return build(tensors, self._device)
+        except ValueError as fault:
+            raise BitstreamError(f"networks: {fault}", _DAMAGED) from fault
+
+    def mlp(self) -> FixedMlp:
+        """Build a network of two layers; raises as :meth:`network`."""
+        return self.network(FixedMlp.from_stored, NUM_MLP_ARRAYS)
+
+    def exponents(self) -> Integers:
+        """Return the next array, which contains exponents.
+
+        Raises:
+            BitstreamError: exponents that no encoder writes.
+        """
+        return checked_exponents(next(self._parts))
 
 
 def encode_networks(heads: StoredHeads, parts: Sequence[Stored]) -> bytes:
@@ -120,7 +163,7 @@ def decode_networks(
     if len(section) < 4 or struct.unpack("<I", section[:4])[0] > len(section) - 4:
         raise BitstreamError("section networks is cut", _DAMAGED)
     end = 4 + struct.unpack("<I", section[:4])[0]
-    own = list(_shapes(dims).values())
+    own = list(AnchorHeads.shapes(dims).values())
     matrices = [] if head_bits == HALF else [shape for shape in own if len(shape) == 2]
     in_half = [each.shape for each in shapes if each.in_half]
     floats = decode_half(section[4:end], [*(own if head_bits == HALF else [shape[:1] for shape in own]), *in_half])
@@ -128,9 +171,3 @@ def decode_networks(
     halves, whole = iter(floats[len(own) :]), iter(integers[len(matrices) :])
     parts: list[Stored] = [next(halves).astype(np.float16) if each.in_half else next(whole) for each in shapes]
     return StoredHeads(floats[: len(own)], integers[: len(matrices)]), parts
-
-
-def _shapes(dims: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the rendering networks' parameters by name, from tensors without data."""
-    with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in AnchorHeads(*dims).state_dict().items()}

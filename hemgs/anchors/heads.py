@@ -40,6 +40,16 @@ class AnchorHeads(nn.Module):
         self.color = self._network(num_offsets * 3)
 
     @classmethod
+    def shapes(cls, dims: tuple[int, int, int]) -> dict[str, torch.Size]:
+        """Return the shapes of all weights by name, in the order of ``state_dict``, without memory for their values.
+
+        Args:
+            dims: D, K and width of the hidden layers.
+        """
+        with torch.device("meta"):
+            return {name: value.shape for name, value in cls(*dims).state_dict().items()}
+
+    @classmethod
     def of_weights(cls, dims: tuple[int, int, int], weights: Mapping[str, Tensor]) -> Self:
         """Build trained heads for rendering; weights are not copied.
 

@@ -17,7 +17,7 @@ from hemgs.anchor_codec.codec import Side
 from hemgs.anchor_codec.file import DAMAGED
 from hemgs.anchor_codec.grid_codec import GridCodec
 from hemgs.anchor_codec.prediction import Integers
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 from hemgs.anchor_codec.streams import SymbolStream
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.codec.anchor_set import anchor_set
@@ -69,14 +69,12 @@ class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
     def shapes(self, blank: EntropyModel) -> list[StoredShape]:
         return [*FixedGroup.shapes(blank.features), *FixedGroup.shapes(blank.geometry)]
 
-    def restore(self, stored: list[Stored], header: HemgsHeader, device: torch.device | str) -> Groups:
+    def restore(self, parts: StoredParts, header: HemgsHeader) -> Groups:
         header.check_assets()
         settings = header.entropy
-        with torch.device("meta"):  # a model without data knows how many arrays the features have
-            end = len(FixedGroup.shapes(EntropyModel(settings).features))
         return (
-            FixedGroup.from_stored(stored[:end], settings.rate_octaves, device, settings.feature_chunks),
-            FixedGroup.from_stored(stored[end:], settings.rate_octaves, device),
+            FixedGroup.from_stored(parts, settings.rate_octaves, settings.feature_context, settings.feature_chunks),
+            FixedGroup.from_stored(parts, settings.rate_octaves, settings.geometry_context),
         )
 
     def walk(

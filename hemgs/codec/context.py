@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hemgs.anchor_codec.networks import Mlp
+from hemgs.anchor_codec.stored_networks import NUM_MLP_ARRAYS
 from hemgs.codec.neighbours import Neighbours
 from hemgs.codec.settings import ContextWindow
 from hemgs.coding.fixed_point import (
@@ -40,6 +41,8 @@ PAIR_INPUTS = 4
 _NEAREST_WEIGHT = 1 << 16
 #: Largest gain in a bitstream, so that products with activations are exact.
 _MAX_GAIN = 1 << 15
+#: Number of arrays that a bitstream stores of the network: two layers, then two constants.
+NUM_CONTEXT_ARRAYS = NUM_MLP_ARRAYS + 2
 _ONE = 1 << ACTIVATION_BITS
 
 
@@ -227,8 +230,8 @@ class FixedContext:
         Raises:
             ValueError: as for the class.
         """
-        empty, gain = (restored_values(part, ACTIVATION_BITS, device) for part in parts[4:])
-        return FixedContext(FixedMlp.from_stored(parts[:4], device), empty, gain)
+        empty, gain = (restored_values(part, ACTIVATION_BITS, device) for part in parts[NUM_MLP_ARRAYS:])
+        return FixedContext(FixedMlp.from_stored(parts[:NUM_MLP_ARRAYS], device), empty, gain)
 
     def memory(self, num: int, present: Tensor | None) -> Memory:
         """Allocate memory for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""

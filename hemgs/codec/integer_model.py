@@ -7,7 +7,7 @@ or order of summation: networks are :class:`~hemgs.coding.fixed_point.FixedMlp`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -17,17 +17,15 @@ from hemgs.anchor_codec.prediction import (
     MEAN_BITS,
     FixedPrediction,
     Integers,
-    checked_exponents,
     scaled_symbols,
     shift_left,
     whole,
 )
-from hemgs.anchor_codec.stored_networks import Stored, StoredShape
-from hemgs.codec.context import FixedContext, Memory, Pairs
+from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
+from hemgs.codec.context import NUM_CONTEXT_ARRAYS, FixedContext, Memory, Pairs
 from hemgs.codec.model import FULL_CONTEXT, AttributeGroup, Hyperprior
 from hemgs.codec.rate_predictor import fixed_step_index
 from hemgs.coding.fixed_point import ACTIVATION_BITS, FixedMlp
-from hemgs.core.errors import BitstreamError
 
 
 class FixedGroup:
@@ -90,29 +88,19 @@ class FixedGroup:
         return [StoredShape(shape, in_half=not group.exact) for shape in networks] + [StoredShape((group.channels,))]
 
     @staticmethod
-    def from_stored(parts: Sequence[Stored], octaves: float, device: torch.device | str, chunks: int = 1) -> FixedGroup:
-        """Build a group from a bitstream's arrays; ``chunks`` as in :class:`~hemgs.codec.model.AttributeGroup`.
+    def from_stored(parts: StoredParts, octaves: float, context_dim: int, chunks: int = 1) -> FixedGroup:
+        """Build a group from the next arrays of a bitstream; settings as in :class:`~hemgs.codec.model.AttributeGroup`.
 
         Raises:
             BitstreamError: values that no encoder writes.
         """
-        exponents = checked_exponents(parts[-1])
-        tensors = [torch.from_numpy(part) for part in parts[:-1]]
-        end = len(tensors) - 4 * (chunks - 1)
-        first, second, context, last = tensors[:4], tensors[4:8], tensors[8 : end - 4], tensors[end - 4 : end]
-        later = [tensors[place : place + 4] for place in range(end, len(tensors), 4)]
-        try:
-            return FixedGroup(
-                FixedMlp.from_stored(first, device),
-                FixedMlp.from_stored(second, device),
-                FixedContext.from_stored(context, device) if context else None,
-                FixedMlp.from_stored(last, device),
-                exponents,
-                octaves,
-                FixedChannels([FixedMlp.from_stored(part, device) for part in later], len(exponents)),
-            )
-        except ValueError as fault:
-            raise BitstreamError(f"networks: {fault}", "get the file again from its source") from fault
+        hyperprior, rate_predictor = parts.mlp(), parts.mlp()
+        autoregressive = parts.network(FixedContext.from_stored, NUM_CONTEXT_ARRAYS) if context_dim else None
+        distribution = parts.mlp()
+        channel_networks = [parts.mlp() for _ in range(chunks - 1)]
+        exponents = parts.exponents()
+        channels = FixedChannels(channel_networks, len(exponents))
+        return FixedGroup(hyperprior, rate_predictor, autoregressive, distribution, exponents, octaves, channels)
 
     def prior(self, locations: Tensor, previous: Tensor | None) -> Tensor:
         """Compute the prior feature, ``[n, prior_dim] float64`` integers.

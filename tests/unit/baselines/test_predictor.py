@@ -12,6 +12,7 @@ import torch
 from baselines.shared.predictor import AnchorPredictor, FixedPredictor
 from baselines.shared.tanh_steps import GREATEST_INDEX, LEAST_INDEX, log2_factors, step_indices, thresholds
 from hemgs.anchor_codec.prediction import MAX_EXPONENT, MEAN_BITS
+from hemgs.anchor_codec.stored_networks import StoredParts
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.coding.quantize import STEP_FRACTION
 from hemgs.core.errors import BitstreamError
@@ -93,7 +94,7 @@ def test_integers_go_through_a_file() -> None:
     fixed = FixedPredictor.export(made)
     parts = fixed.stored()
     assert [part.shape for part in parts] == [stored.shape for stored in FixedPredictor.shapes(made)]
-    again = FixedPredictor.from_stored(parts, made.widths, "cpu")
+    again = FixedPredictor.from_stored(StoredParts(parts, "cpu"), made.widths)
     inputs = torch.randint(-ONE, ONE, (50, INPUTS)).double()
     for one, two in zip(vars(fixed.predict(inputs)).values(), vars(again.predict(inputs)).values(), strict=True):
         assert np.array_equal(one, two)
@@ -103,6 +104,6 @@ def test_integers_that_no_encoder_writes_are_refused() -> None:
     made = predictor()
     parts = FixedPredictor.export(made).stored()
     with pytest.raises(BitstreamError, match="exponents"):
-        FixedPredictor.from_stored([*parts[:-1], parts[-1] + 2 * MAX_EXPONENT], made.widths, "cpu")
+        FixedPredictor.from_stored(StoredParts([*parts[:-1], parts[-1] + 2 * MAX_EXPONENT], "cpu"), made.widths)
     with pytest.raises(BitstreamError, match="too large"):
-        FixedPredictor.from_stored([parts[0] + (1 << 30), *parts[1:]], made.widths, "cpu")
+        FixedPredictor.from_stored(StoredParts([parts[0] + (1 << 30), *parts[1:]], "cpu"), made.widths)

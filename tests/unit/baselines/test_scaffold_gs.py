@@ -83,16 +83,16 @@ def test_networks_take_no_memory_before_the_file_is_known_to_hold_them(
 ) -> None:
     path = tmp_path / "a.gsc"
     encode_anchors(anchors, path)
-    made = []
+    made, build = [], AnchorHeads.__init__
 
-    def heads(*dims: int) -> AnchorHeads:
-        made.append(AnchorHeads(*dims))
-        return made[-1]
+    def recorded(heads: AnchorHeads, *dims: int) -> None:
+        build(heads, *dims)
+        made.append(heads)
 
-    monkeypatch.setattr("baselines.scaffold_gs.codec.AnchorHeads", heads)
+    monkeypatch.setattr(AnchorHeads, "__init__", recorded)
     with pytest.raises(BitstreamError, match="features has"):
         decode_anchors(rewritten(path, settings=struct.pack("<IHHHB", NUM, 1024, 64, 1024, 0)))
-    assert all(parameter.is_meta for heads in made for parameter in heads.parameters())
+    assert made and all(parameter.is_meta for heads in made for parameter in heads.parameters())
 
 
 def test_values_that_cannot_be(anchors: FixedAnchors, tmp_path: Path) -> None:

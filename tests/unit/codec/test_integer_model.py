@@ -9,6 +9,7 @@ import torch
 from hemgs.anchor_codec.hash_grid import fixed_features
 from hemgs.anchor_codec.networks import Mlp
 from hemgs.anchor_codec.settings import HashGridSettings
+from hemgs.anchor_codec.stored_networks import StoredParts
 from hemgs.codec.integer_model import MEAN_BITS, FixedGroup, FixedPrediction
 from hemgs.codec.model import EntropyModel
 from hemgs.codec.settings import EntropySettings
@@ -81,7 +82,7 @@ def test_stored_networks_round_trip(exact: bool) -> None:
     model.geometry.exact = exact
     group = FixedGroup.export(model.geometry)
     assert group.exact is exact
-    again = FixedGroup.from_stored(group.stored(), 1.0, "cpu")
+    again = FixedGroup.from_stored(StoredParts(group.stored(), "cpu"), 1.0, context_dim=0)
     inputs = torch.randint(-ONE, ONE, (50, SETTINGS.grid.output_dim)).double()
     previous = torch.randint(-ONE, ONE, (50, 6)).double()
     for name, value in vars(predicted(group, inputs, previous, 99)).items():
@@ -96,10 +97,10 @@ def test_stored_networks_round_trip(exact: bool) -> None:
 def test_hostile_exponents_and_weights_are_refused() -> None:
     parts = FixedGroup.export(trained_like().features).stored()
     with pytest.raises(BitstreamError, match="exponents"):
-        FixedGroup.from_stored([*parts[:-1], np.full(6, 60)], 1.0, "cpu")
+        FixedGroup.from_stored(StoredParts([*parts[:-1], np.full(6, 60)], "cpu"), 1.0, context_dim=0)
     parts[0] = np.full_like(parts[0], 2**31 - 1)
     with pytest.raises(BitstreamError, match="exact"):
-        FixedGroup.from_stored(parts, 1.0, "cpu")
+        FixedGroup.from_stored(StoredParts(parts, "cpu"), 1.0, context_dim=0)
 
 
 def test_floats_of_a_hostile_file_are_refused() -> None:
@@ -111,7 +112,7 @@ def test_floats_of_a_hostile_file_are_refused() -> None:
             forged = [part.copy() for part in parts]
             forged[place].flat[0] = value
             with pytest.raises(BitstreamError, match="networks"):
-                FixedGroup.from_stored(forged, 1.0, "cpu")
+                FixedGroup.from_stored(StoredParts(forged, "cpu"), 1.0, context_dim=0)
 
 
 @pytest.mark.parametrize("exact", [True, False])
