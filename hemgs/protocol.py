@@ -9,6 +9,7 @@ Owns no particular method.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -55,6 +56,32 @@ class Renderable(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TrainingTask:
+    """What a method must train, and where.
+
+    Attributes:
+        scene: the prepared scene.
+        params: settings by name; those that are missing have the defaults of the method's ``Params``.
+        workdir: folder for checkpoints.
+        events: log of the progress.
+        rate: the rate to train for; it matters only to methods of kind ``per_rate``.
+        seed: seed of all randomness.
+        device: device of the training.
+        base: Gaussians that another method has trained on the same scene, on ``device``. Only methods of kind ``post``
+            have them. Such a method must not continue from a checkpoint that started from other Gaussians.
+    """
+
+    scene: Scene
+    params: Mapping[str, Any]
+    workdir: Path
+    events: EventLog
+    rate: Rate
+    seed: int
+    device: torch.device
+    base: GaussianCloud | None = None
+
+
 @runtime_checkable
 class Method(Protocol):
     """A compression method; ``tests/contract`` checks every method against this contract."""
@@ -63,20 +90,10 @@ class Method(Protocol):
     Params: ClassVar[type]  #: frozen dataclass of settings, all with defaults
     Decoded: ClassVar[type[Renderable]]  #: class of the result of :meth:`decode`
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-    ) -> Model:
-        """Fit the scene; continue from a checkpoint in ``workdir`` if there is one.
+    def train(self, task: TrainingTask) -> Model:
+        """Fit the scene; continue from a checkpoint in ``task.workdir`` if there is one of the same task.
 
-        ``rate`` matters only to methods of kind ``per_rate``. The result must contain all that ``encode`` needs.
+        The result must contain all that ``encode`` needs.
         """
         ...
 
@@ -97,25 +114,3 @@ def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
     """Return the interval of λ that a trained model serves; without one of its own, that of its method."""
     stored = model.meta.get("lmbda_interval")
     return spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
-
-
-class PostMethod(Protocol):
-    """A method of kind ``post``, which trains from another method's model; the rest is as in :class:`Method`."""
-
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-        base: GaussianCloud,
-    ) -> Model:
-        """Train as :meth:`Method.train` does, from Gaussians that another method has trained on the same scene.
-
-        ``base`` is on ``device``. A checkpoint of a training from other Gaussians must not be continued.
-        """
-        ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -14,9 +13,8 @@ from hemgs.anchors.attribute_model import AttributeModel
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import train_anchors
 from hemgs.config.params import params_of
-from hemgs.core.events import EventLog
-from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
-from hemgs.protocol import Model
+from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.protocol import Model, TrainingTask
 
 
 class ScaffoldGs:
@@ -26,23 +24,11 @@ class ScaffoldGs:
     Params: ClassVar[type] = ScaffoldGsParams
     Decoded = FixedAnchors
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-    ) -> Model:
-        """See :class:`hemgs.protocol.Method`; ``rate`` has no effect."""
-        chosen = params_of(ScaffoldGsParams, params)
-        anchors = train_anchors(
-            scene, chosen, AttributeModel(), workdir, events, seed, device, identity={"method": METHOD}
-        )
-        return FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, viewpoints(scene)).to_bundle()
+    def train(self, task: TrainingTask) -> Model:
+        """See :class:`hemgs.protocol.Method`; the rate has no effect."""
+        settings = params_of(ScaffoldGsParams, task.params)
+        anchors = train_anchors(task, settings, AttributeModel(), {"method": METHOD})
+        return FixedAnchors(anchors.positions, anchors.attributes(), anchors.heads, viewpoints(task.scene)).to_bundle()
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         """See :class:`hemgs.protocol.Method`; there is one rate, and nothing to compute on a device."""

@@ -8,7 +8,6 @@ Owns the way from training to a model folder to a bitstream. Does not own what a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -24,11 +23,10 @@ from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import train_anchors
 from hemgs.config.params import params_of
-from hemgs.core.bundle import Bundle
+from hemgs.core.bundle import Bundle, tensors_under
 from hemgs.core.errors import ConfigError
-from hemgs.core.events import EventLog
-from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable, TradeOff
-from hemgs.protocol import Model, interval_of
+from hemgs.core.types import MethodSpec, Rate, SectionTable, TradeOff
+from hemgs.protocol import Model, TrainingTask, interval_of
 
 #: Camera centres kept in a file for exports to plain Gaussians.
 NUM_VIEWPOINTS = 4
@@ -75,30 +73,18 @@ class CodedAnchors(ABC, Generic[P, E]):
             raise ConfigError(f"{self.spec.id} is trained once per rate", "name one, for example --rate lmbda_0.0020")
         return rate.lmbda
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-    ) -> Model:
-        settings = self.for_rate(params_of(self.Params, params), rate)
-        torch.manual_seed(seed)
+    def train(self, task: TrainingTask) -> Model:
+        settings = self.for_rate(params_of(self.Params, task.params), task.rate)
+        torch.manual_seed(task.seed)
         entropy = self.blank(settings)
         identity = {"method": self.spec.id}
         if self.spec.kind == "per_rate":
-            identity["rate"] = rate.id
-        anchors = train_anchors(
-            scene, settings, self.attributes(settings, entropy, rate), workdir, events, seed, device, identity
-        )
+            identity["rate"] = task.rate.id
+        anchors = train_anchors(task, settings, self.attributes(settings, entropy, task.rate), identity)
         bundle = anchors.to_bundle()
         bundle.tensors |= {_ENTROPY + name: tensor.detach() for name, tensor in entropy.state_dict().items()}
-        bundle.tensors["viewpoints"] = viewpoints(scene, NUM_VIEWPOINTS)
-        bundle.meta["params"] = dict(params)
+        bundle.tensors["viewpoints"] = viewpoints(task.scene, NUM_VIEWPOINTS)
+        bundle.meta["params"] = dict(task.params)
         if self.spec.lmbda_interval is not None:
             bundle.meta["lmbda_interval"] = list(astuple(self.spec.lmbda_interval))
         return bundle
@@ -136,5 +122,4 @@ class CodedAnchors(ABC, Generic[P, E]):
 def stored_model(model: Model, device: torch.device) -> tuple[AnchorModel, dict[str, torch.Tensor]]:
     """Anchors of a trained model, and the weights of its entropy model by name, on ``device``."""
     tensors = {name: tensor.to(device) for name, tensor in model.tensors.items()}
-    weights = {name.removeprefix(_ENTROPY): value for name, value in tensors.items() if name.startswith(_ENTROPY)}
-    return AnchorModel.from_bundle(Bundle(tensors, model.meta)), weights
+    return AnchorModel.from_bundle(Bundle(tensors, model.meta)), tensors_under(tensors, _ENTROPY)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads, spawn_gaussians
-from hemgs.core.bundle import Bundle
+from hemgs.core.bundle import Bundle, tensors_under
 from hemgs.core.errors import HemgsError
 from hemgs.core.types import Camera, Scene
 from hemgs.render import render_view, visible_mask
@@ -117,7 +117,7 @@ class FixedAnchors:
             feature_dim, num_offsets, hidden_dim = (
                 int(bundle.meta[key]) for key in ("feature_dim", "num_offsets", "head_hidden_dim")
             )
-            weights = {name.removeprefix(_HEADS): value for name, value in tensors.items() if name.startswith(_HEADS)}
+            weights = tensors_under(tensors, _HEADS)
             heads = AnchorHeads.of_weights((feature_dim, num_offsets, hidden_dim), weights)
             positions = tensors["positions"]
             attributes = AnchorAttributes(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,10 +21,10 @@ from hemgs.anchors.model import LATENTS, AnchorModel, lattice_positions
 from hemgs.anchors.params import AnchorParams
 from hemgs.anchors.rendering import camera_center, visible_anchors
 from hemgs.anchors.voxel import initial_log_scales, median_spacing, voxelize
-from hemgs.core.bundle import Bundle
+from hemgs.core.bundle import Bundle, joined_tensors, tensors_under
 from hemgs.core.errors import TrainingError
-from hemgs.core.events import EventLog
 from hemgs.core.types import Camera, Scene
+from hemgs.protocol import TrainingTask
 from hemgs.render import ndc_gradient_norm, render_view
 from hemgs.training.loop import LoopSettings, fit, seed_everything
 from hemgs.training.losses import reconstruction_loss
@@ -36,7 +35,7 @@ from hemgs.training.schedule import Milestones, log_linear
 #: Pruning limits the stored logarithms of the Gaussians' scalings to this value (Scaffold-GS, released code).
 MAX_LOG_SCALE = 0.05
 _COORDS = "coords"
-_PARTS = ("rows", "networks", "statistics", "attributes")
+_PARTS = ("rows/", "networks/", "statistics/", "attributes/")
 #: Separates the random draws of growing from all others that the seed sets.
 _GROWTH_SEED = 0x9E3779B9
 
@@ -107,16 +106,8 @@ class AnchorTrainee:
 
     def state(self) -> Bundle:
         """See :meth:`hemgs.training.loop.Trainee.state`."""
-        parts = (
-            self._rows.state(),
-            self._networks.state(),
-            self._statistics.state(),
-            self.attribute_model.state(),
-        )
-        tensors = {
-            f"{part}/{name}": tensor for part, own in zip(_PARTS, parts, strict=True) for name, tensor in own.items()
-        }
-        return Bundle({_COORDS: self.anchors.coords, **tensors})
+        parts = (self._rows.state(), self._networks.state(), self._statistics.state(), self.attribute_model.state())
+        return Bundle({_COORDS: self.anchors.coords, **joined_tensors(_PARTS, parts)})
 
     def restore(self, bundle: Bundle) -> None:
         """See :meth:`hemgs.training.loop.Trainee.restore`.
@@ -124,7 +115,7 @@ class AnchorTrainee:
         Raises:
             TrainingError: the bundle belongs to another trainee.
         """
-        rows, networks, statistics, attributes = (_under(bundle.tensors, f"{part}/") for part in _PARTS)
+        rows, networks, statistics, attributes = (tensors_under(bundle.tensors, part) for part in _PARTS)
         device = self.anchors.coords.device
         try:
             coords = bundle.tensors[_COORDS].to(device)
@@ -223,31 +214,21 @@ def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device, la
 
 
 def train_anchors(
-    scene: Scene,
-    params: AnchorParams,
-    attribute_model: AttributeModel,
-    workdir: Path,
-    events: EventLog,
-    seed: int,
-    device: torch.device,
-    identity: Mapping[str, Any] | None = None,
+    task: TrainingTask, params: AnchorParams, attribute_model: AttributeModel, identity: Mapping[str, Any]
 ) -> AnchorModel:
-    """Fit anchors and the attribute model's networks to a scene, or resume from ``workdir``.
+    """Fit anchors and the attribute model's networks to a scene, or resume from ``task.workdir``.
 
     Args:
-        scene: the prepared scene.
-        params: settings.
+        task: what to train, and where.
+        params: the task's settings.
         attribute_model: the attribute model, which is trained in place.
-        workdir: folder for checkpoints.
-        events: log of the progress.
-        seed: seed of all random numbers.
-        device: device that trains.
         identity: JSON-able settings other than ``params`` that a checkpoint must share, such as the method's id and the
             rate.
 
     Raises:
         TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.
     """
+    scene, seed, device = task.scene, task.seed, task.device
     seed_everything(seed)
     latents = attribute_model.latents
     anchors = initial_anchors(scene, params, device, 0 if latents is None else latents.dim)
@@ -257,11 +238,7 @@ def train_anchors(
         seed=seed,
         checkpoint_every=params.checkpoint_every,
         log_every=params.log_every,
-        identity={**asdict(params), "checkpoint_every": None, "log_every": None, **(identity or {})},
+        identity={**asdict(params), "checkpoint_every": None, "log_every": None, **identity},
     )
-    fit(trainee, scene, settings, workdir, events, device)
+    fit(trainee, scene, settings, task.workdir, task.events, device)
     return trainee.anchors
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

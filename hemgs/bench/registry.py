@@ -6,7 +6,6 @@ declares in its ``pyproject.toml``), or ``package.module:Class``. Does not impor
 
 from __future__ import annotations
 
-import inspect
 import re
 from importlib import metadata
 
@@ -59,11 +58,7 @@ def get_method(name: str) -> Method:
 def _load(entry: str) -> Method:
     kind = import_class(entry)
     method = kind()
-    spec = declared(getattr(method, "spec", None), getattr(method, "Params", None), entry).spec
+    declared(getattr(method, "spec", None), getattr(method, "Params", None), entry)
     if not isinstance(method, Method):
         raise ConfigError(f"'{entry}' is not a method", "it must fulfil hemgs.protocol.Method")
-    if spec.kind == "post" and "base" not in inspect.signature(method.train).parameters:
-        raise ConfigError(
-            f"{entry} is of kind post, and its train takes no base", "it must fulfil hemgs.protocol.PostMethod"
-        )
     return method

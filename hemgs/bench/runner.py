@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, cast, get_type_hints
+from typing import IO, Any, get_type_hints
 
 import torch
 
@@ -49,7 +49,7 @@ from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene, SectionTable
 from hemgs.data.loader import load_scene
-from hemgs.protocol import Method, PostMethod, interval_of
+from hemgs.protocol import Method, TrainingTask, interval_of
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,6 @@ class _Training:
         wanted = (request.variant, self.rate.id, request.seed, self.scene.hash, self.config_hash, base)
         return record if found == wanted else None
 
-    def _train(self, work: Path, events: EventLog, device: torch.device) -> Bundle:
-        scene, params, rate, seed = self.scene, self.params, self.rate, self.request.seed
-        if self.base is None:
-            return self.method.train(scene, params, work, events, rate=rate, seed=seed, device=device)
-        post = cast(PostMethod, self.method)
-        return post.train(scene, params, work, events, rate=rate, seed=seed, device=device, base=self.base.cloud)
-
     def run(self, device: torch.device, stream: IO[str] | None) -> TrainRecord:
         """Train in the work folder and write the result."""
         request, spec, scene, rate = self.request, self.method.spec, self.scene, self.rate
@@ -192,7 +185,8 @@ class _Training:
             events.write("session", method=spec.id, seed=request.seed, origin=origin)
             seed_everything(request.seed)
             reset_peak_memory(device)
-            model = self._train(request.out / WORK_FOLDER, events, device)
+            work, base = request.out / WORK_FOLDER, self.base.cloud if self.base else None
+            model = self.method.train(TrainingTask(scene, self.params, work, events, rate, request.seed, device, base))
             synchronize(device)
             peak_mib = peak_memory_mib(device)
 

@@ -8,16 +8,14 @@ or writes: a method extends :class:`SplatMethod`. One that changes the training 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 
 from hemgs.config.params import params_of
-from hemgs.core.events import EventLog
-from hemgs.core.types import MethodSpec, Rate, Scene, SectionTable
-from hemgs.protocol import Model
+from hemgs.core.types import MethodSpec, Rate, SectionTable
+from hemgs.protocol import Model, TrainingTask
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.model import SplatModel
 from hemgs.splats.params import SplatParams
@@ -51,23 +49,12 @@ class SplatMethod(ABC, Generic[P]):
     def read(self, path: Path) -> GaussianCloud:
         """Read the Gaussians of a bitstream that :meth:`write` wrote."""
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-        base: GaussianCloud | None = None,
-    ) -> Model:
-        settings: P = params_of(self.Params, params)
-        seed_everything(seed)
-        identity = {"method": self.spec.id, "rate": rate.id}
-        bundle = train_splats(scene, self.model(settings, rate), workdir, events, seed, device, identity, base)
-        bundle.meta |= {"params": dict(params)}
+    def train(self, task: TrainingTask) -> Model:
+        settings: P = params_of(self.Params, task.params)
+        seed_everything(task.seed)
+        identity = {"method": self.spec.id, "rate": task.rate.id}
+        bundle = train_splats(task, self.model(settings, task.rate), identity)
+        bundle.meta |= {"params": dict(task.params)}
         return bundle
 
     def encode(self, model: Model, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:

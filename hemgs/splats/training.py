@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hemgs.core.bundle import Bundle
-from hemgs.core.events import EventLog
+from hemgs.core.bundle import Bundle, joined_tensors, tensors_under
 from hemgs.core.types import Camera, Scene
+from hemgs.protocol import TrainingTask
 from hemgs.render import ndc_gradient_norm, render_view
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.densify import GradientStatistics, grow, prune
@@ -29,7 +28,7 @@ from hemgs.training.networks import NetworkOptimizer
 from hemgs.training.rows import RowParameters
 from hemgs.training.schedule import Milestones
 
-_PARTS = ("rows", "networks", "model")
+_PARTS = ("rows/", "networks/", "model/")
 
 
 class SplatTrainee:
@@ -118,13 +117,11 @@ class SplatTrainee:
     def state(self) -> Bundle:
         """See :class:`hemgs.training.loop.Trainee`."""
         parts = (self.rows.state(), self._networks.state(), self.model.state())
-        return Bundle(
-            {f"{part}/{name}": tensor for part, own in zip(_PARTS, parts, strict=True) for name, tensor in own.items()}
-        )
+        return Bundle(joined_tensors(_PARTS, parts))
 
     def restore(self, bundle: Bundle) -> None:
         """See :class:`hemgs.training.loop.Trainee`."""
-        rows, networks, model = (_under(bundle.tensors, f"{part}/") for part in _PARTS)
+        rows, networks, model = (tensors_under(bundle.tensors, part) for part in _PARTS)
         self.rows.restore(rows)
         self._networks.restore(networks)
         self.model.restore(model)
@@ -134,31 +131,18 @@ class SplatTrainee:
         return self.model.estimated_bytes(self.rows)
 
 
-def train_splats(
-    scene: Scene,
-    model: SplatModel,
-    workdir: Path,
-    events: EventLog,
-    seed: int,
-    device: torch.device,
-    identity: Mapping[str, Any],
-    start: GaussianCloud | None = None,
-) -> Bundle:
-    """Fit Gaussians to a scene; continue from a checkpoint in ``workdir`` if there is one.
+def train_splats(task: TrainingTask, model: SplatModel, identity: Mapping[str, Any]) -> Bundle:
+    """Fit Gaussians to a scene, from ``task.base`` or the initial points; continue from a checkpoint if there is one.
 
-    A method that trains in several stages calls this once for each stage, with a folder for each. A finished stage is
-    then taken from its last checkpoint.
+    A method that trains in several stages calls this once for each stage, with a ``task.workdir`` for each. A finished
+    stage is then taken from its last checkpoint.
 
     Args:
-        scene: the prepared scene.
+        task: what to train, and where; ``model`` already contains its settings. The caller seeds the first values of
+            networks; all other randomness follows from ``task.seed``.
         model: meaning of the rows; its parameters are trained in place.
-        workdir: folder for checkpoints.
-        events: log of the progress.
-        seed: seed of all randomness from here on. The caller seeds the first values of networks.
-        device: device of the training.
-        identity: JSON-able settings in addition to ``model.params`` and ``start``, such as the method's id and rate. A
-            checkpoint of others is not continued.
-        start: Gaussians to start from; ``None`` for the initial points.
+        identity: JSON-able settings in addition to ``model.params`` and ``task.base``, such as the method's id and
+            rate. A checkpoint of others is not continued.
 
     Returns:
         The result of :meth:`SplatModel.bundle` after the last step.
@@ -166,20 +150,16 @@ def train_splats(
     Raises:
         TrainingError, SceneError, TrainingInterrupted: see :func:`hemgs.training.loop.fit`.
     """
-    seed_everything(seed)
-    trainee = SplatTrainee(scene, model, device, start)
+    seed_everything(task.seed)
+    trainee = SplatTrainee(task.scene, model, task.device, task.base)
     params = model.params
-    start_digest = None if start is None else digest_of(start.to_bundle().tensors, {})
+    start_digest = None if task.base is None else digest_of(task.base.to_bundle().tensors, {})
     settings = LoopSettings(
         iterations=params.iterations,
-        seed=seed,
+        seed=task.seed,
         checkpoint_every=params.checkpoint_every,
         log_every=params.log_every,
         identity={**asdict(params), "checkpoint_every": None, "log_every": None, "start": start_digest, **identity},
     )
-    fit(trainee, scene, settings, workdir, events, device)
+    fit(trainee, task.scene, settings, task.workdir, task.events, task.device)
     return trainee.bundle()
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

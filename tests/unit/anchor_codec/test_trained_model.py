@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from hemgs.anchor_codec import method as coded_method
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.core.events import EventLog
+from tests.tasks import task_on
 from tests.unit.anchors.ball_scene import ball_scene
 from tests.unit.codec.toy_anchors import toy_anchors
 
@@ -23,15 +22,9 @@ def test_a_model_has_four_viewpoints_far_from_each_other(
 ) -> None:
     monkeypatch.setattr(coded_method, "train_anchors", lambda *_: toy_anchors(30))
     scene = ball_scene(24)
-    trained = get_method(name).train(
-        scene,
-        {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"} if name != "context_gs" else {},
-        tmp_path,
-        EventLog(),
-        rate=rate_of(0.002),
-        seed=0,
-        device=torch.device("cpu"),
-    )
+    grid = {"iterations": 100, "grid_resolutions_3d": "8", "grid_resolutions_2d": "8"}
+    params = {} if name == "context_gs" else grid
+    trained = get_method(name).train(task_on(scene, tmp_path, params, rate=rate_of(0.002)))
     found = trained.tensors["viewpoints"].numpy()
     centers = np.stack([view.camera.center for view in scene.split("train")]).astype(np.float32)
     assert found.shape == (4, 3)

@@ -22,12 +22,12 @@ from hemgs.anchors.rendering import FixedAnchors, viewpoints
 from hemgs.anchors.training import AnchorTrainee, initial_anchors, train_anchors
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import TrainingError
-from hemgs.core.events import EventLog
 from hemgs.metrics.psnr import psnr
 from hemgs.metrics.ssim import ssim
 from hemgs.training.loop import seed_everything
 from hemgs.training.networks import ParameterGroup
 from tests.narrowing import linear
+from tests.tasks import task_on
 from tests.unit.anchors.ball_scene import ball_scene
 
 CPU = torch.device("cpu")
@@ -128,7 +128,7 @@ def test_it_learns_the_scene(tmp_path: Path) -> None:
 
     seed_everything(0)
     before = quality(initial_anchors(scene, params, CPU))
-    after = quality(train_anchors(scene, params, AttributeModel(), tmp_path, EventLog(), 0, CPU))
+    after = quality(train_anchors(task_on(scene, tmp_path), params, AttributeModel(), {}))
     assert after > max(20.0, before + 5.0)
 
 

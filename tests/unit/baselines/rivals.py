@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 
 from hemgs.anchor_codec import method as coded_method
 from hemgs.bench.registry import get_method
-from hemgs.core.events import EventLog
 from hemgs.core.types import Rate
+from tests.tasks import task_on
 from tests.unit.baselines import toy_context_gs, toy_hac, toy_hac_plus
+from tests.unit.training.toy import toy_scene
 
 RIVALS: dict[str, ModuleType] = {toy.CODEC.method: toy for toy in (toy_context_gs, toy_hac, toy_hac_plus)}
 #: Sections by method, in the order of the file.
@@ -41,13 +41,5 @@ def trained_for(
 
     monkeypatch.setattr(coded_method, "train_anchors", train)
     with pytest.raises(StoppedError):
-        get_method(method).train(
-            None,  # type: ignore[arg-type]
-            params,
-            folder,
-            EventLog(),
-            rate=rate,
-            seed=0,
-            device=torch.device("cpu"),
-        )
+        get_method(method).train(task_on(toy_scene(), folder, params, rate=rate))
     return seen[0], seen[1], seen[2]

@@ -20,8 +20,8 @@ from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.model import AnchorModel
 from hemgs.bench.rates import rate_of
 from hemgs.core.errors import ConfigError
-from hemgs.core.events import EventLog
 from tests.narrowing import grad_of, present
+from tests.tasks import task_on
 from tests.unit.anchors.ball_scene import ball_scene
 from tests.unit.baselines.rivals import trained_for
 from tests.unit.baselines.toy_context_gs import LATENTS, SETTINGS, toy_anchors
@@ -242,8 +242,7 @@ def test_latents_grow_and_are_pruned_with_their_anchors(tmp_path: Path, monkeypa
         changed(hook, anchors)
 
     monkeypatch.setattr(ContextAttributes, "anchors_changed", spy)
-    with EventLog() as events:
-        model = method.train(ball_scene(), params, tmp_path, events, rate=rate, seed=1, device=device)
+    model = method.train(task_on(ball_scene(), tmp_path, params, rate=rate, seed=1))
     assert any(later > earlier and moved for (earlier, _), (later, moved) in itertools.pairwise(changes)), changes
     latents = model.tensors["latents"]
     assert latents.shape == (len(model.tensors["coords"]), 2)

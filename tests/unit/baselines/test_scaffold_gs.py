@@ -16,9 +16,9 @@ from hemgs.anchors.rendering import FixedAnchors
 from hemgs.coding.container import read_container, write_container
 from hemgs.coding.digest import SymbolDigest
 from hemgs.core.errors import BitstreamError, ConfigError
-from hemgs.core.events import EventLog
 from hemgs.core.types import SINGLE_RATE
 from hemgs.protocol import Method
+from tests.tasks import task_on
 from tests.unit.anchors.ball_scene import ball_scene, ring_camera
 from tests.unit.codec.toy_anchors import toy_anchors
 
@@ -133,17 +133,9 @@ def test_the_five_verbs(tmp_path: Path) -> None:
     assert isinstance(method, Method)
 
     def trained(workdir: str, **params: object) -> dict[str, torch.Tensor]:
-        return method.train(
-            scene,
-            {**PARAMS, **params},
-            tmp_path / workdir,
-            EventLog(),
-            rate=SINGLE_RATE,
-            seed=1,
-            device=CPU,
-        ).tensors
+        return method.train(task_on(scene, tmp_path / workdir, {**PARAMS, **params}, seed=1)).tensors
 
-    model = method.train(scene, PARAMS, tmp_path / "work", EventLog(), rate=SINGLE_RATE, seed=1, device=CPU)
+    model = method.train(task_on(scene, tmp_path / "work", PARAMS, seed=1))
     again = trained("other")
     assert all(torch.equal(tensor, again[name]) for name, tensor in model.tensors.items())
     assert torch.equal(trained("work")["features"], model.tensors["features"])  # resumed at its end
@@ -162,11 +154,11 @@ def test_the_five_verbs(tmp_path: Path) -> None:
 
 
 def test_a_model_has_eight_viewpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("baselines.scaffold_gs.method.train_anchors", lambda *_, **named: toy_anchors(30))
-    model = ScaffoldGs().train(ball_scene(24), {}, tmp_path, EventLog(), rate=SINGLE_RATE, seed=0, device=CPU)
+    monkeypatch.setattr("baselines.scaffold_gs.method.train_anchors", lambda *_: toy_anchors(30))
+    model = ScaffoldGs().train(task_on(ball_scene(24), tmp_path))
     assert len(model.tensors["viewpoints"].unique(dim=0)) == 8
 
 
 def test_unknown_settings_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="voxel_sizes"):
-        ScaffoldGs().train(ball_scene(), {"voxel_sizes": 1}, tmp_path, EventLog(), rate=SINGLE_RATE, seed=0, device=CPU)
+        ScaffoldGs().train(task_on(ball_scene(), tmp_path, {"voxel_sizes": 1}))

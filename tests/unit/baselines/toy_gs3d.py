@@ -10,11 +10,12 @@ import torch
 from baselines.gs3d.method import Gs3d
 from baselines.gs3d.params import Gs3dParams
 from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE, Scene
+from hemgs.core.types import Scene
 from hemgs.protocol import Model
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.model import SplatModel
 from hemgs.splats.training import SplatTrainee
+from tests.tasks import task_on
 
 CPU = torch.device("cpu")
 #: Short enough for a test, and passing through growth, pruning, opacity resets and all degrees.
@@ -31,7 +32,7 @@ SHORT = {
 
 def train(scene: Scene, workdir: Path, seed: int = 0, **params: Any) -> Model:
     with EventLog(workdir / "events.jsonl") as events:
-        return Gs3d().train(scene, {**SHORT, **params}, workdir, events, rate=SINGLE_RATE, seed=seed, device=CPU)
+        return Gs3d().train(task_on(scene, workdir, {**SHORT, **params}, events=events, seed=seed))
 
 
 def trainee_of(scene: Scene, params: Gs3dParams) -> SplatTrainee:

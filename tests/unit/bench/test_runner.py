@@ -23,10 +23,10 @@ from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_enc
 from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_train_record
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
-from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
-from hemgs.core.types import Rate, Scene
+from hemgs.core.types import Rate
 from hemgs.data.loader import load_scene
+from hemgs.protocol import TrainingTask
 from hemgs.training.interrupt import TrainingInterrupted
 from tests.unit.bench.conftest import CPU, TOY
 from tests.unit.bench.toy_methods import ToyAll
@@ -97,18 +97,20 @@ def test_training_writes_model_record_and_log_and_nothing_else(scene_dir: Path, 
 def test_the_method_is_given_what_was_asked_for(
     scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Any] = []
+    given: list[TrainingTask] = []
     train = ToyAll.train
 
-    def watched(self: ToyAll, scene: Scene, params: Any, workdir: Path, events: EventLog, **named: Any) -> Bundle:
-        given.append((scene.hash, params["iterations"], params["gain"], workdir, named))
-        return train(self, scene, params, workdir, events, **named)
+    def watched(self: ToyAll, task: TrainingTask) -> Bundle:
+        given.append(task)
+        return train(self, task)
 
     monkeypatch.setattr(ToyAll, "train", watched)
     wanted: dict[str, Any] = {"rate": "lmbda_0.0020", "params": {"iterations": 3}, "texts": {"gain": "0.5"}, "seed": 11}
     run_train(TrainRequest(scene_dir, f"{TOY}ToyPerRate", tmp_path / "m", **wanted), CPU)
-    named = {"rate": Rate.of(0.002), "seed": 11, "device": CPU}
-    assert given == [(load_scene(scene_dir).hash, 3, 0.5, tmp_path / "m" / "work", named)]
+    (task,) = given
+    assert (task.scene.hash, task.workdir) == (load_scene(scene_dir).hash, tmp_path / "m" / "work")
+    assert (task.params["iterations"], task.params["gain"]) == (3, 0.5)
+    assert (task.rate, task.seed, task.device, task.base) == (Rate.of(0.002), 11, CPU, None)
 
 
 def test_seed_decides_the_model(scene_dir: Path, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,8 +19,8 @@ from hemgs.coding.digest import SymbolDigest
 from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, ConfigError
-from hemgs.core.events import EventLog
-from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable
+from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, SectionTable
+from hemgs.protocol import TrainingTask
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.training.loop import LoopSettings, fit
 
@@ -115,28 +114,18 @@ class ToyAll:
     Decoded: ClassVar[type[ToyScene]] = ToyScene
     Params: ClassVar[type] = ToyParams
 
-    def train(
-        self,
-        scene: Scene,
-        params: Mapping[str, Any],
-        workdir: Path,
-        events: EventLog,
-        *,
-        rate: Rate,
-        seed: int,
-        device: torch.device,
-    ) -> Bundle:
-        settings = params_of(ToyParams, params)
+    def train(self, task: TrainingTask) -> Bundle:
+        settings = params_of(ToyParams, task.params)
         trainee = _Trainee(settings.gain)
         loop = LoopSettings(
             settings.iterations,
-            seed,
+            task.seed,
             settings.checkpoint_every,
             settings.log_every,
-            {"method": self.spec.id, "rate": rate.id, **asdict(settings)},
+            {"method": self.spec.id, "rate": task.rate.id, **asdict(settings)},
         )
-        fit(trainee, scene, loop, workdir, events, device)
-        return Bundle({"color": trainee.color}, {"num_gaussians": 1, "lmbda": rate.lmbda})
+        fit(trainee, task.scene, loop, task.workdir, task.events, task.device)
+        return Bundle({"color": trainee.color}, {"num_gaussians": 1, "lmbda": task.rate.lmbda})
 
     def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
         symbols = torch.round(model.tensors["color"].clamp(0, 1) * _LEVELS).to(torch.int64).cpu().numpy()
@@ -176,12 +165,6 @@ class ToyPerRate(ToyAll):
     """One model per rate."""
 
     spec: ClassVar[MethodSpec] = MethodSpec("toy_per_rate", "Toy, each", "per_rate", attributes=("colors",))
-
-
-class Baseless(ToyAll):
-    """Says that it starts from another model, and cannot be given one."""
-
-    spec: ClassVar[MethodSpec] = MethodSpec("baseless", "Baseless", "post")
 
 
 class Boundless(ToyAll):
@@ -288,8 +271,8 @@ class Forgetful(ToyAll):
 
     spec: ClassVar[MethodSpec] = all_rates("forgetful", "Forgetful")
 
-    def train(self, scene: Scene, params: Mapping[str, Any], workdir: Path, events: EventLog, **named: Any) -> Bundle:
-        return super().train(scene, {**params, "checkpoint_every": 10_000}, workdir, events, **named)
+    def train(self, task: TrainingTask) -> Bundle:
+        return super().train(replace(task, params={**task.params, "checkpoint_every": 10_000}))
 
 
 class Crashing(ToyAll):

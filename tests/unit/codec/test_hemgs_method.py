@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from hemgs.anchor_codec import method as coded_method
 from hemgs.bench.rates import rate_of
@@ -16,8 +15,9 @@ from hemgs.codec import method
 from hemgs.codec.params import HemgsParams
 from hemgs.codec.training import HemgsAttributes
 from hemgs.core.errors import ConfigError
-from hemgs.core.events import EventLog
 from hemgs.core.types import Rate
+from tests.tasks import task_on
+from tests.unit.training.toy import toy_scene
 
 
 @pytest.mark.parametrize(
@@ -108,21 +108,13 @@ def test_which_rates_a_model_is_trained_for(
     class StoppedError(Exception):
         pass
 
-    def train(scene: Any, settings: Any, attribute_model: HemgsAttributes, *_: Any) -> None:
+    def train(task: Any, settings: Any, attribute_model: HemgsAttributes, *_: Any) -> None:
         assert attribute_model.settings.lmbdas == expected
         raise StoppedError
 
     monkeypatch.setattr(coded_method, "train_anchors", train)
     with pytest.raises(StoppedError):
-        trained.train(
-            None,  # type: ignore[arg-type]
-            {"iterations": 100},
-            tmp_path,
-            EventLog(),
-            rate=rate,
-            seed=0,
-            device=torch.device("cpu"),
-        )
+        trained.train(task_on(toy_scene(), tmp_path, {"iterations": 100}, rate=rate))
 
 
 @pytest.mark.parametrize(

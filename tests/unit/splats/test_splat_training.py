@@ -11,7 +11,6 @@ import torch
 
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.types import SINGLE_RATE
 from hemgs.protocol import Model
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.init import cloud_from_points
@@ -21,6 +20,7 @@ from hemgs.splats.training import SplatTrainee, train_splats
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.rows import RowParameters
 from tests.sameness import same
+from tests.tasks import task_on
 from tests.unit.splats.toy_splats import ToyModel, ToyParams, ToySplats
 from tests.unit.training.toy import toy_scene
 
@@ -39,9 +39,7 @@ HOOKS = {name for name in vars(ToyModel) if not name.startswith("_")}
 
 def train(workdir: Path, **params: Any) -> Model:
     with EventLog(workdir / "events.jsonl") as events:
-        return ToySplats().train(
-            toy_scene(), {**SHORT, **params}, workdir, events, rate=SINGLE_RATE, seed=0, device=CPU
-        )
+        return ToySplats().train(task_on(toy_scene(), workdir, {**SHORT, **params}, events=events))
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +51,7 @@ def test_the_toy_overrides_every_hook_and_a_training_calls_each(tmp_path: Path) 
     hooks = {name for name, value in vars(SplatModel).items() if callable(value) and not name.startswith("_")}
     assert hooks - HOOKS == {"bundle"}
     model = ToyModel(ToyParams(**SHORT))
-    with EventLog() as events:
-        train_splats(toy_scene(), model, tmp_path, events, 0, CPU, {})
+    train_splats(task_on(toy_scene(), tmp_path), model, {})
     assert set(model.calls) == hooks - {"bundle", "restore"}
     assert model.calls["after_step"] == model.calls["gaussians"] == model.calls["extra_loss"] == 60
     assert model.quantising
@@ -122,8 +119,7 @@ def test_growth_can_be_off_and_training_start_from_gaussians(tmp_path: Path) -> 
 def test_a_finished_stage_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stage() -> Model:
         torch.manual_seed(0)
-        with EventLog() as events:
-            return train_splats(toy_scene(), ToyModel(ToyParams(**SHORT)), tmp_path / "stage", events, 0, CPU, {})
+        return train_splats(task_on(toy_scene(), tmp_path / "stage"), ToyModel(ToyParams(**SHORT)), {})
 
     first = stage()
     monkeypatch.setattr(SplatTrainee, "step", None)
