@@ -1,4 +1,4 @@
-"""The protocol of methods: the three verbs that the benchmark calls, and the result of decoding.
+"""The protocol of methods: the verbs that the benchmark calls, and the result of decoding.
 
 A method is a class without constructor arguments. Its settings are a frozen dataclass ``Params`` whose fields all have
 defaults. YAML and the command line only override them, and unknown keys are errors.

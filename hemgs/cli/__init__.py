@@ -1,11 +1,11 @@
 """The command line: one verb per step, for people and for the workflow.
 
-Owns parsing (``parser`` lists the verbs, each module contains those of one subject), what is printed (``console``), the
+Owns parsing (``parser`` lists the verbs, each module contains those of one subject), printing (``console``), the
 checks of the installation (``doctor``), and exit codes:
 
 * 0: done;
 * 1: a fault of the program, or a failed check;
-* 2: wrong input; one line says what is wrong and how to fix it;
+* 2: wrong input; one line names the fault and the fix;
 * 130: interrupted.
 
 Does not own any work. Verbs call ``hemgs.bench``, ``hemgs.data`` and ``hemgs.analysis``. They import these only when
@@ -30,7 +30,7 @@ __all__ = ["main"]
 
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-#: Disk or quota exhausted, or a file above the limit set for the process.
+#: Errors of a full disk, an exhausted quota, or a file above the limit of the process.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report_error("interrupted; run again to continue")
         return int(getattr(stop, "exit_code", EXIT_INTERRUPTED))
     except BrokenPipeError:
-        # The reader of our output has ended (`| head`); the interpreter must not write at its exit either.
+        # The reader of the output has ended (`| head`). The interpreter must not write at its exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as fault:
@@ -92,7 +92,7 @@ def _out_of_memory(fault: BaseException) -> bool:
 
 @contextmanager
 def _termination_as_exception() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does, so that temporary files go and checkpoints stay."""
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that temporary files are removed and checkpoints stay."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated

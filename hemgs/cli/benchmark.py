@@ -1,4 +1,4 @@
-"""Verbs of the whole benchmark: ``estimate`` before it, and those that publish its results, which need no torch."""
+"""Verbs of the whole benchmark: ``estimate`` before it, and the verbs that publish its results. None needs torch."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def say_json(data: Mapping[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Print one line that is no result, on standard error."""
+    """Print one line that is not a result on standard error."""
     sys.stderr.write(text + "\n")
 
 

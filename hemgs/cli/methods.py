@@ -130,8 +130,7 @@ def method_text(method: Method) -> str:
 def settings_of(kind: type) -> list[Setting]:
     """List the fields of a dataclass with defaults and the text in its docstring or in that of a base.
 
-    Docstrings name fields in an ``Attributes:`` section, several at once (``a, b`` or ``a_*``) where one text serves
-    them.
+    Docstrings name fields in an ``Attributes:`` section. One entry may describe several fields (``a, b`` or ``a_*``).
     """
     texts: dict[str, str] = {}
     for base in reversed(kind.__mro__):

@@ -149,10 +149,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def parse_params(params_json: str | None) -> dict[str, Any]:
-    """Read settings from ``--params-json``, which is a JSON mapping or ``@`` and a file that holds one.
+    """Read settings from ``--params-json``, which is a JSON mapping, or ``@`` followed by the path of a file with one.
 
     Raises:
-        ConfigError: it cannot be read, or is not a mapping.
+        ConfigError: the text or file cannot be read, or is not a mapping.
     """
     if params_json is None:
         return {}
@@ -269,7 +269,7 @@ def _refit(arguments: argparse.Namespace) -> int:
 
 
 def size_lines(found: Found, target_bytes: int) -> list[str]:
-    """Explain how far the file is below the size asked for."""
+    """Explain how far the file is below the requested size."""
     below = target_bytes - found.chosen.total_bytes
     lines = [f"{100 * below / target_bytes:.2f} % below the {target_bytes} bytes asked for"]
     if found.is_largest and below > 0:
@@ -284,7 +284,7 @@ def size_lines(found: Found, target_bytes: int) -> list[str]:
 
 
 def psnr_lines(found: Found, target_db: float) -> list[str]:
-    """Explain what was measured on which views, and how far the file is above the quality asked for."""
+    """Explain what was measured on which views, and how far the file is above the requested quality."""
     above = (found.chosen.psnr or 0.0) - target_db
     lines = [
         f"PSNR {found.chosen.psnr:.3f} dB, {above:.3f} dB above the {target_db:g} dB asked for; mean of "

@@ -1,7 +1,7 @@
 """The command-line grammar: verbs in the order of work, and the options that several of them share.
 
-Owns the list of verbs. Each names the module that adds its options. Only the module of the given verb is imported, by
-name, so that help takes no time. Does not import any verb itself.
+Owns the list of verbs. Each entry names the module that adds its options. Only the module of the given verb is
+imported, by name, so help takes no time.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         if name == asked:
             module = importlib.import_module(f"hemgs.cli.{verb.module}")
             getattr(module, f"add_{name.replace('-', '_')}")(own)
-            own.add_argument("--traceback", action="store_true", help="on an error, show where in the program it arose")
+            own.add_argument("--traceback", action="store_true", help="on an error, show the program's traceback")
     return parser.parse_args(arguments)
 
 
@@ -135,7 +135,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
     """Split the words of ``--set`` into names and values, which it does not change.
 
     Raises:
-        ConfigError: no name or no ``=``.
+        ConfigError: a word has no name or no ``=``.
     """
     texts = {}
     for assignment in assignments:
@@ -147,7 +147,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
 
 
 class _Version(argparse.Action):
-    """Prints the version. It computes the version only then, since that runs git in a checkout."""
+    """The action of ``--version``. It computes the version only when asked, since that runs git in a checkout."""
 
     def __init__(self, option_strings: list[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")

@@ -76,7 +76,7 @@ def _add_archives(parser: argparse.ArgumentParser) -> None:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     if not arguments.dataset and not arguments.asset:
-        raise ConfigError("nothing to fetch was named", "give --dataset or --asset")
+        raise ConfigError("nothing to fetch is named", "give --dataset or --asset")
     records = _fetch_archives(arguments) if arguments.dataset else []
     if arguments.asset:
         _fetch_assets(arguments.asset)
@@ -106,7 +106,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
         raise ConfigError(
             f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
         )
-    # A job has no terminal: what it writes down next to its record can be watched.
+    # A job has no terminal, so progress goes to a log next to its record.
     log = arguments.out.with_suffix(".jsonl") if arguments.out else None
     with terminal_events("fetching, MiB", log) as events:
         records = fetch_archives(wanted, folder, events, arguments.archive)

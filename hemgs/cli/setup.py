@@ -1,4 +1,4 @@
-"""The verb ``setup``, which puts a profile where Snakemake looks for it by name.
+"""The verb ``setup``, which makes a profile available to Snakemake by its name.
 
 Owns the user's Snakemake folder. Does not own the content of profiles.
 """

@@ -1,13 +1,14 @@
-"""What a benchmark consists of: datasets, methods, rates, and the settings each fit is made with.
+"""Benchmarks: datasets, methods, rates, and the settings of each fit.
 
-Owns ``config/*.yaml``: keys with their ranges, defaults, overrides, selection, and the checks between files. Pure
-functions from files to frozen dataclasses; no torch, no results, no Snakemake. One file's meaning is
-``hemgs.config.dataset``'s and ``hemgs.config.method``'s, and whether a method takes its settings is
-``hemgs.config.entries``'.
+Owns ``config/*.yaml``: keys with their ranges, defaults, overrides, selection, and the checks between files. Its
+functions convert files to frozen dataclasses, and import neither torch nor Snakemake. Does not own the meaning of a
+dataset's or a method's file (``hemgs.config.dataset``, ``hemgs.config.method``), or the check that a method accepts its
+settings (``hemgs.config.entries``).
 
-Settings of a method are merged in this order, later ones winning: the method's file, the dataset's
-``method_params`` (``all_methods``, then the method's own), the benchmark's ``method_params`` (likewise). A variant
-starts from the result for the method that it extends and adds, in the same order, what names the variant itself.
+Settings of a method come from its file, then the dataset's ``method_params``, then those of the benchmark. Of both
+``method_params``, ``all_methods`` comes before the method's own. Later values replace earlier ones. A variant starts
+from the result for the method that it extends. It then adds the settings that name the variant itself, in the same
+order.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class RunKeys(Section):
 
 
 class PublishKeys(Section):
-    """What is made of the results."""
+    """The published tables and figures."""
 
     tables: Annotated[list[TableId], ONCE, UNIQUE] = Field(default_factory=lambda: list(TABLES))
     """Tables to write, each as csv, md and tex; all of them but refit when absent. refit fits entropy models to
@@ -79,12 +80,12 @@ class PublishKeys(Section):
 
 
 class PartialKeys(Section):
-    """Publish what is finished instead of asking for everything; the workflow gives this to itself after a failure."""
+    """Publication of the finished part of a failed run; the workflow sets this after a failure."""
 
     unfinished: Annotated[frozenset[str], LIST]
-    """Files that the failed run should have made and has not; old ones in their place do not count."""
+    """Files that the failed run should have made and did not make; older files in their place do not count."""
     failed: Annotated[frozenset[str], LIST]
-    """Logs of the jobs that failed in it."""
+    """Logs of the jobs that failed in that run."""
 
 
 class BenchmarkFile(Section):
@@ -94,18 +95,18 @@ class BenchmarkFile(Section):
     """Heading of the page."""
     run: RunKeys
     rates: dict[Id, Lmbdas] = Field(default_factory=dict)
-    """λ by method id, in place of those of the method's file. A variant whose file says no rates takes those of what it
-    extends."""
+    """λ by method id, in place of those of the method's file. A variant without rates in its file takes those of the
+    method that it extends."""
     method_params: MethodParams = Field(default_factory=dict)
-    """Settings of methods for this benchmark, by method id, over those of the method's and the dataset's file;
-    variants take those of what they extend. `all_methods` is for settings that every method has, such as
+    """Settings of methods for this benchmark, by method id, over those of the method's and the dataset's file. Variants
+    take those of the method that they extend. `all_methods` is for settings that every method has, such as
     iterations."""
     publish: PublishKeys = PublishKeys()
     extra_config: Annotated[list[Text], ONCE, UNIQUE] = Field(default_factory=list)
     """Further folders with datasets/ and methods/ inside, for scenes and methods kept outside this repository.
     ${NAME} is an environment variable."""
     partial: PartialKeys | None = None
-    """Publish what is finished instead of asking for everything; the workflow adds this key itself after a failure."""
+    """Publish the finished part of a failed run; the workflow adds this key itself after a failure."""
 
 
 #: Settings of methods, by method id.
@@ -114,11 +115,11 @@ Layers = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class FitPlan:
-    """One training and the bitstreams made of it.
+    """One training and the bitstreams of its model.
 
     Attributes:
         fit: ``all`` for one model at every rate, the rate's id for one model per rate, ``single`` without rates.
-        params: settings over the method's defaults, sorted by name.
+        params: settings that replace the method's defaults, sorted by name.
     """
 
     method: str
@@ -131,21 +132,21 @@ class FitPlan:
 
     @property
     def path(self) -> str:
-        """Where the fit lies below ``results/models`` and ``results/points``."""
+        """Path of the fit below ``results/models`` and ``results/points``."""
         return f"{self.method}/{self.dataset}/{self.scene}/{self.fit}/s{self.seed}"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The whole of what is to be run and published.
+    """Everything that a workflow must run and publish.
 
     Attributes:
         methods, datasets: the selected ones, in the order of the tables.
-        bases: methods that are trained because selected ones start from their models, and are not selected.
+        bases: methods that are not selected, but are trained because selected methods start from their models.
         scenes: the selected ones, by dataset, in the order of their files.
         layers: ``method_params`` of the benchmark's own file.
         visual: scenes that get a visual comparison, as ``(dataset, scene)``.
-        partial: what a failed run has left undone, where the rest of it is to be published.
+        partial: the files that a failed run did not make, if the rest of it must be published.
     """
 
     title: str
@@ -166,11 +167,11 @@ def load_benchmark(settings: Mapping[str, Any], origins: Sequence[Path], folder:
 
     Args:
         settings: the configuration, merged from ``origins`` and the command line.
-        origins: files that ``settings`` came from, for messages; later ones override earlier ones.
-        folder: holds ``datasets/`` and ``methods/``.
+        origins: files of ``settings``, for messages; later ones override earlier ones.
+        folder: folder that contains ``datasets/`` and ``methods/``.
 
     Raises:
-        ConfigError: any key, value or name that cannot be used; names the file that contains it.
+        ConfigError: a key, value or name cannot be used. The error names the file that contains it.
     """
     for origin in origins:
         load_yaml(origin)  # refuses keys given twice, which the merged settings no longer show
@@ -238,7 +239,7 @@ def base_fit(benchmark: Benchmark, plan: FitPlan) -> FitPlan | None:
 
 
 def resolve_params(method: MethodConfig, dataset_layers: Layers, benchmark_layers: Layers) -> dict[str, Any]:
-    """Return settings of a method over its code's defaults, sorted by name; see the module's text for who wins."""
+    """Return a method's settings over the defaults of its code, sorted by name, merged in this module's order."""
     resolved: dict[str, Any] = {}
     for index, (name, params) in enumerate(method.layers):
         resolved |= params
@@ -278,7 +279,7 @@ def _visual(
     datasets: Mapping[str, DatasetConfig],
     source: str,
 ) -> tuple[tuple[str, str], ...]:
-    """Return the pairs to compare, without scenes that exist but are not selected, so that selections stay one key."""
+    """Return the pairs to compare, without scenes that are not selected, so that a selection changes one key only."""
     known = {f"{dataset.id}/{scene}" for dataset in datasets.values() for scene in dataset.scenes}
     _check_names(wanted, known, f"{source}: publish.visual", "scene")
     selected = {(dataset, scene.id) for dataset, found in scenes.items() for scene in found}

@@ -1,6 +1,6 @@
-"""Where the captures of datasets lie, and the archives that they come from.
+"""The folders of captures, and the archives that captures come from.
 
-Owns paths with environment variables, the folder of a scene's capture, and what datasets say together of one archive.
+Owns paths with environment variables, the folder of a scene's capture, and the merging of archives that datasets share.
 Does not own fetching or unpacking (``hemgs.data.fetch``).
 """
 
@@ -17,7 +17,7 @@ from hemgs.config.dataset import Archive, DatasetConfig, SceneConfig
 from hemgs.core.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-#: What of an archive may be left open, as null.
+#: Fields of an archive that a file may leave open, as null.
 _PINS = ("size_bytes", "sha256")
 
 
@@ -25,7 +25,7 @@ def expand_path(text: str, origin: str) -> Path:
     """Return a path with ``${NAME}`` and ``${NAME:-fallback}`` replaced from the environment.
 
     Raises:
-        ConfigError: a variable is not set and has no fallback; ``origin`` names where it stands.
+        ConfigError: a variable is not set and has no fallback. ``origin`` names the file and key in the message.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -41,25 +41,26 @@ def expand_path(text: str, origin: str) -> Path:
 
 
 def variables_of(text: str) -> dict[str, str]:
-    """Return the environment variables in such a path that are set: values by name."""
+    """Return the values of the environment variables in such a path, by name; unset ones are left out."""
     return {name: os.environ[name] for name, _ in _VARIABLE.findall(text) if os.environ.get(name)}
 
 
 def local_copy(scene: SceneConfig, archives: Path) -> Path:
-    """Return the folder that contains a dataset's scenes, now or once unpacked; or a local archive of them.
+    """Return the folder of a dataset's scenes, which unpacking may still have to fill, or a local archive of them.
 
     Args:
         scene: one of the scenes.
-        archives: folder where archives are kept once fetched.
+        archives: folder of downloaded archives.
 
     Raises:
-        ConfigError: ``source.local`` is missing where there is nothing to fetch, or names an unset variable, or takes
-            one that leads nowhere: who sets it has a copy, and a slip in it must not download gigabytes.
+        ConfigError: ``source.local`` is missing and the dataset has no archives; it names an unset variable; or the
+            value of its variable is no existing path. Users set the variable to a copy that they have, and a typo in it
+            must not start a download of gigabytes.
     """
     where, text = f"dataset '{scene.dataset}': source.local", scene.source.local
     if not text:
         if not scene.archives:
-            raise ConfigError(f"{where} is missing", "set it to the folder that holds the scenes")
+            raise ConfigError(f"{where} is missing", "set it to the folder that contains the scenes")
         return archives / scene.dataset
     local = expand_path(text, where)
     variables = variables_of(text)
@@ -75,27 +76,27 @@ def local_copy(scene: SceneConfig, archives: Path) -> Path:
 
 
 def find_capture(scene: SceneConfig, archives: Path) -> Path:
-    """Return the folder of a scene's capture, or a local archive of it; it need not exist where it can be fetched.
+    """Return the folder of a scene's capture, or a local archive of it. It may be missing if it can be downloaded.
 
     Raises:
-        ConfigError: as :func:`local_copy`; also where the capture neither exists nor can be fetched.
+        ConfigError: as in :func:`local_copy`; or the capture neither exists nor can be downloaded.
     """
     local = local_copy(scene, archives)
     folder = local if local.is_file() else local / scene.source.path
     if not folder.exists() and not scene.archives:
         raise ConfigError(
             f"dataset '{scene.dataset}': the capture {folder} of scene '{scene.id}' does not exist",
-            "set source.local to the folder that holds it, and scenes.<id>.path to its folder in there",
+            "set source.local to the folder that contains it, and scenes.<id>.path to its folder in there",
         )
     return folder
 
 
 def check_captures(scenes: Iterable[SceneConfig], archives: Path, prepared: Path) -> None:
-    """Raise ConfigError for a scene whose capture neither exists nor can be fetched, unless the scene is prepared.
+    """Raise ConfigError for a scene whose capture neither exists nor can be downloaded, unless the scene is prepared.
 
     Args:
-        scenes: those that will be prepared.
-        archives: folder where archives are kept once fetched.
+        scenes: scenes to prepare.
+        archives: folder of downloaded archives.
         prepared: folder that contains prepared scenes as ``<dataset>/<scene>``.
     """
     for scene in scenes:
@@ -104,10 +105,10 @@ def check_captures(scenes: Iterable[SceneConfig], archives: Path, prepared: Path
 
 
 def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
-    """Return datasets that agree on the archives they share: one that leaves a value open takes the other's.
+    """Return the datasets with equal values for the archives that they share; one dataset may fill the gaps of another.
 
     Raises:
-        ConfigError: two of them say different things of one archive; names both files.
+        ConfigError: two datasets contradict each other about an archive. The error names both files.
     """
     datasets = list(datasets)
     said: dict[str, dict[str, tuple[Any, Path]]] = {}
@@ -120,7 +121,7 @@ def agreed(datasets: Iterable[DatasetConfig]) -> list[DatasetConfig]:
                 if known != value:
                     raise ConfigError(
                         f"{file} and {dataset.file} declare {archive.name} differently: {key} is {known} and {value}",
-                        "say the same in both, or leave size_bytes and sha256 open (null) in one of them",
+                        "give the same value in both, or leave size_bytes and sha256 open (null) in one of them",
                     )
 
     def pinned(archives: tuple[Archive, ...]) -> tuple[Archive, ...]:

@@ -1,8 +1,8 @@
-"""Datasets: what their files may say, and what that means for a scene.
+"""Datasets: the keys of their files, and the resulting settings of each scene.
 
 Owns ``config/datasets/<id>.yaml``: keys with their ranges, scenes with their overrides applied, and the size of a
-prepared image. Does not own where captures lie (``hemgs.config.captures``), pixels (``hemgs.data``) or the selection of
-scenes (``hemgs.config.benchmark``).
+prepared image. Does not own the places of captures (``hemgs.config.captures``), pixels (``hemgs.data``) or the
+selection of scenes (``hemgs.config.benchmark``).
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ Layout = Literal["court", "garden"]
 
 
 class Procedural(Section):
-    """What to make (procedural only)."""
+    """The scene to make (procedural only)."""
 
     layout: Layout | None = None
-    """Which of the built-in scenes; the one that the scene is named after when absent."""
+    """Name of a built-in layout; the id of the scene when absent."""
     num_views: Annotated[int, Field(ge=8)] = 40
     """Cameras on the path, test views included."""
     width: Annotated[int, Field(ge=16)] = 160
@@ -58,7 +58,7 @@ class Procedural(Section):
     num_points: Annotated[int, Field(ge=1)] = 4000
     """Initial points sampled from visible surfaces."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Varies the layout, the cameras and the points."""
+    """Seed of the layout, the cameras and the points."""
 
 
 class SourceKeys(Section):
@@ -66,8 +66,8 @@ class SourceKeys(Section):
 
     kind: SourceKind = "colmap"
     local: Text = ""
-    """Folder that holds the scenes. ${NAME} is an environment variable, ${NAME:-text} falls back to text. A relative
-    folder is relative to the folder the workflow runs in."""
+    """Folder that contains the scenes. ${NAME} is an environment variable, ${NAME:-text} falls back to text. A relative
+    path starts at the folder in which the workflow runs."""
     images: str = "images"
     """Folder of the images inside a scene's folder (colmap only)."""
     sparse: str = "sparse/0"
@@ -94,11 +94,11 @@ class Archive(Section):
     mirrors: Annotated[tuple[Address, ...], LIST] = ()
     """Further addresses of the same file, in order."""
     size_bytes: Annotated[int | None, Field(ge=1)] = None
-    """Length of the file; null where nobody states it, or another dataset does that shares the file."""
+    """Length of the file; null where nobody states it, or where another dataset with the same file states it."""
     sha256: Annotated[str | None, StringConstraints(pattern="^[0-9a-f]{64}$")] = None
-    """Checksum of the file; null where nobody publishes it, or another dataset states it."""
+    """Checksum of the file; null where nobody publishes it, or where another dataset with the same file states it."""
     scenes: Annotated[tuple[Id, ...], LIST] | None = None
-    """Scenes this file holds; all of them when absent."""
+    """Scenes in this file; all scenes when absent."""
 
     @property
     def name(self) -> str:
@@ -152,11 +152,11 @@ class ProtocolKeys(Section):
     principal_point: Literal["as_given", "centered"] = "as_given"
     """as_given keeps the camera model's principal point, centered puts it in the middle of the image."""
     min_views: Annotated[int, Field(ge=2)] = 8
-    """A scene with fewer views is refused: they do not constrain it."""
+    """A scene with fewer views is an error: too few views do not constrain its geometry."""
 
 
 class Protocol(ProtocolKeys):
-    """What is done to the images, once, before any method sees them."""
+    """The steps that prepare images, once, before any method reads them."""
 
     max_width: MaxWidth
     split: Split
@@ -183,7 +183,7 @@ class RandomPoints(Section):
     kind: Literal["random"]
     """Uniform in a cube."""
     num_points: Annotated[int, Field(ge=1)]
-    """How many."""
+    """Number of points."""
     low: Annotated[float, Field(allow_inf_nan=False)]
     """Lower corner of the cube on each axis."""
     high: Annotated[float, Field(allow_inf_nan=False)]
@@ -227,7 +227,7 @@ class DatasetFile(Section):
     url: str = ""
     """Home page of the data."""
     licence: str = ""
-    """What the owners of the data allow, in their words, or that they state nothing."""
+    """The permission that the owners of the data give, in their words, or a note that they state none."""
     citation: str = ""
     """Paper to cite when the data is used."""
     source: Source
@@ -245,9 +245,9 @@ class SceneConfig:
     """One scene with everything ``prepare_scene`` needs, overrides applied.
 
     Attributes:
-        archives: those that hold the scene.
-        settings: all that decides the prepared scene, as the file says it, and nothing else: a change of it means
-            preparing again.
+        archives: archives that contain the scene.
+        settings: exactly the settings that decide the prepared scene, as in the file. If they change, the scene is
+            prepared again.
     """
 
     dataset: str
@@ -279,16 +279,16 @@ def load_dataset(path: Path) -> DatasetConfig:
     """Read one dataset file.
 
     Raises:
-        ConfigError: unreadable, a key or value that cannot be used, or the id differs from the file's name.
+        ConfigError: the file cannot be read, a key or value cannot be used, or the id differs from the file's name.
     """
     return dataset_of(load_named(path, DatasetFile), Path(path))
 
 
 def load_named(path: Path, kind: type[Section]) -> dict[str, Any]:
-    """Read a file that is named after the ``id`` inside, and check it against a model.
+    """Read a file whose name is the ``id`` in it, and check it against a model.
 
     Raises:
-        ConfigError: as :func:`load_yaml` and :func:`checked`; also where name and id differ.
+        ConfigError: as in :func:`load_yaml` and :func:`checked`; or name and id differ.
     """
     data = load_yaml(path)
     checked(kind, data, str(path))
@@ -301,7 +301,7 @@ def dataset_of(data: Mapping[str, Any], file: Path) -> DatasetConfig:
     """Return the dataset that a file's contents describe.
 
     Raises:
-        ConfigError: a key or value that cannot be used; names ``file``.
+        ConfigError: a key or value cannot be used. The error names ``file``.
     """
     own: DatasetFile = checked(DatasetFile, data, str(file))
     return DatasetConfig(
@@ -321,7 +321,7 @@ def scene_of(data: Mapping[str, Any], scene: str) -> SceneConfig:
     """Return one scene of a dataset file's contents.
 
     Raises:
-        ConfigError: as :func:`dataset_of`, or there is no such scene.
+        ConfigError: as in :func:`dataset_of`; or the dataset has no such scene.
     """
     scenes = dataset_of(data, Path(f"{data.get('id', 'dataset')}.yaml")).scenes
     if scene not in scenes:
@@ -359,7 +359,7 @@ def load_datasets(files: Iterable[Path]) -> dict[str, DatasetConfig]:
     """Read dataset files, by id.
 
     Raises:
-        ConfigError: as :func:`load_dataset`; also where two files describe the same id.
+        ConfigError: as in :func:`load_dataset`; or two files have the same id.
     """
     datasets: dict[str, DatasetConfig] = {}
     for path in files:
@@ -381,7 +381,7 @@ def archive_name(url: str) -> str:
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Override key by key, also in the settings of the procedural scene, the only nested ones."""
+    """Override key by key, also in the settings of the procedural scene, which are the only nested ones."""
     merged = {**settings, **overrides}
     if "procedural" in merged:
         merged["procedural"] = {**settings.get("procedural", {}), **overrides.get("procedural", {})}

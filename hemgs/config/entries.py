@@ -1,8 +1,8 @@
-"""Checks of methods before anything runs: that they exist, and that they take their kind, settings and rates.
+"""Checks of methods before anything runs: each exists, is of its kind, and accepts its settings and rates.
 
-Owns what is known of a method behind ``package.module:Class`` without running it: its spec and its class of settings.
-A module ``package.params`` declares both, so that a machine that only plans needs none of the method's libraries. For
-a method without such a module the class itself is imported.
+Owns the declaration of a method ``package.module:Class``, which needs no run: its spec and its class of settings. A
+module ``package.params`` declares both, so a machine that only plans needs none of the method's libraries. For a method
+without such a module the class itself is imported.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Declared:
-    """What a method says of itself before it runs.
+    """The declaration of a method.
 
     Attributes:
-        spec: its kind and its λ.
+        spec: kind and λ of the method.
         params: the dataclass of its settings.
     """
 
@@ -40,12 +40,13 @@ class Declared:
 
 
 def find_entry(entry: str) -> Declared:
-    """Return what the method ``package.module:Class`` declares in ``package.params`` or else in its class.
+    """Return the declaration of the method ``package.module:Class``, from ``package.params`` or else from its class.
 
     ``SPECS`` of ``package.params`` maps names of classes to specs, and ``Params`` is their class of settings.
 
     Raises:
-        ConfigError: there is no such module or class, its module cannot be imported, or it is not a method.
+        ConfigError: the module or the class does not exist, the module cannot be imported, or the class is not a
+            method.
     """
     module, _, name = entry.partition(":")
     package = module.rpartition(".")[0]
@@ -66,7 +67,7 @@ def import_class(entry: str) -> Any:
     """Return the object ``package.module:Class``.
 
     Raises:
-        ConfigError: its module cannot be imported, for whatever reason, or lacks the class.
+        ConfigError: the module cannot be imported for any reason, or lacks the class.
     """
     module, _, name = entry.partition(":")
     found = _imported(module, entry)
@@ -80,7 +81,7 @@ def declared(spec: Any, params: Any, entry: str) -> Declared:
     """Return the spec and the class of settings of a method.
 
     Raises:
-        ConfigError: they are something else, or a method of one model for every rate lacks the λ that it serves.
+        ConfigError: they have other types, or a method of kind ``all_rates`` lacks the λ that its models serve.
     """
     if not (isinstance(spec, MethodSpec) and isinstance(params, type) and is_dataclass(params)):
         raise ConfigError(
@@ -97,10 +98,10 @@ def declared(spec: Any, params: Any, entry: str) -> Declared:
 
 
 def check_entries(benchmark: Benchmark) -> None:
-    """Refuse selected methods that do not exist, and kinds, settings and λ that their code does not take.
+    """Raise ConfigError for selected methods that do not exist, and for kinds, settings and λ that their code refuses.
 
     Raises:
-        ConfigError: names the file, the method and the setting.
+        ConfigError: a method cannot be used. The error names the file, the method and the setting.
     """
     for method in (*benchmark.methods.values(), *benchmark.bases.values()):
         try:
@@ -111,7 +112,7 @@ def check_entries(benchmark: Benchmark) -> None:
         if method.kind != spec.kind:
             raise ConfigError(
                 f"{method.file}: '{method.id}' is of kind {method.kind}, but {method.entry} of kind {spec.kind}",
-                f"say 'kind: {spec.kind}'",
+                f"write 'kind: {spec.kind}'",
             )
         for dataset in benchmark.datasets.values():
             layers = list(_layers(benchmark, method, dataset))
@@ -143,7 +144,7 @@ def _check_names(params: Params, known: frozenset[str], origin: str, method: str
 
 
 def _check_values(kind: type, settings: Params, layers: Sequence[tuple[str, Params]], together: str) -> None:
-    """Raise ConfigError for settings out of range: names the last place that says such a value, if it is one alone."""
+    """Raise ConfigError for settings out of range; name the file with the value, if one alone is at fault."""
     if (fault := _fault(kind, settings)) is not None:
         origin = next((origin for origin, params in reversed(layers) if _fault(kind, params) is not None), together)
         raise ConfigError(f"{origin}: {fault.message}", fault.fix) from fault
@@ -160,7 +161,7 @@ def _fault(kind: type, settings: Params) -> ConfigError | None:
 
 
 def _exists(module: str) -> bool:
-    """Return whether there is such a module; imports the packages around it."""
+    """Return whether the module exists; this imports the packages around it."""
     try:
         return importlib.util.find_spec(module) is not None
     except (Exception, SystemExit):  # noqa: BLE001 - importing the class reports what is wrong with its packages

@@ -43,7 +43,7 @@ def _refuse_collections(value: Any) -> Any:
 
 #: For tuples and sets: files contain lists.
 LIST = Strict(False)
-#: For lists whose entries mean nothing the second time: what checks them, and what schemas say.
+#: The check and the schema of lists without repeated entries.
 ONCE = AfterValidator(_refuse_repetitions)
 UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 
@@ -104,7 +104,7 @@ class LmbdaSteps(Section):
 
     @property
     def _decimals(self) -> tuple[Decimal, Decimal, Decimal]:
-        """Decimal arithmetic: 0.001 + 0.0002 must be the number that a reader would type, since ids come from it."""
+        """Decimal arithmetic, because ids contain the number: 0.001 + 0.0002 must be 0.0012 exactly."""
         return Decimal(str(self.start)), Decimal(str(self.stop)), Decimal(str(self.step))
 
 

@@ -1,7 +1,7 @@
-"""Methods and variants: what their files may say, what extends what, and which rates a method is run at.
+"""Methods and variants: the keys of their files, how variants extend methods, and the rates of each method.
 
 Owns ``config/methods/<id>.yaml``: keys with their ranges, and the meaning of ``extends``. Does not own the settings of
-datasets or of a benchmark over a method's (``hemgs.config.benchmark``), nor what the method's code says of itself
+datasets or of a benchmark over a method's (``hemgs.config.benchmark``), nor the declaration in the method's code
 (``hemgs.config.entries``).
 """
 
@@ -38,11 +38,11 @@ class MethodFile(Section):
     """The method's class as package.module:Class; it must be importable where the workflow runs. A variant names one,
     with its kind, only where a class of its own takes the same settings."""
     extends: Id = ""
-    """The method this is a variant of; everything not said here is taken from it."""
+    """The method that this variant extends; it supplies every key that this file lacks."""
     kind: Literal["single", "per_rate", "all_rates", "post"] = "single"
     """single has no rate knob: one model, one bitstream. per_rate has one training and one bitstream per rate.
-    all_rates has one training, and one bitstream per rate. post is as single, and starts from the trained model of its
-    base."""
+    all_rates has one training, and one bitstream per rate. post has one model and one bitstream, and starts from the
+    trained model of its base."""
     base: Id = ""
     """For kind post, the method or variant whose trained model of the same scene and seed this one starts from."""
     rates: Lmbdas = Field(default_factory=list)
@@ -63,14 +63,15 @@ class MethodFile(Section):
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """One file of ``config/methods``, with what it extends filled in.
+    """One file of ``config/methods``, completed from the methods that it extends.
 
     Attributes:
-        base: id of the method that all of this extends in the end; equals ``id`` unless this is a variant.
-        layers: ``(id, params)`` from the base to this one, as their files say.
-        rates_from: id of the one among them whose file says the rates; empty without rates.
-        rates_origin: the file and key that say the rates.
-        starts_from: id of the method or variant whose trained model one of kind ``post`` starts from; empty otherwise.
+        base: id of the method at the end of the chain of ``extends``; equals ``id`` unless this is a variant.
+        layers: ``(id, params)`` of each file from the base to this one.
+        rates_from: id of the one among them whose file contains the rates; empty without rates.
+        rates_origin: file and key that contain the rates.
+        starts_from: for kind ``post``, id of the method or variant whose trained model training starts from; else
+            empty.
     """
 
     id: str
@@ -95,10 +96,10 @@ class MethodConfig:
 
 
 def load_methods(files: Iterable[Path]) -> dict[str, MethodConfig]:
-    """Read method files and resolve what extends what.
+    """Read method files, and complete each variant from the methods that it extends.
 
     Raises:
-        ConfigError: a key or value that cannot be used, an unknown or circular ``extends``, rates that do not fit the
+        ConfigError: a key or value cannot be used, ``extends`` is unknown or circular, or the rates do not fit the
             kind.
     """
     found: dict[str, tuple[Path, MethodFile]] = {}
@@ -114,7 +115,7 @@ def load_methods(files: Iterable[Path]) -> dict[str, MethodConfig]:
 
 
 def _check_start(method: MethodConfig, methods: Mapping[str, MethodConfig]) -> None:
-    """Raise ConfigError unless a method of kind ``post`` starts from one that has one model for each scene and seed."""
+    """Raise ConfigError unless the base of a method of kind ``post`` has one model for each scene and seed."""
     if method.kind != "post":
         return
     if not method.starts_from:
@@ -154,7 +155,7 @@ def with_rates(method: MethodConfig, rates: list[float] | LmbdaSteps, origin: st
 def with_benchmark_rates(
     method: MethodConfig, by_method: Mapping[str, list[float] | LmbdaSteps], origin: str
 ) -> MethodConfig:
-    """Return the method at a benchmark's rates: those named for it, or for what it extends unless its file says some.
+    """Return the method at a benchmark's rates: its own entry, else that of an extended method if its file has none.
 
     Raises:
         ConfigError: as :func:`with_rates`.
@@ -173,7 +174,7 @@ def _method(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> MethodCo
     path, own = found[name]
 
     def last(key: str) -> tuple[str, Any]:
-        """Return a key's value in the last file of the chain that has it, and that file's id; or the default."""
+        """Return a key's value from the last file of the chain that has the key, and that file's id; or the default."""
         link = next((link for link in reversed(chain) if found[link][1].says(key)), "")
         return link, getattr(found[link or name][1], key)
 
@@ -203,7 +204,7 @@ def _method(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> MethodCo
 
 
 def _chain(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> list[str]:
-    """Return the ids from the method that all extend to the one of this name."""
+    """Return the ids of the chain from the first extended method to the one of this name."""
     chain = [name]
     while extends := found[chain[-1]][1].extends:
         path = found[chain[-1]][0]
@@ -217,7 +218,7 @@ def _chain(name: str, found: Mapping[str, tuple[Path, MethodFile]]) -> list[str]
         path, file = found[link]
         lacking = [key for key in ("entry", "kind") if not file.says(key)]
         if link == chain[0] and lacking:
-            raise ConfigError(f"{path}: lacks '{lacking[0]}'", "add it, or say which method it 'extends'")
+            raise ConfigError(f"{path}: lacks '{lacking[0]}'", "add it, or name the method that it 'extends'")
         if len(lacking) == 1:
             raise ConfigError(f"{path}: only one of 'entry' and 'kind'", "give both for a class of its own, or neither")
     return chain

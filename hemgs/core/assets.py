@@ -1,4 +1,4 @@
-"""Weights that belong to the codec or to a metric: where they are, and whether they are the right ones.
+"""Weights that belong to the codec or to a metric: finding them, and checking that they are the right ones.
 
 Owns the list in ``hemgs/assets/registry.yaml`` and the verification. Does not own the meaning of the weights. It never
 downloads, since a cluster job without a network would hang: ``hemgs fetch`` downloads them beforehand.
@@ -25,7 +25,7 @@ DEFAULT_FOLDER = Path("results/data/assets")
 
 
 class MissingAssetError(AssetError):
-    """The asset is in none of the folders searched (as opposed to: it is there, but altered)."""
+    """No searched folder contains the asset. (An altered file is an :class:`AssetError`.)"""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Asset:
         sha256: hex digest that the file must have.
         size_bytes: its length.
         licence: as stated by its authors; "none stated" where they are silent.
-        origin: where it can be had.
+        origin: where the file can be downloaded.
         distribution: ``package`` (shipped in ``hemgs/assets``) or ``fetch`` (the user fetches it).
-        used_by: what needs it.
-        description: what it holds.
-        urls: addresses of the very file, tried in order; none for what the package ships.
+        used_by: the codec or metric that needs it.
+        description: the contents, in one line.
+        urls: addresses of this file, tried in order; empty for files that the package ships.
     """
 
     id: str
@@ -79,8 +79,8 @@ def find_asset(asset_id: str) -> Path:
     """Path of an asset whose content has been verified.
 
     Raises:
-        AssetError: the id is not in the registry, or the first file found differs from what was registered.
-        MissingAssetError: no folder holds the file.
+        AssetError: the registry does not list the id, or the first file found differs from the registered one.
+        MissingAssetError: no folder contains the file.
     """
     known = list_assets()
     if asset_id not in known:
@@ -94,8 +94,8 @@ def find_asset(asset_id: str) -> Path:
     raise MissingAssetError(
         f"asset {asset_id!r} ({asset.file}, {asset.size_bytes:,} bytes) is in none of "
         f"{', '.join(str(folder) for folder in folders)}",
-        f"run `hemgs fetch --asset {asset_id}`, or fetch it by hand from {asset.origin}: put it at "
-        f"{DEFAULT_FOLDER / asset.file}, or set {FOLDERS_VARIABLE} to the folder that holds {asset.file}",
+        f"run `hemgs fetch --asset {asset_id}`, or download it by hand from {asset.origin}: put it at "
+        f"{DEFAULT_FOLDER / asset.file}, or set {FOLDERS_VARIABLE} to the folder that contains {asset.file}",
     )
 
 

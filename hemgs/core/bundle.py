@@ -1,6 +1,6 @@
-"""Named tensors with JSON metadata: how models, checkpoints and decoded scenes are kept on disk.
+"""Named tensors with JSON metadata: the files of models, checkpoints and decoded scenes.
 
-One safetensors file each; never pickle.
+Each file is in the safetensors format. Nothing here reads or writes pickles, which can execute code.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
     """Read a bundle.
 
     Raises:
-        HemgsError: the file is missing, cut or not a bundle.
+        HemgsError: the file is missing or incomplete, or is not a bundle.
     """
     try:
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
@@ -71,6 +71,6 @@ def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
             meta = json.loads((file.metadata() or {})[_META_KEY])
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as fault:
         raise HemgsError(
-            f"{path}: not a readable model file ({fault})", "delete it and run the step that makes it again"
+            f"{path}: this is not a readable model file ({fault})", "delete it and run the step that makes it again"
         ) from fault
     return Bundle(tensors, meta)

@@ -1,14 +1,14 @@
-"""What the benchmark measures and publishes: each metric, section, table and figure is declared here, once.
+"""The catalogue of everything that the benchmark measures and publishes: metrics, sections, tables and figures.
 
-Columns of ``points.csv``, headings, colours, files that the workflow expects and the page derive from these
-declarations. How a metric is computed is in ``hemgs.metrics``, what a table contains is in ``hemgs.analysis.tables``.
+Columns of ``points.csv``, headings, colours, the page and the files that the workflow expects follow from these
+declarations. ``hemgs.metrics`` computes the metrics, and ``hemgs.analysis.tables`` makes the tables.
 
 To add a metric, declare it in :data:`METRICS` and write the function that its ``entry`` names. To add a table, add its
 id to :data:`TABLES` and write ``hemgs/analysis/tables/<id>.py``.
 
 A section needs no declaration, because its codec may be outside this repository. The codec names the sections of its
-files. :func:`section_of` derives a label and a colour from a name that :data:`SECTIONS` does not list. So results can
-be published where the codec is not installed. Declare a section here when several methods share it, or when a
+files. :func:`section_of` derives a label and a colour from a name that :data:`SECTIONS` does not list. Results can
+therefore be published where the codec is not installed. Declare a section here when several methods share it, or when a
 published table counts it in a column of its own.
 """
 
@@ -83,7 +83,7 @@ class SectionSpec:
     overhead: bool = False
 
 
-#: LPIPS needs this many pixels on each side: below, the third pooling of its networks has no input left.
+#: LPIPS needs this many pixels on each side. With fewer, the third pooling of its networks has no input left.
 _LPIPS_MIN_SIDE = 17
 #: Metrics by id, in the order of columns and tables. Different variants of LPIPS are different quantities.
 METRICS: Mapping[str, MetricSpec] = {
@@ -134,7 +134,7 @@ METRICS: Mapping[str, MetricSpec] = {
     )
 }
 
-#: Sections by id. Colours: warm for geometry, cold for appearance, grey for what every file has.
+#: Sections by id. Colours are warm for geometry, cold for appearance, and grey for sections that every file has.
 SECTIONS: Mapping[str, SectionSpec] = {
     spec.id: spec
     for spec in (
@@ -168,7 +168,7 @@ MODEL_SECTIONS = ("hash_grid", "networks", "features", "scalings", "offsets")
 #: Colours of sections that are not declared; none of them is in :data:`SECTIONS`.
 _SPARE_COLORS = ("#88CCEE", "#44AA99", "#999933", "#882255", "#AA4499", "#6699CC", "#661100", "#DDCC77")
 
-#: Tables that are published where a benchmark does not list them; also the order they are shown in.
+#: Tables that a benchmark publishes by default, in the order in which they are shown.
 TABLES = (
     "quality",
     "bdrate",
@@ -180,12 +180,12 @@ TABLES = (
     "complexity",
     "parity",
 )
-#: Tables that need jobs of their own, and are made only where a benchmark lists them.
+#: Tables that need additional jobs. They are made only if a benchmark lists them.
 ON_REQUEST_TABLES = ("refit",)
-#: Files that each table is written in, and each figure.
+#: Formats in which each table is written, and each figure.
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("pdf", "svg", "png", "csv")
-#: CSV files of ``results/summary``, besides ``points.csv``.
+#: CSV files of ``results/summary``, in addition to ``points.csv``.
 SUMMARY_FILES = ("datasets", "bdrate", "parity", "complexity", "storage", "ablation", "context", "failures")
 
 

@@ -1,4 +1,4 @@
-"""The device a run computes on: choosing, seeding, waiting for it, its memory.
+"""The device of a run: its choice, its seeds, its synchronisation and its memory.
 
 Owns everything that differs between CPU and CUDA outside the renderer. Does not time anything (``core.timing``).
 """
@@ -18,7 +18,7 @@ from hemgs.core.timing import BYTES_PER_MIB, process_peak_mib, reset_process_pea
 
 #: What ``--device`` accepts.
 DEVICE_CHOICES = "auto, cpu, cuda, cuda:N"
-#: Environment variable that says what ``auto`` is.
+#: Environment variable that names the device of ``auto``.
 DEVICE_VARIABLE = "HEMGS_DEVICE"
 #: Variables in which Slurm lists a job's GPUs (sbatch's manual, *output environment variables*).
 _GPUS_OF_JOB = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS")
@@ -32,9 +32,9 @@ def choose_device(name: str = "auto") -> torch.device:
             ``cuda`` or ``cuda:N``.
 
     Raises:
-        ConfigError: another name.
-        DeviceError: no such GPU on this machine; or ``auto`` in a job that holds GPUs of which torch sees none, which
-            would take hours on a processor while a GPU idles.
+        ConfigError: the name is none of these.
+        DeviceError: this machine has no such GPU; or ``auto`` is used in a job that holds GPUs, of which torch sees
+            none. Such a job would take hours on a processor while a GPU is idle.
     """
     if name == "auto":
         name = os.environ.get(DEVICE_VARIABLE) or name
@@ -101,9 +101,9 @@ def peak_memory_mib(device: torch.device) -> float:
 
 @contextmanager
 def one_torch_thread() -> Iterator[int]:
-    """While it lasts, torch's operations on the CPU take one thread each; gives how many they took before.
+    """Limit torch's operations on the CPU to one thread each inside the block; yield the number of threads before.
 
-    For work that is shared out otherwise, or too small to be shared out at all.
+    This is for work that is divided in another way, or is too small to be divided.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

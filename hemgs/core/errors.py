@@ -1,18 +1,18 @@
-"""Every error a user can meet.
+"""All errors that the user of a program can see.
 
-Each contains the fault and the fix. The command line prints both on one line and exits with ``exit_code``. Library code
-raises these errors, and never prints or exits.
+Each error contains the fault and the fix. The command line prints both on one line and exits with ``exit_code``.
+Library code raises these errors, and never prints or exits.
 """
 
 from __future__ import annotations
 
 
 class HemgsError(Exception):
-    """Base of all errors that are the input's fault, not the program's.
+    """Base of all errors that the input causes, not a fault of the program.
 
     Args:
-        message: what is wrong: the file, the value that was found, the values allowed.
-        fix: what the reader can do about it, as an imperative sentence.
+        message: the fault, with the file, the value found and the values allowed.
+        fix: the step that corrects it, as an imperative sentence.
     """
 
     exit_code = 2
@@ -24,15 +24,15 @@ class HemgsError(Exception):
 
 
 class ConfigError(HemgsError):
-    """A configuration file, key, value or command-line parameter that cannot be used."""
+    """A configuration file, key, value or command-line parameter cannot be used."""
 
 
 class SceneError(HemgsError):
-    """A capture that cannot be read or is not fit for training (images, cameras, points)."""
+    """A capture cannot be read, or cannot be trained on (images, cameras, points)."""
 
 
 class BitstreamError(HemgsError):
-    """A bitstream that is cut, altered, of another version, or not a bitstream at all."""
+    """A file is incomplete, altered, of another version, or not a bitstream."""
 
 
 class AssetError(HemgsError):
@@ -40,8 +40,8 @@ class AssetError(HemgsError):
 
 
 class TrainingError(HemgsError):
-    """A training that cannot go on (loss not finite, nothing left to train, foreign checkpoint)."""
+    """A training cannot continue (loss not finite, nothing left to train, checkpoint of another training)."""
 
 
 class DeviceError(HemgsError):
-    """The machine lacks what was asked for (GPU, library, memory, disk space)."""
+    """The machine lacks something that the run needs (GPU, library, memory, disk space)."""

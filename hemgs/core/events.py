@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-#: The live line is redrawn at most this often, seconds.
+#: Least time between two drawings of the live line, seconds.
 REDRAW_S = 0.2
 
 
@@ -21,7 +21,7 @@ class EventLog:
     Args:
         path: JSON-lines file to append to; ``None`` keeps no file.
         title: short name shown on the terminal line.
-        stream: where the live line goes; drawn only if it is a terminal. ``None`` draws nothing.
+        stream: receives the live line if it is a terminal. ``None`` draws nothing.
     """
 
     def __init__(self, path: Path | None = None, title: str = "", stream: IO[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one process at a time works in."""
+"""Files that are written completely or not at all, and folders in which one process works at a time."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def _umask() -> int:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What was found by the process that now has a folder to itself.
+    """The state of a folder when a process has locked it.
 
     Attributes:
-        empty: nobody has worked here before, or the work was finished and cleared away.
+        empty: no process has worked here before, or the work was finished and removed.
         waited: another process was here first.
     """
 
@@ -102,7 +102,7 @@ def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace
 
     Args:
         folder: of work in progress.
-        on_wait: called once before waiting.
+        on_wait: function that is called once before waiting.
     """
     waited = False
     while True:
@@ -121,13 +121,13 @@ def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace
 
 
 def take_lock(file: IO[str], on_wait: Callable[[], None]) -> bool:
-    """Wait for the lock of an open file, and keep it until the file is closed; do not wait where there are no locks.
+    """Wait for the lock of an open file, and keep it until the file is closed; return at once on systems without locks.
 
     Args:
-        on_wait: called before waiting.
+        on_wait: function that is called before waiting.
 
     Returns:
-        whether another process had it.
+        Whether another process had the lock.
     """
     if _lock(file.fileno(), wait=False):
         return False

@@ -1,7 +1,7 @@
-"""How compiled kernels are kept on disk and run.
+"""Options of compiled kernels: their disk cache, and the number of their threads.
 
-Owns the options of numba, the cache switch, the lock and the number of threads. Compiles and computes nothing itself.
-Not imported where numba is not needed.
+Owns the options of numba, the cache switch, the lock and the number of threads. This module compiles and computes
+nothing. Only modules that need numba import it.
 
 The disk cache checks only a kernel's own file. A kernel must therefore take every constant of another file, and every
 table, as an argument.
@@ -18,7 +18,7 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-#: Pixels and Gaussians together that are worth a thread: with less, waiting for each other costs more than it saves.
+#: Least number of pixels and Gaussians together for each thread. With fewer, waiting costs more than threads save.
 WORK_PER_THREAD = 8192
 
 # Numba's always-available threading layer (workqueue) aborts the process when two threads start kernels at once.
@@ -51,7 +51,7 @@ def compiled(function: Kernel) -> Kernel:
 
 @contextlib.contextmanager
 def kernels(work: int) -> Iterator[None]:
-    """Have the right to run parallel kernels, with as many threads as the work deserves.
+    """Lock parallel kernels for the block, and set the number of threads that pays for the work.
 
     The results of the kernels do not depend on the number of threads.
 

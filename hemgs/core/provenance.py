@@ -1,4 +1,4 @@
-"""Where a number came from: code, settings, machine.
+"""The origin of a result: code, settings and machine.
 
 Owns the identification of code and hardware that is stored with every result. Does not time or measure anything, and
 imports torch only when asked for its version.
@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Seconds that git or nvidia-smi may take before their answer is done without.
+#: Seconds after which git or nvidia-smi is stopped; its answer is then left out.
 _COMMAND_TIMEOUT_S = 10.0
-#: Packages whose versions decide results, in the order they are listed.
+#: Packages whose versions affect results, in the order in which records list them.
 _PACKAGES = ("numpy", "torch", "numba", "scipy", "pillow", "safetensors", "gsplat", "tinycudann", "lpips", "snakemake")
 
 
@@ -30,7 +30,8 @@ _PACKAGES = ("numpy", "torch", "numba", "scipy", "pillow", "safetensors", "gspla
 def code_version() -> str:
     """Return the version of the package, with the commit where the source tree is a git checkout.
 
-    ``0.1.0+g1a2b3c4`` for a clean checkout, with ``.dirty`` when tracked files differ from it, ``0.1.0`` elsewhere.
+    The version is ``0.1.0+g1a2b3c4`` for a clean checkout, ends in ``.dirty`` if tracked files differ from it, and is
+    ``0.1.0`` elsewhere.
     """
     try:
         version = importlib.metadata.version("hemgs")
@@ -46,10 +47,10 @@ def code_version() -> str:
 def code_fingerprint(*packages: str) -> str:
     """SHA-256 over the Python sources of ``hemgs`` and of further packages or modules, such as the method's own.
 
-    Equal fingerprints mean equal code, whatever git says; a change of file times does not matter.
+    Equal fingerprints mean equal code. The state of git and the times of files have no effect.
 
     Raises:
-        ModuleNotFoundError: one of the packages is not there.
+        ModuleNotFoundError: one of the packages does not exist.
     """
     digest = hashlib.sha256()
     for package in sorted({"hemgs", *packages}):
@@ -63,7 +64,7 @@ def config_hash(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings that can be written as JSON; the order of keys does not matter.
 
     Raises:
-        TypeError, ValueError: a value has no JSON form, NaN included.
+        TypeError, ValueError: a value has no form in JSON (NaN has none).
     """
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -71,7 +72,7 @@ def config_hash(settings: Mapping[str, Any]) -> str:
 
 @functools.cache
 def hardware() -> str:
-    """One line on the machine: processor and cores, memory, and the GPU where there is one."""
+    """Describe the machine in one line: processor and cores, memory, and the GPU if there is one."""
     parts = [f"{_cpu_model()} ({num_cores()} cores)"]
     memory_mib = _memory_mib()
     if memory_mib is not None:
@@ -83,7 +84,7 @@ def hardware() -> str:
 
 
 def num_cores() -> int:
-    """Cores this process may use, which on a cluster is less than the machine has."""
+    """Return the number of cores that this process may use. On a cluster, the machine can have more."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -91,7 +92,7 @@ def num_cores() -> int:
 
 @functools.cache
 def gpu_models() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs that the driver reports; empty without a driver."""
+    """Return the names of the NVIDIA GPUs that the driver reports; none without a driver."""
     if shutil.which("nvidia-smi") is None:
         return ()
     names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
@@ -99,7 +100,7 @@ def gpu_models() -> tuple[str, ...]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results; those not installed are left out.
+    """Return versions of Python and of the packages that affect results, without those that are not installed.
 
     ``system`` is the family of the operating system and the architecture, as in ``Linux x86_64``.
     """
@@ -114,7 +115,7 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """All of the above as one mapping, for files that accompany results."""
+    """Return code, versions and machine as one mapping, for files that accompany results."""
     return {
         "hardware": hardware(),
         "num_cores": num_cores(),

@@ -1,7 +1,7 @@
-"""Reads YAML and JSON strictly and checks them against models, with messages a person can act on.
+"""Strict reading of YAML and JSON, and their check against models.
 
-Owns the base class of models, and turning the faults that pydantic finds into one :class:`ConfigError` that names file,
-key, value and what is allowed. Does not know what any key means.
+Owns the base class of models, and the conversion of pydantic's faults into one :class:`ConfigError`. The error names
+the file, the key, the value and the allowed values. Does not own the meaning of any key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hemgs.core.errors import ConfigError
 T = TypeVar("T")
 _Path = tuple[int | str, ...]
 
-#: What a value of the wrong type should have been, by the type of pydantic's error.
+#: The expected type, by the type of pydantic's error.
 _TYPES = {
     "int_type": "integer",
     "int_from_float": "integer",
@@ -56,11 +56,11 @@ _Fault = Mapping[str, Any]
 
 
 class RefusedError(ValueError):
-    """What a validator of a model raises.
+    """The error that a validator of a model raises.
 
     Args:
-        fix: what is allowed.
-        unknown_key: the key that does not exist, where that is the fault.
+        fix: the allowed values, or another way to correct the fault.
+        unknown_key: the key, if the fault is a key that does not exist.
     """
 
     def __init__(self, fix: str, unknown_key: str = "") -> None:
@@ -77,7 +77,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        """Names the first unknown key and the keys there are: pydantic's own fault knows only the former."""
+        """Name the first unknown key and all known keys: the error of pydantic names only the former."""
         for key in data if isinstance(data, Mapping) else ():
             if key not in cls.model_fields:
                 raise RefusedError(closest(str(key), cls.model_fields), unknown_key=str(key))
@@ -85,7 +85,7 @@ class Section(BaseModel):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, refusing a key that is given twice (the second would silently win)."""
+    """PyYAML's safe loader, which also refuses a key that is given twice. (PyYAML would use the second value.)"""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -124,7 +124,7 @@ def checked(kind: Any, data: Any, origin: str) -> Any:
     """Check data as YAML or JSON gives them, and return what they describe.
 
     Args:
-        kind: a :class:`Section`, a dataclass, or any other type that pydantic checks.
+        kind: a :class:`Section`, a dataclass, or another type that pydantic checks.
         data: mappings, lists, texts, numbers, truth values and ``None``.
         origin: the file, or the key in it, that messages name.
 
@@ -143,7 +143,7 @@ def checked(kind: Any, data: Any, origin: str) -> Any:
 def fault_in(fault: ValidationError, kind: Any, data: Any, origin: str = "") -> ConfigError:
     """Build an error from the first fault that pydantic found in ``data``; unknown keys come first.
 
-    A missing key is often only the same typo seen from the other side.
+    A misspelt key is both unknown and missing, and the unknown key shows the typo.
     """
     errors = fault.errors(include_url=False)
     error = min(errors, key=lambda each: (not _unknown_key(each), len(each["loc"])))
@@ -231,7 +231,7 @@ def _fix(error: _Fault, path: _Path, kind: Any, data: Any) -> str:
 
 
 def _takes_null(kind: Any, data: Any, path: _Path) -> bool:
-    """Whether null would be accepted at that place; pydantic names only the other type."""
+    """Return whether the model accepts null at that place; pydantic names only the other type."""
     try:
         _validated(kind, _replaced(data, path, None))
     except ValidationError as fault:

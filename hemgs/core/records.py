@@ -1,8 +1,8 @@
-"""The rows of ``points.csv`` and ``views.csv``: their columns, and files of them.
+"""The rows of ``points.csv`` and ``views.csv``: their columns, their checks and their files.
 
-Owns the one list of columns that the runner writes, the analysis reads and the schema documents. Metrics and sections
-come from ``hemgs.core.catalogue``; a codec may have sections of its own besides, each with columns at the end of the
-table. Does not own any figure in them, and knows nothing of torch or pandas.
+Owns the list of columns that the runner writes, the analysis reads and the schema documents. Metrics and sections come
+from ``hemgs.core.catalogue``; a codec may have further sections, each with columns at the end of the table. Does not
+own the values in the columns. Needs neither torch nor pandas.
 
 A value that could not be computed is ``None`` in memory and the text ``not available`` in the file; it is never a
 number, and NaN is refused.
@@ -23,11 +23,11 @@ from hemgs.core.catalogue import CONTAINER, METRICS, MODEL_SECTIONS, SECTIONS, s
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
-#: Raised by one whenever a column is added, removed or changes its meaning.
+#: Version of the columns. Increase it by one when a column is added, removed or changes its meaning.
 SCHEMA_VERSION = 3
-#: What a cell says when its value could not be computed.
+#: The text of a cell whose value could not be computed.
 NOT_AVAILABLE = "not available"
-#: ``ok``: every required figure was measured; ``failed``: ``reason`` says what went wrong; ``skipped``: not attempted.
+#: ``ok``: every required figure was measured. ``failed``: ``reason`` contains the error. ``skipped``: not attempted.
 STATUSES = ("ok", "failed", "skipped")
 
 DType = Literal["text", "int", "float"]
@@ -35,12 +35,12 @@ Value = str | int | float | None
 Row = Mapping[str, Value]
 
 
-#: A path from the root; not the part of a relative path, a fraction or a URL that begins with a slash.
+#: An absolute path. It does not match a slash inside a relative path, a fraction or a URL.
 _ABSOLUTE_PATH = re.compile(r"""(?<![\w./~-])/(?!/)[^\s,;:()'"]+""")
 
 
 class RecordError(HemgsError):
-    """A table of results that is altered, of another version, or does not add up."""
+    """A table of results is altered, of another version, or has sections that do not add up."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Column:
         dtype: ``text``, ``int`` or ``float``.
         unit: for print; empty for ids, counts and texts.
         description: one line.
-        required: must hold a value in a row whose status is ``ok``.
+        required: whether every row with status ``ok`` has a value.
     """
 
     name: str
@@ -62,18 +62,18 @@ class Column:
     required: bool = False
 
 
-#: Name of a column with the bytes or the ideal bits of one section; totals belong to no section.
+#: Names of columns with the bytes or the ideal bits of one section. Totals do not match.
 _SECTION_COLUMN = re.compile(r"(bytes|estimated_bits)_(?!total)([a-z0-9_]+)")
 _QUALITY = tuple(
     Column(spec.id, "float", spec.unit, spec.description, required=spec.required) for spec in METRICS.values()
 )
-#: What a method with an autoregressive network counts while it encodes; ``SectionTable.figures`` by these names.
+#: Counts that a method with an autoregressive network makes while it encodes: names in ``SectionTable.figures``.
 CONTEXT_COLUMNS: tuple[Column, ...] = (
-    Column("context_mean", "float", "", "coded anchors that the autoregressive network looks at, mean over anchors"),
-    Column("context_max", "int", "", "the most anchors it looks at for one"),
+    Column("context_mean", "float", "", "coded anchors that the autoregressive network uses, mean over anchors"),
+    Column("context_max", "int", "", "most coded anchors that it uses for one anchor"),
     Column("context_mean_in_window", "float", "", "coded anchors in its receptive field before selection, mean"),
     Column("context_max_in_window", "int", "", "the most coded anchors in the receptive field of one"),
-    Column("num_wavefronts", "int", "", "steps of decoding: anchors of one step do not depend on each other"),
+    Column("num_wavefronts", "int", "", "steps of decoding; anchors of one step do not depend on each other"),
 )
 _IDENTITY = (
     Column("schema_version", "int", "", "version of this list of columns", required=True),
@@ -83,7 +83,7 @@ _IDENTITY = (
 _FIT = (
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id", required=True),
-    Column("fit", "text", "", "which trained model: `all` when one serves every rate, else the rate id", required=True),
+    Column("fit", "text", "", "trained model: `all` if one serves every rate, else the rate id", required=True),
     Column("seed", "int", "", "seed of the training", required=True),
     Column("rate", "text", "", "rate id, such as `lmbda_0.0020` or `single`", required=True),
 )
@@ -125,7 +125,7 @@ POINT_COLUMNS: tuple[Column, ...] = (
     Column("scene_hash", "text", "", "hash of the scene's pixels, cameras and points"),
     Column("bitstream_sha256", "text", "", "SHA-256 of the decoded file"),
     Column("hardware", "text", "", "processor or GPU model"),
-    Column("device", "text", "", "torch device that trained, such as `cpu` or `cuda`"),
+    Column("device", "text", "", "torch device of the training, such as `cpu` or `cuda`"),
     Column("torch_version", "text", "", "version of torch"),
 )
 
@@ -146,7 +146,7 @@ REFIT_COLUMNS: tuple[Column, ...] = (
     Column("method_variant", "text", "", "variant id of the trained model; empty for the method itself"),
     *(column for column in _FIT if column.name in ("dataset", "scene", "seed")),
     Column("lmbda", "float", "", "rate–distortion trade-off of the symbols", required=True),
-    Column("variant", "text", "", "which entropy model; `trained` is the trained model's own", required=True),
+    Column("variant", "text", "", "entropy model; `trained` is that of the trained model", required=True),
     Column("iterations", "int", "", "steps of the fit, or of the training", required=True),
     Column("num_anchors", "int", "", "anchors that are coded", required=True),
     Column("fit_s", "float", "s", "wall time of the fit, or of the training"),
@@ -158,14 +158,14 @@ REFIT_COLUMNS: tuple[Column, ...] = (
 
 
 def blank_row(columns: Sequence[Column] = POINT_COLUMNS) -> dict[str, Value]:
-    """Return a row with this version, no section bytes, empty texts and nothing measured."""
+    """Return a row with this version, zero bytes in every section, empty texts and no measured values."""
     row: dict[str, Value] = {column.name: "" if column.dtype == "text" else None for column in columns}
     row["schema_version"] = SCHEMA_VERSION
     return row | _without_sections(columns)
 
 
 def section_id(column: str) -> str:
-    """Return the section whose bytes or ideal bits a column holds; empty for other columns.
+    """Return the section whose bytes or ideal bits a column contains; empty for other columns.
 
     >>> section_id("bytes_hash_grid"), section_id("bytes_total"), section_id("psnr")
     ('hash_grid', '', '')
@@ -175,11 +175,11 @@ def section_id(column: str) -> str:
 
 
 def with_sections(columns: Sequence[Column], names: Iterable[str]) -> tuple[Column, ...]:
-    """Return the columns of a table, and behind them those of sections that only its codecs know.
+    """Return the columns of a table, followed by those of sections that only its codecs know.
 
     Args:
-        columns: of the table. One without a column for the container has no sections of bitstreams.
-        names: of columns that are to be in it.
+        columns: columns of the table. A table without a column for the container has no sections of bitstreams.
+        names: names of the columns that the table must have.
 
     >>> [column.name for column in with_sections(POINT_COLUMNS, ["psnr", "bytes_codebook"])[-2:]]
     ['torch_version', 'bytes_codebook']
@@ -188,7 +188,7 @@ def with_sections(columns: Sequence[Column], names: Iterable[str]) -> tuple[Colu
     if f"bytes_{CONTAINER}" not in known:
         return tuple(columns)
     own = [name for name in dict.fromkeys(names) if name not in known and section_id(name)]
-    # As the catalogue's sections have it here: a mean over an incomplete set of scenes has no bytes.
+    # Not required, as for the catalogue's sections: a mean over an incomplete set of scenes has no bytes.
     bytes_type, required = known["bytes_total"].dtype, known[f"bytes_{CONTAINER}"].required
     return (
         *columns,
@@ -202,7 +202,7 @@ def with_sections(columns: Sequence[Column], names: Iterable[str]) -> tuple[Colu
 
 
 def with_all_sections(rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> list[Row]:
-    """Return rows that all have the columns of every section that one of them has.
+    """Return the rows, each with the columns of every section that any of them has.
 
     >>> with_all_sections([blank_row() | {"bytes_codebook": 5}, blank_row()])[1]["bytes_codebook"]
     0
@@ -214,7 +214,7 @@ def with_all_sections(rows: Iterable[Row], columns: Sequence[Column] = POINT_COL
 
 
 def _without_sections(columns: Sequence[Column]) -> dict[str, Value]:
-    """Return values of the columns of sections in a row of a file that has none: no bytes, and no ideal bits."""
+    """Return the values of section columns for a file without these sections: zero bytes, and no ideal bits."""
     return {c.name: 0 if c.name.startswith("bytes_") else None for c in columns if section_id(c.name)}
 
 
@@ -232,8 +232,8 @@ def check_row(row: Row, columns: Sequence[Column] = POINT_COLUMNS, where: str = 
     """Raise an error unless a row has exactly these columns, each of its type, and adds up.
 
     Raises:
-        RecordError: a column is unknown, missing or of the wrong type; NaN; a required figure is absent though the
-            status is ``ok``; sections do not add up to ``bytes_total``.
+        RecordError: a column is unknown, missing or of the wrong type; a value is NaN; the status is ``ok`` but a
+            required value is absent; or sections do not add up to ``bytes_total``.
     """
     if row.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise RecordError(
@@ -292,9 +292,8 @@ def write_points(path: Path, rows: Iterable[Row]) -> None:
 def recorded_reason(text: str) -> str:
     """Return an error as tables may contain it: as on the terminal, without the folders of this machine.
 
-    A path below the working directory becomes relative to it, as in ``results/data/assets``; of any other only the last
-    part is kept, as in ``…/vgg16.pth``. Folders with spaces in their names, other than the working directory, are
-    recognised up to the first space.
+    A path below the working directory becomes relative to it, as in ``results/data/assets``. Any other path keeps only
+    its last part, as in ``…/vgg16.pth``. A path outside the working directory is recognised up to its first space.
     """
     here = Path.cwd().as_posix().rstrip("/")
     if here:
@@ -322,7 +321,7 @@ def read_views(path: Path) -> list[dict[str, Value]]:
 
 
 def format_value(value: Value) -> str:
-    """Return the cell of a value; floats have all digits that matter and no more.
+    """Return the text of a value; floats have the fewest digits that give the same number again.
 
     >>> format_value(0.1), format_value(None)
     ('0.1', 'not available')
@@ -333,7 +332,7 @@ def format_value(value: Value) -> str:
 
 
 def parse_value(cell: str, column: Column) -> Value:
-    """Return the value of a cell. Raises ``ValueError`` where the text is no such number.
+    """Return the value of a cell. Raise ``ValueError`` if the text is not a number of the column's type.
 
     >>> parse_value("3", Column("seed", "int", "", "seed of the training"))
     3
@@ -346,9 +345,9 @@ def parse_value(cell: str, column: Column) -> Value:
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-    """Write any table of checked rows atomically; the analysis keeps its summaries in the same form.
+    """Write a table of checked rows atomically. The analysis writes its summaries in the same form.
 
-    A row without a section that another row has gets its columns: no bytes, and no ideal bits.
+    If only some rows have a section, the others get its columns with zero bytes and no ideal bits.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -362,9 +361,9 @@ def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> No
 
 
 def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
-    """Read what :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does.
+    """Read a table that :func:`write_rows` wrote. Raises ``RecordError`` as :func:`read_points` does.
 
-    A metric that not every point needs may lack its column: the file was written before the metric was declared.
+    The column of an optional metric may be missing: the file may be older than the metric.
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:

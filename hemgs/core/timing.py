@@ -1,7 +1,7 @@
 """Clocks and the memory of this process.
 
-Durations are wall time in seconds. Owns how a duration and a memory peak are taken; does not know of torch, so whoever
-measures work on a GPU hands in ``synchronize`` (``core.device``).
+Durations are wall time in seconds. Owns how durations and memory peaks are measured. Does not import torch: callers
+that measure work on a GPU pass ``synchronize`` (``core.device``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _nothing() -> None:
 
 
 class Stopwatch:
-    """Wall time of a ``with`` block; ``seconds`` may be read inside it too."""
+    """Wall time of a ``with`` block; ``seconds`` may also be read inside the block."""
 
     def __init__(self, synchronize: Callable[[], None] = _nothing) -> None:
         self._synchronize = synchronize
@@ -36,7 +36,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Duration of the block, or of what has passed of it."""
+        """Duration of the block; inside the block, the duration so far."""
         if self._elapsed_s is not None:
             return self._elapsed_s
         return time.perf_counter() - self._started_s
@@ -64,7 +64,7 @@ class StageTimer:
 
     @contextmanager
     def repetition(self) -> Iterator[None]:
-        """Its block is one repetition; stages are timed inside it."""
+        """Time one repetition; the block contains the stages."""
         self._repetitions.append({})
         yield
 
@@ -77,7 +77,7 @@ class StageTimer:
         current[name] = current.get(name, 0.0) + watch.seconds
 
     def clear(self) -> None:
-        """Forgets what was timed so far, such as a warm-up."""
+        """Discard all times so far, such as those of a warm-up."""
         self._repetitions.clear()
 
     def typical(self, whole: str) -> dict[str, float]:
@@ -86,7 +86,7 @@ class StageTimer:
         Unlike medians of each stage, these add up where the stages do, and a busy machine hardly shows in them.
 
         Args:
-            whole: the stage that says how long a repetition took.
+            whole: the stage that covers a whole repetition.
         """
         ordered = sorted(self._repetitions, key=lambda entry: entry.get(whole, 0.0))
         kept = ordered[: (len(ordered) + 1) // 2]

@@ -59,7 +59,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """One image of a scene: where it was taken from and which split it belongs to."""
+    """One image of a scene: its camera, its split and its file."""
 
     camera: Camera
     file: str  #: path of the image, relative to the scene's folder
@@ -74,18 +74,18 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """A prepared scene: what every method trains on and is measured against.
+    """A prepared scene, on which every method is trained and measured.
 
     Attributes:
-        root: folder that holds ``scene.json``.
+        root: folder that contains ``scene.json``.
         dataset, scene: ids.
         views: sorted by name.
         points: ``[N, 3] float32`` initial points in world coordinates.
         point_colors: ``[N, 3] uint8``.
         background: RGB in [0, 1] behind everything.
         protocol: resize policy, split rule, background as applied, for provenance.
-        hash: identifies pixels, cameras and points together.
-        read_image: gives a view's image, ``[H, W, 3] float32`` in [0, 1].
+        hash: hash of pixels, cameras and points together.
+        read_image: function that returns a view's image, ``[H, W, 3] float32`` in [0, 1].
     """
 
     root: Path
@@ -114,8 +114,8 @@ class Scene:
 class Rate:
     """One operating point of a method.
 
-    ``id`` is what paths and tables use (``lmbda_0.0020``, or ``single`` for a method without a rate knob);
-    ``lmbda`` is the number, absent for ``single``.
+    Paths and tables use ``id`` (``lmbda_0.0020``, or ``single`` for a method without a rate knob). ``lmbda`` is the
+    number; it is absent for ``single``.
     """
 
     id: str
@@ -127,7 +127,7 @@ class Rate:
 
     @staticmethod
     def of(lmbda: float) -> Rate:
-        """Return the rate of a λ; its id has four decimals where they suffice, more where they do not.
+        """Return the rate of a λ; its id has four decimals, or more if λ needs them.
 
         >>> Rate.of(0.002).id, Rate.of(0.00125).id
         ('lmbda_0.0020', 'lmbda_0.00125')
@@ -183,7 +183,7 @@ class TradeOff:
             raise ValueError(f"lmbda {self.lmbda!r} lies outside its interval")
 
 
-#: Of a method without a rate knob.
+#: Trade-off of a method without a rate knob.
 NO_TRADE_OFF = TradeOff()
 
 
@@ -191,8 +191,8 @@ NO_TRADE_OFF = TradeOff()
 class SectionTable:
     """Bytes of a bitstream by section, in file order; they add up to the file's length.
 
-    ``estimated_bits`` holds, for the entropy-coded sections, the ideal code length under the model that coded
-    them, so that the coder's overhead can be read off. ``figures`` holds counts of what was coded, by name.
+    ``estimated_bits`` contains the ideal code length of each entropy-coded section under the model that coded it. The
+    difference from the actual bits is the coder's overhead. ``figures`` contains counts from encoding, by name.
     """
 
     sections: Mapping[str, int]
@@ -207,16 +207,16 @@ class SectionTable:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """What the workflow and the tables must know of a method before running it.
+    """Properties of a method that the workflow and the tables need before it runs.
 
     Attributes:
         id: lower snake_case; equals its folder, YAML and package name.
         label: for print.
         kind: ``single`` (no rate knob), ``per_rate`` (one training per rate), ``all_rates`` (one model serves
             every rate), ``post`` (no rate knob; starts from the Gaussians that another method has trained).
-        attributes: what a bitstream of this method codes, for the storage table.
+        attributes: attributes that a bitstream of this method codes, for the storage table.
         lmbda_interval: λ that one model serves; ``None`` unless the kind is ``all_rates``.
-        sweep: λ at which a model is encoded where nobody names any; empty unless the kind is ``all_rates``.
+        sweep: λ at which a model is encoded by default; empty unless the kind is ``all_rates``.
     """
 
     id: str
