@@ -24,40 +24,69 @@ MAX_WORDS = 30
 """Aim for 25 words. The program counts in a simple way, so it complains a little later."""
 
 NOT_USED = {
+    "aforesaid": "leave it out",
+    "albeit": "write 'although'",
     "alike": "write 'in the same way', 'equal' or 'both'",
     "amongst": "write 'among'",
     "anew": "write 'again'",
     "aught": "write 'anything'",
+    "be had": "write 'is available' or where it can be downloaded",
     "beside": "write 'next to', 'with' or 'in addition to'",
+    "ere": "write 'before'",
     "for ever": "write 'permanently' or 'every later version'",
     "forthwith": "write 'immediately'",
+    "hence": "write 'therefore' or 'so'",
     "henceforth": "write 'from now on'",
+    "hereafter": "write 'below' or 'from now on'",
     "hereby": "leave it out",
     "herein": "write 'here'",
+    "hereof": "write 'of this'",
+    "heretofore": "write 'until now'",
     "hitherto": "write 'until now'",
     "in vain": "write 'without effect' or what fails",
+    "inasmuch": "write 'since'",
+    "insofar": "write 'as far as'",
     "lest": "write 'so that … not'",
+    "likewise": "write 'in the same way' or 'also'",
     "mend": "write 'fix' or 'correct'",
     "mended": "write 'fixed' or 'corrected'",
+    "mending": "write 'fixing' or 'correcting'",
     "mends": "write 'fixes' or 'corrects'",
     "naught": "write 'nothing'",
+    "notwithstanding": "write 'despite'",
     "nought": "write 'zero' or 'nothing'",
     "of which no": "write a sentence of its own",
+    "once more": "write 'again'",
+    "said of": "write who states it, and what it states",
+    "say of": "write who states it, and what it states",
+    "says of": "write who states it, and what it states",
     "seldom": "write 'rarely'",
     "shall": "write 'must' or 'will'",
+    "so as to": "write 'to'",
     "stand in": "write 'is in' or 'contains'",
     "stands in": "write 'is in' or 'contains'",
-    "tells": "a function returns, a file contains, a network predicts",
+    "stood in": "write 'was in' or 'contained'",
+    "telling": "write 'returns', 'contains', 'lists' or 'predicts'",
+    "tells": "write 'returns', 'contains', 'lists' or 'predicts'",
     "thence": "write 'from there'",
+    "thereafter": "write 'after that'",
     "thereby": "write 'so' or 'by that'",
+    "therefrom": "write 'from it'",
     "therein": "write 'in it'",
     "thereof": "write 'of it'",
+    "thereupon": "write 'then'",
+    "therewith": "write 'with it'",
+    "thus": "write 'so' or 'therefore'",
     "told": "write 'given', 'an input of' or 'reported'",
+    "unto": "write 'to'",
     "upon": "write 'on'",
     "what of it": "write what it is",
     "whence": "write 'from where'",
+    "whereat": "write 'at which'",
     "whereby": "write 'by which'",
     "wherein": "write 'in which'",
+    "whereof": "write 'of which'",
+    "whereupon": "write 'then'",
     "whilst": "write 'while'",
 }
 
@@ -134,13 +163,16 @@ def _passages(path: Path, text: str) -> Iterator[Passage]:
 
 
 def _markdown_blocks(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield number, kind and text of each line; kinds are ``code``, ``table``, ``break`` and ``prose``."""
+    """Yield number, kind and text of each line; kinds are ``code``, ``table``, ``break`` and ``prose``.
+
+    Examples of bad writing in CONTRIBUTING.md count as code.
+    """
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
         if line.lstrip().startswith("```"):
             fenced = not fenced
             yield number, "code", line
-        elif fenced or line.startswith("    "):
+        elif fenced or line.startswith(("    ", "> *bad*:")):
             yield number, "code", line
         elif line.lstrip().startswith("|"):
             yield number, "table", line

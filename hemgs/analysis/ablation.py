@@ -1,8 +1,8 @@
-"""Variants against the method they extend, and what an autoregressive network has to look at.
+"""Comparison of variants with the method that they extend, and of the neighbours of autoregressive networks.
 
 Owns the columns of ``ablation.csv`` and ``context.csv``, and the rate at which both are read: the largest λ. HEMGS
-(arXiv 2411.18473) does not state that of its Tables 3 and 4; sizes are near its low rate. Does not own print
-(``hemgs.analysis.tables.ablation``).
+(arXiv 2411.18473) does not state the rate of its Tables 3 and 4; their sizes are near its low rate. Does not own the
+printed table (``hemgs.analysis.tables.ablation``).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from hemgs.analysis.points import lmbda_of, rows_of
 from hemgs.core.catalogue import METRICS
 from hemgs.core.records import CONTEXT_COLUMNS, Column, Row
 
-#: Figures that are compared, and the column with the change.
+#: Compared columns, each with the column of the change.
 COMPARED = ("bytes_total", *METRICS)
-#: Fewer rates than these are no curve: Bjøntegaard's own cubic needs four points (VCEG-M33, 2001).
+#: Least number of rates in a curve: Bjøntegaard's own cubic needs four points (VCEG-M33, 2001).
 MIN_CURVE_RATES = 4
 _KEY = (
     Column("base", "text", "", "method that is extended; the full method", required=True),
     Column("method", "text", "", "the method itself, or a variant of it", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("rate", "text", "", "rate id: the largest λ", required=True),
-    Column("iterations", "int", "", "training iterations, where all scenes have the same"),
-    Column("hole", "text", "", "why there are no means; empty where there are"),
+    Column("iterations", "int", "", "training iterations, if all scenes have the same number"),
+    Column("hole", "text", "", "reason for missing means, else empty"),
 )
 #: Columns of ``summary/ablation.csv``: one row per method with variants and variant, and dataset.
 ABLATION_COLUMNS: tuple[Column, ...] = (
@@ -38,13 +38,13 @@ ABLATION_COLUMNS: tuple[Column, ...] = (
     *SPREAD_COLUMNS,
     *(Column(f"change_{name}", "float", "%", f"change of {name} against the full method") for name in COMPARED),
     Column("bd_rate", "float", "%", "bytes needed beyond the full method's at equal PSNR; positive: more"),
-    Column("bd_rate_hole", "text", "", "why there is no BD-rate; empty where there is"),
+    Column("bd_rate_hole", "text", "", "reason for a missing BD-rate, else empty"),
     Column("bd_rate_min", "float", "%", "smallest BD-rate of any seed"),
     Column("bd_rate_max", "float", "%", "largest BD-rate of any seed"),
-    Column("bd_rate_low", "float", "dB", "PSNR that both curves have, lower end"),
-    Column("bd_rate_high", "float", "dB", "PSNR that both curves have, upper end"),
-    Column("bd_rate_points_base", "int", "", "points of the full method's curve that were used"),
-    Column("bd_rate_points", "int", "", "points of the curve that were used"),
+    Column("bd_rate_low", "float", "dB", "lower end of the PSNR interval that both curves cover"),
+    Column("bd_rate_high", "float", "dB", "upper end of the PSNR interval that both curves cover"),
+    Column("bd_rate_points_base", "int", "", "used points of the full method's curve"),
+    Column("bd_rate_points", "int", "", "used points of the curve"),
 )
 #: Column of ``bdrate.csv`` → column here.
 _BD_RATE = {
@@ -57,7 +57,7 @@ _BD_RATE = {
     "num_points_reference": "bd_rate_points_base",
     "num_points_method": "bd_rate_points",
 }
-#: What stands for a dataset: the most of any scene where the most is counted, else the mean over its scenes.
+#: Reduction over the scenes of a dataset: the maximum for columns that are maxima, else the mean.
 _OVER_SCENES = {
     c: "most of all scenes" if c.name.startswith("context_max") else "mean over scenes" for c in CONTEXT_COLUMNS
 }
@@ -73,11 +73,11 @@ NEIGHBOUR_COLUMNS: tuple[Column, ...] = (
 
 
 def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> list[Row]:
-    """Return rows of ``ablation.csv``: every method with variants in the plan, and these.
+    """Return rows of ``ablation.csv``: every planned method that has variants, and these variants.
 
     Args:
-        plan: with the ``base`` of every method.
-        means: as ``hemgs.analysis.means.means_of`` gives them.
+        plan: the plan, with the ``base`` of every method.
+        means: result of ``hemgs.analysis.means.means_of``.
         bdrate: rows of ``bdrate.csv``.
     """
     compared = {
@@ -102,11 +102,11 @@ def ablation_rows(plan: Plan, means: pd.DataFrame, bdrate: Sequence[Row]) -> lis
 
 
 def context_rows(plan: Plan, planned: pd.DataFrame, means: pd.DataFrame) -> list[Row]:
-    """Return rows of ``context.csv``: every method whose neighbours were counted, and its relatives.
+    """Return rows of ``context.csv``: every method whose neighbours were counted, with its base and its variants.
 
     Args:
         plan, means: as for :func:`ablation_rows`.
-        planned: as ``hemgs.analysis.means.planned_points`` gives them.
+        planned: result of ``hemgs.analysis.means.planned_points``.
     """
     base_of = {method.id: method.base for method in plan.methods}
     counted = planned.loc[planned["context_mean"].notna(), "method"].map(base_of).unique()
@@ -129,7 +129,7 @@ def context_rows(plan: Plan, planned: pd.DataFrame, means: pd.DataFrame) -> list
 
 
 def _families(plan: Plan) -> Iterator[tuple[PlannedMethod, list[PlannedMethod]]]:
-    """Yield every planned method that has planned variants, together with these."""
+    """Yield every planned method that has planned variants, and these variants."""
     for method in plan.methods:
         variants = [other for other in plan.methods if other.base == method.id and other.id != method.id]
         if variants:
@@ -158,13 +158,13 @@ def _largest(method: PlannedMethod) -> str:
 
 
 def _change(value: object, full: object) -> float:
-    """Return the change in per cent; missing where a figure is missing, or is zero."""
+    """Return the change in per cent; missing if a value is missing or zero."""
     both = [float(v) if isinstance(v, int | float) else math.nan for v in (value, full)]
     return 100.0 * (both[0] / both[1] - 1.0) if all(map(math.isfinite, both)) and both[1] else math.nan
 
 
 def _bd_rate(curves: Mapping[str, pd.DataFrame], pair: tuple[str, str], row: Row) -> dict[str, object]:
-    """Return columns of the BD-rate from its row in ``bdrate.csv``, or why there is none."""
+    """Return columns of the BD-rate from its row in ``bdrate.csv``, or the reason for a missing one."""
     nothing: dict[str, object] = dict.fromkeys(_BD_RATE.values())
     if pair[0] == pair[1]:
         return nothing | {"bd_rate_hole": "the full method"}

@@ -1,7 +1,7 @@
-"""Bjøntegaard delta rate: how many more bytes a method needs than another at equal quality.
+"""Bjøntegaard delta rate: the bytes that a method needs in addition to another at equal quality.
 
-Owns the arithmetic, the rule for curves that are not monotone, and the refusals. Every ordered pair of methods is
-compared. Each seed has a BD-rate, and several seeds have their mean and range.
+Owns the arithmetic, the rule for curves that are not monotone, and the reasons for missing values. Every ordered pair
+of methods is compared. Each seed has a BD-rate, and several seeds have their mean and range.
 
 The value is ``exp(mean over the common quality interval of (ln rate_test - ln rate_reference)) - 1``. Log rate over
 quality is interpolated by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980), or fitted by one cubic
@@ -32,7 +32,7 @@ from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Column, Row, Value
 
 Interpolation = Literal["pchip", "cubic"]
-#: A cubic has four coefficients; PCHIP needs an interval.
+#: Least number of points: a cubic has four coefficients, and PCHIP needs an interval.
 MIN_POINTS: dict[Interpolation, int] = {"pchip": 2, "cubic": 4}
 
 
@@ -41,8 +41,8 @@ class BdRate:
     """Result of a comparison.
 
     Attributes:
-        percent: ``None`` exactly where ``reason`` is not empty.
-        reason: why there is no value.
+        percent: the BD-rate; ``None`` exactly if ``reason`` is not empty.
+        reason: reason for a missing value.
         low, high: common quality interval in the metric's unit, ``None`` if the curves do not overlap.
         num_points_reference, num_points_test: points left after the monotone rule.
     """
@@ -76,9 +76,9 @@ def bd_rate(
     lower_is_better: bool = False,
     names: tuple[str, str] = ("the reference", "the test"),
 ) -> BdRate:
-    """Return the extra rate of ``test`` over ``reference`` in percent, or the reason why there is none.
+    """Return the extra rate of ``test`` over ``reference`` in percent, or the reason for a missing value.
 
-    ``names`` are those of the two curves in the reason.
+    ``names`` are the names of the two curves in the reason.
 
     >>> reference = Curve([1000, 2000, 4000], [30.0, 31.0, 32.0])
     >>> double = Curve([2000, 4000, 8000], [30.0, 31.0, 32.0])
@@ -108,7 +108,7 @@ def bd_rate(
 
 
 def _monotone(curve: Curve, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return quality and log rate, both strictly rising, of the points worth choosing."""
+    """Return quality and log rate, both strictly rising, of the points that no other point beats."""
     kept: list[tuple[float, float]] = []
     for rate, quality in sorted(
         (rate, -sign * quality) for rate, quality in zip(curve.rates, curve.qualities, strict=True)
@@ -134,18 +134,18 @@ def _integral(
 #: Method that Table 2 of HEMGS (arXiv 2411.18473) measures the others against.
 REFERENCE = "hemgs"
 
-#: Metrics at equal values of which sizes are compared.
+#: Metrics for BD-rates: sizes are compared at equal values of each.
 COMPARED = tuple(metric for metric, spec in METRICS.items() if spec.in_bd_rate)
 #: Columns of ``summary/bdrate.csv``: one row per ordered pair of methods, dataset, scene, metric and interpolation.
 BDRATE_COLUMNS: tuple[Column, ...] = (
-    Column("reference", "text", "", "method that needs 0 % more", required=True),
-    Column("method", "text", "", "method that is compared with it", required=True),
+    Column("reference", "text", "", "method that the other one is compared with", required=True),
+    Column("method", "text", "", "method that is compared with the reference", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id, or `mean` for the curve of dataset means", required=True),
     Column("metric", "text", "", "quality column", required=True),
     Column("interpolation", "text", "", "`pchip` or `cubic`", required=True),
     Column("percent", "float", "%", "bytes needed beyond the reference's at equal quality, mean over seeds"),
-    Column("hole", "text", "", "why there is no value; empty where there is"),
+    Column("hole", "text", "", "reason for a missing value, else empty"),
     Column("low", "float", "", "common quality interval, lower end, in the metric's unit; the lowest of any seed"),
     Column("high", "float", "", "common quality interval, upper end; the highest of any seed"),
     Column(
@@ -159,9 +159,9 @@ BDRATE_COLUMNS: tuple[Column, ...] = (
     Column("percent_max", "float", "%", "largest percent of any seed; not available with one seed"),
 )
 
-#: Method, dataset and scene → means, one line per rate; one table per seed.
+#: Means by method, dataset and scene, one line per rate; one table per seed.
 Lines = Mapping[tuple[str, str, str], pd.DataFrame]
-#: Curve of each seed, or why there is none.
+#: Curve of each seed, or the reason for a missing curve.
 SeedCurves = Mapping[int, "Curve | str"]
 
 
@@ -170,8 +170,8 @@ def bdrate_rows(plan: Plan, planned: pd.DataFrame) -> list[Row]:
 
     Args:
         plan: methods, variants among them, and datasets, in their order.
-        planned: as ``hemgs.analysis.means.planned_points`` gives them. A method that is trained once per rate has a
-            curve through its trainings; one with a single rate has none.
+        planned: result of ``hemgs.analysis.means.planned_points``. A method that is trained once per rate has a curve
+            through its trainings. A method with a single rate has no curve.
     """
     per_seed = {int(seed): _lines(part) for seed, part in planned.groupby("seed")}
     rows: list[Row] = []
@@ -202,7 +202,7 @@ def _curves(per_seed: Mapping[int, Lines], key: tuple[str, str, str], metric: st
 
 
 def curve_of(method: str, means: pd.DataFrame | None, metric: str) -> Curve | str:
-    """Return the curve through the means of a dataset or scene, or why there is none."""
+    """Return the curve through the means of a dataset or scene, or the reason for a missing curve."""
     if means is None or means.empty:
         return f"{method}: not planned"
     if len(means) == 1:
@@ -256,6 +256,6 @@ def _over_seeds(results: Mapping[int, BdRate]) -> dict[str, Value]:
 
 
 def _iterations(per_seed: Mapping[int, Lines], key: tuple[str, str, str]) -> int | None:
-    """Return training iterations of a method, where all of its trainings have the same."""
+    """Return training iterations of a method, if all of its trainings have the same number."""
     found = pd.concat([lines[key]["iterations"] for lines in per_seed.values() if key in lines] or [pd.Series()])
     return int(found.iloc[0]) if found.notna().all() and found.nunique() == 1 else None

@@ -1,8 +1,9 @@
-"""Means over the scenes and seeds of a dataset, or the reason why there is none.
+"""Means over the scenes and seeds of a dataset, or the reason for a missing mean.
 
 Owns the rule that nothing is averaged over an incomplete set, and the columns of ``datasets.csv``, ``storage.csv`` and
-``complexity.csv``. A method that is trained once per rate pays for every rate, and one model that serves all rates pays
-once: ``complexity.csv`` shows that difference. Does not own comparisons between methods (``bdrate``, ``parity``).
+``complexity.csv``. ``complexity.csv`` shows the cost of all rates: a method that is trained once per rate needs a
+training for each, and a model that serves all rates needs one. Does not own comparisons between methods (``bdrate``,
+``parity``).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from hemgs.analysis.points import FAILURE_COLUMNS, Points, frame_of, rows_of, se
 from hemgs.core.catalogue import CONTAINER, METRICS, SECTIONS
 from hemgs.core.records import POINT_COLUMNS, Column, Row, with_sections
 
-#: What a mean over scenes and seeds belongs to.
+#: Keys of a mean over scenes and seeds.
 _CELL = ["method", "dataset", "rate"]
 _SHARED = ["lmbda", "iterations"]
-#: Numbers of a point that are not averaged.
+#: Numeric columns of a point that are not averaged.
 _NOT_AVERAGED = ("schema_version", "seed", *_SHARED)
 
 _KEY = (
@@ -37,8 +38,8 @@ SPREAD_COLUMNS = (
     Column("bytes_total_half_range", "float", "B", "half of the range over seeds of the mean over scenes"),
     Column("psnr_half_range", "float", "dB", "half of the range over seeds of the mean over scenes"),
 )
-_HOLE = Column("hole", "text", "", "why there are no means; empty where there are")
-#: Columns of points.csv that are averaged into datasets.csv, besides bytes and quality.
+_HOLE = Column("hole", "text", "", "reason for missing means, else empty")
+#: Columns of points.csv that are averaged into datasets.csv, in addition to bytes and quality.
 _MEAN_COLUMNS = ("train_s", "encode_s", "decode_s", "render_s", "fps", "num_anchors", "num_gaussians")
 
 #: Columns of ``summary/datasets.csv``: one row per method, dataset and rate.
@@ -61,7 +62,7 @@ DATASET_COLUMNS: tuple[Column, ...] = (
         for name in _MEAN_COLUMNS
     ),
     Column("scenes_psnr", "text", "", "PSNR of each scene, in dB"),
-    Column("remarks", "text", "", "why single figures are not available"),
+    Column("remarks", "text", "", "reasons for single missing values"),
 )
 
 #: Columns of ``summary/storage.csv``: one row per method, dataset and rate.
@@ -84,8 +85,8 @@ STORAGE_COLUMNS: tuple[Column, ...] = (
 COMPLEXITY_COLUMNS: tuple[Column, ...] = (
     Column("method", "text", "", "method or variant id", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
-    Column("hole", "text", "", "why there are no means; empty where there are"),
-    Column("iterations", "int", "", "training iterations of one model, where all have the same"),
+    Column("hole", "text", "", "reason for missing means, else empty"),
+    Column("iterations", "int", "", "training iterations of one model, if all have the same number"),
     Column("num_rates", "int", "", "rates offered", required=True),
     Column("num_models", "int", "", "models trained per scene to offer them", required=True),
     Column("train_s", "float", "s", "wall time to train one model"),
@@ -106,9 +107,9 @@ COMPLEXITY_COLUMNS: tuple[Column, ...] = (
 def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
     """Return one line per planned point, in the order of the plan.
 
-    Columns of ``points.csv``, ``method`` being the variant where there is one, and ``hole``: why there is no mean over
-    the dataset at this rate, empty if there is. Where a point was not measured, all of its figures are missing, so
-    that a mean that does not skip them is missing as well.
+    The table has the columns of ``points.csv``, where ``method`` is the variant if there is one. The column ``hole``
+    contains the reason for a missing mean over the dataset at this rate, else it is empty. All values of a point that
+    was not measured are missing, so every mean over it is missing, too.
     """
     point = [*_CELL, "scene", "seed"]
     order = {"dataset": [known.id for known in plan.datasets], "method": [known.id for known in plan.methods]}
@@ -124,7 +125,7 @@ def planned_points(plan: Plan, points: Points) -> pd.DataFrame:
 
 
 def _averaged(planned: Iterable[str]) -> list[str]:
-    """Return columns of ``points.csv`` with a figure of a point, sections that only a codec knows among them."""
+    """Return the columns of ``points.csv`` with measured values, including sections that only a codec knows."""
     columns = with_sections(POINT_COLUMNS, planned)
     return [column.name for column in columns if column.dtype != "text" and column.name not in _NOT_AVERAGED]
 
@@ -149,7 +150,7 @@ def means_of(planned: pd.DataFrame) -> pd.DataFrame:
     absent = (planned["scene"] + " is missing").where(planned["status"].isna(), "")
     both = pd.concat([planned.assign(scene="mean"), planned.assign(hole=absent)])
     groups = both.groupby([*_CELL, "scene"], sort=False)
-    # fmean rounds once: the same bytes whatever the order; pandas' own mean differs in the last digit.
+    # fmean rounds once, so the order of values has no effect. The mean of pandas differs in the last digit.
     means = groups[_averaged(planned)].agg(fmean)
     means[_SHARED] = groups[_SHARED].first().where(groups[_SHARED].nunique() == 1)
     means["hole"] = groups["hole"].max()
@@ -182,7 +183,7 @@ def complexity_rows(planned: pd.DataFrame) -> list[Row]:
     key = ["method", "dataset"]
     measured = planned.dropna(subset="status")
     groups = planned.groupby(key, sort=False)
-    # One line per training: rates of one model repeat its figures.
+    # One line per training, since the rates of one model repeat its values.
     models = measured.drop_duplicates([*key, "scene", "seed", "fit"], keep="last").groupby(key)
     means = groups[["bytes_networks", "encode_s", "decode_s", "render_s", "fps"]].agg(fmean)
     table = means.join(groups[["train_peak_mib", "encode_peak_mib", "decode_peak_mib"]].max(skipna=False))
@@ -205,5 +206,5 @@ def _spread(means: pd.Series) -> float:
 
 
 def _half_range(means: pd.Series) -> float:
-    """Return half of the range over seeds; missing as :func:`_spread` is."""
+    """Return half of the range over seeds; missing in the same cases as in :func:`_spread`."""
     return (max(means) - min(means)) / 2 if len(means) > 1 and means.map(math.isfinite).all() else math.nan

@@ -1,8 +1,8 @@
 """Our values and the published ones, with a verdict for each pair.
 
-Owns when two values may be compared and what the verdict is. Does not own the published values or the tolerances
-(``workflow/published``). Where training length, resolution or views differ, the verdict is ``not comparable`` and says
-why; a number is still shown, but never judged.
+Owns the conditions of a comparison, and the verdict. Does not own the published values or the tolerances
+(``workflow/published``). If training length, resolution or views differ, the verdict is ``not comparable`` with the
+reason. The number is shown, but not judged.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PUBLISHED_COLUMNS: tuple[Column, ...] = (
     Column("rate", "text", "", "`single`, `low`, `high`, `all`, or a rate id", required=True),
     Column("dataset", "text", "", "dataset id", required=True),
     Column("scene", "text", "", "scene id or `mean`", required=True),
-    Column("metric", "text", "", "what is printed", required=True),
+    Column("metric", "text", "", "printed quantity", required=True),
     Column("value", "float", "", "as printed, in `unit`", required=True),
     Column("unit", "text", "", "unit of the value"),
     Column("table", "text", "", "table of the HEMGS paper; empty for other sources"),
     Column("iterations", "text", "", "training iterations behind the value; empty where not stated"),
-    Column("source", "text", "", "where it is printed", required=True),
-    Column("note", "text", "", "what to know about it"),
+    Column("source", "text", "", "place where it is printed", required=True),
+    Column("note", "text", "", "remark"),
 )
 VERDICTS = ("reproduced", "better", "worse", "not comparable", "missing")
 #: Columns of ``summary/parity.csv``.
@@ -47,7 +47,7 @@ PARITY_COLUMNS: tuple[Column, ...] = (
     Column("difference", "float", "", "ours - published"),
     Column("tolerance", "float", "", "largest difference that counts as reproduced, in `unit`"),
     Column("verdict", "text", "", f"one of {', '.join(VERDICTS)}", required=True),
-    Column("reason", "text", "", "why the values are not comparable or ours is missing"),
+    Column("reason", "text", "", "reason why the values are not comparable or ours is missing"),
     Column("iterations_published", "text", "", "training iterations behind the published value"),
     Column("iterations_ours", "int", "", "training iterations behind ours"),
 )
@@ -55,7 +55,7 @@ PARITY_COLUMNS: tuple[Column, ...] = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a dataset's published values were measured on."""
+    """The data on which the published values of a dataset were measured."""
 
     scenes: tuple[str, ...]
     min_width: int
@@ -64,7 +64,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How close counts as reproduced: absolute, or relative to the published value."""
+    """Largest difference of a reproduced value: absolute, or relative to the published value."""
 
     absolute: float | None
     relative: float | None
@@ -76,7 +76,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Published:
-    """Everything in ``workflow/published``; ``datasets`` maps a dataset id of ours to the published one."""
+    """The contents of ``workflow/published``; ``datasets`` maps our id of a dataset to the published one."""
 
     values: tuple[Row, ...]
     protocols: Mapping[str, Protocol]
@@ -160,9 +160,9 @@ def _compare(
 
 
 def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that a published rate means: the largest λ gives the low rate, the smallest λ the high one.
+    """Return the points of a published rate: the largest λ gives the low rate, the smallest λ the high one.
 
-    A published value that names its rate, ``lmbda_0.0010``, means that one and no other.
+    A published value with a rate's id, such as ``lmbda_0.0010``, belongs to that rate only.
     """
     own = planned[planned["method"] == value["method"]]
     if str(value["rate"]).startswith("lmbda_"):
@@ -172,7 +172,7 @@ def _cell_of(value: Row, planned: pd.DataFrame) -> pd.DataFrame:
 
 
 def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[float | None, Value, str]:
-    """Return our value in the published unit, its iterations, and the reason if there is none."""
+    """Return our value in the published unit, its iterations, and the reason for a missing value."""
     metric, scene = str(value["metric"]), str(value["scene"])
     if cell.empty:
         return None, None, "not planned on this dataset"
@@ -180,7 +180,7 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
         return _our_bdrate(value, bdrate)
     own = cell if scene == "mean" else cell[cell["scene"] == scene]
     measured = own.dropna(subset="status")
-    # Where trainings differ in length there is no one number: none is recorded, and nothing is judged by it.
+    # Trainings of different lengths have no common number of iterations. None is recorded, and no value is judged.
     lengths = measured["iterations"].unique()
     iterations = int(lengths[0]) if len(lengths) == 1 else None
     if own.empty or len(measured) < len(own):
@@ -195,7 +195,7 @@ def _our_value(value: Row, cell: pd.DataFrame, bdrate: Sequence[Row]) -> tuple[f
 
 
 def _columns_of(metric: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return columns of ``points.csv`` that add up to what is printed.
+    """Return the columns of ``points.csv`` whose sum is the printed quantity.
 
     ``size_mib`` is the file, ``networks_mib`` that section, and ``others_mib`` all sections that count as others.
     """
@@ -220,7 +220,7 @@ def _our_bdrate(value: Row, bdrate: Sequence[Row]) -> tuple[float | None, Value,
 
 
 def _protocol_faults(plan: Plan, dataset: str, protocol: Protocol) -> dict[str, str]:
-    """Return what differs from the protocol by scene, according to the views that were measured."""
+    """Return the differences from the published protocol by scene, from the measured views."""
     faults: dict[str, str] = {}
     planned = {fit.scene for fit in plan.fits if fit.dataset == dataset}
     if absent := [scene for scene in protocol.scenes if scene not in planned]:

@@ -1,7 +1,7 @@
-"""All measured points in one table, and what is missing from it.
+"""All measured points in one table, and the list of missing ones.
 
-Owns the gathering of ``points.csv`` files against the plan, the list of holes, the parquet file of all points, and the
-way between checked rows and data frames. Does not average anything (``hemgs.analysis.means``).
+Owns gathering ``points.csv`` files by the plan, the list of missing results, the parquet file of all points, and the
+conversion between checked rows and data frames. Does not average anything (``hemgs.analysis.means``).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("seed", "int", "", "seed of the training", required=True),
     Column("rate", "text", "", "rate id; `all`: the whole fit; `refit`: its entropy models compared", required=True),
     Column("kind", "text", "", "`failed`: a row says so; `skipped`: not attempted; `missing`: there is no row"),
-    Column("reason", "text", "", "what went wrong, in the words of the step that failed"),
+    Column("reason", "text", "", "error message of the step that failed"),
     Column("log", "text", "", "log file to read; empty if none was written"),
 )
-#: Where Snakemake's executor for Slurm keeps what a job said, in a folder for each rule: "slurmstepd: ... oom-kill".
+#: Folder in which Snakemake's executor for Slurm stores job outputs by rule, such as "slurmstepd: ... oom-kill".
 EXECUTOR_LOGS = Path(".snakemake/slurm_logs")
 _TRACEBACK = "Traceback (most recent call last):"
 _ARROW_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64()}
@@ -49,11 +49,11 @@ _PANDAS_TYPES = {"text": "str", "int": "Int64", "float": "float64"}
 
 @dataclass(frozen=True)
 class Points:
-    """Every planned point that was measured, and a row for each one that was not.
+    """The planned points that were measured, and a row for each one that was not.
 
     Attributes:
-        rows: of ``POINT_COLUMNS``, in the order of the plan; status ``ok`` only.
-        failures: of ``FAILURE_COLUMNS``.
+        rows: rows of ``POINT_COLUMNS`` with status ``ok``, in the order of the plan.
+        failures: rows of ``FAILURE_COLUMNS``.
     """
 
     rows: tuple[Row, ...]
@@ -61,12 +61,12 @@ class Points:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """``POINT_COLUMNS``, and those of sections that only the codec of some row knows."""
+        """``POINT_COLUMNS``, and columns of sections that only a codec of these rows knows."""
         return with_sections(POINT_COLUMNS, self.rows[0] if self.rows else ())
 
 
 def series_of(row: Row) -> str:
-    """Return what a row belongs to in tables and figures: the variant where there is one, else the method.
+    """Return the id of a row in tables and figures: the variant if there is one, else the method.
 
     >>> series_of({"method": "hemgs", "variant": "hemgs_without_sa"})
     'hemgs_without_sa'
@@ -77,7 +77,7 @@ def series_of(row: Row) -> str:
 def gather(plan: Plan) -> Points:
     """Read every ``points.csv`` that the plan names.
 
-    Rates that the plan no longer lists are left out; rates and files that are absent or out of date become failures.
+    Rates that the plan no longer lists are left out. Absent or outdated rates and files become failures.
 
     Raises:
         RecordError: a file exists but is altered, or belongs to another fit.
@@ -118,13 +118,13 @@ def write_parquet(path: Path, rows: Iterable[Row], columns: Sequence[Column]) ->
 
 
 def frame_of(rows: Iterable[Row], columns: Sequence[Column] = POINT_COLUMNS) -> pd.DataFrame:
-    """Return rows as a typed table; ``None`` is a missing value (``isna``), whatever the type of the column."""
+    """Return rows as a typed table; ``None`` is a missing value (``isna``) in columns of every type."""
     frame = pd.DataFrame(list(rows), columns=[column.name for column in columns])
     return frame.astype({column.name: _PANDAS_TYPES[column.dtype] for column in columns})
 
 
 def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """Return a table as rows, index included; a missing value is ``None``, so no NaN reaches a file."""
+    """Return a table as rows, index included. A missing value is ``None``, so files contain no NaN."""
     chosen = frame.reset_index()[[column.name for column in columns]]
     rows: list[Row] = chosen.astype(object).where(chosen.notna(), None).to_dict("records")
     return rows
@@ -170,10 +170,9 @@ def _missing(fit: Fit, rate: str) -> Row:
 
 
 def _why(logs: Mapping[str, Path]) -> tuple[str, str]:
-    """Return the log that was written last, and what it reports of the end of its step.
+    """Return the log that was written last, and its report of the end of its step.
 
-    Steps follow each other: the newest log is that of the step that failed. The faults in older ones have been
-    corrected.
+    Steps run one after the other, so the newest log is that of the failed step. Faults in older logs were corrected.
     """
     written = [(step, log) for step, log in logs.items() if log.is_file()]
     if not written:

@@ -1,6 +1,6 @@
 """The verbs ``tables``, ``figures`` and ``page`` as functions of paths; ``summarise`` is ``hemgs.analysis.summary``'s.
 
-Owns which files each of them reads and writes. All outputs appear whole or not at all, and the same inputs give the
+Owns the input and output files of each. All outputs are written completely or not at all, and the same inputs give the
 same bytes.
 """
 
@@ -42,10 +42,10 @@ def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | Non
 
 
 def make_figures(summary: Path, style: Path, out: Path) -> list[Path]:
-    """Write every figure as pdf, svg, png, and the csv behind it.
+    """Write every figure as pdf, svg and png, and its data as csv.
 
     One ``rd_<dataset>`` per dataset, ``variable_rate`` if the style names methods for it, and one
-    ``visual_<dataset>_<scene>`` per scene that the style shows. What has nothing to draw says so in the picture.
+    ``visual_<dataset>_<scene>`` per scene that the style shows. A figure without data contains the reason.
 
     Raises:
         ConfigError, RecordError: as :func:`make_tables`.

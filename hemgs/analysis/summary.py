@@ -1,7 +1,7 @@
 """``results/summary``: everything that tables, figures and page read, computed once from ``points.csv`` files.
 
-Owns which files it has, writing them (the verb ``summarise``) and reading them back. All of them appear whole or not at
-all, and the same inputs give the same bytes. Does not own the arithmetic, which each file's module does.
+Owns the list of files, writing them (the verb ``summarise``) and reading them. Each is written completely or not at
+all, and the same inputs give the same bytes. Does not own the arithmetic, which is in the module of each file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hemgs.core.files import write_text
 from hemgs.core.provenance import environment
 from hemgs.core.records import REFIT_COLUMNS, Column, Row, read_points, read_rows, write_points, write_rows
 
-#: Columns of each CSV file besides ``points.csv``; the file of a name is a field of :class:`Summary`.
+#: Columns of each CSV file except ``points.csv``; each name is a field of :class:`Summary`.
 FILE_COLUMNS: Mapping[str, Sequence[Column]] = {
     "datasets": DATASET_COLUMNS,
     "storage": STORAGE_COLUMNS,
@@ -41,13 +41,13 @@ FILE_COLUMNS: Mapping[str, Sequence[Column]] = {
     "parity": PARITY_COLUMNS,
     "failures": FAILURE_COLUMNS,
 }
-#: Columns whose distinct values say where the points of a summary come from.
+#: Columns whose distinct values describe the origin of the points in a summary.
 _ORIGIN_COLUMNS = ("code_version", "code_fingerprint", "hardware", "device", "torch_version", "iterations", "seed")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything in ``results/summary``, typed."""
+    """The contents of ``results/summary``, typed."""
 
     points: tuple[Row, ...]
     datasets: tuple[Row, ...]
@@ -62,7 +62,7 @@ class Summary:
 
     @property
     def num_seeds(self) -> int:
-        """Seeds that means are over, at most."""
+        """Largest number of seeds in a mean."""
         return max((int(row["num_seeds"] or 0) for row in self.datasets), default=0)
 
 
@@ -75,10 +75,10 @@ def load_summary(folder: Path) -> Summary:
 
 
 def summarise(plan: Path, published: Path, out: Path) -> list[Path]:
-    """Gather every planned ``points.csv``, and compute all that tables, figures and page show.
+    """Gather every planned ``points.csv``, and compute all values of tables, figures and page.
 
     Args:
-        plan: ``plan.json``, what should exist.
+        plan: path of ``plan.json``, which lists the expected results.
         published: folder with ``values.csv`` and ``protocols.yaml``.
         out: folder for the summary.
 
@@ -113,7 +113,7 @@ def summarise(plan: Path, published: Path, out: Path) -> list[Path]:
 
 
 def _environment(points: Points) -> dict[str, object]:
-    """Return where the summary was made, and where its points come from."""
+    """Return the origin of the summary and of its points."""
     here = {name: value for name, value in environment().items() if name != "command"}
     origins = {name: sorted({row[name] for row in points.rows}, key=str) for name in _ORIGIN_COLUMNS}
     scenes = {f"{row['dataset']}/{row['scene']}": row["scene_hash"] for row in points.rows}

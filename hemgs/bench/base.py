@@ -1,6 +1,6 @@
-"""The trained Gaussians that a method of kind ``post`` starts from: a finished training, or a PLY file.
+"""The trained Gaussians from which a method of kind ``post`` starts: a finished training, or a PLY file.
 
-Owns finding them and the checks that they fit. Does not own what a method makes of them.
+Owns finding them, and the check that they belong to the scene. Does not own their use by a method.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PLY = ".ply"
 
 @dataclass(frozen=True)
 class Base:
-    """What a training starts from.
+    """The start of a training.
 
     Attributes:
         cloud: the Gaussians.
-        record: where they come from, for ``train.json``.
-        settings_hash: of the settings behind them; of the file for a PLY.
-        iterations, train_s: what their training took; 0 for a PLY, of which nobody knows it.
+        record: their origin, for ``train.json``.
+        settings_hash: hash of the settings of their training; hash of the file for a PLY.
+        iterations, train_s: length of their training; 0 for a PLY, where it is unknown.
     """
 
     cloud: GaussianCloud
@@ -45,17 +45,17 @@ def load_base(path: Path | None, spec: MethodSpec, scene: Scene, seed: int, devi
 
     Args:
         path: folder of a finished training, or a PLY file of 3DGS in the coordinates of the prepared scene.
-        spec: of the method to train.
-        scene: to train on.
-        seed: of the training.
-        device: where the Gaussians are wanted.
+        spec: spec of the method to train.
+        scene: the scene to train on.
+        seed: seed of the training.
+        device: device of the result.
 
     Returns:
         The base; ``None`` for a method that starts from nothing.
 
     Raises:
-        ConfigError: no base where one is needed, one where none is, or one of another scene, another seed or a method
-            whose models are not plain Gaussians.
+        ConfigError: a base is missing, or given to a method that needs none; or it belongs to another scene, another
+            seed or a method whose models are not plain Gaussians.
         SceneError: the PLY cannot be read.
         HemgsError: the model is damaged.
     """

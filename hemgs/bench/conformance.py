@@ -1,7 +1,7 @@
 """The checks that every method must pass, for methods inside and outside this repository.
 
-Owns what is checked and how; a check raises :class:`ConformanceError` that says what was expected. Does not own any
-method. ``tests/contract`` runs all of them; ``pytest`` is not needed:
+Owns the checks. A failed check raises :class:`ConformanceError`, which names the expectation. Does not own any method.
+``tests/contract`` runs all of them; ``pytest`` is not needed:
 
     specimen = make_specimen(Case(method="my_package.method:MyMethod", scene=scene, folder=folder))
     for check in CHECKS:
@@ -41,15 +41,15 @@ from hemgs.protocol import Method, Renderable
 from hemgs.splats.init import cloud_from_points
 from hemgs.splats.ply import write_ply
 
-#: λ for which a method of kind ``per_rate`` is trained; it must take any.
+#: λ for which a method of kind ``per_rate`` is trained. Such a method must accept any λ.
 LMBDA = 0.001
-#: Settings that keep a training short and its reports and checkpoints frequent, for methods that have them.
+#: Settings for a short training with frequent reports and checkpoints, for methods that have these settings.
 SHORT = {"iterations": 60, "log_every": 5, "checkpoint_every": 20}
-#: The training is killed at its first report from here on: between two checkpoints.
+#: The training is killed at its first report from this step on, which is between two checkpoints.
 KILLED_AT = 30
 #: Refusing a damaged file may take this much memory above that of the process, MiB.
 MAX_REFUSAL_MIB = 512.0
-#: Actual bits may differ from the model's estimate by this part, and by a coder's start and end per section.
+#: Actual bits may differ from the model's estimate by this fraction, and by a coder's start and end per section.
 MAX_OVERHEAD = 0.01
 SLACK_BITS_PER_SECTION = 512
 CPU = torch.device("cpu")
@@ -69,18 +69,18 @@ _CHILD_TIMEOUT_S = 600.0
 
 
 class ConformanceError(AssertionError):
-    """A method does not do what the contract says."""
+    """A method breaks the contract."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to check.
+    """The method to check, and the scene and folder for it.
 
     Attributes:
         method: id, or ``package.module:Class``.
-        scene: a prepared scene, such as :func:`make_tiny_scene` gives.
-        folder: to work in.
-        params: settings over the method's defaults and :data:`SHORT`.
+        scene: a prepared scene, such as that of :func:`make_tiny_scene`.
+        folder: folder of temporary files.
+        params: settings that replace the method's defaults and :data:`SHORT`.
         texts: further settings as typed by a person.
     """
 
@@ -114,12 +114,12 @@ class Specimen:
 
     @property
     def entry(self) -> str:
-        """How to find the method."""
+        """Id or entry of the method."""
         return self.case.method
 
 
 def make_tiny_scene(folder: Path) -> Path:
-    """Prepare the scene that checks run on: procedural, ten views of 48 x 36 pixels."""
+    """Prepare the scene of the checks: procedural, ten views of 48 x 36 pixels."""
     with EventLog() as events:
         prepare_scene(_TINY_DATASET, "court", folder, events=events)
     return folder
@@ -148,7 +148,7 @@ def _untrained_base(case: Case) -> Path:
 
 
 def _three_of(interval: LmbdaInterval | None) -> tuple[float, ...]:
-    """Return the ends and the middle of an interval of λ; nothing for methods without one."""
+    """Return the ends and the middle of an interval of λ; no λ without an interval."""
     if interval is None:
         return ()
     return interval.low, float(f"{math.sqrt(interval.low * interval.high):.6g}"), interval.high
@@ -258,7 +258,8 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
     arguments += ["--params-json", json.dumps(dict(request.params))]
     arguments += ["--rate", request.rate] if request.rate else []
     arguments += ["--base", str(request.base)] if request.base else []
-    # In a process like the other's: sums in float32 depend on the number of threads, which a caller may have changed.
+    # In a process with the same environment: sums in float32 depend on the number of threads, which a caller may have
+    # changed.
     whole = specimen.case.folder / "uninterrupted"
     straight = _hemgs([*arguments, "--out", str(whole)])
     _expect(straight.returncode == 0, f"training failed:\n{straight.stderr}")
@@ -367,7 +368,7 @@ from hemgs.cli import main
 sys.exit(main(sys.argv[2:]))
 """
 
-#: Decodes a file and prints every path that was opened meanwhile and should not have been.
+#: Decodes a file, and prints every path that was opened during decoding without permission.
 _AUDITED = """
 import os, sys, sysconfig
 entry, bitstream = sys.argv[1:]

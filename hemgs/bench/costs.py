@@ -14,9 +14,9 @@ from hemgs.config.benchmark import MethodConfig
 from hemgs.config.fields import LIST
 from hemgs.core.reading import RefusedError, Section, checked, load_yaml
 
-#: Where a checkout keeps them.
+#: Path of the file in a checkout.
 DEFAULT_COSTS = Path("results/measured/costs.yaml")
-#: Entry for whatever has none of its own.
+#: Entry for methods and datasets without an entry.
 OTHER = "other"
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ Names = Annotated[tuple[str, ...], LIST]
 
 
 class TrainingCosts(Section):
-    """A training step of the method that all others are measured against."""
+    """A training step of the method that is the unit of all others."""
 
     hardware: str
     alone_ms: float
@@ -46,11 +46,11 @@ class TrainingCosts(Section):
     """Iterations of the trainings that it was measured in."""
     origin: str
     published: str
-    """What papers state of their trainings, to compare."""
+    """Durations of trainings that papers state, for comparison."""
 
 
 class MethodCosts(Section):
-    """``train`` over the method all are measured against; seconds per rate, and per rendered view."""
+    """Ratio of the training time to that of the unit; seconds per rate, and per rendered view."""
 
     train: float
     encode_s: float
@@ -68,7 +68,7 @@ class DatasetCosts(Section):
 
 
 class DiskCosts(Section):
-    """Sizes; ``splats`` and ``anchors`` are bytes of a model by dataset, ratios are without unit."""
+    """Sizes. ``splats`` and ``anchors`` are bytes of a model by dataset; ratios have no unit."""
 
     png_bytes_per_pixel: float
     unpacked: float
@@ -81,7 +81,7 @@ class DiskCosts(Section):
 
 
 class Costs(Section):
-    """All of the file, and its path."""
+    """Contents of the file, and its path."""
 
     file: Path
     training: TrainingCosts
@@ -90,14 +90,14 @@ class Costs(Section):
     disk: DiskCosts
 
     def of_method(self, method: MethodConfig) -> tuple[MethodCosts, bool]:
-        """Return a method's figures, or those of what it extends, and whether it was measured itself."""
+        """Return the figures of a method or of the method that it extends, and whether either was measured."""
         for name, _ in reversed(method.layers):
             if name in self.methods:
                 return self.methods[name], True
         return self.methods[OTHER], False
 
     def of_dataset(self, dataset: str) -> tuple[DatasetCosts, bool]:
-        """Return a dataset's figures, and whether it has any of its own."""
+        """Return the figures of a dataset, and whether it was measured."""
         return self.datasets.get(dataset, self.datasets[OTHER]), dataset in self.datasets
 
 
@@ -105,7 +105,7 @@ def load_costs(path: Path) -> Costs:
     """Read the file.
 
     Raises:
-        ConfigError: it is missing, or lacks a figure, or has one that is unknown.
+        ConfigError: the file is missing, lacks a figure, or contains an unknown one.
     """
     costs: Costs = checked(Costs, {**load_yaml(path), "file": path}, str(path))
     return costs

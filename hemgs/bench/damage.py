@@ -1,4 +1,4 @@
-"""Damaged copies of a bitstream, to see what a decoder makes of them.
+"""Damaged copies of a bitstream, for tests of decoders.
 
 Owns the ways in which a file can be cut, altered or forged. Does not judge the decoder (``conformance``).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hemgs.coding.container import FORMAT_VERSION, MAGIC, inspect_container, read_container, write_container
 
-#: A size that no section of a file can have, and that must not be allocated on its word.
+#: A size that no section of a file can have. A decoder must not allocate it.
 CLAIMED_BYTES = 4 << 30
 #: Bytes of a section's entry in the table after its name: u64 size, u32 checksum.
 _SIZE_FIELD = struct.Struct("<Q")
@@ -28,10 +28,10 @@ class Damaged:
     """One damaged file.
 
     Attributes:
-        what: what was done to it.
+        what: description of the damage.
         data: its bytes.
-        refused: whether any decoder must refuse it; one that was sealed again with right checksums may also be a
-            bitstream that means something else.
+        refused: whether every decoder must refuse the file. An altered file with correct checksums may also be a valid
+            bitstream with another meaning.
     """
 
     what: str
@@ -64,12 +64,12 @@ def damaged_copies(path: Path) -> Iterator[Damaged]:
 
 
 def forged_copies(path: Path, scratch: Path, seed: int = 0) -> Iterator[Damaged]:
-    """Yield copies whose sections were altered and then sealed with right checksums, as only an attacker would.
+    """Yield copies with altered sections and correct checksums, which only an attacker would make.
 
     Args:
         path: an intact bitstream.
-        scratch: file to write on the way.
-        seed: of the noise.
+        scratch: path of a temporary file.
+        seed: seed of the noise.
     """
     container = read_container(path)
     rng = random.Random(seed)
@@ -114,6 +114,6 @@ def _with_size(data: bytes, section: str, size: int, header_bytes: int) -> bytes
 
 
 def _sealed(data: bytes, header_bytes: int) -> bytes:
-    """Return the file with a header checksum that fits its header."""
+    """Return the file with a correct header checksum."""
     end = header_bytes - _CRC_FIELD.size
     return data[:end] + _CRC_FIELD.pack(zlib.crc32(data[:end])) + data[header_bytes:]

@@ -1,6 +1,6 @@
-"""Decoding as a use case: what the verb ``decode`` does, and what others need to know of a bitstream.
+"""Decoding as a use case: the work of the verb ``decode``, and facts about a bitstream for other use cases.
 
-Owns finding the method that wrote a file, the clock around its decoder, and comparing decoded scenes. Does not own
+Owns finding the method that wrote a file, the timing of its decoder, and the comparison of decoded scenes. Does not own
 processes (``isolation``) or the container.
 """
 
@@ -27,16 +27,16 @@ WARM_UP_LIMIT_S = 10.0
 
 @dataclass(frozen=True)
 class DecodeStats:
-    """What decoding one file took.
+    """Size of one file, and time and memory of its decoding.
 
     Attributes:
-        method: id.
+        method: id of the method.
         file_bytes: length of the file.
         decode_s: wall time of the method's ``decode``, from opening the file to a model ready to render. The call is
-            made twice and the second one counts, unless the first took longer than :data:`WARM_UP_LIMIT_S`.
+            made twice, and the second one counts, unless the first took longer than :data:`WARM_UP_LIMIT_S`.
         decode_first_s: wall time of the first call, compiling and filling of caches included.
         decode_peak_mib: peak memory of the process (CPU) or of the device's allocator (CUDA) while decoding.
-        num_anchors, num_gaussians: in the decoded scene, ``None`` where the method does not say.
+        num_anchors, num_gaussians: counts of the decoded scene; ``None`` if the method does not report them.
     """
 
     method: str
@@ -54,14 +54,14 @@ def run_decode(
     """Decode one bitstream.
 
     Args:
-        path: of the bitstream; the only file that is opened, besides the codec's declared assets.
-        device: where to decode.
-        method_name: how to find the method if it is not installed under the id that the file names.
-        repeat: whether the call is repeated for an honest clock (see :class:`DecodeStats`).
+        path: path of the bitstream, which is the only opened file except for the codec's declared assets.
+        device: device of the decoder.
+        method_name: id or entry of the method, if it is not installed under the id in the file.
+        repeat: whether the call is repeated, so that its time contains no compiling (see :class:`DecodeStats`).
 
     Raises:
-        BitstreamError: cut, altered, of another version, or of a method that is not installed; or the two calls gave
-            different results.
+        BitstreamError: the file is incomplete, altered, of another version, or of a method that is not installed; or
+            the two calls gave different results.
     """
     method = method_of_bitstream(path, method_name)
     reset_peak_memory(device)
@@ -92,10 +92,11 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
     """Return the method that wrote a bitstream.
 
     Raises:
-        BitstreamError: the file is no bitstream, or of a method that cannot be found.
+        BitstreamError: the file is not a bitstream, or its method cannot be found.
     """
     written_by = inspect_container(path).method
-    if ":" in written_by:  # a file must not have code of its choice imported: `get_method` takes module:Class too
+    # A file must not cause an import of code that it chooses: `get_method` also accepts module:Class.
+    if ":" in written_by:
         raise BitstreamError(f"{path}: header: method id {written_by!r} is not allowed", "get the file from its source")
     try:
         return get_method(method_name or written_by)
@@ -109,10 +110,10 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
 
 
 def file_sections(path: Path) -> dict[str, int]:
-    """Return bytes by section as the file's own table states them, the container's first.
+    """Return bytes by section from the file's own table, the container's first.
 
     Raises:
-        BitstreamError: not an intact bitstream.
+        BitstreamError: the file is not an intact bitstream.
     """
     report = inspect_container(path)
     if not report.intact:

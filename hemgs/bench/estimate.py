@@ -1,7 +1,7 @@
-"""What a benchmark will cost before any of it runs: jobs, GPU hours, disk.
+"""The estimated cost of a benchmark: jobs, GPU hours and disk.
 
-Owns the arithmetic: jobs of the configuration times measured figures (``bench.costs``). Every sum that goes beyond what
-was measured is kept apart and named. Does not own the figures, nor what a benchmark consists of (``config.benchmark``).
+Owns the arithmetic: jobs of the configuration times measured figures (``bench.costs``). Extrapolated sums are separate
+and named. Does not own the figures, or the contents of a benchmark (``config.benchmark``).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from hemgs.training.checkpoint import NUM_KEPT
 
 _MS_PER_H = 3.6e6
 _S_PER_H = 3600.0
-#: Where archives are kept below the results, as the command line does by itself.
+#: Folder of archives below the results, which is the default of the command line.
 _ARCHIVES = Path("data/archives")
-#: Jobs after the last measurement: plan, style, summary, tables, figures, page.
+#: Number of jobs after the last measurement: plan, style, summary, tables, figures, page.
 NUM_PUBLISHING_JOBS = 6
 
 
 @dataclass
 class MethodEstimate:
-    """What is left to do of one method.
+    """The remaining work of one method.
 
     Attributes:
         steps: training steps of all fits.
@@ -34,7 +34,7 @@ class MethodEstimate:
         together_h: the same with many at once.
         scaled_h: ``together_h`` with every step in proportion to the pixels of its images: extrapolated.
         encode_h, decode_h: hours of encoding, and of decoding and rendering the test views.
-        measured: whether the method, or what it extends, is among the measured ones.
+        measured: whether the method, or the method that it extends, was measured.
     """
 
     method: str
@@ -51,13 +51,13 @@ class MethodEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The whole of it.
+    """The estimate of a whole benchmark.
 
     Attributes:
-        jobs: by rule.
-        done: fits whose points exist and that are not counted.
-        disk_bytes: by what takes it.
-        notes: what is extrapolated or left out, one sentence each.
+        jobs: number of jobs by rule.
+        done: number of fits whose points exist; they cost nothing.
+        disk_bytes: bytes by kind of file.
+        notes: assumptions and omissions, one sentence each.
     """
 
     jobs: Mapping[str, int]
@@ -74,11 +74,11 @@ class Estimate:
 def estimate(
     benchmark: Benchmark, costs: Costs, default_iterations: Callable[[str], int], results: Path = Path("results")
 ) -> Estimate:
-    """Add up what is left to do.
+    """Estimate the remaining work.
 
     Args:
-        default_iterations: training steps of a method's entry where no file says how many.
-        results: where finished points lie; a fit whose points exist costs nothing more.
+        default_iterations: training steps of a method's entry if no file states them.
+        results: folder of finished points; a fit whose points exist costs nothing more.
     """
     plans = [plan for plan in fits(benchmark) if not (results / "points" / plan.path / "points.csv").is_file()]
     bases = _bases(benchmark, plans, results)
@@ -102,7 +102,7 @@ def estimate(
 
 
 def _bases(benchmark: Benchmark, plans: list[FitPlan], results: Path) -> list[FitPlan]:
-    """Return the trainings without points of their own whose models these fits start from."""
+    """Return the trainings of the models from which these fits start, if nothing else trains them."""
     own = {plan.path for plan in plans}
     untrained = _untrained(plans, results)
     bases = {base.path: base for plan in untrained if (base := base_fit(benchmark, plan)) and base.path not in own}
@@ -138,9 +138,9 @@ def _untrained(plans: list[FitPlan], results: Path) -> list[FitPlan]:
 
 
 def _archives(benchmark: Benchmark, scenes: list[tuple[str, str]], results: Path) -> dict[str, WantedArchive]:
-    """Return what `hemgs fetch` would fetch for these scenes, by archive."""
+    """Return the downloads of `hemgs fetch` for these scenes, by archive."""
     names = ["/".join(place) for place in scenes]
-    # Without any name all scenes would be asked for.
+    # Without any name, all scenes would be selected.
     return wanted_archives(tuple(benchmark.datasets.values()), names, results / _ARCHIVES) if names else {}
 
 
@@ -196,7 +196,7 @@ def _model_bytes(benchmark: Benchmark, plan: FitPlan, costs: Costs) -> float:
 
 
 def _archive_bytes(wanted: Mapping[str, WantedArchive], costs: Costs, results: Path) -> tuple[float, float]:
-    """Return what is to be fetched and what is to be unpacked; scenes that are in place need neither."""
+    """Return the archives to download and to unpack; scenes that are in place need neither."""
     fetched, unpacked = 0.0, 0.0
     for archive in wanted.values():
         if archive.missing:
@@ -216,7 +216,7 @@ def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstim
         f"published: {training.published}",
         "extrapolated: later steps of longer trainings, with more anchors, are taken to cost what the measured ones do",
         "extrapolated: `scaled` lets a step cost in proportion to pixels, as small steps that wait for the GPU do not",
-        "not included: downloading, preparing scenes, metrics (LPIPS above all), refit_model, waiting, retries",
+        "not included: downloading, preparing scenes, metrics (mainly LPIPS), refit_model, waiting, retries",
         f"checkpoints: those of the {training.num_at_once} largest trainings at once; each removes its own at its end",
         "extrapolated: the scenes of an archive are taken to be of one size",
     ]

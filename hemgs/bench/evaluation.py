@@ -1,7 +1,7 @@
-"""Measuring bitstreams: every figure of ``points.csv`` and ``views.csv``.
+"""Measurement of bitstreams: every value of ``points.csv`` and ``views.csv``.
 
-Owns what is measured on what: quality on 8-bit views of the scene that a fresh process decoded from the file, sizes on
-the file itself, speed after a warm-up. Needs no model. Does not own metrics, columns, or tables.
+Owns the measurements. Quality is measured on 8-bit views of the scene that a fresh process decoded from the file, size
+on the file itself, and speed after a warm-up. Needs no model. Does not own metrics, columns, or tables.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SHOWCASE_FOLDER = "showcase"
 TARGET_FOLDER = "target"
 #: Rates that get a showcase: the first, the middle and the last one.
 NUM_SHOWCASE_RATES = 3
-#: Renderings behind one timing: views are taken round and round until there are as many, or the time is up.
+#: Least number of renderings in one timing. Views are repeated in turn until it is reached, or the time limit is.
 MIN_TIMED_RENDERS = 10
 MAX_TIMING_S = 5.0
 #: Separates the fault from its fix in the text of an error.
@@ -58,16 +58,16 @@ _BEFORE_FIX = " — "
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What to measure.
+    """A request to measure bitstreams.
 
     Attributes:
         points: folder with ``encode.json`` and ``bitstreams/``.
         scene: folder of the prepared scene.
         out: folder for the results; usually ``points`` itself.
-        num_showcase: test views to keep pictures of.
+        num_showcase: number of test views whose pictures are kept.
         keep_going: whether a bitstream that fails becomes a row with status ``failed`` instead of an error, as long as
             another one can be measured.
-        timeout_s: for decoding one bitstream.
+        timeout_s: time limit for decoding one bitstream.
     """
 
     points: Path
@@ -80,7 +80,7 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows as written, one per rate and one per rate and view."""
+    """The written rows: one per rate, and one per rate and view."""
 
     points: list[dict[str, Value]]
     views: list[dict[str, Value]]
@@ -92,9 +92,10 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
     Writes ``showcase/``, ``views.csv`` and, last, ``points.csv``. Waits for another process that writes there.
 
     Raises:
-        SceneError: the scene is not the one the model was trained on, or has no test views.
-        BitstreamError: a bitstream is damaged or not what ``encode.json`` says; with ``keep_going``, all of them are.
-        DeviceError: the machine lacks memory or disk space, whatever ``keep_going`` says.
+        SceneError: the model was trained on another scene, or the scene has no test views.
+        BitstreamError: a bitstream is damaged or is not the one that ``encode.json`` describes; with ``keep_going``,
+            this is true of all bitstreams.
+        DeviceError: the machine lacks memory or disk space, with or without ``keep_going``.
     """
     record = read_encode_record(request.points)
     scene = scene_to_measure(request.scene, record.train, request.points)
@@ -105,10 +106,10 @@ def run_evaluate(request: EvaluateRequest, device: torch.device, stream: IO[str]
 
 
 def scene_to_measure(folder: Path, train: TrainRecord, made: Path) -> Scene:
-    """Return the prepared scene in ``folder``, if what is in the folder ``made`` can be measured on it.
+    """Return the prepared scene in ``folder``, after checking that the results in the folder ``made`` belong to it.
 
     Raises:
-        SceneError: it is not the one of the training, or has no test views.
+        SceneError: it is not the scene of the training, or has no test views.
     """
     scene = load_scene(folder)
     if scene.hash != train.scene_hash:
@@ -175,7 +176,7 @@ class _Bench:
             with decode_alone(path, self._device, self._record.train.entry, self._request.timeout_s) as decoded:
                 views = self._measure_views(rate_id, decoded.renderable, showcase)
                 point |= _of_decoding(decoded.stats) | self._speed(decoded.renderable)
-        except DeviceError:  # the machine's fault: another attempt may succeed, with more memory
+        except DeviceError:  # This is a fault of the machine: another attempt may succeed, with more memory.
             raise
         except HemgsError as fault:
             if not self._request.keep_going:
@@ -193,7 +194,7 @@ class _Bench:
 
     def _measure_views(self, rate_id: str, renderable: Renderable, showcase: bool) -> list[dict[str, Value]]:
         rows = []
-        self._render(renderable, self._views[0])  # compiles and fills caches
+        self._render(renderable, self._views[0])  # This compiles kernels and fills caches.
         for view, target in zip(self._views, self._targets, strict=True):
             with Stopwatch(lambda: synchronize(self._device)) as watch:
                 image = self._render(renderable, view)
@@ -247,7 +248,7 @@ class _Bench:
         }
 
     def _reasons(self) -> str:
-        """Return why a quality column has no values, in brief (`hemgs doctor` says what to do); empty if all have."""
+        """Return in brief why quality columns have no values, else an empty text; `hemgs doctor` names the fix."""
         why: dict[str, list[str]] = {}
         for column, reason in self._suite.unavailable.items():
             why.setdefault(recorded_reason(reason.partition(_BEFORE_FIX)[0]), []).append(column)
@@ -255,7 +256,7 @@ class _Bench:
 
 
 def _clear_showcase(folder: Path) -> None:
-    """Make the folder, without pictures of an earlier measurement."""
+    """Make the folder, and remove pictures of an earlier measurement."""
     folder.mkdir(exist_ok=True)
     for picture in folder.glob("*/*.png"):
         picture.unlink()
@@ -286,7 +287,7 @@ def median_seconds(call: Callable[[int], None], synchronize_device: Callable[[],
 
 
 def section_bytes(sections: Mapping[str, int]) -> dict[str, Value]:
-    """Return columns ``bytes_*``: every section in its own, whether the catalogue lists it or only the codec knows it.
+    """Return columns ``bytes_*``, one for each section, also for sections that only the codec knows.
 
     >>> section_bytes({"container": 7, "codebook": 5})
     {'bytes_container': 7, 'bytes_codebook': 5, 'bytes_total': 12}

@@ -1,6 +1,6 @@
-"""Decoding in a process of its own, with nothing at hand but the file and the declared assets.
+"""Decoding in a separate process, which can read only the file and the declared assets.
 
-Owns the child's environment, and turning its failure into an error. Does not own decoding.
+Owns the child's environment, and the conversion of its failures to errors. Does not own decoding.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError
 from hemgs.protocol import Renderable
 
-#: A decoder that takes longer than this is stuck, seconds.
+#: Default time limit of a decoder, seconds.
 DECODE_TIMEOUT_S = 3600.0
-#: Environment variables that the child keeps: those that say where programs, libraries and caches are, and how many
-#: threads to use.
+#: Environment variables that the child keeps: paths of programs, libraries and caches, and numbers of threads.
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD")
 KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH_", "XDG_", "CONDA_", "SLURM_")
 
@@ -36,7 +35,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What came out of a bitstream, and what it took."""
+    """The decoded scene of a bitstream, and the cost of decoding."""
 
     renderable: Renderable
     stats: DecodeStats
@@ -52,9 +51,9 @@ def decode_alone(
     that is removed at the end of the block.
 
     Args:
-        path: of the bitstream.
-        device: where the child decodes, and where the result is loaded.
-        method_name: how to find the method if its id is not enough.
+        path: path of the bitstream.
+        device: device on which the child decodes, and on which the result is loaded.
+        method_name: id or entry of the method, if it is not installed under the id in the file.
         timeout_s: wall time after which the child is killed.
 
     Raises:

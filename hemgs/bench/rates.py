@@ -32,7 +32,7 @@ def parse_rate(text: str) -> Rate:
     """Return the rate that an id names: ``single`` or ``lmbda_<number>``.
 
     Raises:
-        ConfigError: another text, or a number that its own id would write differently (``lmbda_0.002``).
+        ConfigError: the text is not an id, or the id of its number is another text (as for ``lmbda_0.002``).
     """
     if text == SINGLE_RATE.id:
         return SINGLE_RATE
@@ -52,7 +52,7 @@ def training_rate(spec: MethodSpec, rate_id: str | None) -> Rate:
     """Return the rate to train at.
 
     Raises:
-        ConfigError: the method is trained once per rate and none is named, or one is named that plays no part.
+        ConfigError: the method is trained once per rate and no rate is given, or a rate is given to another method.
     """
     if spec.kind == "per_rate":
         if rate_id is None or rate_id == SINGLE_RATE.id:
@@ -76,13 +76,13 @@ def encoding_rates(
     """Return the rates to encode a model at, each once, in the order given.
 
     Args:
-        spec: of the method.
+        spec: spec of the method.
         interval: λ that the model serves.
-        trained_at: the rate the model was trained at.
-        wanted: those asked for; empty for the method's own sweep.
+        trained_at: the rate of the training.
+        wanted: requested rates; empty for the method's own sweep.
 
     Raises:
-        ConfigError: a rate that this model cannot be encoded at.
+        ConfigError: the model cannot be encoded at one of the rates.
     """
     if spec.kind == "all_rates":
         rates = wanted or tuple(Rate.of(lmbda) for lmbda in spec.sweep)

@@ -1,9 +1,9 @@
-"""The refit as a use case: what the verb ``refit`` does.
+"""The refit as a use case: the work of the verb ``refit``.
 
 A method that can refit quantises the attributes of one trained model once and fits other entropy models to these
 symbols. Pictures stay the same, so sizes alone compare the entropy models.
 
-Owns what is asked for and the table. Does not own the fits, which are the method's.
+Owns the request and the table. Does not own the fits, which belong to the method.
 """
 
 from __future__ import annotations
@@ -43,34 +43,34 @@ class CanRefit(Protocol):
         Args:
             model: a trained model.
             params: settings of the variants' models.
-            variants: names of entropy models, which the method knows; all that it knows if empty.
+            variants: names of the method's entropy models; empty for all of them.
             lmbda: rate–distortion trade-off of the symbols.
             iterations: steps of each fit, at least 1.
             seed: of the fits.
-            device: where to compute.
-            events: for progress.
+            device: device of the fits.
+            events: log of the progress.
 
         Returns:
             Rows of ``REFIT_COLUMNS`` without the model's identity, the trained entropy model's first. That one has
             neither ``iterations`` nor ``fit_s``.
 
         Raises:
-            ConfigError: no such variant or rate.
+            ConfigError: the variant or the rate does not exist.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RefitRequest:
-    """What to compare.
+    """A request to compare entropy models.
 
     Attributes:
         model: folder of a finished training.
         out: table to write, CSV.
-        variants: names of entropy models; all that the method knows if empty.
+        variants: names of the method's entropy models; empty for all of them.
         iterations: steps of each fit.
         lmbda: the rate.
-        texts: settings of the variants over the model's own, as typed by a person.
+        texts: settings of the variants that replace those of the model, as typed on the command line.
         seed: of the fits.
     """
 
@@ -90,7 +90,7 @@ def run_refit(request: RefitRequest, device: torch.device, stream: IO[str] | Non
         The rows that were written, the trained entropy model's first.
 
     Raises:
-        ConfigError: no such variant or rate, no finished training, or a method that cannot refit.
+        ConfigError: the variant, the rate or a finished training does not exist, or the method cannot refit.
     """
     if request.iterations < 1:
         raise ConfigError(f"--iterations {request.iterations}: nothing would be fitted", "give 1 or more")

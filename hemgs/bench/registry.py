@@ -1,7 +1,7 @@
-"""Finding methods by name.
+"""Look-up of methods by name.
 
-Owns the two ways to name one: the id of an entry point in the group ``hemgs.methods`` (what an installed package
-declares in its ``pyproject.toml``), or ``package.module:Class``. Does not import a method before it is asked for.
+A name is the id of an entry point in the group ``hemgs.methods``, which an installed package declares in its
+``pyproject.toml``, or ``package.module:Class``. A method is imported only when it is requested.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def get_method(name: str) -> Method:
     """Return an instance of the method with this id or entry ``package.module:Class``.
 
     Raises:
-        ConfigError: no such method, or its code cannot be imported or is not a method.
+        ConfigError: the method does not exist, its code cannot be imported, or the class is not a method.
     """
     if _ENTRY.fullmatch(name):
         return _load(name)

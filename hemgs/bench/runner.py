@@ -1,7 +1,7 @@
-"""Training and encoding as use cases: what the verbs ``train`` and ``encode`` do.
+"""Training and encoding as use cases: the work of the verbs ``train`` and ``encode``.
 
-Owns the order of files on disk, seeds, clocks and records around a method's own verbs. Does not own how a method does
-its work, nor what is printed.
+Owns files, seeds, timing and records around a method's own verbs. Does not own the work of a method, or the printed
+output.
 """
 
 from __future__ import annotations
@@ -54,17 +54,18 @@ from hemgs.protocol import Method, TrainingTask, interval_of
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train.
+    """A request to train a model.
 
     Attributes:
         scene: folder of a prepared scene.
         method: id, or ``package.module:Class``.
         out: folder for the results.
-        rate: id; needed for methods that are trained once per rate.
-        params: settings over the method's defaults.
-        texts: further settings as typed by a person, over ``params``; read as what the method wants.
+        rate: id of the rate; needed for methods that are trained once per rate.
+        params: settings that replace the method's defaults.
+        texts: further settings as typed on the command line, which replace ``params``; converted to the types of the
+            method.
         seed: 0 to 2^32 - 1.
-        variant: id of the variant these settings make, empty for the method itself.
+        variant: id of the variant with these settings; empty for the method itself.
         label: name for print; the method's own if empty.
         base: folder of the finished training that a method of kind ``post`` starts from, or a PLY file.
     """
@@ -87,12 +88,12 @@ def resolve_params(
     """Return every setting of a method, with ``overrides`` and then ``texts`` in place of its defaults.
 
     Args:
-        method: whose ``Params`` say which settings there are.
+        method: the method; its ``Params`` declares the settings.
         overrides: values of the right type.
-        texts: values as typed by a person; ``7`` is a text for a setting that is one, and a number elsewhere.
+        texts: values as typed on the command line. ``7`` stays a text if the setting is a text, else it is a number.
 
     Raises:
-        ConfigError: an unknown setting, or a value of the wrong type or range.
+        ConfigError: a setting is unknown, or a value is of the wrong type or out of range.
     """
     hints = get_type_hints(method.Params)
     typed = {name: text if hints.get(name) is str else _value_of(text) for name, text in (texts or {}).items()}
@@ -117,19 +118,19 @@ def _value_of(text: str) -> Any:
 
 
 def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | None = None) -> TrainRecord:
-    """Train one model; continue where an earlier call with the same request was stopped.
+    """Train one model; continue an interrupted call with the same request.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
     next to them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
     is at it already (a job that outlived the workflow that had started it), waits for it and takes its result.
 
     Args:
-        request: what to train.
-        device: where.
+        request: the training.
+        device: device of the training.
         stream: terminal for the live line, if any; also shows that it waits.
 
     Raises:
-        HemgsError: of the kind that fits: settings, scene, training, device.
+        HemgsError: a subclass names the cause: settings, scene, training or device.
     """
     method = get_method(request.method)
     params = resolve_params(method, request.params, request.texts)
@@ -140,14 +141,14 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
         record = training.finished() if place.waited else None
         if record is None:
             if place.empty:
-                (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of a training that is finished
+                (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of a finished training
             record = training.run(device, stream)
     return record
 
 
 @dataclass(frozen=True)
 class _Training:
-    """A request with all that it names looked up."""
+    """A request whose scene, method and settings are loaded."""
 
     request: TrainRequest
     method: Method
@@ -164,7 +165,7 @@ class _Training:
         return config_hash(described)
 
     def finished(self) -> TrainRecord | None:
-        """Return the record in the folder, if it is of this training and the model is whole."""
+        """Return the record in the folder, if it belongs to this training and the model is complete."""
         request = self.request
         try:
             record, _, _ = load_model(request.out, torch.device("cpu"))
@@ -228,14 +229,14 @@ def run_encode(
     into ``out``, as a job does that outlived its workflow.
 
     Args:
-        model_dir: what :func:`run_train` wrote.
+        model_dir: folder that :func:`run_train` wrote.
         out: folder for the results.
-        rates: none for all that are usual for the method.
+        rates: rates to encode at; none for the default rates of the method.
         device: where to compute.
         stream: terminal for the live line, if any.
 
     Raises:
-        ConfigError: no finished training, or a rate that does not fit the model.
+        ConfigError: the folder contains no finished training, or the model cannot be encoded at a rate.
         BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
     """
     record, method, model = load_model(model_dir, device)
@@ -247,7 +248,7 @@ def run_encode(
         EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events,
     ):
         (out / ENCODE_FILE).unlink(missing_ok=True)
-        # Stopped on the way, no part of a sweep is left that could be taken for the whole.
+        # If encoding is interrupted, no record of an incomplete sweep is left.
         undo.callback(_remove_others, out / BITSTREAM_FOLDER, ())
         for number, rate in enumerate(chosen, start=1):
             path = bitstream_path(out, rate.id)
@@ -266,7 +267,7 @@ def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch
     """Encode one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
 
     Raises:
-        ConfigError: as :func:`run_encode`; also if the model has several rates and none is named.
+        ConfigError: as in :func:`run_encode`; or the model has several rates and none is given.
     """
     record, method, model = load_model(model_dir, device)
     if rate is None and method.spec.kind == "all_rates":
@@ -314,7 +315,7 @@ def check_sections(path: Path, table: SectionTable) -> None:
 
 
 def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Method, Bundle]:
-    """Return a finished training: its record, its method, and the model on ``device``.
+    """Load a finished training: return its record, its method, and the model on ``device``.
 
     Raises:
         ConfigError: there is no finished training in the folder, or its method is not installed.
@@ -333,12 +334,12 @@ def _repeated(
             f"{path}: encoding twice gave two different files",
             f"the method {method.spec.id} must encode in the same way each time",
         )
-    # The first call alone shows the memory that is needed from a standing start.
+    # Only the first call shows the peak memory of a new process.
     return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
 
 
 def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
-    """Remove bitstreams of all other rates: the folder must hold what its record lists."""
+    """Remove bitstreams of all other rates: the folder must contain exactly the files that its record lists."""
     for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
         if path.stem not in rate_ids:
             path.unlink()

@@ -1,6 +1,6 @@
-"""One file of a wanted size or quality from one variable-rate model.
+"""The search for one file of a requested size or quality, from one variable-rate model.
 
-Owns the search over λ and what is said of its end. Does not own encoding (``runner``), decoding (``isolation``) or PSNR
+Owns the search over λ and its result. Does not own encoding (``runner``), decoding (``isolation``) or PSNR
 (``viewing``).
 """
 
@@ -30,22 +30,22 @@ from hemgs.core.files import atomic_path
 from hemgs.core.types import LmbdaInterval, Rate, Scene, View
 from hemgs.protocol import Method, interval_of
 
-#: The search for a size stops when λ is known to this part of itself: sizes then differ by well under one per cent.
+#: The search for a size stops at this relative uncertainty of λ. Sizes then differ by much less than one per cent.
 LMBDA_TOLERANCE = 1e-3
-#: The search for a quality stops when λ is known to this part of itself, or PSNR is this near to the one asked for.
+#: The search for a quality stops at this relative uncertainty of λ, or at this distance from the requested PSNR.
 LMBDA_TOLERANCE_OF_PSNR = 5e-3
 PSNR_TOLERANCE_DB = 0.01
-#: λ is tried with as many digits as are printed, so that `--lmbda` with the number that is read gives the same file.
+#: λ is tried with the digits that are printed, so `--lmbda` with the printed number gives the same file.
 _LMBDA_DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One file that was made.
+    """One file of the search.
 
     Attributes:
-        rate, encoded: how, and what it is.
-        psnr: mean over the views it was measured on, dB; ``None`` where quality was not asked for.
+        rate, encoded: rate of the file, and its record.
+        psnr: mean PSNR over the measured views, dB; ``None`` in a search for a size.
     """
 
     rate: Rate
@@ -65,13 +65,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Found:
-    """How a search ended.
+    """The result of a search.
 
     Attributes:
-        interval: of λ, that was searched.
-        chosen: the file that was written.
-        trials: all that were made, in order.
-        num_views, num_test_views: how many views PSNR is the mean of, and how many there are; 0 without a scene.
+        interval: the searched interval of λ.
+        chosen: the written file.
+        trials: all files of the search, in order.
+        num_views, num_test_views: number of measured views, and of all test views; 0 without a scene.
     """
 
     interval: LmbdaInterval
@@ -92,13 +92,13 @@ class Found:
 
     @property
     def next_larger(self) -> Trial | None:
-        """Of the files that were tried, the smallest that is larger than the one written."""
+        """The smallest tried file that is larger than the written one."""
         larger = [trial for trial in self.trials if trial.total_bytes > self.chosen.total_bytes]
         return min(larger, key=lambda trial: trial.total_bytes, default=None)
 
     @property
     def falls_with_lmbda(self) -> bool:
-        """Whether PSNR fell with every larger λ that was tried, as the search supposes."""
+        """Whether PSNR fell with every larger λ that was tried, as the search assumes."""
         ordered = [trial.psnr or 0.0 for trial in sorted(self.trials, key=lambda trial: trial.lmbda)]
         return all(left >= right for left, right in itertools.pairwise(ordered))
 
@@ -108,7 +108,7 @@ def run_encode_to_size(
 ) -> Found:
     """Write the bitstream of the smallest λ whose file has at most ``target_bytes``, found by bisection.
 
-    λ is searched over the interval that the model serves; a larger target gets the largest file.
+    The search covers the interval that the model serves. If the target exceeds the largest file, that file is written.
 
     Raises:
         ConfigError: the model has one rate only, or even the largest λ gives a larger file.
@@ -141,24 +141,23 @@ def run_encode_to_psnr(
     num_views: int | None = None,
     stream: IO[str] | None = None,
 ) -> Found:
-    """Write the smallest of the bitstreams tried that reach a mean PSNR over test views; λ is found by bisection.
+    """Write the smallest tried bitstream that reaches a mean PSNR over test views; λ is found by bisection.
 
-    Each is decoded in a process of its own and measured as ``hemgs evaluate`` measures: on views of 8 bit, as the mean
-    of their PSNRs. Bisection supposes that PSNR falls as λ rises; whether or not it does, what is reported was measured
-    on the very file that is written.
+    Each bitstream is decoded in its own process and measured as in ``hemgs evaluate``: as the mean PSNR of 8-bit views.
+    Bisection assumes that PSNR falls as λ rises. The reported PSNR is that of the written file, even if this is not so.
 
     Args:
-        model_dir: of the model.
+        model_dir: folder of the model.
         out: file to write.
         target_db: PSNR to reach.
         scene_dir: the prepared scene that the model was trained on.
         device: where to compute.
-        num_views: how many of the test views to measure, spread evenly; all by default.
+        num_views: number of test views to measure, evenly spread; all by default.
         stream: terminal for the live line, if any.
 
     Raises:
         ConfigError: the model has one rate only, or no λ that was tried reaches the target.
-        SceneError: not the scene of the model, or one without test views.
+        SceneError: the scene is not that of the model, or has no test views.
     """
     record, method, model, interval = _variable_rate_model(model_dir, device, "--target-psnr")
     scene = scene_to_measure(scene_dir, record, model_dir)
@@ -226,12 +225,12 @@ class _Search:
         return trial
 
     def bisect(self, goes_up: Callable[[Trial], bool], tolerance: float, enough: Callable[[Trial], bool]) -> None:
-        """Narrow down, between the smallest λ and the largest, where ``goes_up`` changes from true to false.
+        """Find by bisection the λ at which ``goes_up`` changes from true to false.
 
         Args:
-            goes_up: whether a larger λ than a trial's is to be tried.
-            tolerance: part of λ to which it is to be known.
-            enough: whether to stop at a trial.
+            goes_up: function of a trial: whether the next λ must be larger.
+            tolerance: relative uncertainty of λ at which the search stops.
+            enough: function of a trial: whether the search stops there.
         """
         low, high = self.interval.low, self.interval.high
         trial = self.attempt(low)

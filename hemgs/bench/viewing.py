@@ -1,7 +1,7 @@
-"""Pictures and exports of decoded bitstreams: what the verbs ``render`` and ``export`` do.
+"""Pictures and exports of decoded bitstreams: the work of the verbs ``render`` and ``export``.
 
-Owns 8-bit rounding, picture files, comparison strips, cameras from JSON and the price of freezing a view-dependent
-scene into plain Gaussians. Does not own rendering.
+Owns 8-bit rounding, picture files, comparison strips, cameras from JSON, and the loss of quality from freezing a
+view-dependent scene into plain Gaussians. Does not own rendering.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from hemgs.splats.ply import write_ply
 from hemgs.splats.rendering import RenderableSplats
 
 COMPARE_FOLDER = "compare"
-#: Errors are shown multiplied by this in a comparison strip.
+#: Factor of the errors in a comparison strip.
 ERROR_GAIN = 4.0
 #: Columns of black pixels between the pictures of a strip.
 _GAP_PX = 4
 _CAMERA_NUMBERS = ("fx", "fy", "cx", "cy")
 _CAMERA_KEYS = {"name", "width", "height", *_CAMERA_NUMBERS, "world_to_camera"}
-#: A camera larger than this on either side is taken for a mistake.
+#: Largest side of a camera. A larger one is probably a mistake.
 MAX_SIDE = 16384
 _CAMERA_FIX = (
     "give {name, width, height, fx, fy, cx, cy, world_to_camera: 4 x 4}, in pixels and OpenCV axes, or a list of such"
@@ -47,10 +47,10 @@ _CAMERA_FIX = (
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """One picture written.
+    """One written picture.
 
     Attributes:
-        psnr: in dB against the photograph, ``None`` without one.
+        psnr: PSNR against the photograph, dB; ``None`` without a photograph.
     """
 
     file: Path
@@ -59,11 +59,11 @@ class RenderedPicture:
 
 @dataclass(frozen=True)
 class BakingLoss:
-    """What is lost by freezing a view-dependent scene into plain Gaussians, as mean PSNR over test views in dB.
+    """The loss from freezing a view-dependent scene into plain Gaussians: mean PSNR over test views, dB.
 
     Attributes:
-        decoded: the decoded scene against the photographs.
-        exported: the plain Gaussians against the photographs.
+        decoded: PSNR of the decoded scene against the photographs.
+        exported: PSNR of the plain Gaussians against the photographs.
     """
 
     decoded: float
@@ -97,8 +97,8 @@ def run_render(
     """Render the views of a scene from a bitstream: ``<view>.png``, and a strip of photograph, picture and error.
 
     Raises:
-        BitstreamError: as decoding does.
-        SceneError: the scene cannot be read or has no such views.
+        BitstreamError: the file cannot be decoded.
+        SceneError: the scene cannot be read, or has no views in the split.
     """
     renderable = method_of_bitstream(path).decode(path, device=device)
     scene = load_scene(scene_dir)
@@ -137,10 +137,10 @@ def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.devi
     Args:
         path: of the bitstream.
         ply: file to write.
-        scene_dir: a prepared scene to state the loss on, or ``None``.
+        scene_dir: a prepared scene on which the loss is measured, or ``None``.
 
     Returns:
-        Number of Gaussians, and what the export lost (``None`` without a scene).
+        Number of Gaussians, and the loss from the export (``None`` without a scene).
     """
     renderable = method_of_bitstream(path).decode(path, device=device)
     with torch.no_grad():
@@ -161,8 +161,8 @@ def read_cameras(path: Path) -> list[Camera]:
     """Read cameras from JSON: one mapping, or a list of them, with the fields of :class:`hemgs.core.types.Camera`.
 
     Raises:
-        ConfigError: unreadable, an unknown or missing key, a name given twice.
-        SceneError: a value that is not a camera's.
+        ConfigError: the file cannot be read, a key is unknown or missing, or two cameras have the same name.
+        SceneError: a value cannot belong to a camera.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

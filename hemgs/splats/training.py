@@ -104,8 +104,8 @@ class SplatTrainee:
             large = iteration > milestones.at(params.prune_large_from)
             prune(rows, model.cloud(rows), params, self._extent, large, model.pruned(rows, iteration))
             self._statistics.reset()
-        # On white, stray Gaussians of the background's colour add no loss. The released code therefore resets
-        # opacities once more, early.
+        # On white, stray Gaussians of the background's colour add no loss. The released code therefore has an
+        # additional early reset of opacities.
         if milestones.is_due(iteration, params.opacity_reset_every) or (self._white and iteration == start):
             model.reset_opacities(rows)
 

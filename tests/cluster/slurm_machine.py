@@ -58,7 +58,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-# Believe what is said of the node below, rather than what the machine has.
+# Use the description of the node below, rather than what the machine has.
 SlurmdParameters=config_overrides
 GresTypes=gpu
 # A node taken down stays down until it is resumed.
@@ -73,7 +73,7 @@ MessageTimeout=5
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd_port}
-# Not a password: munge's socket once more, for calls to slurmdbd, which do not read AuthInfo.
+# Not a password: munge's socket again, for calls to slurmdbd, which do not read AuthInfo.
 AccountingStoragePass={root}/munge.socket
 # The comment names the rule of a job: tests read requests per rule from it.
 AccountingStoreFlags=job_comment

@@ -1,4 +1,4 @@
-"""Decodes altered files one after the other and says of each what came of it: one line of JSON on standard output.
+"""Decodes altered files one after the other and reports the result of each: one line of JSON on standard output.
 
 Runs in a process of its own, which may crash, hang or be killed: ``session`` watches over it and goes on with another.
 

@@ -1,7 +1,7 @@
 """The interface of ``hemgs.coding.rans`` over torchac, the entropy coder of the papers' pipelines, for comparison.
 
 Owns the framing around torchac. Does not own distributions: they are the integer tables of ``hemgs.coding.tables``.
-torchac (extra ``entropy-check``) compiles itself when it is first imported, hence the import on demand.
+torchac (extra ``entropy-check``) compiles itself when it is first imported, so it is imported on demand.
 
 torchac keeps no state between calls and needs one row of cumulative frequencies a symbol. Every pushed batch therefore
 becomes chunks that are streams of their own, each with its counts, its escaped values and its raw low bits. All rows
@@ -30,7 +30,7 @@ from hemgs.coding.tables import (
 )
 from hemgs.core.errors import BitstreamError, DeviceError
 
-#: Symbols to a stream. The released codes of the papers cut likewise to bound the memory of the rows.
+#: Symbols to a stream. The released codes of the papers divide them in the same way, to limit the memory of the rows.
 CHUNK_SYMBOLS = 10_000
 
 _TOTAL = 1 << PROBABILITY_BITS

@@ -82,8 +82,9 @@ def measure(sizes: tuple[tuple[int, int], ...] = SIZES, rounds: int = 4) -> list
 
     Returns:
         One row for each size: ``num_gaussians``, ``side``; ``forward_s`` and ``backward_s`` (one thread, CPU time);
-        ``torch_forward_s`` and ``torch_backward_s`` (likewise, plain torch); ``forward_ratio`` and ``backward_ratio``
-        (torch's time over ours); ``threads`` and ``threads_ratio`` (our wall time with one thread over that with all).
+        ``torch_forward_s`` and ``torch_backward_s`` (the same with plain torch); ``forward_ratio`` and
+        ``backward_ratio`` (torch's time over ours); ``threads`` and ``threads_ratio`` (our wall time with one thread
+        over that with all).
     """
     all_threads = numba.get_num_threads()
     torch_threads = torch.get_num_threads()

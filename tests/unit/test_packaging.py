@@ -24,7 +24,7 @@ IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 COMES_WITH = {"markupsafe": "jinja2"}
 #: Used as commands or by other packages, never imported by this one.
 NOT_IMPORTED = {"ninja", "pygments", "snakemake", "torchvision"}
-#: Imported where it happens to be installed; it cannot be had from the index.
+#: Imported where it happens to be installed; the index does not contain it.
 NOT_ON_THE_INDEX = {"tinycudann"}
 
 

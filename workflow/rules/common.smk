@@ -118,7 +118,7 @@ def dataset_file(wildcards):
 
 
 def fetch_records(wildcards):
-    """What says that the archives of a scene are at hand, or not needed."""
+    """Files which show that the archives of a scene are present or not needed."""
     if (wildcards.dataset, wildcards.scene) not in ARCHIVES:
         raise WorkflowError(f"{wildcards.dataset}/{wildcards.scene} is not a scene of this benchmark: see run.scenes")
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
@@ -185,7 +185,7 @@ def finished_files(name):
 
 
 def plan():
-    """What the summary must find: every fit of the benchmark and where its files and logs lie."""
+    """The expected results: every fit of the benchmark, with the paths of its files and logs."""
     return {
         "schema_version": PLAN_VERSION,
         "title": BENCHMARK.title,
@@ -213,7 +213,7 @@ def plan():
                 "finished": path in FINISHED,
                 "points": f"results/points/{path}/points.csv",
                 "views": f"results/points/{path}/views.csv",
-                "logs": telling_logs(
+                "logs": failed_logs(
                     {
                         **scene_logs(fit.dataset, fit.scene),
                         **({"train_base": log_of("train_model", BASES[path].path)} if path in BASES else {}),
@@ -228,7 +228,7 @@ def plan():
 
 
 def refit_plan(dataset, scene):
-    """What the summary must know of the comparison of entropy models on a scene."""
+    """The expected comparison of entropy models on a scene."""
     path = FIT_PATH.format(**REFIT_FIT, dataset=dataset, scene=scene)
     table = REFIT_TABLE.format(dataset=dataset, scene=scene)
     return {
@@ -238,7 +238,7 @@ def refit_plan(dataset, scene):
         "rates": [],
         "finished": is_made(table),
         "points": table,
-        "logs": telling_logs(
+        "logs": failed_logs(
             {
                 **scene_logs(dataset, scene),
                 "train_model": log_of("train_model", path),
@@ -254,8 +254,8 @@ def scene_logs(dataset, scene):
     return {**fetching, "prepare_scene": log_of("prepare_scene", f"{dataset}/{scene}")}
 
 
-def telling_logs(logs):
-    """Those that say why something is missing: after a failure, only logs of jobs that failed in it."""
+def failed_logs(logs):
+    """Logs that contain the reason of a missing result: after a failure, only those of the jobs that failed."""
     left = BENCHMARK.partial
     return {step: log for step, log in logs.items() if left is None or log in left.failed}
 
@@ -349,7 +349,7 @@ def reported(path, caption, category, **labels):
 
 
 def table_caption(table):
-    """What the report says of a table: in a text of its own, or in one for all tables."""
+    """The caption of a table in the report: a text for this table, or one for all tables."""
     own = f"table_{table}"
     return own if (Path(workflow.basedir) / f"report/{own}.rst").is_file() else "table"
 

@@ -1,6 +1,7 @@
-"""The figures: what each shows, and the conventions that all of them share (``drawing``).
+"""The figures, and the conventions that all of them share (``drawing``).
 
-Owns the drawing and the CSV file behind each figure. Which figures a benchmark has is ``hemgs.core.catalogue``'s.
+Owns the drawing, and the CSV file with the data of each figure. Does not own the list of a benchmark's figures
+(``hemgs.core.catalogue``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hemgs.core.records import NOT_AVAILABLE, Row
 
 
 def write_figures(summary: Summary, style: Style, out: Path) -> list[Path]:
-    """Draw every figure, and write it with the CSV behind it.
+    """Draw every figure, and write it together with the CSV of its data.
 
     Returns:
         The files written.

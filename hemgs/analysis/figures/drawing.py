@@ -54,7 +54,7 @@ _SPARE = (
     ("#B15928", "+"),
     ("#7570B3", "3"),
 )
-#: Print size of a text column and of a page in inches; type in points.
+#: Printed width of a text column and of a page in inches; type size in points.
 COLUMN_WIDTH_IN = 3.5
 PAGE_WIDTH_IN = 7.2
 FONT_PT = 8.0
@@ -100,7 +100,7 @@ def look_of(style: Style, method: str) -> tuple[str, str]:
 
 
 def ink(color: str) -> str:
-    """Return a colour darkened for text, so that light hues stay legible on white.
+    """Return a darker colour for text, so that light hues are legible on white.
 
     >>> ink("#ffffff")
     '#c7c7c7'
@@ -111,7 +111,7 @@ def ink(color: str) -> str:
 
 @contextmanager
 def conventions() -> Iterator[None]:
-    """Draw inside this block by the conventions; leave matplotlib's own settings as they were."""
+    """Draw by the conventions inside the block; restore matplotlib's settings afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
@@ -119,7 +119,7 @@ def conventions() -> Iterator[None]:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """Return an empty figure of that print size."""
+    """Return an empty figure of this printed size."""
     figure = Figure(figsize=(width_in, height_in))
     FigureCanvasAgg(figure)
     return figure
@@ -129,7 +129,7 @@ def save(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.{pdf,svg,png}`` atomically; no dates, so that equal figures are equal files."""
     for suffix in _METADATA:
         for image in (image for axes in figure.axes for image in axes.images):
-            # Vector files keep the pixels as they are; in the PNG a picture larger than its frame must not alias.
+            # Vector files contain the original pixels. In the PNG, a picture larger than its frame must not alias.
             image.set_interpolation("auto" if suffix == "png" else "none")
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=_METADATA[suffix])
@@ -137,7 +137,7 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def empty(message: str) -> Figure:
-    """Return a figure that says why there is nothing to draw."""
+    """Return a figure that contains only the reason for missing data."""
     figure = new_figure(COLUMN_WIDTH_IN, 1.6)
     figure.text(0.5, 0.5, message, ha="center", va="center", color="#555555", wrap=True)
     return figure
@@ -161,7 +161,7 @@ def size_axis(axes: Axes, sizes: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class Label:
-    """A text that belongs to a point of the axes, in data coordinates."""
+    """A label of a point, which is in data coordinates."""
 
     x: float
     y: float
@@ -170,7 +170,7 @@ class Label:
 
 
 def place_labels(figure: Figure, axes: Axes, labels: Sequence[Label], obstacles: Sequence[tuple[float, float]]) -> None:
-    """Write each label next to its point, where it covers the fewest points and other labels.
+    """Write each label next to its point, at the place where it covers the fewest points and other labels.
 
     Limits and scale of the axes must be final. Candidates are tried in a fixed order, so the result is reproducible.
     """

@@ -1,4 +1,4 @@
-"""Rate–distortion curves: Figure 3 of HEMGS (arXiv 2411.18473), and what other figures with curves need of it."""
+"""Rate–distortion curves: Figure 3 of HEMGS (arXiv 2411.18473), and functions for other figures with curves."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from hemgs.analysis.tables.cells import MIB
 from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Row
 
-#: Columns of the CSV behind a curve.
+#: Columns of the CSV with the data of a curve.
 CURVE_COLUMNS = ("method", "rate", "lmbda", "iterations", "bytes_total", "bytes_total_std", "psnr", "psnr_std", "hole")
-#: Curves that are labelled directly; more of them get a legend.
+#: Largest number of curves with direct labels. With more curves, the figure has a legend.
 MOST_LABELS = 7
 
 
@@ -63,7 +63,7 @@ def draw_curves(
 ) -> None:
     """Draw PSNR over size: a line per method with several rates, a lone marker otherwise.
 
-    Labelled directly, or by a legend on the right.
+    Lines have direct labels, or a legend on the right.
     """
     axes.set_ylabel(METRICS["psnr"].heading)
     labels, obstacles = [], []
@@ -116,7 +116,7 @@ def left_out_in_words(rows: Sequence[Row], style: Style) -> str:
 
 
 def _along(xs: Sequence[float], ys: Sequence[float], steps: int = 12) -> list[tuple[float, float]]:
-    """Return points on a polyline, so close that a label cannot hide a part of it unnoticed."""
+    """Return points on a polyline, close enough to find every label that covers the line."""
     corners = list(zip(xs, ys, strict=True))
     dense = list(corners)
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
@@ -144,5 +144,5 @@ def _float(row: Row, name: str) -> float:
 
 
 def shortened(reason: str, limit: int = 90) -> str:
-    """Return a reason that fits into a figure."""
+    """Return a reason, shortened to fit into a figure."""
     return reason if len(reason) <= limit else f"{reason[: limit - 1]}…"

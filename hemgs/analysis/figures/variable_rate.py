@@ -24,9 +24,9 @@ from hemgs.analysis.summary import Summary
 from hemgs.analysis.tables.bdrate import in_words, variable_rate_costs
 from hemgs.core.records import Row, Value
 
-#: Characters that fit across a panel of the variable-rate figure in its smallest type.
+#: Number of characters across a panel in the smallest type.
 _PRICE_CHARACTERS = 56
-#: Columns of ``variable_rate.csv`` with what one model costs → columns of ``bdrate.csv``.
+#: Columns of ``variable_rate.csv`` with the cost of one model → columns of ``bdrate.csv``.
 _COST_COLUMNS = {
     "bd_rate_against": "reference",
     "bd_rate_percent": "percent",
@@ -38,12 +38,12 @@ _COST_COLUMNS = {
     "bd_rate_points_against": "num_points_reference",
     "bd_rate_hole": "hole",
 }
-#: Columns of the CSV behind the figure.
+#: Columns of the CSV with the data of the figure.
 VARIABLE_RATE_COLUMNS = ("dataset", *CURVE_COLUMNS, *_COST_COLUMNS)
 
 
 def draw_variable_rate(summary: Summary, style: Style) -> tuple[Figure, list[Row]]:
-    """Draw the figure, and return it with the rows of the CSV behind it."""
+    """Draw the figure, and return it with the rows of its CSV."""
     rows, costs = _variable_rows(summary, style), variable_rate_costs(summary.bdrate, style)
     priced: list[Row] = [{**row, **_cost_columns(row, costs)} for row in rows]
     return variable_rate_figure(rows, style, costs), priced
@@ -53,9 +53,9 @@ def variable_rate_figure(rows: Sequence[Row], style: Style, costs: Sequence[Row]
     """Draw Figure 4: the rates of one model, as a curve and as size over λ, per dataset.
 
     Args:
-        rows: of ``datasets.csv``.
+        rows: rows of ``datasets.csv``.
         style: labels and colours.
-        costs: rows of ``bdrate.csv``: what one model costs against one per rate.
+        costs: rows of ``bdrate.csv`` that compare one model with one per rate.
     """
     complete = drawable(rows)
     datasets = [dataset for dataset in style.datasets if any(row["dataset"] == dataset.id for row in complete)]
@@ -108,7 +108,7 @@ def _variable_rows(summary: Summary, style: Style) -> list[Row]:
 
 
 def _cost_columns(row: Row, costs: Iterable[Row]) -> dict[str, Value]:
-    """Return what a model for all rates costs against its variant that is trained once per rate, by column."""
+    """Return the cost of a model for all rates against its variant that is trained once per rate, by column."""
     for cost in costs:
         if (cost["method"], cost["dataset"]) == (row["method"], row["dataset"]):
             return {column: cost[name] for column, name in _COST_COLUMNS.items()}

@@ -1,7 +1,7 @@
 """Decoded views next to the photograph, with enlarged crops: Figure 5 of HEMGS (arXiv 2411.18473).
 
-Owns which pictures are shown and where the crops lie. Both follow fixed rules, so nothing is picked by hand. The view
-is the first of the showcase. The crops are the two squares in which the decoded views differ most from the photograph.
+Owns the choice of pictures and crops. Both follow fixed rules, so nobody chooses them by hand. The view is the first of
+the showcase. The crops are the two squares in which the decoded views differ most from the photograph.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from hemgs.core.records import RecordError, Row, Value, read_views
 
 #: Folder of the photographs in a showcase, next to one folder per rate.
 TARGET_FOLDER = "target"
-#: Columns of the CSV behind the figure.
+#: Columns of the CSV with the data of the figure.
 VISUAL_COLUMNS = ("method", "rate", "view", "psnr", "ssim", "bytes_total", "picture", "crops")
-#: Decoded pictures next to the photograph, at most.
+#: Largest number of decoded pictures next to the photograph.
 MAX_PICTURES = 5
-#: Side of a crop as a fraction of the picture's shorter side, and the colours of the two boxes.
+#: Side of a crop, as a fraction of the picture's shorter side; colours of the two boxes.
 CROP_FRACTION = 0.22
 BOX_COLORS = ("#FFD400", "#00E5FF")
 
-#: Whole pictures are scaled down to this many pixels per printed inch; layout of the figure in inches.
+#: Largest resolution of whole pictures, pixels per printed inch; layout of the figure in inches.
 PRINT_DPI = 600
 _EDGE_IN, _GAP_IN, _CAPTION_IN = 0.02, 0.05, 0.34
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded view with what is known of it.
+    """A decoded view with its measured values.
 
     Attributes:
         method, rate, view: ids; ``view`` is the picture's file name without suffix.
-        path: of the PNG.
-        psnr, ssim: of this view; ``None`` if not recorded.
+        path: path of the PNG.
+        psnr, ssim: quality of this view; ``None`` if not recorded.
         size_bytes: length of the bitstream; ``None`` if not recorded.
     """
 
@@ -73,14 +73,14 @@ class Box:
 def pictures_of(shown: Showcase, points: Sequence[Row], style: Style) -> dict[str, list[Picture]]:
     """Return decoded pictures by view: methods in the order of the style, rates from the smallest file.
 
-    Only views of which the photograph is there are listed.
+    Views without a photograph are left out.
     """
     found: dict[str, list[Picture]] = {}
     for method in sorted(shown.folders, key=style.order_of):
         own: dict[tuple[str, str], Picture] = {}
         for folder in shown.folders[method]:
             for picture in _of_folder(folder, method, _sizes(points, method, shown)):
-                own.setdefault((picture.view, picture.rate), picture)  # the first seed stands for all
+                own.setdefault((picture.view, picture.rate), picture)  # Only the first seed is shown.
         for picture in sorted(own.values(), key=lambda picture: (picture.view, -lmbda_of(picture.rate))):
             found.setdefault(picture.view, []).append(picture)
     return found
@@ -99,11 +99,11 @@ def _of_folder(folder: Path, method: str, sizes: Mapping[str, Value]) -> list[Pi
 
 
 def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple[Figure, list[Row]]:
-    """Draw the comparison of one scene, and return it with the rows of the CSV behind it."""
+    """Draw the comparison of one scene, and return it with the rows of its CSV."""
     by_view = pictures_of(shown, points, style)
     if not by_view:
         return empty(f"{shown.scene}: no decoded views to compare"), []
-    # The view that most methods have; the first such.
+    # The first of the views that most methods have.
     view = max(by_view, key=lambda name: (len(by_view[name]), [-ord(letter) for letter in name]))
     pictures = choose(by_view[view])
     target = read_pixels(pictures[0].path.parents[1] / TARGET_FOLDER / f"{view}.png")
@@ -134,7 +134,7 @@ def visual_figure(shown: Showcase, points: Sequence[Row], style: Style) -> tuple
 
 
 def choose(pictures: Sequence[Picture]) -> list[Picture]:
-    """Return at most :data:`MAX_PICTURES` pictures: the ends of each method's rates, those of later methods first."""
+    """Return at most :data:`MAX_PICTURES` pictures: the ends of each method's rates, starting from the last method."""
     ends: list[list[Picture]] = []
     for method in dict.fromkeys(picture.method for picture in pictures):
         own = [picture for picture in pictures if picture.method == method]

@@ -1,4 +1,4 @@
-"""The page as one HTML file: its template, filled with tables, data for its script, what is missing, and provenance.
+"""The page as one HTML file: its template, with tables, data for its script, missing results, and provenance.
 
 Does not own the tables (``hemgs.analysis.tables``). The page loads nothing from anywhere.
 """
@@ -32,12 +32,12 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
     """Return the text of ``index.html``.
 
     Args:
-        summary, style: what was measured, and how it is to look.
+        summary, style: the measured results, and labels, colours and order.
         origin: content of ``environment.json``.
         tables, figures: folders to link to; links are relative to ``out``.
     """
     shown_views = showcase(summary, style)
-    # A table that needs files of its own is shown where the run asks for it; the others also where they have rows.
+    # A table that needs additional jobs is shown only if the run lists it. Others are also shown if they have rows.
     shown = [spec for name, spec in TABLE_SPECS.items() if name in style.tables or name not in ON_REQUEST_TABLES]
     tables_made = [spec.make(summary, style) for spec in shown]
     data = {**script_data(summary, style), "showcase": shown_views}

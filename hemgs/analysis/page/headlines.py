@@ -1,4 +1,4 @@
-"""Headline figures of the page."""
+"""The most important values, at the top of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hemgs.core.records import Row
 
 
 def headlines(summary: Summary, style: Style) -> list[dict[str, object]]:
-    """Return headline figures per dataset, from complete means only."""
+    """Return the most important values of each dataset, from complete means only."""
     groups: list[dict[str, object]] = []
     ends = end_rates(summary.datasets).get(REFERENCE, ())
     for dataset in style.datasets:
@@ -44,7 +44,7 @@ def headlines(summary: Summary, style: Style) -> list[dict[str, object]]:
 
 
 def _against(row: Row, large: Row, label: str, reference: str) -> dict[str, str]:
-    """Return how much smaller the reference's largest file is, and at what change of PSNR."""
+    """Return the ratio of sizes against the reference's largest file, and the change of PSNR."""
     factor = float(row["bytes_total"] or 0.0) / float(large["bytes_total"] or 1.0)
     psnrs = float(large["psnr"] or 0.0), float(row["psnr"] or 0.0)
     quality = f"PSNR {psnrs[0] - psnrs[1]:+.2f} dB" if all(map(math.isfinite, psnrs)) else "PSNR infinite"

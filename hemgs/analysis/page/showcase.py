@@ -1,4 +1,4 @@
-"""Decoded views for the page: which are shown, and pictures as data URLs."""
+"""Decoded views for the page: their choice, and their pictures as data URLs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hemgs.analysis.plan import Style
 from hemgs.analysis.points import lmbda_of
 from hemgs.analysis.summary import Summary
 
-#: Pictures wider than this are scaled down for the page; up to LOSSLESS_WIDTH they are kept to the bit.
+#: Pictures wider than this are scaled down for the page. Pictures up to LOSSLESS_WIDTH are stored without loss.
 MAX_WIDTH = 800
 LOSSLESS_WIDTH = 400
 WEBP_QUALITY = 90
-#: Rates per method that are embedded: ends and middle.
+#: Number of embedded rates per method: both ends and the middle.
 MAX_RATES = 3
 
 
@@ -70,10 +70,10 @@ def _embedded(pixels: NDArray[np.uint8]) -> str:
 
 
 def showcase_note(showcase: Sequence[Mapping[str, Any]]) -> str:
-    """Return how the views were stored."""
+    """Return a sentence on the storage of the views."""
     widest = max((int(scene["width"]) for scene in showcase), default=0)
     if widest <= LOSSLESS_WIDTH:
-        return "Views that were not trained on, as decoded, to the bit."
+        return "Views that were not trained on, as decoded; stored without loss."
     scaled = f" and scaled to {MAX_WIDTH} pixels" if widest > MAX_WIDTH else ""
     return (
         f"Views that were not trained on. For this page they are stored as WebP at quality {WEBP_QUALITY}{scaled}; "

@@ -1,4 +1,4 @@
-"""Table 3 of HEMGS (arXiv 2411.18473): the full method and its variants, and what each part is worth."""
+"""Table 3 of HEMGS (arXiv 2411.18473): the full method and its variants, and the gain from each part."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def dataset_label(style: Style, row: Row) -> str:
 
 
 def _bd_rate(row: Row, style: Style) -> list[Cell]:
-    """Return the BD-rate, overlap and points, or a hole with its reason."""
+    """Return the BD-rate, overlap and points, or an empty cell with its reason."""
     cell = signed(row["bd_rate"], 2, style.in_print(str(row["bd_rate_hole"])))
     if cell.text is None:
         return [cell, Cell(None), Cell(None)]
@@ -104,4 +104,4 @@ def _names(rows: Iterable[Row], column: str, style: Style) -> str:
     return ", ".join(style.label_of(method) for method in dict.fromkeys(str(row[column]) for row in rows))
 
 
-TABLE = TableSpec("ablation", "What each part is worth: variants against the full method", build)
+TABLE = TableSpec("ablation", "Gain from each part: variants against the full method", build)

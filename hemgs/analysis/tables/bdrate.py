@@ -1,6 +1,6 @@
-"""Table 2 of HEMGS (arXiv 2411.18473): BD-rates against one reference, and how every BD-rate is printed.
+"""Table 2 of HEMGS (arXiv 2411.18473): BD-rates against one reference, and the printed form of every BD-rate.
 
-A BD-rate is printed with its overlap and points, or with the reason why there is none. Does not own the values
+A BD-rate is printed with its overlap and points. A missing one is printed with its reason. Does not own the values
 (``hemgs.analysis.bdrate``).
 """
 
@@ -44,7 +44,7 @@ def build(summary: Summary, style: Style) -> Table:
     if trained := iterations_cell(wanted, "iterations_reference").text:
         notes.append(f"{reference} was trained for {trained} iterations.")
     if not lines:
-        notes.append(f"No rows: this run has no {reference}, or nothing besides it.")
+        notes.append(f"No rows: this run has no {reference}, or no other method.")
     return Table(headings, lines, notes)
 
 
@@ -73,7 +73,7 @@ def variable_rate_costs(rows: Sequence[Row], style: Style) -> list[Row]:
 
 
 def in_words(row: Row, style: Style) -> str:
-    """Return ``+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)``, or why there is no BD-rate."""
+    """Return ``+1.01 % bytes (BD-rate, overlap 27.96–28.65 dB, 4/4 points)``, or the reason for a missing BD-rate."""
     cell = percent_cell(row, style)
     if cell.text is None:
         return f"no BD-rate: {cell.note}"
@@ -82,14 +82,14 @@ def in_words(row: Row, style: Style) -> str:
 
 
 def percent_cell(row: Row | None, style: Style) -> Cell:
-    """Return the BD-rate of a row of ``bdrate.csv`` with its spread, or a hole with its reason."""
+    """Return the BD-rate of a row of ``bdrate.csv`` with its spread, or an empty cell with its reason."""
     if row is None:
         return number(None, 2, "not planned")
     return with_spread(number(row["percent"], 2, style.in_print(str(row["hole"]))), half_range(row))
 
 
 def half_range(row: Row, low: str = "percent_min", high: str = "percent_max") -> float | None:
-    """Return half of the range over seeds; ``None`` where there was one seed.
+    """Return half of the range over seeds; ``None`` for one seed.
 
     >>> half_range({"percent_min": 4.0, "percent_max": 5.0})
     0.5
@@ -109,7 +109,7 @@ def overlap(low: object, high: object, decimals: int = 2) -> str:
 
 
 def overlap_of(row: Row | None) -> str:
-    """Return the quality that both curves of a row have; empty without a row."""
+    """Return the quality interval of both curves of a row; empty without a row."""
     return "" if row is None else overlap(row["low"], row["high"], METRICS[str(row["metric"])].decimals)
 
 
@@ -119,7 +119,7 @@ def point_counts(row: Row | None) -> str:
 
 
 def seed_notes(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return how seeds were used; nothing where there was one."""
+    """Return a note on the use of several seeds; no note for one seed."""
     spread = spread_note(max((int(row["num_seeds"] or 0) for row in rows), default=0))
     more = "One BD-rate per seed, then the mean; overlaps reach from the lowest to the highest end of any seed."
     return (*spread, more) if spread else ()

@@ -14,7 +14,7 @@ from hemgs.analysis.tables.table import Heading, Table, TableSpec
 from hemgs.core.catalogue import METRICS
 from hemgs.core.records import Row
 
-#: A method that needs this many times the bytes, or one over it, has the strongest shade.
+#: Ratio of bytes, or its inverse, with the strongest shade.
 FULL_SHADE = 2.0
 _Pairs = Mapping[tuple[str, str, str, str], Row]
 
@@ -46,7 +46,7 @@ def build(summary: Summary, style: Style) -> Table:
     if len({row[name] for row in means for name in ("iterations_reference", "iterations_method")}) > 1:
         notes.append("The methods were trained for different numbers of iterations.")
     if not lines:
-        notes = ["No rows: a single method has nothing to be compared with."]
+        notes = ["No rows: the run has only one method."]
     return Table(headings, lines, notes)
 
 

@@ -1,4 +1,4 @@
-"""Cells of printed tables: how numbers, sizes and spreads are rounded, and how a hole is shown.
+"""Cells of printed tables: the rounding of numbers, sizes and spreads, and cells without a value.
 
 Figures and the page print their numbers by the same functions. Does not own tables (``hemgs.analysis.tables.table``).
 """
@@ -19,12 +19,12 @@ class Cell:
     """A cell.
 
     Attributes:
-        text: as printed; ``None`` is a hole.
-        value: what sorting and marking go by.
+        text: printed text; ``None`` for a missing value.
+        value: number that decides the order of sorting, and the best cell.
         note: footnote of this cell.
-        mark: ``best`` or ``second`` of its column.
-        hint: what the page says of the cell where the pointer rests on it, besides the note.
-        shade: from -1 (a saving) to 1 (a cost): how the page colours the cell; 0 for none.
+        mark: ``best`` or ``second`` in its column.
+        hint: text that the page shows when the pointer is over the cell, in addition to the note.
+        shade: colour of the cell on the page, from -1 (a saving) to 1 (a cost); 0 for none.
     """
 
     text: str | None
@@ -36,7 +36,7 @@ class Cell:
 
 
 def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> Cell:
-    """Return a cell with a fixed number of decimals, or a hole where ``value`` is ``None``.
+    """Return a cell with a fixed number of decimals, or an empty one if ``value`` is ``None``.
 
     >>> number(12345.678, 1).text, number(None, 1, "not measured").note
     ('12,345.7', 'not measured')
@@ -49,7 +49,7 @@ def number(value: object, decimals: int, note: str = "", scale: float = 1.0) -> 
 
 
 def signed(value: object, decimals: int = 2, note: str = "") -> Cell:
-    """Return a change with its sign, or a plain 0.00 where it rounds to nothing.
+    """Return a change with its sign, or 0.00 without a sign if it rounds to zero.
 
     >>> signed(3.14159).text, signed(-0.001).text
     ('+3.14', '0.00')
@@ -62,9 +62,9 @@ def signed(value: object, decimals: int = 2, note: str = "") -> Cell:
 
 
 def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
-    """Return a mean over seeds with ``± half of the range``; the mean alone where there was one seed.
+    """Return a mean over seeds with ``± half of the range``; only the mean for one seed.
 
-    The spread has as many decimals as the mean, or what it takes to show one digit of it.
+    The spread has as many decimals as the mean, or more if its first digit needs them.
 
     >>> with_spread(number(28.54, 2), 0.031).text
     '28.54 ± 0.03'
@@ -80,7 +80,7 @@ def with_spread(cell: Cell, half_range: object, scale: float = 1.0) -> Cell:
 
 
 def significant(value: object, digits: int = 3, note: str = "", scale: float = 1.0) -> Cell:
-    """Return a cell with at least ``digits`` significant digits and no exponent; a hole where ``value`` is ``None``.
+    """Return a cell with at least ``digits`` significant digits and no exponent; an empty one if ``value`` is ``None``.
 
     >>> significant(0.012345).text, significant(123456.0).text
     ('0.0123', '123,456')
@@ -93,7 +93,7 @@ def significant(value: object, digits: int = 3, note: str = "", scale: float = 1
 
 
 def size_mib(num_bytes: object, note: str = "", decimals: int | None = None) -> Cell:
-    """Return bytes in MiB; no bytes are a plain 0.
+    """Return bytes in MiB; zero bytes are printed as 0.
 
     Without ``decimals``: two from 1 MiB on as the papers print them, three significant digits below.
 
@@ -115,7 +115,7 @@ def text(content: str, note: str = "") -> Cell:
 
 
 def iterations_cell(rows: Iterable[Row | None], name: str = "iterations") -> Cell:
-    """Return the training iterations of rows: one number, or every one that occurs."""
+    """Return the training iterations of rows: one number, or all that occur."""
     found = list(dict.fromkeys(int(row[name] or 0) for row in rows if row is not None and row[name] is not None))
     if len(found) == 1:
         return number(found[0], 0)
@@ -123,7 +123,7 @@ def iterations_cell(rows: Iterable[Row | None], name: str = "iterations") -> Cel
 
 
 def spread_note(num_seeds: int) -> tuple[str, ...]:
-    """Return what ± means; nothing where there was one seed.
+    """Return a note on the meaning of ±; no note for one seed.
 
     >>> spread_note(3)
     ('Means over 3 seeds ± half of their range.',)

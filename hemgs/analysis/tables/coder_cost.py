@@ -1,4 +1,4 @@
-"""What the coder costs: ideal and actual bits of every entropy-coded section.
+"""The overhead of the coder: ideal and actual bits of every entropy-coded section.
 
 Does not own the estimates, which the methods make.
 """
@@ -44,22 +44,22 @@ def build(summary: Summary, style: Style) -> Table:
     notes = [
         "Ideal: code length under the model that coded the section. Actual: length of the section in the file. "
         "Means over the scenes of a dataset; only entropy-coded sections whose ideal length is known.",
-        "Actual below ideal: the estimate floors small probabilities, and the coder escapes them at less.",
+        "Actual below ideal: the estimate floors small probabilities, and the coder's escapes take fewer bits.",
     ]
     if without:
         notes.append(f"No ideal length is known of any section: {', '.join(without)}.")
     if not lines:
-        notes = ["No rows: no method of this run says the ideal length of its sections."]
+        notes = ["No rows: no method of this run reports the ideal length of its sections."]
     return Table(headings, lines, notes)
 
 
 def _costs(row: Row) -> Iterator[tuple[str, tuple[Cell, ...]]]:
-    """Yield each section in print with its cells, all sections together last."""
+    """Yield the label and the cells of each section, and finally of all sections together."""
     hole = str(row["hole"])
     own = [name for name in map(section_id, row) if name and row.get(f"estimated_bits_{name}") is not None]
     for name in dict.fromkeys(own):
         yield section_of(name).label, _cost(row[f"estimated_bits_{name}"], 8 * float(row[f"bytes_{name}"] or 0), hole)
-    remark = hole or ("" if own else "the points do not hold the ideal length of each section")
+    remark = hole or ("" if own else "the points do not contain the ideal length of each section")
     ideal, actual, *changes = _cost(row["estimated_bits"], row["coded_bits"], hole)
     yield "All coded", (Cell(ideal.text, ideal.value, remark), actual, *changes)
 
@@ -70,4 +70,4 @@ def _cost(ideal: object, actual: object, hole: str) -> tuple[Cell, ...]:
     return number(ideal, 0, hole), number(actual, 0, hole), signed(extra, 0, hole), signed(share, 3, hole)
 
 
-TABLE = TableSpec("coder_cost", "What the coder costs: ideal and actual bits of entropy-coded sections", build)
+TABLE = TableSpec("coder_cost", "Overhead of the coder: ideal and actual bits of entropy-coded sections", build)

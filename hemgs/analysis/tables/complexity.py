@@ -1,4 +1,4 @@
-"""Table 6 of HEMGS (arXiv 2411.18473): what it costs to offer every rate of a scene."""
+"""Table 6 of HEMGS (arXiv 2411.18473): the cost of all rates of a scene."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hemgs.analysis.tables.table import Heading, Table, TableSpec
 
 
 def build(summary: Summary, style: Style) -> Table:
-    """Return what it costs to offer all rates of a scene."""
+    """Return the cost of all rates of a scene."""
     headings = (
         Heading("Dataset", numeric=False),
         Heading("Method", numeric=False),
@@ -60,4 +60,4 @@ def build(summary: Summary, style: Style) -> Table:
     return Table(headings, rows, notes)
 
 
-TABLE = TableSpec("complexity", "Cost of offering every rate of a scene", build)
+TABLE = TableSpec("complexity", "Cost of all rates of a scene", build)

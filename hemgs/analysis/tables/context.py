@@ -1,4 +1,4 @@
-"""Table 4 of HEMGS (arXiv 2411.18473): what the autoregressive network looks at."""
+"""Table 4 of HEMGS (arXiv 2411.18473): the neighbours that the autoregressive network uses."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hemgs.core.records import NOT_AVAILABLE
 HOLE = "—"
 #: More columns than this do not fit a printed column.
 WIDE = 7
-#: Vermilion and blue of Okabe and Ito's palette, which everyone can tell apart, as red, green and blue.
+#: Vermilion and blue of Okabe and Ito's palette, which everyone can distinguish, as red, green and blue.
 COST_COLOR, SAVING_COLOR = "213, 94, 0", "0, 114, 178"
 STRONGEST_TINT = 0.55
 _TEX_ESCAPES = {

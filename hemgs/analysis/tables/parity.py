@@ -42,7 +42,7 @@ def build(summary: Summary, style: Style) -> Table:
             )
         )
     notes = ("Ours: means over seeds.",) if summary.num_seeds > 1 else ()
-    notes = notes if rows else ("No rows: nothing is published for the datasets of this run.",)
+    notes = notes if rows else ("No rows: no values are published for the datasets of this run.",)
     return Table(headings, rows, notes)
 
 

@@ -1,7 +1,7 @@
-"""The rates that tables show of a method, and the sections that its files have.
+"""The rates of a method that tables show, and the sections of its files.
 
-Owns what several tables share: the two rates that stand for a curve, labels of lines, the order of sections, and
-look-up by method, dataset and rate. Does not own what a table contains.
+Owns common parts of several tables: the two rates that represent a curve, labels of lines, the order of sections, and
+look-up by method, dataset and rate. Does not own the contents of a table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hemgs.core.records import Row, section_id
 
 
 def sections_of(rows: Iterable[Row]) -> list[SectionSpec]:
-    """Return the sections that rows have columns for: those that published tables list first, overhead last.
+    """Return the sections with columns in the rows, first those that published tables list, and overhead last.
 
     >>> [section.id for section in sections_of([{"bytes_codebook": 7}])][:4]
     ['locations', 'features', 'scalings', 'offsets']

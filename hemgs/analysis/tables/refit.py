@@ -1,4 +1,4 @@
-"""Entropy models fitted to the symbols of one trained model each: what they save at equal pictures."""
+"""Entropy models fitted to the symbols of one trained model: their savings at equal pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hemgs.analysis.tables.table import Heading, Table, TableSpec
 from hemgs.core.catalogue import MODEL_SECTIONS, SECTIONS
 from hemgs.core.records import Row
 
-#: Entropy models of ``hemgs refit`` in print.
+#: Labels of the entropy models of ``hemgs refit``.
 MODEL_LABELS: Mapping[str, str] = {
     "trained": "as trained",
     "base": "hash grid only",
@@ -25,7 +25,7 @@ BASE_MODEL = "base"
 
 
 def build(summary: Summary, style: Style) -> Table:
-    """Return the entropy models of each scene that the style shows, and their means."""
+    """Return the entropy models of each scene in the style, and their means."""
     rows = summary.refit
     headings = (
         Heading("Dataset", numeric=False),
@@ -69,7 +69,7 @@ def _scene_rows(rows: Sequence[Row], dataset: str, scene: str) -> list[Row]:
 
 
 def _scene_means(dataset: DatasetNames, scenes: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """Return means over the scenes of every model that was fitted on all of them; nothing for a single scene."""
+    """Return means over scenes for every model that was fitted on all scenes; no means for a single scene."""
     if len(dataset.scenes) < 2:
         return []
     by_model: dict[str, list[Row]] = {}

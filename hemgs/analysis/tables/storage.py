@@ -12,7 +12,7 @@ from hemgs.analysis.tables.table import Heading, Table, TableSpec
 from hemgs.core.catalogue import SectionSpec
 from hemgs.core.records import Row
 
-#: Below this, the storage table takes one more decimal.
+#: Size below which the storage table has one more decimal.
 SMALL_FILE_MIB = 0.3
 
 
@@ -62,7 +62,7 @@ def build(summary: Summary, style: Style) -> Table:
 def _published_storage(
     parity_rows: Iterable[Row], style: Style, dataset: DatasetNames, used: Sequence[SectionSpec]
 ) -> list[tuple[Cell, ...]]:
-    """Return published rows of a dataset; ``Others`` contains all that has no column of its own."""
+    """Return published rows of a dataset; ``Others`` contains all sections without a column."""
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in parity_rows:
         if (row["dataset"], row["scene"]) == (dataset.id, "mean"):

@@ -1,4 +1,4 @@
-"""What a table is: headings, rows of cells, notes, and the declaration that a table is made from.
+"""The parts of a table: headings, rows of cells and notes; and the declaration of a table.
 
 Does not own rounding (``hemgs.analysis.tables.cells``) or files (``hemgs.analysis.tables.formats``).
 """
@@ -27,7 +27,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. ``notes`` stand below it, after the footnotes of single cells."""
+    """One table. ``notes`` are printed below it, after the footnotes of single cells."""
 
     headings: Sequence[Heading]
     rows: Sequence[tuple[Cell, ...]]
@@ -60,7 +60,7 @@ class TableSpec:
     Attributes:
         id: as in ``hemgs.core.catalogue.TABLES``, and the name of the module that declares it.
         caption: one line; ``{reference}`` stands for the label of the method that BD-rates are measured against.
-        build: from the summary to columns, rows and notes. The columns depend on what was measured.
+        build: function from the summary to columns, rows and notes. The columns depend on the measured values.
     """
 
     id: str

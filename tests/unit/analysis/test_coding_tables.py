@@ -58,7 +58,7 @@ def test_points_that_know_only_the_sum_show_only_the_sum(tmp_path: Path) -> None
     summarise(results.plan, PUBLISHED, results.summary)
     table = _costs(results)
     assert {row[2].text for row in table.rows} == {"All coded"}
-    assert all("do not hold" in row[3].note for row in table.rows)
+    assert all("do not contain" in row[3].note for row in table.rows)
     assert table.rows[0][6].text == "+0.301"
 
 

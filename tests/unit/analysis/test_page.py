@@ -94,7 +94,7 @@ def test_pictures_are_embedded_for_ends_and_middle_of_the_rates(page: str) -> No
     assert shown[:2] == [("gs3d", None), ("scaffold_gs", None)]
     assert [lmbda for method, lmbda in shown if method == "hemgs"] == [0.004, 0.0024, 0.001]
     assert all(item["src"].startswith("data:image/webp;base64,") for item in scene["items"])
-    assert "as decoded, to the bit" in page
+    assert "stored without loss" in page
 
 
 def test_the_matrix_of_bd_rates_is_coloured(page: str) -> None:

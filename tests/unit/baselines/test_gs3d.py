@@ -195,7 +195,7 @@ def test_opacities_are_reset_on_schedule() -> None:
 
 
 @pytest.mark.parametrize("background, resets", [((1.0, 1.0, 1.0), True), (BLACK, False)])
-def test_on_white_opacities_are_reset_once_more(background: tuple[float, float, float], resets: bool) -> None:
+def test_on_white_opacities_are_reset_again(background: tuple[float, float, float], resets: bool) -> None:
     scene = dataclasses.replace(toy_scene(), background=background)
     view = scene.views[0]
     trainee = trainee_of(scene, Gs3dParams(iterations=3_000))

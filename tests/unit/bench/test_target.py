@@ -55,7 +55,7 @@ def size_at(model: Path, lmbda: float, folder: Path) -> int:
 
 
 def measured(model: Path, folder: Path, scene_dir: Path, *lmbdas: float) -> list[float]:
-    """What `hemgs evaluate` says of the quality at some λ."""
+    """The quality at some λ, as `hemgs evaluate` measures it."""
     run_encode(model, folder / "points", [Rate.of(lmbda) for lmbda in lmbdas], CPU)
     return [
         float(str(row["psnr"]))

@@ -81,7 +81,7 @@ SWEEP = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
 
 
 def all_rates(method: str, label: str) -> MethodSpec:
-    """What a toy with one model for every rate says of itself."""
+    """The declaration of a toy method with one model for every rate."""
     return MethodSpec(method, label, "all_rates", attributes=("colors",), lmbda_interval=INTERVAL, sweep=SWEEP)
 
 

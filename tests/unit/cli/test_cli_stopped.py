@@ -160,7 +160,7 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    # Where the interrupt met an exec() of the standard library, CPython ends by raising the signal once more: a shell
+    # Where the interrupt met an exec() of the standard library, CPython ends by raising the signal again: a shell
     # shows 130 for both.
     assert process.returncode in (130, -signal.SIGINT)
     assert errors == "error: interrupted; run again to continue\n"

@@ -93,7 +93,7 @@ def test_a_variant_of_a_variant_adds_to_it(folder: Folder) -> None:
 
 
 def test_a_variant_may_be_trained_in_another_way(folder: Folder) -> None:
-    """A class of its own that takes the same settings; what datasets and benchmarks say of its base holds for it."""
+    """The variant names its own class, and takes the settings that datasets and benchmarks give its base."""
     own = {"extends": "sweep", "entry": "a.b:Each", "kind": "per_rate", "rates": [0.003, 0.001]}
     folder.method("sweep_each", own)
     folder.method("sweep_once", {"extends": "sweep", "entry": "a.b:Once", "kind": "single"})

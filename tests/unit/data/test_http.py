@@ -133,7 +133,7 @@ def test_full_disk(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_disk_that_fills_up_midway(server: Server, target: Path) -> None:
-    """What the kernel itself says of a full device, at the first block written."""
+    """The error of the kernel for a full device, at the first block written."""
     target.parent.mkdir()
     url = server.add("/a.zip", Answer(BODY))
     Part.of(target, url).path.symlink_to("/dev/full")

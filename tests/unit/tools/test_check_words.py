@@ -21,6 +21,8 @@ def messages(name: str, text: str) -> list[tuple[int, str]]:
     [
         ("a.md", "# Title\n\nWe mend it.\n", 3),
         ("a.md", "| a | b |\n|---|---|\n| 1 | told |\n", 3),
+        ("a.md", "A table, telling the rate.\n", 1),
+        ("a.py", '"""Decode it.\n\nRead it so as\nto check it.\n"""\n', 3),
         ("a.md", "One line,\nand files are decoded for\never by all.\n", 2),
         ("a.py", '"""Read it.\n\n    Both are read alike.\n"""\n', 3),
         ("a.py", "x = 1\n# made anew\n", 2),
@@ -44,6 +46,7 @@ def test_words_not_used_are_found_with_their_line_and_a_correction(name: str, te
     [
         ("a.md", "    mend told anew\n"),
         ("a.md", "```\nmend told\n```\n"),
+        ("a.md", "> *bad*: It tells us.\n"),
         ("a.md", "Call `told` besides a stand-in that is `beside` it.\n"),
         ("a.md", "We amend what a page foretells.\n"),
         ("a.md", f"| {'wide ' * 30}|\n"),
