@@ -8,7 +8,7 @@ Owns no particular method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -17,6 +17,7 @@ import torch
 
 from hemgs.core.bundle import Bundle
 from hemgs.core.events import EventLog
+from hemgs.core.records import Value
 from hemgs.core.types import Camera, LmbdaInterval, MethodSpec, Rate, Scene, SectionTable
 from hemgs.splats.cloud import GaussianCloud
 
@@ -114,3 +115,47 @@ def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
     """Return the interval of λ that a trained model serves; without one of its own, that of its method."""
     stored = model.meta.get("lmbda_interval")
     return spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
+
+
+@dataclass(frozen=True)
+class RefitTask:
+    """What a refit compares: entropy models that are fitted to the symbols of one trained model.
+
+    Attributes:
+        variants: names of the method's entropy models; empty for all of them.
+        lmbda: rate–distortion trade-off of the symbols.
+        iterations: steps of each fit, at least 1.
+        seed: seed of fresh networks and of the order of anchors.
+    """
+
+    variants: Sequence[str]
+    lmbda: float
+    iterations: int
+    seed: int
+
+
+@runtime_checkable
+class CanRefit(Protocol):
+    """A method whose entropy model can be fitted again to the symbols of a trained model."""
+
+    def refit(
+        self, model: Model, params: Mapping[str, Any], task: RefitTask, device: torch.device, events: EventLog
+    ) -> list[dict[str, Value]]:
+        """Compare entropy models.
+
+        Args:
+            model: a trained model.
+            params: settings of the variants' models.
+            task: what to compare.
+            device: device of the fits.
+            events: log of the progress over all variants.
+
+        Returns:
+            Rows of :data:`hemgs.core.records.REFIT_COLUMNS` without the model's identity, the trained entropy model's
+            first. That one has neither ``iterations`` nor ``fit_s``.
+
+        Raises:
+            ConfigError: a variant does not exist or its settings do not allow it, or λ is outside the trained interval.
+            TrainingError: no anchor is left, or a price is no longer finite.
+        """
+        ...

@@ -58,7 +58,7 @@ def add_summarise(parser: Parser) -> None:
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="plan.json, which the workflow writes")
     parser.add_argument("--published", type=Path, required=True, metavar="DIR", help="values that papers print, as CSV")
-    _add_out(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.set_defaults(run=_summarise)
 
 
@@ -69,8 +69,7 @@ def add_tables(parser: Parser) -> None:
         "Write the tables that style.json lists.",
         "  hemgs tables --summary results/summary --style results/summary/style.json --out results/tables",
     )
-    _add_inputs(parser)
-    _add_out(parser)
+    _add_published(parser)
     parser.set_defaults(run=_tables)
 
 
@@ -81,8 +80,7 @@ def add_figures(parser: Parser) -> None:
         "Draw the rate-distortion, variable-rate and visual figures that style.json lists, each with its CSV.",
         "  hemgs figures --summary results/summary --style results/summary/style.json --out results/figures",
     )
-    _add_inputs(parser)
-    _add_out(parser)
+    _add_published(parser)
     parser.set_defaults(run=_figures)
 
 
@@ -95,10 +93,9 @@ def add_page(parser: Parser) -> None:
         "  hemgs page --summary results/summary --style results/summary/style.json \\\n"
         "      --tables results/tables --figures results/figures --out results/page",
     )
-    _add_inputs(parser)
+    _add_published(parser)
     parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder that `hemgs tables` wrote")
     parser.add_argument("--figures", type=Path, required=True, metavar="DIR", help="folder that `hemgs figures` wrote")
-    _add_out(parser)
     parser.set_defaults(run=_page)
 
 
@@ -193,12 +190,10 @@ def _say(found: Estimate, benchmark: Benchmark, num_at_once: int) -> None:
         say(f"* {note}")
 
 
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
+def _add_published(parser: Parser) -> None:
+    """Add what the verbs share that publish results."""
     parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="that of `hemgs summarise`")
     parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, written by the workflow")
-
-
-def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
 
 

@@ -60,7 +60,7 @@ def add_render(parser: Parser) -> None:
         "cameras.json contains one mapping or a list of {name, width, height, fx, fy, cx, cy, world_to_camera}:\n"
         "pixels, and a 4 x 4 matrix with x right, y down, z forward.",
     )
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="bitstream that `hemgs encode` wrote")
+    _add_bitstream(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="draw the views of this prepared scene")
     source.add_argument("--camera", type=Path, metavar="FILE.json", help="draw these cameras")
@@ -101,7 +101,7 @@ def add_export(parser: Parser) -> None:
         "depend on the view, they are frozen for a mean view. With --scene, the loss from freezing is printed.",
         "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
     )
-    parser.add_argument("bitstream", type=Path, metavar="FILE.gsc", help="bitstream that `hemgs encode` wrote")
+    _add_bitstream(parser)
     parser.add_argument("--ply", type=Path, required=True, metavar="FILE.ply", help="file to write")
     parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
     add_device(parser)

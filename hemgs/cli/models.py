@@ -250,15 +250,14 @@ def _encode_to_target(arguments: argparse.Namespace, device: Any) -> int:
 
 def _refit(arguments: argparse.Namespace) -> int:
     texts = parse_assignments(arguments.set)
-    from hemgs.bench.refit import RefitRequest, run_refit
+    from hemgs.bench.refit import run_refit
     from hemgs.core.catalogue import MODEL_SECTIONS
     from hemgs.core.device import choose_device
+    from hemgs.protocol import RefitTask
 
     variants = tuple(name.strip() for name in arguments.variants.split(",")) if arguments.variants else ()
-    request = RefitRequest(
-        arguments.model, arguments.out, variants, arguments.iterations, arguments.lmbda, texts, arguments.seed
-    )
-    rows = run_refit(request, choose_device(arguments.device), sys.stderr)
+    task = RefitTask(variants, arguments.lmbda, arguments.iterations, arguments.seed)
+    rows = run_refit(arguments.model, arguments.out, task, texts, choose_device(arguments.device), sys.stderr)
     header = ["variant", *MODEL_SECTIONS, "total", "bits/anchor"]
     lines = [
         [row["variant"], *(row[f"bytes_{name}"] for name in (*MODEL_SECTIONS, "total")), row["bits_per_anchor"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from hemgs.config.params import params_of
 from hemgs.core.events import EventLog
 from hemgs.core.records import Value
 from hemgs.core.types import MethodSpec, Rate
-from hemgs.protocol import Model, interval_of
+from hemgs.protocol import Model, RefitTask, interval_of
 
 
 class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
@@ -57,20 +57,10 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
         return TrainedModel(anchors, entropy, BaseSteps.of(settings), whole, settings.location_codec, interval)
 
     def refit(
-        self,
-        model: Model,
-        params: Mapping[str, Any],
-        *,
-        variants: Sequence[str],
-        lmbda: float,
-        iterations: int,
-        seed: int,
-        device: torch.device,
-        events: EventLog,
+        self, model: Model, params: Mapping[str, Any], task: RefitTask, device: torch.device, events: EventLog
     ) -> list[dict[str, Value]]:
-        """See :class:`hemgs.bench.refit.CanRefit`."""
-        trained = self.trained(model, params, device)
-        return refit(trained, variants, lmbda=lmbda, iterations=iterations, seed=seed, device=device, events=events)
+        """See :class:`hemgs.protocol.CanRefit`."""
+        return refit(self.trained(model, params, device), task, device, events)
 
 
 class HemgsSingleRate(Hemgs):

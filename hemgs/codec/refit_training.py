@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
@@ -31,6 +31,7 @@ from hemgs.core.errors import TrainingError
 from hemgs.core.events import EventLog
 from hemgs.core.records import Value
 from hemgs.core.timing import Stopwatch
+from hemgs.protocol import RefitTask
 from hemgs.training.networks import NetworkOptimizer, ParameterGroup
 
 #: Name of the trained model's own entropy model in the result, the one that its attributes were trained with.
@@ -44,61 +45,33 @@ BATCH = 1024
 GRID_FREE, GRID_FULL = 0.3, 0.6
 
 
-def refit(
-    trained: TrainedModel,
-    variants: Sequence[str],
-    *,
-    lmbda: float,
-    iterations: int,
-    seed: int,
-    device: torch.device,
-    events: EventLog,
-) -> list[dict[str, Value]]:
-    """Compare variants on the symbols of one model.
-
-    Args:
-        trained: the model.
-        variants: names out of ``refit.VARIANTS``; all of them if empty.
-        lmbda: rate–distortion trade-off of the symbols.
-        iterations: steps of each fit, at least 1.
-        seed: of fresh networks and of the order of anchors.
-        device: where to compute.
-        events: for progress over all variants.
-
-    Returns:
-        A row of ``hemgs.core.records.REFIT_COLUMNS`` for each variant, without the model's identity. The trained
-        model's own entropy model comes first.
-
-    Raises:
-        ConfigError: no such variant, one that the settings do not allow, or λ outside the trained interval.
-        TrainingError: no anchor is left, or a price is no longer finite.
-    """
-    chosen = {name: trained.variant(name) for name in variants or VARIANTS}
-    frozen = freeze(trained, lmbda)
+def refit(trained: TrainedModel, task: RefitTask, device: torch.device, events: EventLog) -> list[dict[str, Value]]:
+    """Compare variants (:data:`hemgs.codec.refit.VARIANTS`) on one model; see :class:`hemgs.protocol.CanRefit`."""
+    chosen = {name: trained.variant(name) for name in task.variants or VARIANTS}
+    frozen = freeze(trained, task.lmbda)
     rows = [_row(TRAINED, trained.entropy, frozen, device)]
-    models = {name: fresh_model(each, trained.entropy, frozen, seed) for name, each in chosen.items()}
-    title, total = events.title, iterations * len(models)
+    models = {name: fresh_model(each, trained.entropy, frozen, task.seed) for name, each in chosen.items()}
+    title, total = events.title, task.iterations * len(models)
     for number, (name, entropy) in enumerate(models.items()):
         events.title = f"{title} {name}"
-        done = number * iterations
+        done = number * task.iterations
         with Stopwatch() as watch, _without_denormals():
-            for iteration, bits_per_anchor in fit_entropy(entropy, frozen, iterations, seed, device):
+            for iteration, bits_per_anchor in fit_entropy(entropy, frozen, task, device):
                 events.progress(done + iteration, total, bits_per_anchor=bits_per_anchor)
-        fit: dict[str, Value] = {"iterations": iterations, "fit_s": round(watch.seconds, 3)}
+        fit: dict[str, Value] = {"iterations": task.iterations, "fit_s": round(watch.seconds, 3)}
         rows.append(_row(name, entropy, frozen, device) | fit)
     return rows
 
 
 def fit_entropy(
-    entropy: EntropyModel, frozen: FrozenSymbols, iterations: int, seed: int, device: torch.device
+    entropy: EntropyModel, frozen: FrozenSymbols, task: RefitTask, device: torch.device
 ) -> Iterator[tuple[int, float]]:
     """Fit a model to frozen symbols; the same anchors in the same order for every model.
 
     Args:
         entropy: of ``fresh_model``; changed in place.
         frozen: the symbols.
-        iterations: steps, at least 1.
-        seed: of the order of anchors.
+        task: its steps and its seed.
         device: where to compute.
 
     Yields:
@@ -110,17 +83,17 @@ def fit_entropy(
     price, grid = FrozenPrice(entropy, frozen, device), list(entropy.grid.parameters())
     networks = [weight for network in entropy.networks() for weight in network.parameters() if weight.requires_grad]
     groups = [ParameterGroup("hash_grid", grid, *LEARNING_RATE), ParameterGroup("networks", networks, *LEARNING_RATE)]
-    optimizer = NetworkOptimizer(groups, iterations)
-    generator = torch.Generator().manual_seed(seed)
+    optimizer = NetworkOptimizer(groups, task.iterations)
+    generator = torch.Generator().manual_seed(task.seed)
     scalars = entropy.settings.feature_dim + entropy.settings.geometry_dim
     waiting = torch.empty(0, dtype=torch.int64)
-    for iteration in range(1, iterations + 1):
+    for iteration in range(1, task.iterations + 1):
         if not len(waiting):
             waiting = torch.randperm(frozen.num_anchors, generator=generator)
         rows, waiting = waiting[:BATCH].to(device), waiting[BATCH:]
         optimizer.set_iteration(iteration)
         bits = price.bits(rows) / len(rows)
-        part = iteration / iterations
+        part = iteration / task.iterations
         weight = min(max((part - GRID_FREE) / (GRID_FULL - GRID_FREE), 0.0), 1.0)
         loss = (bits + weight * entropy.grid.bits() / frozen.num_anchors) / scalars
         bits_per_anchor = float(bits.detach())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs.bench.refit import RefitRequest, run_refit
+from hemgs.bench.refit import run_refit
 from hemgs.bench.runs import MODEL_FILE, TRAIN_FILE, TrainRecord, write_record
 from hemgs.cli import main
 from hemgs.codec.params import HemgsParams
@@ -20,6 +20,7 @@ from hemgs.core.bundle import save_bundle
 from hemgs.core.errors import ConfigError
 from hemgs.core.files import sha256_of
 from hemgs.core.records import Value
+from hemgs.protocol import RefitTask
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, toy_anchors, toy_entropy
 
 CPU = torch.device("cpu")
@@ -66,9 +67,12 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def request(model: Path, out: Path, **changes: Any) -> RefitRequest:
-    texts = {name: str(value) for name, value in PARAMS.items() if "context" in name}
-    return RefitRequest(model, out, **{"iterations": 40, "texts": texts, **changes})
+def refit(
+    model: Path, out: Path, texts: Mapping[str, str] | None = None, iterations: int = 40, **changes: Any
+) -> list[dict[str, Value]]:
+    texts = texts or {name: str(value) for name, value in PARAMS.items() if "context" in name}
+    asked = {"variants": (), "lmbda": 0.002, "iterations": iterations, "seed": 0, **changes}
+    return run_refit(model, out, RefitTask(**asked), texts, CPU)
 
 
 def size(row: Mapping[str, Value], column: str) -> int:
@@ -78,7 +82,7 @@ def size(row: Mapping[str, Value], column: str) -> int:
 
 
 def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> None:
-    rows = run_refit(request(toy_model, tmp_path / "t" / "table.csv"), CPU)
+    rows = refit(toy_model, tmp_path / "t" / "table.csv")
     assert [row["variant"] for row in rows] == [TRAINED, "base", "sa", "ar", "both"]
     for row in rows:
         assert row["bytes_total"] == sum(size(row, f"bytes_{name}") for name in SECTIONS)
@@ -97,8 +101,7 @@ def test_each_variant_is_a_row_that_adds_up(toy_model: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_fitting_saves_bytes_and_is_deterministic(toy_model: Path, tmp_path: Path) -> None:
     def sizes(iterations: int) -> list[int]:
-        made = request(toy_model, tmp_path / "table.csv", variants=("base", "ar"), iterations=iterations)
-        rows = run_refit(made, CPU)[1:]
+        rows = refit(toy_model, tmp_path / "table.csv", variants=("base", "ar"), iterations=iterations)[1:]
         return [size(row, f"bytes_{name}") for row in rows for name in SECTIONS]
 
     short, long = sizes(2), sizes(80)
@@ -121,7 +124,7 @@ def test_mistakes_are_named_before_any_work(toy_model: Path, tmp_path: Path) -> 
     ]
     for changes, message in cases:
         with pytest.raises(ConfigError, match=message):
-            run_refit(request(**{"model": toy_model, "out": out, **changes}), CPU)
+            refit(**{"model": toy_model, "out": out, **changes})
         assert not out.exists()
 
 
@@ -135,7 +138,7 @@ def test_methods_without_an_entropy_model_are_refused(toy_model: Path, tmp_path:
     )
     (folder / TRAIN_FILE).write_text(text)
     with pytest.raises(ConfigError, match="no entropy model that can be fitted again"):
-        run_refit(request(folder, tmp_path / "table.csv"), CPU)
+        refit(folder, tmp_path / "table.csv")
 
 
 def test_the_verb_prints_the_table(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
