@@ -62,7 +62,7 @@ class FixedMixture:
     weight: Integers
 
     def table_rows(self) -> tuple[Integers, *tuple[NDArray[np.integer], ...]]:
-        """Return the first centre of each symbol's distribution, and the parts of ``hemgs.coding.mixture.Mixtures``."""
+        """Return the first centre of each symbol's distribution, and the arguments of ``checked_mixtures``."""
         centre, level, offset = self.first.table_rows()
         other, other_level, other_offset = self.second.table_rows()
         distance = (other - centre).clip(-MAX_DISTANCE, MAX_DISTANCE)

@@ -1,4 +1,4 @@
-"""The refit as a use case: what the verb ``refit`` does.
+"""The refit as a use case: the work of the verb ``refit``.
 
 A method that can refit quantises the attributes of one trained model once and fits other entropy models to these
 symbols. Pictures stay the same, so sizes alone compare the entropy models.
@@ -35,7 +35,7 @@ def run_refit(
         model_dir: folder of a finished training.
         out: table to write, CSV.
         task: what to compare.
-        texts: settings of the variants over the model's own, as typed by a person.
+        texts: settings of the variants that replace those of the model, as typed on the command line.
         device: device of the fits.
         stream: terminal for the live line, if any.
 
@@ -43,7 +43,7 @@ def run_refit(
         The rows that were written, the trained entropy model's first.
 
     Raises:
-        ConfigError: no such variant or rate, no finished training, or a method that cannot refit.
+        ConfigError: the variant, the rate or a finished training does not exist, or the method cannot refit.
     """
     if task.iterations < 1:
         raise ConfigError(f"--iterations {task.iterations}: nothing would be fitted", "give 1 or more")

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from hemgs.coding._rans_kernels import (
     BAD_INDEX,
-    FIRST_STATE,
     I32,
     I64,
     LENGTH_BITS,
@@ -32,8 +31,10 @@ from hemgs.coding._rans_kernels import (
     U64,
     _bit_length,
     _put,
+    _put_escape,
+    _refilled,
     _stages,
-    _take,
+    _take_escape,
 )
 from hemgs.core.jit import compiled
 
@@ -51,9 +52,8 @@ MAX_WORDS_PER_SYMBOL = 3
 _TOTAL = np.int64(1) << TOTAL_BITS
 _SLOT_MASK = np.uint64((1 << TOTAL_BITS) - 1)
 _BITS = np.uint64(TOTAL_BITS)
-_ONE = np.uint64(1)
-_WORD = np.uint64(32)
-_LOW_STATE = np.uint64(FIRST_STATE)
+#: Half width of an escape of any value, 0 too.
+_NO_WIDTH = np.int64(-1)
 _INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
 
 #: Arrays ``[n]``, as in ``mixture.Mixtures``: levels and offsets of the first rows, the same of the second rows (all
@@ -166,30 +166,10 @@ def encode_mixture(residuals: I32, mixtures: Mixtures, tables: Tables, state: U6
         value = np.int64(residuals[i])
         start, width, escaped = _interval(value, i, mixtures, tables)
         if escaped:
-            # Sign, bit length of the distance and one, its bits below the leading one.
-            magnitude = abs(value) + 1
-            length = _bit_length(magnitude) - 1
-            if length:
-                mantissa = np.uint64(magnitude - (np.int64(1) << length))
-                x, count = _put(x, words, count, mantissa, _ONE, np.uint64(length))
-            x, count = _put(x, words, count, np.uint64(length), _ONE, np.uint64(LENGTH_BITS))
-            x, count = _put(x, words, count, np.uint64(value < 0), _ONE, _ONE)
+            x, count = _put_escape(x, words, count, value, _NO_WIDTH)
         x, count = _put(x, words, count, np.uint64(start), np.uint64(width), _BITS)
     state[0] = x
     return count
-
-
-@compiled
-def _take_escape(x: Any, words: U32, position: Any) -> tuple[Any, Any, Any]:
-    """Read the value that follows an escape."""
-    sign, x, position = _take(x, words, position, _ONE)
-    length, x, position = _take(x, words, position, np.uint64(LENGTH_BITS))
-    magnitude = _ONE << length
-    if length:
-        mantissa, x, position = _take(x, words, position, length)
-        magnitude |= mantissa
-    value = np.int64(magnitude) - 1
-    return -value if sign else value, x, position
 
 
 @compiled
@@ -235,13 +215,9 @@ def decode_mixture(mixtures: Mixtures, tables: Tables, words: U32, state: U64, r
         slot = np.int64(x & _SLOT_MASK)
         value, start, width, escaped = _find(slot, i, mixtures, tables)
         x = np.uint64(width) * (x >> _BITS) + np.uint64(slot - start)
-        if x < _LOW_STATE:
-            if position >= len(words):
-                return OUT_OF_DATA
-            x = (x << _WORD) | np.uint64(words[position])
-            position += 1
+        x, position = _refilled(x, words, position)
         if escaped:
-            value, x, position = _take_escape(x, words, position)
+            value, x, position = _take_escape(x, words, position, _NO_WIDTH)
         if position > len(words):
             return OUT_OF_DATA
         if value > _INT32_MAX or value < _INT32_MIN:

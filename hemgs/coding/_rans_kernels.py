@@ -9,7 +9,6 @@ The coder is range asymmetric numeral systems (Duda, arXiv 1311.2540) with a 64-
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 #: Format of the Gaussian tables. ``tables`` imports it from here, because compiled code contains these constants and is
 #: compiled again only when this file changes.
@@ -48,10 +46,6 @@ FIRST_STATE = 1 << 32
 _LOW_STATE = np.uint64(FIRST_STATE)
 _ONE = np.uint64(1)
 _INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
-
-_SQRT_HALF = math.sqrt(0.5)
-_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_LOG2_E = 1.0 / math.log(2.0)
 
 #: Return values of the decoders other than success.
 BAD_INDEX, OUT_OF_DATA, OUT_OF_RANGE = 1, 2, 3
@@ -79,6 +73,28 @@ def _bit_length(value: Any) -> int:
         value >>= 1
         length += 1
     return length
+
+
+@compiled
+def _put_escape(x: Any, words: U32, count: int, value: Any, half_width: Any) -> tuple[Any, int]:
+    """Encode what follows an escape: sign, bit length of the magnitude beyond ``half_width``, its other bits."""
+    excess = abs(value) - half_width
+    length = _bit_length(excess) - 1
+    if length:
+        mantissa = np.uint64(excess - (np.int64(1) << length))
+        x, count = _put(x, words, count, mantissa, _ONE, np.uint64(length))
+    x, count = _put(x, words, count, np.uint64(length), _ONE, np.uint64(LENGTH_BITS))
+    return _put(x, words, count, np.uint64(value < 0), _ONE, _ONE)
+
+
+@compiled
+def _refilled(x: Any, words: U32, position: Any) -> tuple[Any, Any]:
+    """Add a word to a state that needs one; a position beyond the end means that the stream has too few words."""
+    if x < _LOW_STATE:
+        if position < len(words):
+            x = (x << _WORD) | np.uint64(words[position])
+        position += 1
+    return x, position
 
 
 @compiled
@@ -131,14 +147,7 @@ def encode_gaussian(
         if -half_width <= high <= half_width:
             entry = first + high + half_width
         else:
-            # Escape: sign, bit length of the excess, its bits below the leading one.
-            excess = (high if high > 0 else -high) - half_width
-            length = _bit_length(excess) - 1
-            if length:
-                mantissa = np.uint64(excess - (np.int64(1) << length))
-                x, count = _put(x, words, count, mantissa, _ONE, np.uint64(length))
-            x, count = _put(x, words, count, np.uint64(length), _ONE, np.uint64(LENGTH_BITS))
-            x, count = _put(x, words, count, np.uint64(high < 0), _ONE, _ONE)
+            x, count = _put_escape(x, words, count, high, half_width)
             entry = first + 2 * half_width + 1
         start = np.uint64(cumulative[entry])
         x, count = _put(x, words, count, start, np.uint64(cumulative[entry + 1]) - start, _PROBABILITY)
@@ -148,13 +157,9 @@ def encode_gaussian(
 
 @compiled
 def _take(x: Any, words: U32, position: Any, bits: Any) -> tuple[Any, Any, Any]:
-    """Read ``bits`` uncoded bits; a returned position beyond the end means that the stream has too few words."""
+    """Read ``bits`` uncoded bits."""
     value = x & ((_ONE << bits) - _ONE)
-    x >>= bits
-    if x < _LOW_STATE:
-        if position < len(words):
-            x = (x << _WORD) | np.uint64(words[position])
-        position += 1
+    x, position = _refilled(x >> bits, words, position)
     return value, x, position
 
 
@@ -212,11 +217,7 @@ def decode_gaussian(
             entry += 1
         start = cumulative[entry]
         x = np.uint64(cumulative[entry + 1] - start) * (x >> _PROBABILITY) + np.uint64(slot - start)
-        if x < _LOW_STATE:
-            if position >= len(words):
-                return OUT_OF_DATA
-            x = (x << _WORD) | np.uint64(words[position])
-            position += 1
+        x, position = _refilled(x, words, position)
         value = entry - first - half_width
         if value > half_width:
             value, x, position = _take_escape(x, words, position, half_width)
@@ -272,11 +273,9 @@ def decode_bits(probabilities: U16, words: U32, state: U64, bits: U8) -> int:
         else:
             bits[i] = 0
             x = (_TOTAL - p) * (x >> _PROBABILITY) + slot - p
-        if x < _LOW_STATE:
-            if position >= len(words):
-                return OUT_OF_DATA
-            x = (x << _WORD) | np.uint64(words[position])
-            position += 1
+        x, position = _refilled(x, words, position)
+        if position > len(words):
+            return OUT_OF_DATA
     state[0] = x
     state[1] = np.uint64(position)
     return 0
@@ -306,22 +305,4 @@ def gaussian_table_bits(
             entry = first + 2 * half_width + 1
             total += 1 + LENGTH_BITS + _bit_length((high if high > 0 else -high) - half_width) - 1
         total += PROBABILITY_BITS - np.log2(np.float64(cumulative[entry + 1] - cumulative[entry]))
-    return total
-
-
-@compiled
-def gaussian_bits(values: F64, means: F64, scales: F64) -> float:
-    """Return the code length of integers under discretised Gaussians, bits; all arguments are ``[n] float64``."""
-    total = 0.0
-    for i in range(len(values)):
-        # The upper tail, where differences of erfc are precise.
-        distance = abs(values[i] - means[i])
-        low = (distance - 0.5) / scales[i]
-        high = (distance + 0.5) / scales[i]
-        mass = 0.5 * (math.erfc(low * _SQRT_HALF) - math.erfc(high * _SQRT_HALF))
-        if mass > 0.0:
-            total -= math.log2(mass)
-        else:
-            # Beyond erfc's range the mass is about phi(low) / low, the density at the near edge over its slope.
-            total += (0.5 * low * low + math.log(low) + _LOG_SQRT_2PI) * _LOG2_E
     return total

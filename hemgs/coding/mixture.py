@@ -11,7 +11,7 @@ escaped, with the mass of both escapes. A residual is the distance from the firs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,77 +26,41 @@ WHOLE_WEIGHT = kernels.WHOLE_WEIGHT
 MAX_DISTANCE = 1 << 40
 
 
-@dataclass(frozen=True)
-class Mixtures:
-    """Distributions of n symbols, flat.
+def checked_mixtures(
+    levels: ArrayLike,
+    offsets: ArrayLike,
+    other_levels: ArrayLike,
+    other_offsets: ArrayLike,
+    distances: ArrayLike,
+    weights: ArrayLike,
+) -> kernels.Mixtures:
+    """Copy the distributions of n symbols, flat in C order; all arguments have one common shape.
 
-    Attributes:
-        levels, offsets: ``[n] uint8`` of the first row.
-        other_levels, other_offsets: ``[n] uint8`` of the second.
-        distances: ``[n] int64``, second centre minus first.
-        weights: ``[n] uint16`` of the first row, 0 to WHOLE_WEIGHT.
+    Args:
+        levels, offsets: scale levels and mean offset indices of the first row.
+        other_levels, other_offsets: the same of the second row.
+        distances: second centre minus first, of at most MAX_DISTANCE.
+        weights: weights of the first row, 0 to WHOLE_WEIGHT.
+
+    Raises:
+        ValueError: shapes differ, or a value is out of range.
     """
-
-    levels: NDArray[np.uint8]
-    offsets: NDArray[np.uint8]
-    other_levels: NDArray[np.uint8]
-    other_offsets: NDArray[np.uint8]
-    distances: NDArray[np.int64]
-    weights: NDArray[np.uint16]
-
-    @staticmethod
-    def checked(
-        levels: ArrayLike,
-        offsets: ArrayLike,
-        other_levels: ArrayLike,
-        other_offsets: ArrayLike,
-        distances: ArrayLike,
-        weights: ArrayLike,
-    ) -> Mixtures:
-        """Copy integers of one common shape in C order.
-
-        Raises:
-            ValueError: shapes differ, or a value is out of range.
-        """
-        same_shape(
-            levels=levels,
-            offsets=offsets,
-            other_levels=other_levels,
-            other_offsets=other_offsets,
-            distances=distances,
-            weights=weights,
-        )
-        return Mixtures(
-            integers(levels, np.uint8, "levels", NUM_LEVELS - 1),
-            integers(offsets, np.uint8, "offsets", NUM_MEAN_OFFSETS - 1),
-            integers(other_levels, np.uint8, "other levels", NUM_LEVELS - 1),
-            integers(other_offsets, np.uint8, "other offsets", NUM_MEAN_OFFSETS - 1),
-            integers(distances, np.int64, "distances", MAX_DISTANCE, -MAX_DISTANCE),
-            integers(weights, np.uint16, "weights", WHOLE_WEIGHT),
-        )
-
-    def part(self, symbols: slice) -> Mixtures:
-        """Return the distributions of some symbols."""
-        return Mixtures(
-            self.levels[symbols],
-            self.offsets[symbols],
-            self.other_levels[symbols],
-            self.other_offsets[symbols],
-            self.distances[symbols],
-            self.weights[symbols],
-        )
-
-    @property
-    def arrays(self) -> kernels.Mixtures:
-        """The attributes in the kernels' order."""
-        return (
-            self.levels,
-            self.offsets,
-            self.other_levels,
-            self.other_offsets,
-            self.distances,
-            self.weights,
-        )
+    same_shape(
+        levels=levels,
+        offsets=offsets,
+        other_levels=other_levels,
+        other_offsets=other_offsets,
+        distances=distances,
+        weights=weights,
+    )
+    return (
+        integers(levels, np.uint8, "levels", NUM_LEVELS - 1),
+        integers(offsets, np.uint8, "offsets", NUM_MEAN_OFFSETS - 1),
+        integers(other_levels, np.uint8, "other levels", NUM_LEVELS - 1),
+        integers(other_offsets, np.uint8, "other offsets", NUM_MEAN_OFFSETS - 1),
+        integers(distances, np.int64, "distances", MAX_DISTANCE, -MAX_DISTANCE),
+        integers(weights, np.uint16, "weights", WHOLE_WEIGHT),
+    )
 
 
 class MixtureEncoder:
@@ -111,20 +75,15 @@ class MixtureEncoder:
 
         Args:
             residuals: int32 distances from the first centre, in steps; any value can be coded.
-            mixtures: arguments of :meth:`Mixtures.checked`.
+            mixtures: arguments of :func:`checked_mixtures`.
 
         Raises:
             ValueError: shapes differ, or a value is out of range.
         """
         same_shape(residuals=residuals, levels=mixtures[0])
-        batch = integers(residuals, np.int32, "residuals"), Mixtures.checked(*mixtures).arrays
+        batch = integers(residuals, np.int32, "residuals"), checked_mixtures(*mixtures)
         if batch[0].size:
             self._batches.append(batch)
-
-    @property
-    def num_symbols(self) -> int:
-        """Symbols pushed so far."""
-        return sum(len(residuals) for residuals, _ in self._batches)
 
     def table_bits(self) -> float:
         """Code length of everything pushed so far under the integer tables, bits."""
@@ -135,10 +94,10 @@ class MixtureEncoder:
         if not self._batches:
             return b""
         residuals = np.concatenate([batch for batch, _ in self._batches])
-        mixtures = Mixtures(*map(np.concatenate, zip(*(arrays for _, arrays in self._batches), strict=True)))
+        mixtures = [np.concatenate(arrays) for arrays in zip(*(each for _, each in self._batches), strict=True)]
         writer = StreamWriter(kernels.MAX_WORDS_PER_SYMBOL)
         for part in chunks_backwards(len(residuals)):
-            chosen = mixtures.part(part).arrays
+            chosen = cast(kernels.Mixtures, tuple(array[part] for array in mixtures))
             writer.add(kernels.encode_mixture(residuals[part], chosen, self._tables, writer.state, writer.scratch))
         return writer.stream()
 
@@ -159,18 +118,16 @@ class MixtureDecoder:
         self._reader = StreamReader(data, name)
 
     def pull(self, *mixtures: ArrayLike) -> NDArray[np.int32]:
-        """Decode the next residuals, in the shape of the mixtures (:meth:`Mixtures.checked`, as pushed).
+        """Decode the next residuals, in the shape of the mixtures (:func:`checked_mixtures`, as pushed).
 
         Raises:
             BitstreamError: the stream ends too early or contains impossible values.
             ValueError: shapes differ, or a value is out of range.
         """
-        chosen = Mixtures.checked(*mixtures)
+        chosen = checked_mixtures(*mixtures)
         residuals = np.empty(np.shape(mixtures[0]), np.int32)
         self._reader.check(
-            kernels.decode_mixture(
-                chosen.arrays, self._tables, self._reader.words, self._reader.state, residuals.ravel()
-            )
+            kernels.decode_mixture(chosen, self._tables, self._reader.words, self._reader.state, residuals.ravel())
         )
         return residuals
 

@@ -22,8 +22,6 @@ from hemgs.coding.tables import (
     PROBABILITY_BITS,
     GaussianTables,
     gaussian_tables,
-    mean_of_offset,
-    scale_of_level,
 )
 
 #: Probabilities of bits are 1..65535 in units of 1/65536.
@@ -60,11 +58,6 @@ class GaussianEncoder:
         same_shape(residuals=residuals, levels=levels, offsets=offsets)
         if batch[0].size:
             self._batches.append(batch)
-
-    @property
-    def num_symbols(self) -> int:
-        """Symbols pushed so far."""
-        return sum(len(batch[0]) for batch in self._batches)
 
     def table_bits(self) -> float:
         """Code length of everything pushed so far under the integer tables, bits."""
@@ -219,32 +212,6 @@ def table_bits(residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> f
     encoder = GaussianEncoder()
     encoder.push(residuals, levels, offsets)
     return encoder.table_bits()
-
-
-def ideal_bits(residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> float:
-    """Return the code length under the Gaussians of levels and offsets, without the tables' rounding, bits.
-
-    >>> round(ideal_bits([0, 1], levels=[48, 48], offsets=[16, 16]), 2)
-    3.43
-    """
-    return gaussian_bits(residuals, mean_of_offset(offsets), scale_of_level(levels))
-
-
-def gaussian_bits(values: ArrayLike, means: ArrayLike, scales: ArrayLike) -> float:
-    """Return the code length of integers under discretised Gaussians, ``-sum log2(Phi(b) - Phi(a))``, bits.
-
-    A model with real-valued parameters estimates this rate. Bytes beyond ``gaussian_bits / 8`` are the cost of coding:
-    parameters rounded to table indices, probabilities rounded to 16 bits, escapes, and framing.
-
-    Args:
-        values: integers.  means: in steps.  scales: positive standard deviations in steps; all broadcast together.
-
-    >>> round(gaussian_bits([0, 1], means=0.0, scales=1.0), 2)
-    3.43
-    """
-    arrays = (np.asarray(argument, np.float64) for argument in (values, means, scales))
-    flat = [np.ascontiguousarray(array).ravel() for array in np.broadcast_arrays(*arrays)]
-    return float(kernels.gaussian_bits(*flat))
 
 
 def _gaussian_table_bits(

@@ -12,14 +12,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from hemgs.core.errors import ConfigError
 
-T = TypeVar("T")
 _Path = tuple[int | str, ...]
 
 #: The expected type, by the type of pydantic's error.

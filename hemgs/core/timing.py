@@ -7,11 +7,9 @@ that measure work on a GPU pass ``synchronize`` (``core.device``).
 from __future__ import annotations
 
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 BYTES_PER_MIB = 1 << 20
@@ -50,48 +48,6 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         self._synchronize()
         self._elapsed_s = time.perf_counter() - self._started_s
-
-
-class StageTimer:
-    """Time per named stage of work that is repeated, such as a training step.
-
-    Calls of one stage within a repetition add up.
-    """
-
-    def __init__(self, synchronize: Callable[[], None] = _nothing) -> None:
-        self._synchronize = synchronize
-        self._repetitions: list[dict[str, float]] = []
-
-    @contextmanager
-    def repetition(self) -> Iterator[None]:
-        """Time one repetition; the block contains the stages."""
-        self._repetitions.append({})
-        yield
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block as part of stage ``name``."""
-        with Stopwatch(self._synchronize) as watch:
-            yield
-        current = self._repetitions[-1]
-        current[name] = current.get(name, 0.0) + watch.seconds
-
-    def clear(self) -> None:
-        """Discard all times so far, such as those of a warm-up."""
-        self._repetitions.clear()
-
-    def typical(self, whole: str) -> dict[str, float]:
-        """Seconds by stage, in order of first use: means over the half of the repetitions that took least.
-
-        Unlike medians of each stage, these add up where the stages do, and a busy machine hardly shows in them.
-
-        Args:
-            whole: the stage that covers a whole repetition.
-        """
-        ordered = sorted(self._repetitions, key=lambda entry: entry.get(whole, 0.0))
-        kept = ordered[: (len(ordered) + 1) // 2]
-        names = dict.fromkeys(name for entry in self._repetitions for name in entry)
-        return {name: statistics.fmean(entry.get(name, 0.0) for entry in kept) for name in names}
 
 
 def process_peak_mib() -> float:

@@ -70,19 +70,6 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     return result
 
 
-def ssim_map(image: Tensor, target: Tensor) -> Tensor:
-    """Return the index per pixel and channel, ``[H, W, 3]``; not differentiable.
-
-    Arguments and errors are those of :func:`ssim`.
-
-    >>> ssim_map(torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)).tolist()
-    [[[1.0, 1.0, 1.0]], [[1.0, 1.0, 1.0]]]
-    """
-    check_images(image, target)
-    with torch.no_grad():
-        return _index(*_moments(image, target))[0]
-
-
 class _MeanSsim(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, target: Tensor) -> Tensor:

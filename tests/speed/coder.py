@@ -17,6 +17,7 @@ import numpy as np
 from hemgs.coding import rans
 from hemgs.core.errors import DeviceError
 from tests.oracles import torchac_coder
+from tests.oracles.gaussian_bits import gaussian_bits
 from tests.unit.coding.coding_workload import LIMIT, Workload, workload
 
 #: Symbols of a batch that a wavefront decoder asks for.
@@ -36,7 +37,7 @@ def measure(num_symbols: int = 1_000_000, rounds: int = 3) -> list[dict[str, Any
         CPU time), ``bytes``, ``over_ideal`` (relative), and ``encode_ratio``, ``decode_ratio``: our speed over its.
     """
     load = workload(num_symbols)
-    ideal_bytes = rans.gaussian_bits(load.values, load.means, load.scales) / 8
+    ideal_bytes = gaussian_bits(load.values, load.means, load.scales) / 8
     coders = {
         "hemgs rANS": _ours(batch=None),
         f"hemgs rANS, decoding {BATCH} at a time": _ours(batch=BATCH),

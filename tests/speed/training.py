@@ -24,13 +24,12 @@ from hemgs.codec.training import HemgsAttributes
 from hemgs.config.params import params_of
 from hemgs.core.device import choose_device, synchronize
 from hemgs.core.events import EventLog
-from hemgs.core.timing import StageTimer
 from hemgs.core.types import Scene
 from hemgs.data.prepare import prepare_scene
 from hemgs.training.loop import ImageCache, ViewStack, seed_everything
 from hemgs.training.networks import NetworkOptimizer
 from hemgs.training.rows import RowParameters
-from tests.speed.stages import timed_calls
+from tests.speed.stages import StageTimer, timed_calls
 
 #: Stage → what is timed as it: the names that the trainer calls, by owner.
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {

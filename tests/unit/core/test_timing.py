@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hemgs.core.timing import StageTimer, Stopwatch, process_peak_mib, reset_process_peak
+from hemgs.core.timing import Stopwatch, process_peak_mib, reset_process_peak
 
 _BLOCK_MIB = 300
 
@@ -34,24 +34,6 @@ def test_stopwatch_waits_for_the_device_before_both_readings() -> None:
         pass
     assert len(calls) == 2
     assert 0.02 <= watch.seconds < 0.04, "the wait before the first reading must not count, the one after must"
-
-
-def test_stage_timer_adds_within_and_averages_the_faster_half() -> None:
-    timer = StageTimer()
-    with timer.repetition(), timer.stage("whole"):
-        time.sleep(0.2)
-    timer.clear()
-    for pause_s in (0.3, 0.0, 0.04, 0.3):
-        with timer.repetition(), timer.stage("whole"):
-            for _ in range(2):
-                with timer.stage("part"):
-                    time.sleep(pause_s / 2)
-    typical = timer.typical("whole")
-    assert list(typical) == ["part", "whole"]
-    assert 0.02 <= typical["part"] <= typical["whole"] < 0.1
-    with timer.repetition(), timer.stage("rare"):
-        pass
-    assert timer.typical("whole")["rare"] < 0.01
 
 
 def test_peak_rises_with_use_and_falls_after_a_reset() -> None:
