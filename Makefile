@@ -4,13 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# Where the environment is made, and the Python that makes it.
+# Folder of the environment, and the Python that makes it.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 # Test processes side by side.
 JOBS ?= 2
-# Where a CPU build of torch is had; asked only where no NVIDIA driver is found.
+# Index of CPU builds of torch, used only if no NVIDIA driver is found.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # Waiting threads sleep instead of spinning, which costs seconds wherever cores are shared.
@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		|| { echo "error: $(PYTHON) is older than 3.11 — install a newer one and give it: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "installing into $(VENV) (about 2 GB, some minutes)"
 	$(PYTHON) -m venv $(VENV)
-	@# Without a GPU, the CPU build of torch spares gigabytes; where its index cannot be reached, the usual one serves.
+	@# Without a GPU, the CPU build of torch saves gigabytes. If its index cannot be reached, the usual one is used.
 	@command -v nvidia-smi > /dev/null || $(BIN)/python -m pip install --quiet --retries 1 --timeout 20 \
 		--index-url $(TORCH_CPU_INDEX) -c constraints.txt torch \
 		|| echo "no CPU build of torch from $(TORCH_CPU_INDEX); taking the one of the package index"
@@ -49,7 +49,7 @@ report: install ## put the demonstration's tables, figures and page into results
 .PHONY: test
 test: lint ## run every check and test
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore tests/cluster
-	@# Afterwards and by themselves: they start a Slurm, and wait for its jobs with the patience of idle cores.
+	@# These tests run last and alone: they start a Slurm, and their time limits assume idle cores.
 	tests/cluster/run
 
 .PHONY: bench
@@ -77,5 +77,5 @@ schemas: install ## make workflow/schemas from the models that check configurati
 	$(BIN)/python -m tools.make_schemas
 
 .PHONY: clean
-clean: ## remove the environment and what tools keep; results stay
+clean: ## remove the environment and the caches of tools; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Methods that HEMGS is compared with: a package each, and ``shared`` for what several of them need.
+"""Methods that HEMGS is compared with: one package for each, and ``shared`` for code that several of them use.
 
-Each owns what is particular to its method. None knows another, and ``hemgs`` knows none of them.
+Each package owns the parts that are particular to its method. None imports another, and ``hemgs`` imports none.
 """

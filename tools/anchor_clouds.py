@@ -1,7 +1,7 @@
 """Anchor clouds of procedural scenes with their surfaces: training data of the scene-agnostic networks.
 
-Unions of planes, boxes, spheres, tubes and terrain, sampled with uneven density, roughness and strays, on lattices of
-16, 4 and 1 voxels as Scaffold-GS grows them. No capture and no trained scene is involved.
+A scene is a union of planes, boxes, spheres, tubes and terrain. Its points have uneven density, roughness and strays,
+and are on lattices of 16, 4 and 1 voxels, as Scaffold-GS grows them. Nothing is taken from captures or trained scenes.
 
 Owns the geometry. Used only where networks are made and tested, never by a codec.
 """
@@ -40,12 +40,12 @@ class Surface:
 
 @dataclass(frozen=True)
 class AnchorCloud:
-    """Anchors and the surface below each.
+    """Anchors, and the surface below each anchor.
 
     Attributes:
         coords: ``[N, 3] int64`` distinct lattice coordinates.
-        cells: ``[N] int64`` cell at which each was born: 16, 4 or 1.
-        surface: the surface points that each came from, in voxels.
+        cells: ``[N] int64`` cell size at which each anchor was added: 16, 4 or 1.
+        surface: the surface point of each anchor, in voxels.
         held_out: ``[M, 3] int64`` more anchors of the same scene, not among ``coords``.
     """
 
@@ -56,7 +56,7 @@ class AnchorCloud:
 
 
 def make_cloud(rng: np.random.Generator, num: int) -> AnchorCloud:
-    """Make a random scene of at most ``num`` anchors, with half as many held out."""
+    """Make a random scene of at most ``num`` anchors, and half as many held-out anchors."""
     scene = _scene(rng, 12 * num)
     thinned = _density(rng, scene.points)
     # An object of about one unit is some hundred voxels wide, more so the more anchors it has.

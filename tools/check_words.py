@@ -134,7 +134,7 @@ class Finding:
 
 
 def check(path: Path, text: str) -> list[Finding]:
-    """Return what a file with this text does against the rules, in the order of lines."""
+    """Return the findings in a file with this text, in the order of lines."""
     found = [Finding(path, line, message) for line, message in _findings(path, text)]
     return sorted(found, key=lambda finding: (finding.line, finding.message))
 

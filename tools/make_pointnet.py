@@ -2,8 +2,8 @@
 
 A small PointNet++ learns on procedural anchor clouds and nothing else. It predicts what an anchor's attributes depend
 on: position and curvature of the surface below it, density of the anchors around it, and the level at which growing
-added it. Some anchors are held out, so that the network has to estimate the true density. Its 32 outputs feed linear
-heads, which are thrown away.
+added it. Some anchors are held out, so that the network has to estimate the true density. Linear heads, which are not
+stored, predict the targets from its 32 outputs.
 
 The run takes about six minutes on one core. Training is deterministic on one machine, but another may round otherwise.
 The file in the package is the one that counts: ``hemgs/assets/registry.yaml`` contains its hash.
@@ -46,7 +46,7 @@ NUM_CLOUDS = 160
 CLOUD_SIZES = (7.0, 13.3)
 NUM_STEPS = 6000
 LEARNING_RATE = 2e-3
-#: Every this many blocks one is kept from training, for the printed figures.
+#: One block out of this many is not trained on, but measured for the printed figures.
 HELD_OUT_BLOCKS = 10
 
 ARCHITECTURE = pointnet.BUNDLED_ARCHITECTURE
@@ -55,7 +55,7 @@ NETWORK = pointnet.NETWORKS[pointnet.BUNDLED]
 
 @dataclass(frozen=True)
 class Example:
-    """One block: inputs ``[n, C]``, targets ``[n, T]``, and what the integer network chooses of its points.
+    """One block: inputs ``[n, C]``, targets ``[n, T]``, and the points that the integer network chooses.
 
     Attributes:
         groups: neighbours ``[m, k]`` and their relative coordinates ``[m, k, 3]``, a level each.
@@ -151,7 +151,7 @@ def cloud_targets(cloud: AnchorCloud) -> NDArray[np.float64]:
 
 
 def _occupancy(cloud: AnchorCloud) -> NDArray[np.float64]:
-    """Of the anchors held out: how many lie in cells of 4, 16 and 64 voxels and in octants, how far the nearest are."""
+    """Count held-out anchors in cells of 4, 16 and 64 voxels and in octants; measure distances to the nearest."""
     tree, coords = cKDTree(cloud.held_out), cloud.coords
     counts = [tree.query_ball_point(coords, cell / 2, p=np.inf, return_length=True) for cell in (4, 16, 64)]
     distances, _ = tree.query(coords, k=[1, 4])
@@ -166,7 +166,7 @@ def _occupancy(cloud: AnchorCloud) -> NDArray[np.float64]:
 
 
 def _shape(cloud: AnchorCloud) -> NDArray[np.float64]:
-    """Linearity, planarity and log size of the neighbourhood, anchors held out included."""
+    """Linearity, planarity and log size of the neighbourhood, including held-out anchors."""
     everything = np.concatenate([cloud.coords, cloud.held_out]).astype(np.float64)
     _, index = cKDTree(everything).query(cloud.coords, k=min(24, len(everything)))
     around = everything[index] - everything[index].mean(axis=1, keepdims=True)

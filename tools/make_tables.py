@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from hemgs.coding import quantize, tables
 from hemgs.core.files import atomic_path, sha256_of
 
-#: Reach of a table in standard deviations. What lies outside (6e-7) is escaped.
+#: Reach of a table in standard deviations. Values outside, with a probability of 6e-7, are escaped.
 REACH = 5.0
 
 
 def half_width_of(level: int) -> int:
-    """Largest residual that the table of a level holds; reaches :data:`REACH` for every mean offset."""
+    """Return the largest residual in the table of a level, which covers :data:`REACH` for every mean offset."""
     return math.ceil(REACH * float(tables.scale_of_level(level)) + 0.5)
 
 
 def gaussian_masses(scale: float, mean: float, half_width: int) -> NDArray[np.float64]:
-    """Probability of each residual in ``-half_width..half_width``, and of all others, ``[2 * half_width + 2]``."""
+    """Return probabilities of residuals ``-half_width..half_width`` and of all others, ``[2 * half_width + 2]``."""
     unit = scale * math.sqrt(2.0)
     edges = [(residual - 0.5 - mean) / unit for residual in range(-half_width, half_width + 2)]
     # The difference of complementary error functions on the edge's own side keeps the tails exact.
@@ -41,7 +41,7 @@ def gaussian_masses(scale: float, mean: float, half_width: int) -> NDArray[np.fl
 
 
 def make_integers() -> dict[str, NDArray[np.generic]]:
-    """All arrays of the package file."""
+    """Return all arrays of the package file."""
     levels = range(tables.LAST_TABLE_LEVEL + 1)
     half_widths = [half_width_of(level) for level in levels]
     rows = [

@@ -48,7 +48,8 @@ def decode_cloud(path: Path) -> GaussianCloud:
     """Read a bitstream.
 
     Raises:
-        BitstreamError: cut, altered, of another version or method, or values that are not finite.
+        BitstreamError: the file is incomplete, altered, of another version or method, or contains values that are not
+            finite.
     """
     settings, container = open_sections(path, METHOD)
     if len(settings) != _SETTINGS.size:

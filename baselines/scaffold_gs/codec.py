@@ -56,7 +56,7 @@ def decode_anchors(path: Path) -> FixedAnchors:
     """Read a bitstream, to the CPU.
 
     Raises:
-        BitstreamError: cut, altered, of another version or method, or with impossible values.
+        BitstreamError: the file is incomplete, altered, of another version or method, or contains impossible values.
     """
     settings, container = open_sections(path, METHOD)
     num_anchors, dims, viewpoints = _decoded_settings(path, settings)

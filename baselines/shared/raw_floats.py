@@ -34,7 +34,7 @@ def unpack_floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...])
     """Read the section ``name`` of the file ``path`` as ``[*shape] float32`` on the CPU.
 
     Raises:
-        BitstreamError: more or fewer bytes than the shape needs, or values that are not finite.
+        BitstreamError: the section has more or fewer bytes than the shape needs, or values that are not finite.
     """
     expected = 4 * math.prod(shape)
     if len(payload) != expected:
@@ -62,7 +62,7 @@ def open_sections(path: Path, method: str) -> tuple[bytes, Container]:
     """Read a bitstream; return ``settings``, empty if there are none, and the container without them.
 
     Raises:
-        BitstreamError: cut, altered, of another version or method.
+        BitstreamError: the file is incomplete, altered, or of another version or method.
     """
     container = read_container(path)
     if container.method != method:
@@ -74,7 +74,7 @@ def read_sections(path: Path, container: Container, shapes: Mapping[str, tuple[i
     """Read the tensors of :func:`write_sections`, to the CPU; ``shapes`` are those of all sections, in order.
 
     Raises:
-        BitstreamError: other sections, or another order, sizes or digest; values that are not finite.
+        BitstreamError: sections, their order or sizes, or the digest are wrong, or values are not finite.
     """
     if list(container.sections) != list(shapes):
         raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", FIX)

@@ -150,7 +150,7 @@ def grow(
 
 @torch.no_grad()
 def prune(statistics: GrowthStatistics, settings: GrowthSettings) -> Tensor:
-    """Return which anchors stay, ``[N] bool``: all but those seen often and hardly opaque. Reset the judged ones."""
+    """Return which anchors stay, ``[N] bool``: all except often seen, nearly transparent ones. Reset their sums."""
     judged = statistics.visits > settings.interval * settings.success
     transparent = statistics.opacity_sum < settings.min_opacity * statistics.visits
     statistics.opacity_sum[judged] = 0.0

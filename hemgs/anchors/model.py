@@ -20,7 +20,7 @@ __all__ = ["ROW_NAMES", "AnchorAttributes", "AnchorModel", "lattice_positions"]
 
 #: Names of the trainable tensors with one row per anchor.
 ROW_NAMES = ("features", "log_scalings", "offsets", "mask_logits")
-#: Name of one more, in models that have it.
+#: Name of the tensor of latents, in models that have latents.
 LATENTS = "latents"
 #: Logit of a new offset's mask (HAC, arXiv 2403.14530, released code): on, but not far from off.
 INITIAL_MASK_LOGIT = 1.0

@@ -45,7 +45,7 @@ class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
     Header = HemgsHeader
 
     def prepare(self, entropy: EntropyModel, locations: Integers) -> None:
-        entropy.choose_window(locations)  # a training that stopped before its last phase has chosen none
+        entropy.choose_window(locations)  # A training that stopped before its last phase has not chosen a window.
 
     def own_fields(self, entropy: EntropyModel, strides: tuple[float, float, float]) -> dict[str, Any]:
         asset = entropy.settings.scene_agnostic
@@ -94,7 +94,7 @@ class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
     def _decode(self, container: Container, device: torch.device | str) -> FixedAnchors:
         try:
             return super()._decode(container, device)
-        except ConfigError as fault:  # settings that ask for more neighbours than any scene has
+        except ConfigError as fault:  # The settings request more neighbours than any scene has.
             raise BitstreamError(f"section settings: {fault.message}", DAMAGED) from fault
         except BitstreamError as fault:
             if not HemgsHeader.of_file(container).entropy.float_networks:

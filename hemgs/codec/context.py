@@ -3,8 +3,9 @@
 The network computes two averages over an anchor's neighbours, with weights of one over the squared distance.
 
 * The average of the neighbours' values, times a learned gain for each channel, is added to the distribution's mean.
-* Values and relative position of each neighbour pass the first layer of a two-layer perceptron. The average of the
-  results passes the second layer, and is an input of the distribution network. An anchor without neighbours has a
+* The first layer of a two-layer perceptron sees the values and the relative position of each neighbour. The second
+  layer sees the average of the results; its output is an input of the distribution network. An anchor without
+  neighbours has a
   learned constant instead.
 
 The network exists in float for training and in exact integers for coding. Both use the same integers per pair.
@@ -280,7 +281,7 @@ class FixedContext:
 
 @dataclass(frozen=True)
 class Memory:
-    """The decoder's memory of N anchors, for anchors that follow.
+    """The decoder's memory of N anchors, as context of later anchors.
 
     Attributes:
         keys: ``[N, H] float64``, the first layer's sums over their values, before rounding.

@@ -1,4 +1,4 @@
-"""The settings section of a HEMGS bitstream: everything the decoder must know before the first symbol."""
+"""The settings section of a HEMGS bitstream, which the decoder reads before the first symbol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HemgsHeader(GridHeader):
 
     Attributes:
         entropy: sizes of the entropy model.
-        scene_agnostic_sha256: of the frozen network's weights; empty without one.
+        scene_agnostic_sha256: SHA-256 of the frozen network's weights; empty without a frozen network.
     """
 
     Settings: ClassVar[type] = EntropySettings
@@ -51,7 +51,7 @@ class HemgsHeader(GridHeader):
         return fixed_rate_input(lmbda, interval)
 
     def check_assets(self) -> None:
-        """Raise BitstreamError if this installation's frozen network is not that of the file."""
+        """Raise BitstreamError if the frozen network of this installation is not that of the file."""
         asset = self.entropy.scene_agnostic
         try:
             digest = scene_agnostic_digest(asset) if asset else ""

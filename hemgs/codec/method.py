@@ -1,4 +1,4 @@
-"""HEMGS (arXiv 2411.18473) as a method of the benchmark: glue between training, entropy model and bitstream."""
+"""HEMGS (arXiv 2411.18473) as a method of the benchmark: it connects training, entropy model and bitstream."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
     def trained(self, model: Model, params: Mapping[str, Any], device: torch.device) -> TrainedModel:
         """Build the parts that a refit needs; ``params`` are the settings of the variants' models.
 
-        Models made before networks over neighbours and locations existed have none, whatever today's defaults are.
+        Older models have no networks over neighbours and locations, although such networks are the default now.
         """
         anchors, weights = stored_model(model, device)
         settings = params_of(HemgsParams, model.meta["params"])
@@ -64,7 +64,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
 
 
 class HemgsSingleRate(Hemgs):
-    """HEMGS trained for one λ at a time: what the variable-rate predictor is compared with (section 4.3)."""
+    """HEMGS with a training for each λ, for comparison with the variable-rate predictor (section 4.3)."""
 
     spec: ClassVar[MethodSpec] = SPECS["HemgsSingleRate"]
 

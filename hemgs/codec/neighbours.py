@@ -122,7 +122,7 @@ def find_neighbours(coords: NDArray[np.int64], window: ContextWindow) -> Neighbo
 def hashed_order(coords: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sort anchors by a hash of their location, ``[N] int64``; equal hashes keep their order.
 
-    An order that does not depend on place has short chains of neighbours, and neighbours on all sides.
+    An order that is independent of location gives short chains of neighbours, and neighbours on all sides.
 
     Args:
         coords: ``[N, 3] int64``.
@@ -144,7 +144,7 @@ def chosen_multiplier(coords: NDArray[np.int64], window: ContextWindow) -> int:
         window: window, of which only the size is used.
 
     Returns:
-        1 to :data:`MAX_AUTOMATIC`, the last, or the last within :data:`MAX_RADIUS`, where even that is not enough.
+        1 to :data:`MAX_AUTOMATIC`, within :data:`MAX_RADIUS`; the largest of these if none is enough.
 
     Raises:
         ValueError: as for :func:`find_neighbours`.

@@ -1,9 +1,9 @@
 """Quantisation steps from the prior and λ: one model, every rate (arXiv 2411.18473, section 3.3.1).
 
-A step is a base step times ``2^(r + g (t - 1/2))``: r is learned per anchor and channel; the second term keeps the
-range of rates from collapsing in training. With g = 1 it is the high-rate law, step proportional to the root of λ. The
-paper duplicates λ to the width of the prior before its network; duplicated columns of a linear layer are one column,
-which is what is built here.
+A step is a base step times ``2^(r + g (t - 1/2))``: r is learned per anchor and channel. The second term keeps the
+range of rates from collapsing in training. With g = 1 it is the high-rate law: the step is proportional to the root of
+λ. The paper duplicates λ to the width of the prior before its network. In a linear layer, duplicated columns equal one
+column, so this network has one.
 
 Owns steps in float (training) and in exact integers (coding).
 """
@@ -25,12 +25,12 @@ from hemgs.core.types import LmbdaInterval
 MAX_LOG2_RATIO = 2.0
 
 _ONE = 1 << ACTIVATION_BITS
-#: Of the logarithms behind the integer form of λ; three times what a float64 holds.
+#: Digits of the logarithms for the integer form of λ, about three times those of a float64.
 _DIGITS = 50
 
 
 def rate_input(lmbda: float, interval: LmbdaInterval) -> float:
-    """Return λ as the networks see it in training: ``t`` in [0, 1], logarithmic over the interval.
+    """Return λ as an input of networks in training: ``t`` in [0, 1], logarithmic over the interval.
 
     Raises:
         ConfigError: λ lies outside the interval.
@@ -40,9 +40,9 @@ def rate_input(lmbda: float, interval: LmbdaInterval) -> float:
 
 
 def fixed_rate_input(lmbda: float, interval: LmbdaInterval) -> int:
-    """Return λ as the integer networks see it: ``t`` in units of ``2^-ACTIVATION_BITS``, rounded half to even.
+    """Return λ as an input of integer networks: ``t`` in units of ``2^-ACTIVATION_BITS``, rounded half to even.
 
-    Decimal arithmetic gives the same integer everywhere: its logarithms are correctly rounded, those of a C library
+    Decimal arithmetic gives the same integer everywhere: its logarithms are correctly rounded. Those of a C library
     need not be.
 
     Raises:

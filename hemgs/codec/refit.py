@@ -1,4 +1,4 @@
-"""Entropy models compared on the same symbols, which shows what one saves while the picture stays equal.
+"""Comparison of entropy models on the same symbols: it shows their savings at an equal picture.
 
 A trained model's attributes are quantised once, at one λ, with its own steps. Any other entropy model can then be
 fitted to these symbols and counts their bytes. Sizes are those of real streams: networks as integers, symbols through
@@ -7,7 +7,7 @@ the range coder.
 Steps stay those of the trained model. A compared model contains its rate predictor, so that its size is counted.
 Locations, masks and rendering networks are the same for all models and are left out.
 
-Owns the frozen symbols, their price while a model is fitted, and the size of their streams. Does not own the fitting
+Owns the frozen symbols, their price during the fit, and the size of their streams. Does not own the fitting
 (``refit_training``).
 """
 
@@ -60,12 +60,12 @@ class TrainedModel:
     """A trained HEMGS model.
 
     Attributes:
-        anchors: with attributes.
-        entropy: trained with them.
-        base_steps: that they were trained with.
-        whole: settings of a model with both networks that variants switch off, one by one.
-        location_codec: of the model's files.
-        interval: λ that it serves.
+        anchors: anchors with attributes.
+        entropy: entropy model of the training.
+        base_steps: base steps of the training.
+        whole: settings of a model with both networks; variants leave out one or both.
+        location_codec: codec of locations in the model's files.
+        interval: interval of λ that it serves.
     """
 
     anchors: AnchorModel
@@ -218,7 +218,7 @@ def fresh_model(settings: EntropySettings, trained: EntropyModel, frozen: Frozen
 
 
 class FrozenPrice:
-    """Price of frozen symbols under a model in float, as fitting needs it.
+    """Differentiable price of frozen symbols under a model in float.
 
     Args:
         entropy: the model.

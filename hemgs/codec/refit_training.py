@@ -1,10 +1,10 @@
 """The refit: one entropy model per variant is fitted to the symbols of one trained model.
 
 All variants are fitted with the same steps, in the same order of anchors. Pictures stay the same, so sizes alone
-compare the variants, in minutes instead of a training each.
+compare the variants. This takes minutes instead of a training for each.
 
-Owns the fitting and what is reported of each variant. Does not own the symbols, their price or their streams
-(``refit``), nor the table (``hemgs.bench.refit``).
+Owns the fitting and the report on each variant. Does not own the symbols, their price or their streams (``refit``), nor
+the table (``hemgs.bench.refit``).
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from hemgs.core.timing import Stopwatch
 from hemgs.protocol import RefitTask
 from hemgs.training.networks import NetworkOptimizer, ParameterGroup
 
-#: Name of the trained model's own entropy model in the result, the one that its attributes were trained with.
+#: Name in the result of the entropy model with which the attributes were trained.
 TRAINED = "trained"
 #: First and last learning rate of networks and hash grid: the first of training; with nothing else moving, a higher
 #: last one fits better in few steps.
 LEARNING_RATE = (5e-3, 1e-4)
 #: Anchors priced in a step.
 BATCH = 1024
-#: Parts of the fit after which the hash grid begins to cost and costs in full; see ``SimulationSettings.grid_free``.
+#: Fractions of the fit after which the hash grid begins to cost, and costs in full; see
+#: ``SimulationSettings.grid_free``.
 GRID_FREE, GRID_FULL = 0.3, 0.6
 
 
@@ -106,8 +107,7 @@ def fit_entropy(
 
 @contextlib.contextmanager
 def _without_denormals() -> Iterator[None]:
-    """Take denormal numbers for zero: the moments of hash entries that no anchor meets fade into them, and a processor
-    is many times slower there."""
+    """Treat denormal numbers as zero: moments of unused hash entries become denormal, which makes processors slow."""
     torch.set_flush_denormal(True)
     try:
         yield

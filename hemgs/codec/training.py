@@ -42,8 +42,8 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
         super().__init__(entropy, base_steps, settings, settings.table_refresh)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        # Rates decay from where anything is learned, not from the first iteration: a third of the run later, HAC's have
-        # fallen to an eighth.
+        # Learning rates decay from the iteration at which learning begins, a third of the run. HAC's decay from the
+        # first iteration, and are at an eighth by then.
         grid = ParameterGroup("hash_grid", list(self.entropy.grid.parameters()), *self.settings.grid_lr)
         networks = [replace(group, decay_from=self.settings.entropy_start) for group in super().parameter_groups()]
         return [grid, *networks]
@@ -53,10 +53,11 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     ) -> Sample:
         lmbda, num = self._draw_lmbda(iteration), visible.numel()
         around = self.found(iteration, anchors)
-        # Of all anchors, not of those in view: bytes do not depend on how often an anchor is seen; nor may its price.
+        # A sample of all anchors, not of those in view: the bytes of an anchor do not depend on how often cameras see
+        # it, so its price must not, either.
         sampled = self.sampled_rows(anchors)
         kept = keep_mask(anchors.mask_logits[sampled]).any(dim=1)
-        # Those that were masked when neighbours were found have no place in the order of coding.
+        # Anchors that were masked when neighbours were found have no place in the order of coding.
         priced = around.contains(sampled) & (kept | self.settings.masks_in_rate)
         rows, chosen = _joined(visible, sampled[priced], anchors.num_anchors)
         num_priced = sampled.numel() if self.settings.masks_in_rate else chosen.numel()

@@ -72,12 +72,12 @@ class _GroupPass:
     """All symbols of one attribute group.
 
     Args:
-        model: everything the file says.
+        model: the integer entropy model.
         group: the group.
         selects: by attribute, in the order of the group's channels: which symbols are coded, ``[N, C]``.
-        anchors: to be coded.
-        hashed: their hash-grid features.
-        stream: takes or gives the symbols.
+        anchors: the anchors to code.
+        hashed: hash-grid features of the anchors.
+        stream: the stream that writes or reads the symbols.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class _GroupPass:
     ) -> None:
         self._model, self._group, self._anchors, self._stream = model, group, anchors, stream
         self._select, self._hashed = np.concatenate(list(selects.values()), axis=1), hashed
-        #: Whether anchors are predicted wave by wave: a decoder's wait for the symbols of others, and an encoder whose
-        #: sums depend on their order must sum as the decoder will.
+        #: Whether anchors are predicted wave by wave. A decoder must wait for the symbols of earlier waves. An encoder
+        #: whose sums depend on their order must sum in the decoder's order.
         self._waits = group.autoregressive is not None and not (stream.complete and group.exact)
         ends = np.cumsum([select.shape[1] for select in selects.values()]).tolist()
         starts = [0, *ends[:-1]]
@@ -104,7 +104,7 @@ class _GroupPass:
         """Code the group, given the one decoded before it."""
         prior = torch.cat([self._prior(rows, previous) for rows in chunks(len(self._steps), CHUNK)])
         memory = self._memory()
-        # Waves are too small to share, and waiting for other threads costs most.
+        # Waves are too small to divide among threads; waiting would cost more than it saves.
         with one_torch_thread() if self._waits else nullcontext():
             for rows, sizes in self._blocks():
                 self._code(rows, sizes, prior, memory)

@@ -44,7 +44,7 @@ READABLE_VERSIONS = (1, 2)
 MAX_SECTIONS = 32
 MAX_NAME_BYTES = 16
 MAX_METHOD_BYTES = 32
-#: Name under which the header's own bytes are accounted.
+#: Name of the section that counts the header's own bytes.
 CONTAINER = "container"
 
 _ID = re.compile(r"[a-z0-9_]+\Z")

@@ -1,6 +1,6 @@
 """The checksum of decoded symbols that every bitstream carries.
 
-Owns what is summed and how a mismatch is reported. Does not own where the file keeps it (``container``).
+Owns the hashed data and the report of a mismatch. Does not own its place in the file (``container``).
 """
 
 from __future__ import annotations

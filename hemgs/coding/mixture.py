@@ -71,7 +71,7 @@ class MixtureEncoder:
         self._batches: list[tuple[NDArray[np.int32], kernels.Mixtures]] = []
 
     def push(self, residuals: ArrayLike, *mixtures: ArrayLike) -> None:
-        """Append symbols. Copies arrays of one common shape in C order.
+        """Append symbols, copied from arrays of one common shape in C order.
 
         Args:
             residuals: int32 distances from the first centre, in steps; any value can be coded.

@@ -67,7 +67,7 @@ def quantize(values: ArrayLike, base_step: float, step_index: ArrayLike) -> NDAr
     """
     steps = _steps(step_index) * (_checked(base_step) / (1 << MULTIPLIER_BITS))
     symbols = np.rint(np.asarray(values, np.float64) / steps)
-    if not np.all(np.abs(symbols) < 2.0**31):  # NaN fails too
+    if not np.all(np.abs(symbols) < 2.0**31):  # NaN also fails.
         raise ValueError("values to quantise must be finite and less than 2^31 steps in size")
     return symbols.astype(np.int32)
 

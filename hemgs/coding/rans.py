@@ -40,7 +40,7 @@ class GaussianEncoder:
         self._batches: list[tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def push(self, residuals: ArrayLike, levels: ArrayLike, offsets: ArrayLike) -> None:
-        """Append symbols. Copies arrays of one common shape in C order.
+        """Append symbols, copied from arrays of one common shape in C order.
 
         Args:
             residuals: int32 distances from the rounded mean, in steps; any value can be coded.

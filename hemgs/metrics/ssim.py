@@ -3,9 +3,9 @@
 Owns the index and its gradient. Does not own the training loss built from it (``hemgs.training.losses``).
 
 The convention is that of 3DGS (arXiv 2308.04079) and of all methods derived from it. It has an 11 x 11 Gaussian window
-of standard deviation 1.5, one plane per colour channel, zeros beyond the border, and a mean over all pixels. scikit-
-image and the original SSIM paper treat the border differently: they mirror it or leave it out. scikit-image averages
-without the border. Inside a margin of :data:`RADIUS` pixels the maps agree.
+of standard deviation 1.5, one plane per colour channel, zeros beyond the border, and a mean over all pixels. The
+original SSIM paper leaves out the border. scikit-image mirrors it, and averages without it. Inside a margin of
+:data:`RADIUS` pixels the maps agree.
 
 One pass blurs four moments per channel, with the symmetric window along rows and then along columns. The index needs
 only the sum of the two second moments. The gradient is analytic: the window is its own adjoint, so the backward pass is

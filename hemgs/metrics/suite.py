@@ -1,4 +1,4 @@
-"""All quality columns of one pair of views, and the reasons for those that cannot be computed.
+"""All quality columns of one pair of views, and the reason for each missing one.
 
 Owns the loading of the metrics that ``hemgs.core.catalogue`` declares. Does not own the metrics, or the 8-bit rounding
 of rendered views: its input is rounded.
@@ -26,7 +26,7 @@ class MetricSuite:
         device: where to compute.
 
     Attributes:
-        unavailable: for each column that this machine cannot compute, why and what to do.
+        unavailable: fault and fix for each column that this machine cannot compute.
 
     Raises:
         AssetError: a weight file is altered. (If a weight file is absent, its column is unavailable.)

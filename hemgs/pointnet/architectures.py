@@ -1,4 +1,4 @@
-"""The architectures of the frozen networks as plain data: which there are, and how many channels their features have.
+"""The architectures of the frozen networks as plain data, with the number of channels of their features.
 
 Settings and headers need no more than this, so that they need no torch.
 """

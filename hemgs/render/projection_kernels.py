@@ -1,7 +1,7 @@
 """Compiled projection of 3D Gaussians to the image plane, forward and backward, one Gaussian at a time.
 
 Owns the EWA projection (perspective camera, guard band, screen-space blur, opacity-aware extent) and its analytic
-derivative. Does not know of tiles, pixels or autograd; ``hemgs.render.cpu`` calls it.
+derivative. Does not own tiles, pixels or autograd; ``hemgs.render.cpu`` calls it.
 
     W  rotation of the world-to-camera matrix
     R  rotation of a Gaussian
@@ -12,8 +12,8 @@ derivative. Does not know of tiles, pixels or autograd; ``hemgs.render.cpu`` cal
 
 The projected covariance is U U^T, plus the blur on its diagonal. Matrices are passed as flat tuples, row by row.
 
-Arithmetic is float64 whatever the type of the arrays, so one kernel serves float32 and float64. Everything that
-decides a result is passed as an argument: the on-disk cache of compiled code looks at this file's time stamp only.
+Arithmetic is float64 whatever the type of the arrays, so one kernel serves float32 and float64. Everything that decides
+a result is an argument, because the disk cache of compiled code checks only the time stamp of this file.
 """
 
 from __future__ import annotations

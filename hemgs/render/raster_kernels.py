@@ -1,7 +1,7 @@
 """Compiled blending of projected Gaussians into pixels, forward and backward, one tile at a time.
 
-Owns the arithmetic per pixel: alpha, transmittance, stop criterion and their derivative. Does not project, sort or
-know of autograd; ``hemgs.render.cpu`` calls it.
+Owns the arithmetic per pixel: alpha, transmittance, stop criterion and their derivative. Does not own projection,
+sorting or autograd; ``hemgs.render.cpu`` calls it.
 
 The outer loop visits Gaussians, the inner one visits pixels of the contiguous tile rows that the Gaussian reaches. A
 pixel is *alive* until it stops; the sign of its transmittance is positive while it is alive. The inner loops therefore
@@ -9,8 +9,8 @@ have no branches and become SIMD code. The backward pass repeats the forward ari
 per pixel: the product of the output gradient with all that is still to come. Gradients are written per intersection and
 added per Gaussian in a fixed order, which makes them independent of the number of threads.
 
-Everything that decides a result is an argument or is in this file: the on-disk cache of compiled code looks at
-this file's time stamp only.
+Everything that decides a result is an argument or in this file, because the disk cache of compiled code checks only the
+time stamp of this file.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TileGrid(NamedTuple):
     tile_size: int
     tile_width: int
     num_workers: int
-    check_every: int  #: after so many Gaussians check whether all pixels of the tile are dead
+    check_every: int  #: number of Gaussians after which the kernel checks whether all pixels of the tile are dead
 
 
 class BlendLimits(NamedTuple):

@@ -45,9 +45,9 @@ def rasterization(
         Gaussian's ellipse reaches the tile. A Gaussian with a value that is not finite is not drawn there.
 
     Raises:
-        ValueError: shapes or types that do not fit together, or an unknown mode.
-        NotImplementedError: a feature the CPU backend lacks.
-        DeviceError: CUDA tensors where gsplat cannot be used, or another device.
+        ValueError: shapes or types do not fit together, or a mode is unknown.
+        NotImplementedError: an argument requests a feature that the CPU backend lacks.
+        DeviceError: the tensors are on CUDA and gsplat cannot be used, or they are on another device.
     """
     cuda_only = {name: options.pop(name) for name in CUDA_ONLY if name in options}
     inputs = RasterizationInputs(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options)

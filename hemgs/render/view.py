@@ -66,8 +66,8 @@ def render_view(
         absgrad: whether backward also sets ``means2d.absgrad``.
 
     Raises:
-        ValueError: shapes that do not fit together.
-        DeviceError: CUDA tensors where gsplat cannot be used.
+        ValueError: shapes do not fit together.
+        DeviceError: the tensors are on CUDA, and gsplat cannot be used.
     """
     viewmat, intrinsics = camera_tensors(camera, means)
     backdrop = torch.as_tensor(background, dtype=means.dtype, device=means.device)

@@ -23,21 +23,21 @@ class SplatParams(Settings):
     Attributes:
         iterations: length of the training.
         sh_degree: final degree of the spherical harmonics, 0 to 3.
-        sh_every: after each such interval one degree more is trained, from 0 on.
-        densify_from, densify_until, densify_interval: when Gaussians are cloned, split and pruned.
+        sh_every: interval after which one more degree is trained, from 0 on.
+        densify_from, densify_until, densify_interval: iterations at which Gaussians are cloned, split and pruned.
         opacity_reset_every: interval at which all opacities are lowered, within the same window.
-        prune_large_from: iteration after which Gaussians that are too large are pruned too.
+        prune_large_from: iteration after which Gaussians that are too large are also pruned.
         gradient_threshold: mean norm of the loss's gradient to a projected centre, in normalised device
             coordinates, from which a Gaussian is cloned or split.
-        dense_fraction: of the scene's extent; Gaussians up to this size are cloned, larger ones split.
-        min_opacity: more transparent Gaussians are removed.
-        large_fraction: of the scene's extent; larger Gaussians are removed once large ones are pruned at all.
+        dense_fraction: fraction of the scene's extent. Gaussians up to this size are cloned, larger ones split.
+        min_opacity: Gaussians with a lower opacity are removed.
+        large_fraction: fraction of the scene's extent. Larger Gaussians are removed from ``prune_large_from`` on.
         max_gaussians: upper limit of their number, 0 for none (as published). Near the limit those with the largest
             gradients grow first.
-        lr_means, lr_means_end: times the scene's extent, log-linear over the run.
-        lr_sh, lr_sh_rest: of the constant and of the other coefficients.
-        lr_opacities: 0.05, as when the papers' tables were made; later code has 0.025.
-        lr_scalings, lr_rotations: of log-scales and quaternions.
+        lr_means, lr_means_end: learning rates of means, times the scene's extent, log-linear over the run.
+        lr_sh, lr_sh_rest: learning rates of the constant and of the other coefficients of spherical harmonics.
+        lr_opacities: learning rate of opacities. The papers' tables were made with 0.05; later code has 0.025.
+        lr_scalings, lr_rotations: learning rates of log-scales and quaternions.
         ssim_weight: share of 1 - SSIM in the loss, the rest is L1.
         log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """

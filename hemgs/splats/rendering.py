@@ -40,7 +40,7 @@ class RenderableSplats:
         return image
 
     def to_splats(self, camera: Camera | None = None) -> GaussianCloud:
-        """Return the Gaussians themselves, exactly; no part depends on ``camera``."""
+        """Return the Gaussians unchanged; no part depends on ``camera``."""
         return self.cloud
 
     def to_bundle(self) -> Bundle:

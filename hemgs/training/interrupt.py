@@ -1,4 +1,4 @@
-"""Stopping between two steps instead of in the middle of one.
+"""Interruption of a training between two steps.
 
 Owns the handlers of SIGINT and SIGTERM while a training runs, and restores the former ones. Does not write anything.
 """

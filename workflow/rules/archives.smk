@@ -1,4 +1,4 @@
-# What is asked for of an archive that several scenes come from.
+# Requests for archives that contain several scenes.
 
 
 def archive_request(name):

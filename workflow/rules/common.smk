@@ -1,5 +1,5 @@
-# The benchmark behind the configuration, and the names of files: what more than one of the other files needs.
-# The only place of the workflow that imports the package, and of it only what needs no torch.
+# The benchmark of the configuration, and the names of files that several rules use. Only this file of the workflow
+# imports the package, and only modules without torch.
 
 import copy
 import json
@@ -72,7 +72,7 @@ def read_benchmark():
             SETTINGS, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
         )
         check_entries(benchmark)
-        if not workflow.storage_settings.default_storage_provider:  # results, and what they are made of, are elsewhere
+        if not workflow.storage_settings.default_storage_provider:  # results and their inputs are elsewhere
             scenes = [scene for found in benchmark.scenes.values() for scene in found]
             check_captures(scenes, Path("results/data/archives"), Path("results/data/scenes"))
     except HemgsError as fault:
@@ -103,7 +103,7 @@ def any_of(names):
 wildcard_constraints:
     method=any_of(METHODS),
     dataset=any_of(BENCHMARK.scenes),
-    scene="[a-z][a-z0-9_]*",  # a list of thousands of names would be tried again for every file
+    scene="[a-z][a-z0-9_]*",  # a pattern with thousands of names would be matched for every file
     fit=any_of(plan.fit for plan in TRAININGS.values()),
     seed=r"\d+",
     archive=any_of(name for names in ARCHIVES.values() for name in names),

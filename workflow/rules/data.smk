@@ -14,7 +14,7 @@ rule fetch_archive:
         "../../environment.yml"
     params:
         datasets=archive_datasets,
-        # All of these datasets, not only what lies in this archive: the disk must have room for them together.
+        # All of these datasets, not only those in this archive, because the disk must have room for all of them.
         scenes=archive_scenes,
     message:
         "fetch {wildcards.archive}; to watch: tail -f results/data/fetched/{wildcards.archive}.jsonl"

@@ -1,4 +1,4 @@
-# After a job has failed: what is finished is published nevertheless.
+# After a job has failed, the finished results are published nevertheless.
 
 import csv
 import subprocess
@@ -12,7 +12,7 @@ PUBLISH_RULES = ("write_plan", "write_style", "summarise_points", "make_tables",
 def left_by_this_run():
     """What this run should have made and has not, for the run that publishes the rest."""
     unfinished = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
-    # What still ran when the run was stopped has failed as well. Jobs may have been submitted in groups.
+    # Jobs that were running when the run stopped have failed, too. Jobs may have been submitted in groups.
     failed = (*workflow.scheduler.failed, *workflow.scheduler.running)
     jobs = [job for item in failed for job in (item.jobs if item.is_group() else [item])]
     return {"unfinished": unfinished, "failed": [str(log) for job in jobs for log in job.log]}

@@ -1,4 +1,5 @@
-# From the summary to what a reader sees. A changed colour, label or choice of figures reruns these rules only.
+# From the summary to tables, figures and the page. A changed colour, label or choice of figures reruns these rules
+# only.
 
 
 rule write_style:

@@ -1,5 +1,5 @@
-# Entropy models compared on the symbols of one trained model: what each network saves at equal pictures. Part of a
-# complete run where publish.tables names `refit`; otherwise ask for a scene by its name:
+# Comparison of entropy models on the symbols of one trained model, which shows the savings of each network. A complete
+# run includes it if publish.tables names `refit`. Otherwise request a scene by its name:
 # `snakemake --profile profiles/... results/summary/refit/DATASET/SCENE.csv`.
 
 

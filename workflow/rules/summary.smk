@@ -1,4 +1,5 @@
-# From measured points to one table of all of them, with means, holes and verdicts. No torch from here on.
+# From measured points to one table of all of them, with means, holes and verdicts. The rules from here on need no
+# torch.
 
 
 rule write_plan:
