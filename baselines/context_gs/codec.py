@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.context_gs.hyper import decode_latents, encode_latents
@@ -22,14 +21,14 @@ from baselines.context_gs.levels import build_levels
 from baselines.context_gs.model import LOCATION_LIMIT, ContextModel, inputs_of
 from baselines.context_gs.params import SPECS, ContextSettings
 from baselines.shared.predictor import FixedPredictor
-from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader
+from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader, CodingTask
 from hemgs.anchor_codec.file import DAMAGED, Places
 from hemgs.anchor_codec.header import three
 from hemgs.anchor_codec.prediction import Integers, scaled_symbols
 from hemgs.anchor_codec.settings import check_integer
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
 from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
-from hemgs.anchor_codec.streams import SymbolStream, chunks
+from hemgs.anchor_codec.streams import chunks
 from hemgs.anchors.model import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
 from hemgs.core.errors import BitstreamError, TrainingError
@@ -122,76 +121,53 @@ class ContextCodec(AnchorCodec[ContextModel, ContextHeader, list[FixedPredictor]
             raise BitstreamError(f"section locations: an anchor lies {MAX_COORDINATE} or more units out", DAMAGED)
         return decode_latents(section, len(locations), header.entropy.latent_dim)
 
-    def walk(
-        self,
-        header: ContextHeader,
-        coder: list[FixedPredictor],
-        side: Integers,
-        locations: Integers,
-        masks: NDArray[np.bool_],
-        stream: SymbolStream,
-        device: torch.device | str,
-    ) -> dict[str, float]:
-        walk = _Walk(header, coder, locations, side, device)
-        walk.code(masks, stream)
+    def walk(self, task: CodingTask[ContextHeader, list[FixedPredictor]]) -> dict[str, float]:
+        walk = _Walk(task)
+        walk.code()
         return walk.figures()
 
 
 class _Walk:
-    """All anchors in coding order, for encoder and decoder.
+    """All anchors in coding order, for encoder and decoder."""
 
-    Args:
-        header: settings.
-        networks: networks of all levels, the coarsest first.
-        stored: ``[N, 3]`` locations in raster order.
-        latents: ``[N, L]``.
-        device: device of the arithmetic.
-    """
-
-    def __init__(
-        self,
-        header: ContextHeader,
-        networks: list[FixedPredictor],
-        stored: Integers,
-        latents: Integers,
-        device: torch.device | str,
-    ) -> None:
-        self._header, self._networks, self._device = header, networks, device
-        self._stored, self._latents = stored, latents
-        self._levels = build_levels(stored, header.scales_by_level)
-        self._steps = np.zeros((len(stored), header.entropy.context_dim), np.int16)
+    def __init__(self, task: CodingTask[ContextHeader, list[FixedPredictor]]) -> None:
+        self._task = task
+        self._levels = build_levels(task.locations, task.header.scales_by_level)
+        self._steps = np.zeros((len(task.locations), task.header.entropy.context_dim), np.int16)
 
     def figures(self) -> dict[str, float]:
         """Return numbers of anchors, for tables."""
         each = [len(rows) for rows in self._levels.coarse_to_fine()]
         return {"num_anchors": sum(each), "num_anchors_coarsest": each[0]}
 
-    def code(self, masks: NDArray[np.bool_], stream: SymbolStream) -> None:
-        """Code all attributes; ``masks`` are ``[N, K]``."""
-        parts = zip(self._networks, self._levels.coarse_to_fine(), strict=True)
+    def code(self) -> None:
+        """Code all attributes."""
+        task = self._task
+        parts = zip(task.coder, self._levels.coarse_to_fine(), strict=True)
         for level, (predictor, members) in enumerate(parts):
             for part in chunks(len(members)):
                 rows = members[part]
-                context = self._context(predictor, rows, stream) if level else None
-                inputs = inputs_of(self._located(rows), context, self._tensor(self._latents[rows] << ACTIVATION_BITS))
-                prediction = predictor.code(stream, rows, inputs, masks[rows])
+                context = self._context(predictor, rows) if level else None
+                inputs = inputs_of(self._located(rows), context, self._tensor(task.side[rows] << ACTIVATION_BITS))
+                prediction = predictor.code(task.stream, rows, inputs, task.masks[rows])
                 self._steps[rows] = prediction.step_index[:, : self._steps.shape[1]]
 
     def _located(self, rows: Integers) -> Tensor:
         """Convert locations to network inputs, ``[n, 3] float64`` integers."""
-        away = (self._stored[rows] - np.array(self._header.centre)) * np.array(self._header.units)
+        header = self._task.header
+        away = (self._task.locations[rows] - np.array(header.centre)) * np.array(header.units)
         limit = LOCATION_LIMIT << ACTIVATION_BITS
         return self._tensor(((away + (1 << (UNIT_BITS - 1))) >> UNIT_BITS).clip(-limit, limit))
 
-    def _context(self, predictor: FixedPredictor, rows: Integers, stream: SymbolStream) -> Tensor:
+    def _context(self, predictor: FixedPredictor, rows: Integers) -> Tensor:
         """Return decoded features and scalings of the anchors' coarse anchors, ``[n, D + 6] float64`` integers."""
         coarse = self._levels.representative[rows]
-        symbols = np.concatenate([stream.symbols[name][coarse] for name in ATTRIBUTES[:2]], axis=1)
+        symbols = np.concatenate([self._task.stream.symbols[name][coarse] for name in ATTRIBUTES[:2]], axis=1)
         steps = self._steps[coarse].astype(np.int64)
-        return scaled_symbols(symbols, steps, predictor.exponents[: symbols.shape[1]], self._device)
+        return scaled_symbols(symbols, steps, predictor.exponents[: symbols.shape[1]], self._task.device)
 
     def _tensor(self, values: Integers) -> Tensor:
-        return torch.from_numpy(values).double().to(self._device)
+        return torch.from_numpy(values).double().to(self._task.device)
 
 
 CODEC = ContextCodec()

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.shared.grid_model import GridModel
-from hemgs.anchor_codec.codec import Side
+from hemgs.anchor_codec.codec import CodingTask
 from hemgs.anchor_codec.grid_codec import GridCodec, GridHeader
 from hemgs.anchor_codec.location_grid import exact_lookup
-from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.streams import CHUNK, SymbolStream, chunks
 
 
@@ -43,18 +42,10 @@ class RasterCodec(GridCodec[E, H, C]):
 
     batch: ClassVar[int] = CHUNK
 
-    def walk(
-        self,
-        header: H,
-        coder: C,
-        side: Side,
-        locations: Integers,
-        masks: NDArray[np.bool_],
-        stream: SymbolStream,
-        device: torch.device | str,
-    ) -> dict[str, float]:
-        coords = torch.from_numpy(locations).to(device)
-        hashed = exact_lookup(header.entropy.grid, torch.from_numpy(side), coords, header.low, header.high)
-        for rows in chunks(len(locations), self.batch):
-            coder.code(stream, rows, hashed[rows].double(), masks[rows])
-        return {"num_anchors": len(locations)}
+    def walk(self, task: CodingTask[H, C]) -> dict[str, float]:
+        header, num_anchors = task.header, len(task.locations)
+        coords, signs = torch.from_numpy(task.locations).to(task.device), torch.from_numpy(task.side)
+        hashed = exact_lookup(header.entropy.grid, signs, coords, header.low, header.high)
+        for rows in chunks(num_anchors, self.batch):
+            task.coder.code(task.stream, rows, hashed[rows].double(), task.masks[rows])
+        return {"num_anchors": num_anchors}

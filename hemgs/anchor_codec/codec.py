@@ -80,6 +80,29 @@ H = TypeVar("H", bound=CodecHeader)
 C = TypeVar("C")
 
 
+@dataclass(frozen=True)
+class CodingTask(Generic[H, C]):
+    """The parts of a file that encoder and decoder know before they code its symbols.
+
+    Attributes:
+        header: settings.
+        coder: coding networks.
+        side: side information.
+        locations: ``[N, 3]`` stored locations in raster order.
+        masks: ``[N, K]``.
+        stream: stream that writes or reads the symbols.
+        device: device of the arithmetic.
+    """
+
+    header: H
+    coder: C
+    side: Side
+    locations: Integers
+    masks: NDArray[np.bool_]
+    stream: SymbolStream
+    device: torch.device | str
+
+
 class AnchorCodec(ABC, Generic[E, H, C]):
     """The writer and reader of one method's files.
 
@@ -149,33 +172,15 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """
 
     @abstractmethod
-    def walk(
-        self,
-        header: H,
-        coder: C,
-        side: Side,
-        locations: Integers,
-        masks: NDArray[np.bool_],
-        stream: SymbolStream,
-        device: torch.device | str,
-    ) -> Mapping[str, float]:
+    def walk(self, task: CodingTask[H, C]) -> Mapping[str, float]:
         """Code all anchors in coding order; encoder and decoder share this method.
-
-        Args:
-            header: settings.
-            coder: coding networks.
-            side: side information.
-            locations: ``[N, 3]`` stored locations in raster order.
-            masks: ``[N, K]``.
-            stream: the stream that writes or reads the symbols.
-            device: device of the arithmetic.
 
         Returns:
             Counts of anchors by name, for tables.
         """
 
     def prepare(self, entropy: E, locations: Integers) -> None:
-        """Choose the settings that training left to the encoder; ``locations`` are as in :meth:`walk`."""
+        """Choose the settings that training left to the encoder; ``locations`` are those of :class:`CodingTask`."""
 
     def chunks(self, header: H) -> Mapping[str, int]:
         """Return the number of chunks that an attribute's channels are coded in; attributes not listed have one."""
@@ -230,7 +235,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         device = self.encoding_device(header, anchors.coords.device)
         stream = writing_stream(anchors, places, header, self.mixed, self.chunks(header))
         coder = self.restore(StoredParts(stored, device), header)
-        figures = self.walk(header, coder, side, locations, masks, stream, device)
+        figures = self.walk(CodingTask(header, coder, side, locations, masks, stream, device))
         heads = StoredHeads.of(anchors.heads, storage.head_bits)
         sections = {
             "settings": settings,
@@ -263,7 +268,7 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         processor = self.decoding_device(header, device)
         coder = self.restore(StoredParts(stored, processor), header)
         stream = reading_stream(sections, header, len(locations), *dims, self.mixed, self.chunks(header))
-        self.walk(header, coder, side, locations, masks, stream, processor)
+        self.walk(CodingTask(header, coder, side, locations, masks, stream, processor))
         stream.finish()
         check_digest(container, self._digest(locations, masks, [*heads.integers, *stored], side, stream))
         return finished_anchors(header, locations, masks, heads.restored(head_dims), stream, device)

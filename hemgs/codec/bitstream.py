@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hemgs.anchor_codec.codec import Side
+from hemgs.anchor_codec.codec import CodingTask
 from hemgs.anchor_codec.file import DAMAGED
 from hemgs.anchor_codec.grid_codec import GridCodec
 from hemgs.anchor_codec.prediction import Integers
 from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
-from hemgs.anchor_codec.streams import SymbolStream
 from hemgs.anchors.rendering import FixedAnchors
 from hemgs.codec.anchor_set import anchor_set
 from hemgs.codec.header import HemgsHeader
@@ -77,18 +74,10 @@ class HemgsCodec(GridCodec[EntropyModel, HemgsHeader, Groups]):
             FixedGroup.from_stored(parts, settings.rate_octaves, settings.geometry_context),
         )
 
-    def walk(
-        self,
-        header: HemgsHeader,
-        coder: Groups,
-        side: Side,
-        locations: Integers,
-        masks: NDArray[np.bool_],
-        stream: SymbolStream,
-        device: torch.device | str,
-    ) -> Mapping[str, float]:
-        anchors = anchor_set(locations, header.entropy, device)
-        traverse(FixedModel(header, torch.from_numpy(side), *coder), anchors, masks, stream)
+    def walk(self, task: CodingTask[HemgsHeader, Groups]) -> Mapping[str, float]:
+        anchors = anchor_set(task.locations, task.header.entropy, task.device)
+        model = FixedModel(task.header, torch.from_numpy(task.side), *task.coder)
+        traverse(model, anchors, task.masks, task.stream)
         return anchors.figures
 
     def _decode(self, container: Container, device: torch.device | str) -> FixedAnchors:

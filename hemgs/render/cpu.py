@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from hemgs.core.jit import kernels
 from hemgs.render import limits
 from hemgs.render.binning import TileLists, tile_lists
+from hemgs.render.checks import RasterizationInputs
 from hemgs.render.projection_kernels import ProjectionConstants, project_backward, project_forward
 from hemgs.render.raster_kernels import (
     FUSED_CHANNELS,
@@ -93,33 +94,24 @@ class Projected:
     radii: Tensor
 
 
-def project(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    settings: ProjectionSettings,
-) -> Projected:
-    """Project N Gaussians into C cameras; differentiable in all but ``opacities`` and ``Ks``."""
-    return Projected(*_Project.apply(means, quats, scales, opacities, viewmats, Ks, settings))  # type: ignore[no-untyped-call]
+def project(inputs: RasterizationInputs) -> Projected:
+    """Project N Gaussians into C cameras; differentiable in all tensors but ``opacities`` and ``Ks``."""
+    settings = ProjectionSettings(
+        inputs.width,
+        inputs.height,
+        inputs.eps2d,
+        inputs.near_plane,
+        inputs.far_plane,
+        inputs.radius_clip,
+        inputs.rasterize_mode == "antialiased",
+    )
+    tensors = inputs.means, inputs.quats, inputs.scales, inputs.opacities, inputs.viewmats, inputs.Ks
+    return Projected(*_Project.apply(*tensors, settings))  # type: ignore[no-untyped-call]
 
 
-def visible_radii(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    width: int,
-    height: int,
-    near_plane: float,
-) -> Tensor:
-    """Return the radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
-    settings = ProjectionSettings(width, height, limits.BLUR_EPS, near_plane, limits.FAR_PLANE, 0.0, False)
-    with torch.no_grad():
-        return project(means, quats, scales, means.new_ones(len(means)), viewmats, Ks, settings).radii
+def visible_radii(inputs: RasterizationInputs) -> Tensor:
+    """Return the radii ``[C, N, 2] int32`` of Gaussians; zero where invisible."""
+    return project(inputs).radii
 
 
 def sh_colors(degree: int, means: Tensor, coefficients: Tensor, centers: Tensor, radii: Tensor) -> Tensor:

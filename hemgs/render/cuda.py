@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hemgs.core.errors import DeviceError
-from hemgs.render import limits
+from hemgs.render.checks import RasterizationInputs
 
 #: The version whose arguments and ``meta`` the renderer follows.
 GSPLAT_VERSION = "1.5.3"
@@ -56,31 +56,20 @@ def rasterization(arguments: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, 
     return image, alphas, meta
 
 
-def visible_radii(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    width: int,
-    height: int,
-    near_plane: float,
-) -> Tensor:
-    """Return the radii ``[C, N, 2] int32`` of opaque Gaussians; zero where invisible."""
-    gsplat = load_gsplat()
-    with torch.no_grad():
-        radii: Tensor = gsplat.fully_fused_projection(
-            means,
-            None,
-            quats,
-            scales,
-            viewmats,
-            Ks,
-            width,
-            height,
-            eps2d=limits.BLUR_EPS,
-            near_plane=near_plane,
-            far_plane=limits.FAR_PLANE,
-            opacities=means.new_ones(len(means)),
-        )[0]
+def visible_radii(inputs: RasterizationInputs) -> Tensor:
+    """Return the radii ``[C, N, 2] int32`` of Gaussians; zero where invisible."""
+    radii: Tensor = load_gsplat().fully_fused_projection(
+        inputs.means,
+        None,
+        inputs.quats,
+        inputs.scales,
+        inputs.viewmats,
+        inputs.Ks,
+        inputs.width,
+        inputs.height,
+        eps2d=inputs.eps2d,
+        near_plane=inputs.near_plane,
+        far_plane=inputs.far_plane,
+        opacities=inputs.opacities,
+    )[0]
     return radii

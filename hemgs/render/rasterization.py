@@ -73,16 +73,10 @@ def _empty_rendering(arguments: dict[str, Any], device: torch.device) -> tuple[T
 def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Do what ``rasterization`` does for CPU tensors; without ``with_tiles``, ``meta`` lacks the tile lists."""
     check_inputs(inputs)
-    antialiased = inputs.rasterize_mode == "antialiased"
-    settings = cpu.ProjectionSettings(
-        inputs.width, inputs.height, inputs.eps2d, inputs.near_plane, inputs.far_plane, inputs.radius_clip, antialiased
-    )
-    projected = cpu.project(
-        inputs.means, inputs.quats, inputs.scales, inputs.opacities, inputs.viewmats, inputs.Ks, settings
-    )
+    projected = cpu.project(inputs)
     cameras, count = projected.depths.shape
     opacities = inputs.opacities.expand(cameras, count)
-    if antialiased:
+    if inputs.rasterize_mode == "antialiased":
         opacities = opacities * projected.compensations
     colors = _camera_colors(inputs, projected.radii)
     bounds = tuple(count * c for c in range(cameras + 1))

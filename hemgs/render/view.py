@@ -125,9 +125,22 @@ def visible_mask(
 ) -> Tensor:
     """Return which opaque Gaussians would reach the image, ``[N] bool``; this only projects, without gradients."""
     viewmat, intrinsics = camera_tensors(camera, means)
-    arguments = (means.detach(), quats.detach(), scales.detach(), viewmat[None], intrinsics[None])
+    opaque = means.new_ones(len(means))
+    inputs = RasterizationInputs(
+        means,
+        quats,
+        scales,
+        opaque,
+        means,  # colours, which a projection does not use
+        viewmat[None],
+        intrinsics[None],
+        camera.width,
+        camera.height,
+        near_plane=near_plane,
+    )
     backend = cuda if means.is_cuda else cpu
-    radii = backend.visible_radii(*arguments, camera.width, camera.height, near_plane)
+    with torch.no_grad():
+        radii = backend.visible_radii(inputs)
     mask: Tensor = (radii[0] > 0).all(-1)
     return mask
 

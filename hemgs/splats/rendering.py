@@ -1,4 +1,4 @@
-"""Decoded plain Gaussians, ready to be drawn."""
+"""Drawing plain Gaussians, those of a training and those of a decoded scene."""
 
 from __future__ import annotations
 
@@ -8,8 +8,24 @@ import torch
 
 from hemgs.core.bundle import Bundle
 from hemgs.core.types import Camera
-from hemgs.render import render_view
-from hemgs.splats.cloud import GaussianCloud
+from hemgs.render import RenderedView, render_view
+from hemgs.splats.cloud import GaussianCloud, Gaussians
+
+
+def render_gaussians(
+    gaussians: Gaussians, camera: Camera, background: torch.Tensor | tuple[float, ...]
+) -> RenderedView:
+    """Draw activated Gaussians; see :func:`hemgs.render.render_view`."""
+    return render_view(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.colors,
+        camera,
+        background,
+        sh_degree=gaussians.sh_degree,
+    )
 
 
 class RenderableSplats:
@@ -24,18 +40,8 @@ class RenderableSplats:
         self._gaussians = cloud.activated()
 
     def render(self, camera: Camera, background: tuple[float, float, float]) -> torch.Tensor:
-        gaussians = self._gaussians
         with torch.no_grad():
-            view = render_view(
-                gaussians.means,
-                gaussians.quats,
-                gaussians.scales,
-                gaussians.opacities,
-                gaussians.colors,
-                camera,
-                background,
-                sh_degree=gaussians.sh_degree,
-            )
+            view = render_gaussians(self._gaussians, camera, background)
         image: torch.Tensor = view.image.clamp(0.0, 1.0)
         return image
 

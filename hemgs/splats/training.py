@@ -16,11 +16,12 @@ from torch import Tensor
 from hemgs.core.bundle import Bundle, joined_tensors, tensors_under
 from hemgs.core.types import Camera, Scene
 from hemgs.protocol import TrainingTask
-from hemgs.render import ndc_gradient_norm, render_view
+from hemgs.render import ndc_gradient_norm
 from hemgs.splats.cloud import GaussianCloud
 from hemgs.splats.densify import GradientStatistics, grow, prune
 from hemgs.splats.init import cloud_from_points
 from hemgs.splats.model import SplatModel
+from hemgs.splats.rendering import render_gaussians
 from hemgs.training.checkpoint import digest_of
 from hemgs.training.loop import LoopSettings, fit, seed_everything
 from hemgs.training.losses import reconstruction_loss
@@ -69,16 +70,7 @@ class SplatTrainee:
         camera, image = model.view(iteration, camera, image)
         degree = self._first_degree + iteration // self._milestones.at(params.sh_every)
         gaussians = model.gaussians(rows, iteration, camera, min(params.sh_degree, degree))
-        view = render_view(
-            gaussians.means,
-            gaussians.quats,
-            gaussians.scales,
-            gaussians.opacities,
-            gaussians.colors,
-            camera,
-            background,
-            sh_degree=gaussians.sh_degree,
-        )
+        view = render_gaussians(gaussians, camera, background)
         loss = reconstruction_loss(view.image, image, params.ssim_weight)
         extra = model.extra_loss(rows, iteration, gaussians, camera)
         if extra is not None:
