@@ -1,4 +1,4 @@
-"""Every installed method keeps the contract of ``hemgs.protocol``, checked on a tiny procedural scene on the CPU.
+"""Every installed method fulfils the contract of ``hemgs.protocol``, checked on a tiny procedural scene on the CPU.
 
 The checks are ``hemgs.bench.conformance``'s, the same that methods outside this repository can run.
 """
@@ -17,7 +17,7 @@ from hemgs.data.loader import load_scene
 
 pytestmark = pytest.mark.slow
 
-#: Overrides all that a method on plain Gaussians can: interrupted, it must resume like the others.
+#: A method on plain Gaussians that overrides every hook: after an interruption, it must resume like the others.
 TOY = "tests.unit.splats.toy_splats:ToySplats"
 #: Starts from trained Gaussians.
 TOY_POST = "tests.unit.splats.toy_splats:ToyPost"
@@ -89,7 +89,7 @@ def test_contract(specimen: Specimen, check: Callable[[Specimen], None]) -> None
 
 
 def test_training_learns(specimen: Specimen) -> None:
-    """A model that learnt nothing would pass every other check."""
+    """A model that has learned nothing would pass every other check."""
     losses = _losses(specimen)
     assert losses[-1] < 0.9 * losses[0]
 

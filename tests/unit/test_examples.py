@@ -1,4 +1,4 @@
-"""The examples in docstrings of packages whose functions are pure: they run, and show what they say."""
+"""The examples in docstrings of packages with pure functions run, and give the shown results."""
 
 from __future__ import annotations
 

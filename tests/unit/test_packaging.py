@@ -1,4 +1,4 @@
-"""What is declared, pinned, shipped and installed agrees."""
+"""Declared, pinned, shipped and installed packages agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 COMES_WITH = {"markupsafe": "jinja2"}
 #: Used as commands or by other packages, never imported by this one.
 NOT_IMPORTED = {"ninja", "pygments", "snakemake", "torchvision"}
-#: Imported where it happens to be installed; the index does not contain it.
+#: Imported only if installed; the index does not contain it.
 NOT_ON_THE_INDEX = {"tinycudann"}
 
 
@@ -70,7 +70,7 @@ def conda_pins(file: str) -> dict[str, str]:
 
 
 def test_conda_environment_holds_what_jobs_on_a_gpu_need_at_its_pins() -> None:
-    """Without the renderer every training on a GPU fails; without lpips a column stays empty after all is paid for."""
+    """Without the renderer every training on a GPU fails. Without lpips a column is empty after an expensive run."""
     extras = PROJECT["optional-dependencies"]
     needed = BASE | {name_of(requirement) for extra in ("gpu", "lpips") for requirement in extras[extra]}
     assert conda_pins("environment.yml") == {name: CONSTRAINTS[name] for name in needed}

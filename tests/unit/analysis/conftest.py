@@ -1,4 +1,4 @@
-"""A synthetic results tree, summarised once for the tests that only read it."""
+"""A synthetic results tree, summarised once for tests that only read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.analysis.synthetic_results import PUBLISHED, Results
 
 @pytest.fixture(scope="session")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Every planned point is there, with pictures."""
+    """A tree with every planned point, and with pictures."""
     results = Results(tmp_path_factory.mktemp("complete")).write(pictures=True)
     summarise(results.plan, PUBLISHED, results.summary)
     return results
@@ -18,7 +18,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="session")
 def with_hole(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """One scene of two has no Scaffold-GS, and one rate of HAC failed on it."""
+    """A tree where one of two scenes has no Scaffold-GS, and one rate of HAC failed on it."""
     results = Results(tmp_path_factory.mktemp("with_hole"))
     results.write(
         lambda row: (

@@ -1,6 +1,6 @@
-"""A run of everything from training to the page, with whichever ``hemgs`` comes first on the path.
+"""A run of all steps from training to the page, with the first ``hemgs`` on the path.
 
-A program: ``extended_run.py OUT ENTRY``; it trains the toy method ENTRY in the folder OUT, which is also where it runs.
+This is a program: ``extended_run.py OUT ENTRY`` trains the toy method ENTRY in the folder OUT, and also runs there.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def summary_with(**files: Sequence[Row]) -> Summary:
 
 @dataclass
 class Results:
-    """Where a synthetic tree lies, and how to change it."""
+    """The place of a synthetic tree, and its changes."""
 
     root: Path
     methods: tuple[str, ...] = tuple(METHODS)

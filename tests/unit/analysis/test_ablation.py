@@ -96,7 +96,7 @@ def test_changes_are_those_against_the_full_method_at_the_largest_lmbda() -> Non
 
 
 def test_bd_rate_is_that_of_the_curves_of_means() -> None:
-    """The same PSNR at 0.99 times the bytes is minus one per cent; fewer than four rates are no curve."""
+    """The same PSNR at 0.99 times the bytes is minus one per cent; a curve needs four rates."""
     each = rows_of_plan(planned())[0][3]
     assert each["bd_rate"] == pytest.approx(-1.0, abs=0.01)
     few = rows_of_plan(planned(rates=RATES[:3]))[0]

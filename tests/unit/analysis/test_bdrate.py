@@ -1,4 +1,4 @@
-"""BD-rate against an independent package, by hand, and in every case where it must refuse."""
+"""BD-rates compared with an independent package and with hand-computed values, and all cases without a value."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_the_curve_of_a_method_trained_per_rate_is_made_of_its_trainings(tmp_pat
 
 
 def test_three_points_are_enough_for_pchip_and_too_few_for_a_cubic(tmp_path: Path) -> None:
-    """A fit that costs more without being better is no point of the curve."""
+    """A fit that costs more without being better is not a point of the curve."""
     results = Results(tmp_path, methods=("hac", "hemgs"), scenes={"chair": ("chair",)})
     results.write(lambda row: row | {"psnr": 20.0} if row["fit"] == "lmbda_0.0005" else row)
     rows = _rows(results)
@@ -198,7 +198,7 @@ def _larger(row: dict[str, Value], factor: float) -> dict[str, Value]:
 
 
 def test_every_seed_has_a_bd_rate_and_the_mean_is_over_them(tmp_path: Path) -> None:
-    """HAC's second seed costs a tenth more; its first and both of HEMGS are as ever."""
+    """HAC's second seed costs a tenth more; its first seed and both of HEMGS do not change."""
     chair: dict[str, Any] = {"methods": ("hac", "hemgs"), "scenes": {"chair": ("chair",)}}
     single = [Results(tmp_path / str(seed), seeds=(seed,), **chair) for seed in (0, 1)]
 

@@ -1,4 +1,4 @@
-"""What the coder costs by section, and entropy models on the same symbols."""
+"""The overhead of the coder by section, and entropy models on the same symbols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it takes to add a metric, a table and a section: done in a copy of the package, run, and counted."""
+"""Additions to a copy of the package: a metric, a table and a section. The changed files are counted; the copy runs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def add_table(root: Path) -> None:
 
 
 def add_section(root: Path) -> None:
-    """In a codec outside the package, which no catalogue knows."""
+    """The section belongs to a codec outside the package, which no catalogue lists."""
     codec = root / "outside.py"
     codec.write_text(codec.read_text().replace('"extra_part"', '"code_book"'))
 

@@ -74,7 +74,7 @@ def test_the_csv_holds_every_point_that_is_drawn(drawn: Path) -> None:
 
 
 def points_of(line: Line2D) -> np.ndarray:
-    """``[N, 2]`` of what a line joins."""
+    """Return the points ``[N, 2]`` of a line."""
     return np.asarray(line.get_xydata(), dtype=float)
 
 
@@ -101,7 +101,7 @@ def test_a_hole_is_named_and_not_drawn(with_hole: Results) -> None:
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_an_infinite_psnr_is_named_and_the_rest_is_drawn(tmp_path: Path, seeds: tuple[int, ...]) -> None:
-    """A rate whose pictures equal the photographs has no place on the axis; all files are made all the same."""
+    """A rate whose pictures equal the photographs has no place on the axis; all files are made nevertheless."""
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"court": ("knot", "tower")}, seeds=seeds)
     best = ("hemgs", "lmbda_0.0010", 0)
     results.write(
@@ -162,7 +162,7 @@ def test_variable_rate_shows_all_sixteen_rates_of_one_model(loaded: tuple[Summar
 
 @pytest.mark.slow
 def test_a_variant_trained_per_rate_is_drawn_next_to_the_one_model(complete: Results, tmp_path: Path) -> None:
-    """Other variants of it are not, however many rates they have."""
+    """Its other variants are not drawn, even with several rates."""
     data = json.loads(complete.style.read_text())
     by_id = {method["id"]: method for method in data["methods"]}
     by_id["hac"] |= {"base": "hemgs", "variant": "hac", "kind": "per_rate"}
@@ -196,7 +196,7 @@ def test_a_variant_trained_per_rate_is_drawn_next_to_the_one_model(complete: Res
 
 
 def test_methods_without_a_colour_of_their_own_differ_in_marker(complete: Results, tmp_path: Path) -> None:
-    """As many as the ladder of ablations has."""
+    """The number of methods in the ladder of ablations."""
     data = json.loads(complete.style.read_text())
     data["methods"] = [{"id": f"variant_{n}", "label": "V", "color": None, "marker": None} for n in range(8)]
     path = tmp_path / "style.json"

@@ -83,7 +83,7 @@ def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path: Path) -> None
 
 
 def test_half_of_the_range_over_seeds_follows_the_mean(tmp_path: Path) -> None:
-    """Seeds 0 and 3 are three times 0.05 dB and three per cent of the bytes apart."""
+    """Seeds 0 and 3 differ by three times 0.05 dB and three per cent of the bytes."""
     results = Results(tmp_path, methods=("gs3d",), scenes={"court": ("knot", "tower")}, seeds=(0, 1, 3)).write()
     (row,) = _computed(results)
     assert row["psnr_half_range"] == pytest.approx(0.075)

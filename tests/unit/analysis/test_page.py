@@ -106,7 +106,7 @@ def test_the_matrix_of_bd_rates_is_coloured(page: str) -> None:
 
 
 def test_entropy_models_on_equal_symbols_are_shown_on_request(tmp_path: Path) -> None:
-    """Not because somebody asked for a scene's file by its name: the page does not wait for that."""
+    """A scene's file that was requested by name does not add the table: the page does not wait for that file."""
     results = Results(tmp_path, methods=("hemgs",), scenes={"chair": ("chair",)}).write()
     summarise(results.plan, PUBLISHED, results.summary)
     measured = PUBLISHED.parents[1] / "results" / "measured" / "refit" / "chair.csv"
@@ -212,7 +212,7 @@ document.body.append(holder);
 
 @pytest.fixture(scope="module")
 def report(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the page does when its controls are used, as reported by the browser."""
+    """The reactions of the page to its controls, as the browser reports them."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine; the page's script is not run")
     folder = tmp_path_factory.mktemp("browser")

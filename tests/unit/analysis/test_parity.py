@@ -165,7 +165,7 @@ def test_trainings_of_different_length_are_not_judged_whichever_comes_first(tmp_
 
 
 def test_a_bd_rate_is_the_one_against_hemgs(tmp_path: Path) -> None:
-    """Of all pairs, of which several name the method."""
+    """The check covers all pairs, several of which name the method."""
     (row,) = _compare(tmp_path, "hac,all,chair,mean,bd_rate_percent,30.0,%,Table 2,30000,paper,")
     plan = load_plan(tmp_path / "summary" / "plan.json")
     key = {"reference": "hemgs", "method": "hac", "dataset": "chair", "scene": "mean", "metric": "psnr"}

@@ -1,4 +1,4 @@
-"""Gathering points against the plan: what is found, what is missing, what is foreign."""
+"""Gathering points by the plan: found, missing and foreign ones."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def write_logs(root: Path, logs: dict[str, str]) -> None:
 def test_the_reason_is_the_end_of_the_newest_log(tmp_path: Path, logs: dict[str, str], reason: str) -> None:
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
     write_logs(tmp_path, logs)
-    # The workflow sorts the keys of its JSON; the order of the work must not be lost by that.
+    # The workflow sorts the keys of its JSON. This must not change the order of the steps.
     results.plan.write_text(json.dumps(json.loads(results.plan.read_text()), sort_keys=True))
     (failure,) = gather(load_plan(results.plan)).failures
     assert failure["reason"] == reason
 
 
 def test_a_silent_end_names_the_log_of_the_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ended the job stands there: `oom-kill`, or `DUE TO TIME LIMIT`."""
+    """This log contains the reason why the job ended: `oom-kill`, or `DUE TO TIME LIMIT`."""
     monkeypatch.chdir(tmp_path)
     results = Results(tmp_path, methods=("gs3d",), scenes={"chair": ("chair",)}).write(lambda _: None)
     write_logs(tmp_path, {"train_model": "step 7"})

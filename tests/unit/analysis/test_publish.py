@@ -1,4 +1,4 @@
-"""The verbs as a whole: declared files, equal bytes, no torch."""
+"""The publishing verbs: declared files, equal bytes, no torch."""
 
 from __future__ import annotations
 

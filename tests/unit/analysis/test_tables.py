@@ -1,4 +1,4 @@
-"""What the tables contain."""
+"""The contents of the tables."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_storage_shows_used_sections_and_the_coders_overhead(complete: Results) 
 
 
 def test_storage_shows_published_parts_next_to_ours(tmp_path: Path) -> None:
-    """Table 5 of the paper, for the methods of the run: what has no column there is among its others."""
+    """Table 5 of the paper for the methods of the run: sections without a column are in its others."""
     results = Results(tmp_path, methods=("gs3d", "hemgs"), scenes={"deepblending": ("playroom",)}).write()
     summarise(results.plan, PUBLISHED, results.summary)
     table = _table(results, "storage")

@@ -1,4 +1,4 @@
-"""The size that a training reports: about that of the file, however the settings store what all codecs have."""
+"""The size that a training reports: about that of the file, for all forms of the common sections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hemgs.codec.training import HemgsAttributes
 from hemgs.coding.names import OCTREE
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, encode_toy, toy_anchors, toy_entropy
 
-#: As dense as the anchors of scenes, so that an octree takes as many bits for each.
+#: Anchors are as dense as in scenes, so that an octree takes as many bits for each.
 NUM, EXTENT = 1000, 38
-#: Of the rendering networks; wide, so that how they are stored is a part of the file that counts.
+#: Width of the rendering networks: wide, so that their stored form has a visible effect on the size.
 HIDDEN = 64
 
 
 def sizes(folder: Path, params: HemgsParams) -> tuple[int, int]:
-    """Bytes that are estimated in a training, and those of the file, for the same anchors and bits of attributes."""
+    """Bytes that a training estimates, and bytes of the file, for the same anchors and bits of attributes."""
     plain = toy_anchors(NUM, extent=EXTENT)
     rows = {name: getattr(plain, name).detach() for name in plain.row_names}
     anchors = AnchorModel(plain.coords, plain.voxel_size, AnchorHeads(FEATURES, OFFSETS, HIDDEN), rows)

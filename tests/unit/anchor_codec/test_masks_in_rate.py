@@ -59,7 +59,7 @@ def test_anchor_masks_are_exact_bits_with_the_gradient_of_the_mean() -> None:
 
 
 def test_weights_are_the_anchor_s_mask_and_the_offset_s_own() -> None:
-    """By hand: d(anchor * own) = d(anchor) * own + anchor * d(own), and anchors gain from each of their masks."""
+    """Expected: d(anchor * own) = d(anchor) * own + anchor * d(own), and anchors gain from each of their masks."""
     logits = torch.tensor([[-9.0, -9.0], [-9.0, 1.0]], requires_grad=True)
     weights = coded_weights(binary_masks(logits), feature_dim=4)
     assert weights[0].tolist() == [0.0] * 16
@@ -83,7 +83,7 @@ def test_sample_is_of_all_anchors() -> None:
 
 @pytest.mark.parametrize("in_rate", [True, False])
 def test_loss_is_the_mean_over_all_scalars_of_the_sample(in_rate: bool) -> None:
-    """Masked anchors are in the denominator, and nothing but the rate is in the loss."""
+    """Masked anchors are in the denominator, and the loss contains only the rate."""
     model = toy_anchors(100)
     bits = torch.tensor(1000.0, requires_grad=True)
     kept = torch.tensor([True, False, True, True])

@@ -1,4 +1,4 @@
-"""What training leaves for encoding, whatever the method with an entropy model; no step of training is made."""
+"""The trained model as input of encoding, for all methods with an entropy model; no training step is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small scene with something to learn: a coloured ball of Gaussians seen from a ring of cameras."""
+"""A small scene that can be learned: a coloured ball of Gaussians seen from a ring of cameras."""
 
 from __future__ import annotations
 

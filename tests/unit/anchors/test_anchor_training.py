@@ -1,5 +1,4 @@
-"""Training of anchor models: it learns, grows in step with its optimiser, resumes bit for bit, and keeps its word to
-the attribute model."""
+"""Training of anchor models: learning, growth, resumption bit for bit, and the calls of the attribute model."""
 
 from __future__ import annotations
 
@@ -256,7 +255,7 @@ class ConstantPrice(AttributeModel):
 
 
 def test_parts_of_the_loss() -> None:
-    """L1, 1 - SSIM and the mean volume with the published weights, and what the attribute model adds."""
+    """L1, 1 - SSIM and the mean volume with the published weights, and the addend of the attribute model."""
     trained = trainee(ConstantPrice(), replace(PARAMS, volume_weight=0.5))
     anchors, view = trained.anchors, ball_scene().split("train")[0]
     target = torch.from_numpy(ball_scene().read_image(view))

@@ -86,7 +86,7 @@ def test_masked_slots_spawn_nothing_and_masks_get_gradients(heads: AnchorHeads, 
 
 
 def test_masks_that_scale_leave_gaussians_with_nothing_to_show(heads: AnchorHeads, positions: torch.Tensor) -> None:
-    """What is masked is still spawned, without opacity and extent, and everything else is as it was."""
+    """Masked Gaussians are still spawned, without opacity and extent; all others do not change."""
     masks = torch.ones(NUM, OFFSETS)
     masks[2], masks[4, 1] = 0.0, 0.0
     masks.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Toys of all methods compared with that code anchors, for tests of what their bitstreams have in common."""
+"""Toy models of all rivals that code anchors, for tests of the common parts of their bitstreams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECTIONS: dict[str, list[str]] = {
 def trained_for(
     method: str, params: Mapping[str, Any], rate: Rate, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> tuple[Any, Any, dict[str, str]]:
-    """Settings, attribute model and identity with which a method would train anchors."""
+    """Settings, attribute model and identity of a method's training."""
 
     class StoppedError(Exception):
         pass

@@ -89,7 +89,7 @@ def test_price_reaches_anchors_that_the_camera_does_not_see() -> None:
     kept = kept_of(model)
     assert (grad_of(model.features)[kept].abs().sum(dim=1) > 0).all()
     assert (grad_of(model.latents)[kept].abs().sum(dim=1) > 0).all()
-    # Those that no file will hold are not priced, and no context of those that it will.
+    # Anchors that no file will contain have no price, and are not the context of coded anchors.
     assert (~kept).sum() >= 20
     assert (grad_of(model.features)[~kept] == 0).all() and (grad_of(model.latents)[~kept] == 0).all()
 
@@ -110,13 +110,13 @@ def test_a_share_of_all_anchors_is_priced() -> None:
     hook = attributes(model, sample_share=0.15, mask_weight=0.0)
     hook.sample(30, model, torch.arange(10))[1].backward()
     kept = kept_of(model)
-    # Others may be contexts of those that are priced; their masks have no part in that.
+    # Other anchors may be contexts of priced ones; their masks have no effect on this.
     priced = (grad_of(model.mask_logits)[kept].abs().sum(dim=1) > 0).float().mean().item()
     assert 0.12 < priced < 0.18
 
 
 def test_latents_are_paid_for() -> None:
-    """Bits rise by what the density says when latents leave its middle, and the networks do not see it."""
+    """Bits rise as the density predicts when latents leave its middle, and the networks do not see this."""
     model = toy_anchors(300)
     hook = attributes(model, mask_weight=0.0)
     figures = []
@@ -227,7 +227,7 @@ def test_number_of_latents_follows_the_features_unless_given() -> None:
 
 
 def test_latents_grow_and_are_pruned_with_their_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole training: growing while latents are trained, a model that holds them, a file that is read again."""
+    """A whole training: it grows while latents are trained, its model contains them, and its file can be read."""
     params = {
         "iterations": 60, "voxel_size": 0.05, "feature_dim": 8, "num_offsets": 3, "noise_from": 1_000,
         "growth_pause": 1, "entropy_from": 5_000, "grow_factor": 4, "grow_interval": 10, "grow_threshold": 1e-5,

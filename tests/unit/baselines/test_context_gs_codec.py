@@ -1,4 +1,4 @@
-"""ContextGS files: what is theirs alone; for what all rivals' are see ``test_rival_codecs``."""
+"""Properties of ContextGS files only; ``test_rival_codecs`` tests the common properties of all rivals' files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_locations_beyond_what_sums_can_hold_are_refused(file: Path, tmp_path: P
 
 
 def test_scene_wider_than_sixteen_bits_keeps_its_levels(tmp_path: Path) -> None:
-    """Stored units of several lattice units change neither levels by much nor what a decoder reads."""
+    """Stored units of several lattice units change levels only a little, and do not change the decoded values."""
     anchors = toy_anchors(1000, extent=100_000)
     table = encode_toy(tmp_path / "wide.gsc", anchors)
     decoded = CODEC.decode(tmp_path / "wide.gsc")

@@ -1,4 +1,4 @@
-"""ContextGS's levels of anchors: how many, who stands for whom, and the same ones in training and when decoding."""
+"""ContextGS's levels of anchors: their number, their representatives, and equality in training and decoding."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_scenes_with_too_few_anchors_have_scales_too(num: int) -> None:
 
 
 def test_training_has_the_levels_that_the_file_will_have() -> None:
-    """Kept anchors have each other alone as contexts, as when the others are not coded."""
+    """Only kept anchors are contexts of kept anchors, as if the others were absent."""
     coords = sphere(5000)
     kept = np.random.default_rng(4).random(len(coords)) < 0.6
     scales = choose_scales(coords[kept], 3)
@@ -82,7 +82,7 @@ def test_training_has_the_levels_that_the_file_will_have() -> None:
     file = build_levels(coords[rows], [(scale,) * 3 for scale in scales])
     assert np.array_equal(training.level[rows], file.level)
     assert np.array_equal(training.representative[rows], rows[file.representative])
-    # The others have a context too, of a coarser level unless there is none.
+    # The others also have a context, which is of a coarser level if one exists.
     others = np.flatnonzero(~kept)
     above = training.level[training.representative[others]]
     assert ((above > training.level[others]) | (training.representative[others] == others)).all()

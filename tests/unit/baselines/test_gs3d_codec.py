@@ -1,4 +1,4 @@
-"""The bitstream of 3DGS: sizes, exactness, and what it refuses."""
+"""The bitstream of 3DGS: sizes, exactness, and refused files."""
 
 from __future__ import annotations
 

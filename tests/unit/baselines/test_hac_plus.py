@@ -119,7 +119,7 @@ def test_rate_is_of_all_anchors_and_rendering_of_the_visible_ones() -> None:
     loss.backward()
     kept = torch.sigmoid(model.mask_logits.detach()) > 0.01
     assert figures["kept"] == pytest.approx(kept.any(dim=1).float().mean().item())
-    # Nothing that is masked has a price, but masking costs: every mask of every anchor is pushed down.
+    # Masked values have no price, but unmasked ones have: the gradient of every mask of every anchor lowers it.
     assert (grad_of(model.features)[kept.any(dim=1)].abs().sum(dim=1) > 0).all()
     assert (grad_of(model.features)[~kept.any(dim=1)] == 0).all()
     assert (grad_of(model.offsets)[~kept] == 0).all()

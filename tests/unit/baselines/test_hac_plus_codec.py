@@ -1,4 +1,4 @@
-"""HAC++ files: what is theirs alone; for what all rivals' are see ``test_rival_codecs``."""
+"""Properties of HAC++ files only; ``test_rival_codecs`` tests the common properties of all rivals' files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HAC's network: steps in integers are those of training, and so is everything else that it says."""
+"""HAC's network: steps and all other predictions in integers are those of training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_step_index_is_the_nearest_to_one_plus_tanh() -> None:
 
 
 def test_borders_of_steps_never_change() -> None:
-    """Files depend on them."""
+    """Files depend on these thresholds."""
     digest = hashlib.sha256(thresholds().astype("<i8").tobytes()).hexdigest()
     assert digest == "55a439aff9fd2477f1ddc413b1091325d1d190ea008141bffc449ee6563b2fad"
     assert (thresholds()[0], thresholds()[-1], len(thresholds())) == (-438, 668, 320)

@@ -1,4 +1,4 @@
-"""Sections of raw floats: both methods that use them write what they have always written."""
+"""Sections of raw floats: both methods that use them write the same bytes as in earlier versions."""
 
 from __future__ import annotations
 

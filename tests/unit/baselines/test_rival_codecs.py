@@ -1,4 +1,4 @@
-"""Files of all rivals: what goes in comes out, from the file alone, whatever the machine does to floats and threads."""
+"""Files of all rivals decode to the encoded symbols, with any rounding of floats and any number of threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.sameness import same
 from tests.unit.baselines.rivals import RIVALS, SECTIONS
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-#: Fields that every header has, or every one with a hash grid, and values that no encoder writes.
+#: Fields of all headers, or of those with a hash grid, and values that no encoder writes.
 COMMON_FIELDS = [
     ("lmbda", 0.002),
     ("voxel_size", 0),

@@ -1,4 +1,4 @@
-"""The part of all rivals in training: its phases, how it goes on after an interruption, and what it is for."""
+"""The common part of all rivals in training: its phases, its continuation after an interruption, and its purpose."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_state_round_trip_continues_in_the_same_way(name: str) -> None:
     everyone = torch.arange(model.num_anchors)
     first.sample(20, model, everyone)
     with torch.no_grad():
-        model.mask_logits[:40] = -9.0  # since levels of anchors, where there are such, were found
+        model.mask_logits[:40] = -9.0  # since the levels of anchors were found, if the method has levels
     second.entropy.load_state_dict({**second.entropy.state_dict(), **dict(first.entropy.named_parameters())})
     second.anchors_changed(model)
     second.restore(first.state())

@@ -18,8 +18,8 @@ from hemgs.splats.training import SplatTrainee
 from tests.tasks import task_on
 
 CPU = torch.device("cpu")
-#: Short enough for a test, and passing through growth, pruning, opacity resets and all degrees.
-#: The toy's Gaussians are large compared with the path of its cameras.
+#: A training that is short enough for a test, with growth, pruning, opacity resets and all degrees. The toy's Gaussians
+#: are large compared with the path of its cameras.
 SHORT = {
     "iterations": 60,
     "densify_interval": 7,

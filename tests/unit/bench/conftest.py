@@ -35,14 +35,14 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory, scene_dir: Path) -> Path
 
 @pytest.fixture
 def toy_points(tmp_path: Path, toy_model: Path) -> Path:
-    """Three bitstreams of the toy, for a test to spoil."""
+    """Three bitstreams of the toy, which a test may damage."""
     run_encode(toy_model, tmp_path / "points", [rate_of(lmbda) for lmbda in (0.001, 0.002, 0.004)], CPU)
     return tmp_path / "points"
 
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decodes here, for tests that look at other things than the process of its own."""
+    """Decode in this process, for tests that do not depend on a separate process."""
 
     @contextmanager
     def decode_here(path: Path, device: torch.device, entry: str, timeout_s: float) -> Iterator[Decoded]:

@@ -1,4 +1,4 @@
-"""Trainings that start from what another training has left."""
+"""Trainings that start from the model of another training."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from hemgs.protocol import RefitTask
 from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, SETTINGS, toy_anchors, toy_entropy
 
 CPU = torch.device("cpu")
-#: The settings of the toy model, and of what its variants add.
+#: The settings of the toy model, and the additional ones of its variants.
 PARAMS: dict[str, Any] = {
     "feature_dim": FEATURES,
     "num_offsets": OFFSETS,
@@ -48,7 +48,7 @@ PARAMS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder as an earlier version left it: neither network, and settings that do not speak of them."""
+    """A model folder of an earlier version, without both networks and without their settings."""
     folder = tmp_path_factory.mktemp("model")
     anchors = toy_anchors()
     bundle = anchors.to_bundle()

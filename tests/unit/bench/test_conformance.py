@@ -1,4 +1,4 @@
-"""The contract's checks: a toy passes them, and each broken toy is caught by the check that is for it."""
+"""The contract's checks: a toy passes them, and each broken toy fails the check for its fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding, here and in a process of its own."""
+"""Decoding, in this process and in a separate one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark is said to cost: the arithmetic, and where its figures come from."""
+"""The estimated cost of a benchmark: the arithmetic, and the origin of its figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def estimated(costs: Costs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_figures_are_those_that_were_measured(costs: Costs) -> None:
-    """They repeat the means over the ladder's points, to the digits that are given."""
+    """The figures equal the means over the ladder's points, to the printed digits."""
     points = defaultdict(list)
     with (MEASURED / "ladder_bonsai/points.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -146,7 +146,7 @@ def test_checkpoints_are_those_of_trainings_under_way(estimated: Callable[..., E
 def test_scenes_that_are_in_place_need_no_archive(
     estimated: Callable[..., Estimate], costs: Costs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `hemgs fetch` sees it: a copy of one's own, and an archive that was fetched and is to be unpacked."""
+    """As in `hemgs fetch`: a local copy, and an archive that was downloaded and must be unpacked."""
     selection = {"datasets": ["mipnerf360"], "methods": ["hemgs"]}
     sizes = {"360_v2.zip": 12_535_427_936, "360_extra_scenes.zip": 4_488_140_217}
     assert estimated(**selection).disk_bytes["archives"] == sum(sizes.values())
@@ -265,7 +265,7 @@ def test_a_base_that_is_not_selected_is_trained_and_counted_once(
         ("gs3d", 60_000, 0),
     ]
     assert both.disk_bytes["models"] == with_base.disk_bytes["models"] == 3 * alone.disk_bytes["models"] / 2
-    # A base that is there already is not trained again, nor is one whose post models are all there.
+    # A base that exists is not trained again, nor is one whose post models all exist.
     for scene in ("drjohnson", "playroom"):
         made = tmp_path / f"models/gs3d/deepblending/{scene}/single/s0/model.safetensors"
         made.parent.mkdir(parents=True)

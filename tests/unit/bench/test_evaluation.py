@@ -34,7 +34,7 @@ from tests.unit.bench.conftest import CPU, TOY
 
 @pytest.mark.usefixtures("in_process")
 def test_each_rate_has_a_row_of_its_own_file(toy_points: Path, scene_dir: Path, tmp_path: Path) -> None:
-    """``test_point_row`` checks what the columns of a row contain."""
+    """``test_point_row`` checks the columns of a row."""
     out = tmp_path / "out"
     result = run_evaluate(EvaluateRequest(toy_points, scene_dir, out, num_showcase=1), CPU)
     rows = read_points(out / "points.csv")

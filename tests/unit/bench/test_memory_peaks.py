@@ -1,4 +1,4 @@
-"""Peaks of memory are those of the work that they stand for, not of what the process did before."""
+"""Peaks of memory are those of the measured work, not of earlier work of the process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_what_was_freed_before_is_no_part_of_a_peak(
 ) -> None:
     if not reset_process_peak():
         pytest.skip("this system cannot reset a process's peak")
-    encoded(tmp_path, scene_dir, toy_model)  # what is imported and compiled for the first time is no part of it either
+    encoded(tmp_path, scene_dir, toy_model)  # Imports and compilation are not part of it, either.
     without = process_peak_mib()
     np.ones(BEFORE_MIB << 20, np.uint8).sum()
     assert process_peak_mib() > without + BEFORE_MIB / 2

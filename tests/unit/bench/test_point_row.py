@@ -1,4 +1,4 @@
-"""Whole rows of ``points.csv`` and ``views.csv``: every column is what it must be, or follows its rule."""
+"""Whole rows of ``points.csv`` and ``views.csv``: every column has its expected value, or follows its rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PARAMS = {"iterations": 21, "gain": 0.125, "shade": "none", "strict": True, "log
 
 @dataclass(frozen=True)
 class Rule:
-    """A value that differs from run to run, and what holds in each."""
+    """A value that differs between runs, and the rule that it follows."""
 
     holds: Callable[[Any], bool]
 
@@ -43,8 +43,8 @@ class Measured:
     """One trained, encoded and measured toy.
 
     Attributes:
-        elapsed_s: what all of it took.
-        peaks_mib: peak memory as the system saw it after training and after encoding, and of processes started so far.
+        elapsed_s: time of all steps.
+        peaks_mib: peak memory from the system after training and after encoding, and of processes started so far.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ def system_peak_mib(who: int) -> float:
 
 
 def mebibytes(largest: float) -> Rule:
-    """Peak memory of a process with torch, in MiB: no more than the largest that the system has seen.
+    """Peak memory of a process with torch, in MiB: at most the largest peak that the system reports.
 
     The system counts pages of each thread by themselves and adds them up now and then, so two readings differ a little.
     """
@@ -185,7 +185,7 @@ def test_every_column_of_a_point(measured: Measured) -> None:
         "hardware": hardware(),
         "device": "cpu",
         "torch_version": str(torch.__version__),
-        # LPIPS needs weights that a machine may lack: the reason names the columns that are empty, and no other.
+        # LPIPS needs weights that a machine may lack: the reason names exactly the empty columns.
         "reason": Rule(lambda reason: all((name in reason) == (row[name] is None) for name in row if "lpips" in name)),
     }
     check(without_lpips(row), without_lpips(expected))

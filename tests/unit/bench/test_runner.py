@@ -116,7 +116,7 @@ def test_the_method_is_given_what_was_asked_for(
 def test_seed_decides_the_model(scene_dir: Path, tmp_path: Path) -> None:
     models = []
     for index, seed in enumerate((1, 1, 2)):
-        torch.rand(index)  # what was drawn before must not matter
+        torch.rand(index)  # Earlier random draws must have no effect.
         models.append(run_train(request(scene_dir, tmp_path / str(index), seed=seed), CPU).model_sha256)
     assert models[0] == models[1] != models[2]
 
@@ -164,7 +164,7 @@ def test_failed_training_leaves_the_former_result_alone(
     with pytest.raises(OSError, match="No space"):
         run_train(request(scene_dir, out, seed=1), CPU)
     with pytest.raises(ConfigError, match="no finished training"):
-        read_train_record(out)  # rather a training that is missing than one that describes another model
+        read_train_record(out)  # A missing training is better than one that describes another model.
     assert sha256_of(out / "model.safetensors") == before.model_sha256
 
 
@@ -228,7 +228,7 @@ def test_one_training_per_rate(scene_dir: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_training_of_the_same_waits_and_takes_the_result(scene_dir: Path, tmp_path: Path) -> None:
-    """As where a workflow is started again while a job of its killed predecessor is still training."""
+    """This is the case of a workflow that starts again while a job of its killed predecessor is still training."""
     out, words = tmp_path / "model", io.StringIO()
     (out / "work").mkdir(parents=True)
     with (out / "work" / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
@@ -266,7 +266,7 @@ def test_a_second_training_of_something_else_waits_and_trains(scene_dir: Path, t
 def test_encoding_and_measuring_wait_too(
     scene_dir: Path, toy_model: Path, toy_points: Path, verb: str, record: str
 ) -> None:
-    """A job that outlived its workflow is not disturbed: what it wrote stays while it is at it."""
+    """A job that outlived its workflow is not disturbed: its files stay while it works."""
     run_evaluate(EvaluateRequest(toy_points, scene_dir, toy_points), CPU)
     words, written = io.StringIO(), (toy_points / record).stat().st_mtime_ns
 
@@ -291,7 +291,7 @@ def test_encoding_and_measuring_wait_too(
 
 
 def test_a_work_folder_stays_where_work_is_in_it(tmp_path: Path) -> None:
-    """A failed training goes on from its checkpoint; of a failed encoding nothing stays."""
+    """A failed training continues from its checkpoint; a failed encoding leaves no files."""
     for name, stays in (("checkpoint", True), (".lock", False)):
         with contextlib.suppress(ZeroDivisionError), alone_in(tmp_path / name, None):
             (tmp_path / name / "work" / name).touch()

@@ -47,7 +47,7 @@ def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any]) -
 
 
 def test_figures_of_an_encoding_are_optional(toy_points: Path) -> None:
-    """A record from before methods counted anything is read; what they count comes back as written."""
+    """A record of a version without counts can be read; counts are read as they were written."""
     path = toy_points / "encode.json"
     data = json.loads(path.read_text())
     data["rates"]["lmbda_0.0010"].pop("figures")

@@ -1,4 +1,4 @@
-"""Searching for a file of a wanted size or quality."""
+"""The search for a file of a requested size or quality."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fading(tmp_path_factory: pytest.TempPathFactory, scene_dir: Path) -> Path:
 
 @pytest.fixture
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares the seconds that a process takes."""
+    """Decode in this process, to save the seconds of another one."""
 
     @contextlib.contextmanager
     def decode_here(path: Path, device: torch.device, entry: str) -> Iterator[Decoded]:
@@ -109,7 +109,7 @@ def test_sizes_that_jump_are_explained(toy_model: Path, tmp_path: Path, monkeypa
 
 @pytest.mark.slow
 def test_a_size_of_the_codec_itself(toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HEMGS: sizes change smoothly, so that any size between its ends is met within one per cent."""
+    """HEMGS's sizes change smoothly, so the search finds any size between its ends within one per cent."""
 
     class Untrained(Hemgs):
         def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
@@ -136,7 +136,7 @@ def test_a_quality_gets_the_smallest_file_that_reaches_it(fading: Path, scene_di
     assert sha256_of(out) == found.chosen.encoded.sha256
     above = found.chosen.psnr - wanted
     assert above >= 0
-    # As near as it says: 0.01 dB, or half a per cent of λ, at which quality falls short.
+    # The search is as precise as documented: 0.01 dB, or half a per cent of λ, where quality is too low.
     (beyond,) = measured(fading, tmp_path, scene_dir, found.chosen.lmbda * (1 + target.LMBDA_TOLERANCE_OF_PSNR))
     assert above <= target.PSNR_TOLERANCE_DB or beyond < wanted
     # The figure is that of `hemgs evaluate` for the same λ.

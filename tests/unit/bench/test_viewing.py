@@ -117,7 +117,7 @@ def test_export_states_number_and_loss(
     number, loss = run_export(bitstream, tmp_path / "toy.ply", None, CPU)
     assert (number, loss) == (1, None)
     assert read_ply(tmp_path / "toy.ply").num_gaussians == 1
-    # A Gaussian that fills every view with the toy's colour loses nothing against the toy's own pictures.
+    # A Gaussian that fills every view with the toy's colour has the same quality as the toy's own pictures.
     color = ToyAll().decode(bitstream, device=CPU).color
     monkeypatch.setattr("hemgs.bench.viewing.RenderableSplats", lambda cloud: ToyScene(color))
     _, loss = run_export(bitstream, tmp_path / "toy.ply", scene_dir, CPU)

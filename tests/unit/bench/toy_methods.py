@@ -26,7 +26,7 @@ from hemgs.training.loop import LoopSettings, fit
 
 _SETTINGS = struct.Struct("<d")
 _LEVELS = 1 << 12
-#: Bytes of filling at λ = 1: stands for what a coarser step saves.
+#: Bytes of filling at λ = 1, which simulate the saving of a coarser step.
 _FILL = 2.0
 
 
@@ -36,10 +36,10 @@ class ToyParams:
 
     Attributes:
         iterations: steps.
-        gain: what a step changes; above 0.
+        gain: change in one step; above 0.
         shade: a text, to
             have one.
-        log_every, checkpoint_every: as everywhere.
+        log_every, checkpoint_every: as in all methods.
     """
 
     iterations: int = 20
@@ -168,7 +168,7 @@ class ToyPerRate(ToyAll):
 
 
 class Boundless(ToyAll):
-    """Does not say which λ it serves."""
+    """Does not declare the λ that it serves."""
 
     spec: ClassVar[MethodSpec] = MethodSpec("boundless", "Boundless", "all_rates", attributes=("colors",))
 
@@ -194,7 +194,7 @@ class Miscounting(ToyAll):
 
 
 class Trusting(ToyAll):
-    """Believes whatever a file says: damaged ones end in any exception, or in a wrong picture."""
+    """Decodes without checks: damaged files end in any exception, or in a wrong picture."""
 
     spec: ClassVar[MethodSpec] = all_rates("trusting", "Trusting")
 

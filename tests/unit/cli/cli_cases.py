@@ -1,4 +1,4 @@
-"""A small capture, its dataset file, and a look at what a command left behind: shared by tests of bad input."""
+"""A small capture, its dataset file, and the list of files after a command, for tests of bad input."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def entries(folder: Path) -> set[str]:
 
 
 def heed_interrupts() -> None:
-    """A shell's background jobs ignore SIGINT, and so would what they start."""
+    """A shell's background jobs ignore SIGINT, and so would the processes that they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The command line: grammar, exit codes, what is printed."""
+"""The command line: grammar, exit codes, printed output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What bad input gets at the command line: one clear error, a code that is not 0, nothing half-written, and the next
-run goes on as if nothing had been.
-"""
+"""Bad input at the command line: one clear error, no incomplete file, and no effect on the next run."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_check_says_what_holds_and_what_does_not(capsys: pytest.CaptureFixture[s
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration folder of the test's own."""
+    """A separate configuration folder for the test."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config"
 
@@ -245,7 +245,7 @@ def test_user_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.skipif(shutil.which("snakemake") is None and not (Path(sys.executable).parent / "snakemake").exists(),
                     reason="snakemake is not installed")  # fmt: skip
 def test_snakemake_finds_the_profile_by_its_name(home: Path, tmp_path: Path) -> None:
-    """In an empty folder, so that no profile of this repository is near: only the installed one can be found."""
+    """Run in an empty folder, so that only the installed profile can be found, not one of this repository."""
     source = tmp_path / "profiles"
     (source / "slurm").mkdir(parents=True)
     (source / "slurm" / "config.yaml").write_text("cores: 1\nquiet: [all]\nconfig: [found=yes]\n")

@@ -1,4 +1,4 @@
-"""A full disk and Ctrl-C at the command line: one line says so, nothing half-written stays, the next run goes on."""
+"""A full disk and Ctrl-C at the command line: one line of error, no incomplete file, and a next run that continues."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OnSmallDisk = Callable[[list[str], int], tuple[int, str, set[str]]]
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> OnSmallDisk:
-    """Runs a command with a small file system of its own, which is where ``{disk}`` in its arguments is."""
+    """Run a command with a small, separate file system at ``{disk}`` in its arguments."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a small disk")
     disk = tmp_path_factory.mktemp("disk")
@@ -95,7 +95,7 @@ def test_full_disk(
 
 
 def test_file_size_limit_is_like_a_full_disk(model: Path, tmp_path: Path) -> None:
-    """Needs no small disk: the kernel refuses writes beyond the limit, also those of libraries."""
+    """This needs no small disk: the kernel refuses writes beyond the limit, also those of libraries."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -160,7 +160,7 @@ def test_interrupted_preparation_leaves_nothing(sound_capture: Path, tmp_path: P
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    # Where the interrupt met an exec() of the standard library, CPython ends by raising the signal again: a shell
+    # If the interrupt occurs in an exec() of the standard library, CPython ends by raising the signal again: a shell
     # shows 130 for both.
     assert process.returncode in (130, -signal.SIGINT)
     assert errors == "error: interrupted; run again to continue\n"

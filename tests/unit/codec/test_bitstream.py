@@ -1,4 +1,4 @@
-"""HEMGS files: what goes in comes out, from the file alone, whatever the machine does to floats and batches."""
+"""HEMGS files decode to the encoded symbols, from the file alone, with any rounding of floats and any batches."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_window_that_is_left_to_the_model_is_in_the_file(tmp_path: Path) -> None
 
 
 def test_settings_that_ask_for_more_neighbours_than_scenes_have_are_refused(tmp_path: Path) -> None:
-    """A forger's: anchors as near as can be, all of them neighbours; memory would grow with their number's square."""
+    """A forged file: near anchors that are all neighbours; memory would grow with the square of their number."""
     settings, path = replace(WHOLE, scene_agnostic=""), tmp_path / "a.gsc"
     encode_toy(path, anchors=toy_anchors(20_000, extent=7), settings=settings)
     container = read_container(path)
@@ -230,7 +230,7 @@ def test_octree_and_adaptive_masks_change_two_sections_and_no_symbol(file: Path,
 
 
 def test_a_file_with_a_stride_for_each_axis_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As earlier versions wrote them for scenes of more than 2^16 voxels."""
+    """Earlier versions wrote such strides for scenes of more than 2^16 voxels."""
     anchors, strides = toy_anchors(extent=100_000), (3.0517, 1.0, 2.75)
     expected = []
 

@@ -1,4 +1,4 @@
-"""The autoregressive network: what it sees of a pair, its integer form, and what it does not depend on."""
+"""The autoregressive network: its inputs of a pair, its integer form, and its independence of batches."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_pairs_by_hand() -> None:
     pairs = table().pairs(torch.tensor([2, 4, 1]))
     assert pairs.counts.tolist() == [2, 0, 1]
     assert pairs.anchor.tolist() == [0, 0, 2]
-    # Anchor 2 lies sqrt(5) from both earlier ones; the earlier stands first.
+    # Anchor 2 has the distance sqrt(5) to both earlier ones; the earlier one comes first.
     assert pairs.neighbour.tolist() == [0, 1, 0]
     radius, far = 4, math.floor(math.sqrt(5) * ONE)
     expected = [
@@ -69,14 +69,14 @@ def test_pairs_by_hand() -> None:
 
 
 def test_nearest_neighbours_weigh_most() -> None:
-    """Nor do the farthest weigh nothing; equal locations, which coarser storage may give, count as one voxel apart."""
+    """The farthest has a weight above zero; equal locations, which coarse storage gives, count as one voxel apart."""
     for x, weight in ((0, 65536.0), (1, 65536.0), (190, 1.0)):
         coords = torch.tensor([[0, 0, 0], [x, x if x > 1 else 0, 0]])
         assert table(coords, ContextWindow(25, 20, 16)).pairs(every(coords)).weights.tolist() == [weight]
 
 
 def test_context_by_hand() -> None:
-    """Two neighbours at distances 1 and 3, identity layers: the weighted mean of what the first layer lets through."""
+    """Two neighbours at distances 1 and 3, identity layers: the weighted mean of the first layer's outputs."""
     coords = torch.tensor([[-1, 0, 0], [1, 0, 0], [2, 0, 0]])
     made = ContextNetwork(1, 1)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_context_by_hand() -> None:
     assert context[1].tolist() == pytest.approx([2 * pooled - 1, 2 / MOST], rel=1e-6)
     assert expected.squeeze(1).tolist() == pytest.approx([0, -0.5 * (4 * near + far) / (near + far)], rel=1e-6)
 
-    masked = torch.tensor([[0.0], [1.0]])  # the nearer one's value is not there
+    masked = torch.tensor([[0.0], [1.0]])  # the value of the nearer one is masked
     _, expected = made.context(Seen(pairs, values * masked, masked), MOST)
     assert expected.squeeze(1).tolist() == pytest.approx([0, -0.5])
 
@@ -136,7 +136,7 @@ def test_gains_that_would_not_be_exact_are_refused() -> None:
 
 
 def test_an_anchor_s_context_depends_on_its_neighbours_alone() -> None:
-    """The same integers for every split of the anchors, and whatever rows that are not neighbours contain."""
+    """The integers do not depend on how anchors are split, or on rows that are not neighbours."""
     coords, fixed = crowd(), network().fixed()
     whole = table(coords)
     values = torch.randint(-ONE, ONE, (len(coords), CHANNELS)).double()

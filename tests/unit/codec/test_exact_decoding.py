@@ -41,7 +41,7 @@ def test_batches_and_threads_change_no_symbol(
 
 
 def _shuffled_addmm(bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The same sum in another order, as another BLAS or device would take it."""
+    """The same sum in the order of another BLAS or device."""
     order = torch.randperm(left.shape[1])
     first, second = order[: len(order) // 3], order[len(order) // 3 :]
     return (left[:, second] @ right[second] + bias) + (right[first].T @ left[:, first].T).T
@@ -96,7 +96,7 @@ def test_networks_in_floating_point_decode_with_other_threads_and_refuse_other_s
 
 
 def test_noise_in_every_float32_operation_changes_no_symbol(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever may be float32 is disturbed by one unit in the last place; decoding must not notice."""
+    """All float32 values are changed by one unit in the last place; decoding must give the same symbols."""
     reference = CODEC.decode(file)
     touched = 0
 

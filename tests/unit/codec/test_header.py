@@ -1,4 +1,4 @@
-"""The settings section: round trip, and refusal of what no encoder writes."""
+"""The settings section: round trip, and refusal of values that no encoder writes."""
 
 from __future__ import annotations
 

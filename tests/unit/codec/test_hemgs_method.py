@@ -1,4 +1,4 @@
-"""HEMGS as a method: what its settings refuse, and what training for one rate means."""
+"""HEMGS as a method: refused settings, and training for one rate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], words: str)
 
 @pytest.mark.parametrize("name_of_method", sorted(list_methods()))
 def test_methods_refuse_to_train_with_settings_whose_files_cannot_be_decoded(name_of_method: str) -> None:
-    """Hours of training would end in a file that is refused."""
+    """Without this error, hours of training would end in a file that is refused."""
     params = get_method(name_of_method).Params
     limits = {
         "context_window": ((257, 1), "3 to 255"),

@@ -127,7 +127,7 @@ def test_price_pushes_values_masks_and_networks() -> None:
 
 
 def test_anchors_out_of_view_are_priced_like_all_others() -> None:
-    """A file contains all of them, however rarely a camera sees them. Only those in view are rendered."""
+    """A file contains all anchors, also those that cameras rarely see. Only those in view are rendered."""
     model = anchors()
     hook = attribute_model(model, replace(SETTINGS, mask_weight=0.0))
     attributes, loss, _ = hook.sample(30, model, torch.arange(3))
@@ -207,7 +207,7 @@ def test_state_round_trip_continues_in_the_same_way() -> None:
 
 @pytest.mark.parametrize(("iteration", "share"), [(20, 0.0), (50, 0.0), (65, 0.5), (80, 1.0), (500, 1.0)])
 def test_hash_grid_is_free_at_first_and_paid_for_later(iteration: int, share: float) -> None:
-    """Its price enters with a weight of its own; the rest of the loss does not change with it."""
+    """The price of the grid has its own weight; the rest of the loss does not change with it."""
     model = anchors()
     hook = attribute_model(model)
     hook.calibrate(model, everyone(model))
@@ -268,7 +268,7 @@ def test_neighbours_are_found_again_when_anchors_or_masks_have_changed() -> None
 
 
 def test_resumed_training_has_the_neighbours_it_had() -> None:
-    """Masks that changed since the neighbours were found do not change them before their time."""
+    """Masks that changed since the neighbours were found do not change the neighbours before the next refresh."""
     model = anchors()
     hook = attribute_model_with_context(model)
     hook.sample(30, model, everyone(model))
@@ -333,7 +333,7 @@ def test_window_is_chosen_when_pricing_begins_and_kept_when_training_resumes() -
 
 
 def test_masks_in_the_rate_are_pushed_by_the_bits_that_they_save() -> None:
-    """All sampled anchors are priced, seen or not; what is masked costs nothing; the mean mask is not in the loss."""
+    """All sampled anchors are priced, visible or not; masked values cost nothing; the mean mask is not in the loss."""
     model = anchors()
     hook = attribute_model_with_context(model)
     hook.settings = replace(SETTINGS, masks_in_rate=True, mask_weight=1e3)

@@ -1,4 +1,4 @@
-"""The integer entropy model against its float original, and its independence of everything that may vary."""
+"""The integer entropy model compared with its float original, and its independence of batches, threads and order."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_floats_of_a_hostile_file_are_refused() -> None:
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("rate", [0, 128, 256])
 def test_prediction_follows_the_float_model(rate: int, exact: bool) -> None:
-    """Without rounding, what is left are the inputs' eight bits and the weights' eleven."""
+    """Without rounding, the differences are those of inputs with eight bits and weights with eleven."""
     model = trained_like()
     model.features.exact = exact
     coords = coordinates()
@@ -184,7 +184,7 @@ def test_predictions_depend_on_nothing_but_their_row() -> None:
 
 
 def test_float32_would_not_do() -> None:
-    """What the integers guard against: the same networks in float32 differ between two orders of summation."""
+    """The reason for integers: the same networks in float32 differ between two orders of summation."""
     torch.manual_seed(0)
     network = Mlp(96, 64, 100)
     inputs = torch.randn(500, 96)

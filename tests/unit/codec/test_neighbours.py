@@ -167,7 +167,7 @@ def test_threads_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     def watched(*arguments: Any) -> None:
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
-            gate.wait(timeout=60)  # until as many threads as there should be have begun
+            gate.wait(timeout=60)  # until the expected number of threads has begun
         kernel(*arguments)
 
     monkeypatch.setattr(module, "fill_nearest", watched)
@@ -355,6 +355,6 @@ def test_waves_of_a_hashed_order_are_few_and_hold_no_neighbours() -> None:
 
 
 def test_hashes_stay_what_they_are() -> None:
-    """Files rest on them."""
+    """Files depend on this order."""
     coords = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1], [1 << 40, -5, 7]])
     assert hashed_order(coords).tolist() == [0, 5, 4, 3, 1, 2]

@@ -1,4 +1,4 @@
-"""λ as the networks see it, and steps in float against steps in integers."""
+"""λ as an input of networks, and steps in float compared with steps in integers."""
 
 from __future__ import annotations
 

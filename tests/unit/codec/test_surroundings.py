@@ -1,4 +1,4 @@
-"""An anchor set while it trains: the same neighbours as a file would have, found by rows."""
+"""An anchor set in training: it has the same neighbours as in a file, found by rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_anchors_stand_where_the_file_will_put_them() -> None:
 
 
 def test_pairs_name_rows(found: tuple[torch.Tensor, torch.Tensor, Surroundings]) -> None:
-    """Whatever rows are asked with, each pair is one of the anchor set's, by coordinates."""
+    """For any rows, each pair is a pair of the anchor set, by coordinates."""
     coords, _, around = found
     assert around.anchors is not None and around.anchors.table is not None
     rows = torch.randperm(len(coords))[:60]

@@ -1,4 +1,4 @@
-"""Coding order: what is coded at once, in which blocks and by how many threads, changes no prediction."""
+"""Coding order: batches, blocks and the number of threads do not change predictions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXTENT = 11
 
 @dataclass(frozen=True)
 class Workload:
-    """What an encoder handed to ``traverse``, and the symbols and the file that came of it."""
+    """The arguments of ``traverse`` in an encoder, and the resulting symbols and file."""
 
     model: traversal.FixedModel
     anchors: AnchorSet
@@ -48,7 +48,7 @@ class Workload:
 
 
 class KnownStream:
-    """Gives symbols that it knows, one batch after the other as a decoder does, and keeps what predicts them."""
+    """A stream of known symbols, which returns them in batches as a decoder does, and records their predictions."""
 
     def __init__(self, known: dict[str, Integers], chunks: dict[str, int], *, complete: bool) -> None:
         self.chunks = chunks
@@ -114,7 +114,7 @@ def same(left: dict[str, Integers], right: dict[str, Integers]) -> bool:
 
 
 def test_workload_has_waves_and_its_predictions_read_neighbours(workload: Workload) -> None:
-    """Otherwise the other tests would say nothing."""
+    """The other tests need anchors with several waves."""
     assert 15 < workload.anchors.figures["num_wavefronts"] < len(workload.masks) / 2
     assert workload.anchors.figures["context_mean"] > 3
     wrong = replace(workload, symbols={name: part + 3 for name, part in workload.symbols.items()})
@@ -241,7 +241,7 @@ def test_a_layer_taken_in_parts_is_the_layer() -> None:
 
 
 def test_floor_of_a_rounded_quotient_is_the_integer_quotient() -> None:
-    """As the context's mean is taken; the hardest numerators are just below multiples of the denominator."""
+    """The division of the context's mean; the hardest numerators are just below multiples of the denominator."""
     rng = np.random.default_rng(0)
     divisors = rng.integers(1, 1 << 26, 20_000)
     multiples = (rng.integers(1 << 50, 1 << 53, 20_000) // divisors) * divisors

@@ -19,9 +19,9 @@ from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.core.types import SectionTable, TradeOff
 
 FEATURES, OFFSETS = 8, 4
-#: Without networks that look beyond an anchor, as the first golden file.
+#: Settings without networks over other anchors, as in the first golden file.
 SETTINGS = EntropySettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 16, 12, 16, 12, 8, 8)
-#: The whole method, and with all that HEMGS+ adds to its entropy model.
+#: Settings of the whole method, and with all additions of HEMGS+ to its entropy model.
 WHOLE = replace(
     SETTINGS,
     scene_agnostic="pointnet2_bundled",
@@ -29,11 +29,11 @@ WHOLE = replace(
     geometry_context=10,
     window=ContextWindow(25, 6, 4),
 )
-#: Where tests encode that do not care for λ.
+#: λ of tests that do not depend on it.
 TRADE_OFF = TradeOff(0.002, LMBDA_INTERVAL)
 VIEWPOINTS = torch.tensor([[1.0, 2.0, 3.0], [-1.5, 0.25, 4.0]])
 PLUS = replace(WHOLE, feature_chunks=3, window=ContextWindow(25, 6, 4, "hashed"))
-#: A hash grid of which few anchors need all.
+#: A large hash grid, so that few anchors do not need all of its signs.
 SPARSE = replace(WHOLE, grid=HashGridSettings((6, 12, 25), (20, 40), 12, 11, 2), sparse_grid=True)
 PLUS_STORAGE = Storage(OCTREE, ADAPTIVE, BYTE)
 

@@ -18,7 +18,7 @@ LIMIT = 127
 
 @dataclass(frozen=True)
 class Workload:
-    """``[n]`` values with real-valued parameters, and what the coder gets of them."""
+    """``[n]`` values with real-valued parameters, and the coder's inputs for them."""
 
     values: NDArray[np.int64]
     means: NDArray[np.float64]

@@ -63,7 +63,7 @@ def test_extreme_shares(share):
 
 
 def test_surprises_stay_within_the_room():
-    # The costliest input: every bit contradicts what the bits before it taught.
+    # The most expensive input: every bit contradicts the bits before it.
     bits = np.zeros((3000, 1), np.uint8)
     bits[500::37] = 1
     assert np.array_equal(read(written(bits), bits.shape), bits)

@@ -37,7 +37,7 @@ def header_of(path: Path) -> bytes:
 
 
 def forge(path: Path, rows: list[tuple[bytes, int, int]], payload: bytes = b"", count: int | None = None) -> Path:
-    """Writes a file whose header checksum is right whatever the header says; rows of (name, size, checksum)."""
+    """Write a file with any header and a correct header checksum; rows are (name, size, checksum)."""
     head = (
         struct.pack("<8sHB", container.MAGIC, 2, len(rows) if count is None else count) + b"\x05hemgs" + DIGEST + b"\0"
     )
@@ -336,7 +336,7 @@ def with_fields(path: Path, fields: bytes) -> Path:
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
-        (b"\x04" + bytes(60), "fields 0x04"),  # what a later version may write: a similarity transform
+        (b"\x04" + bytes(60), "fields 0x04"),  # a field of a later version: a similarity transform
         (b"\x80", "fields 0x80"),
         (b"\x01" + struct.pack("<d", float("nan")), "lmbda must be a positive number"),
         (b"\x01" + struct.pack("<d", -0.002), "lmbda must be a positive number"),

@@ -1,4 +1,4 @@
-"""Thousands of damaged inputs: one kind of error or a result, never a crash, a hang or memory."""
+"""Thousands of damaged inputs give an error of one kind or a result. None causes a crash, a hang or much memory."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_headers_damaged_by_someone_who_corrects_the_checksum(tmp_path):
             assert str(path) in message
             continue
         read = read_container(path)
-        # What passes names sections that are really there: method, digest and names are free to differ.
+        # An accepted file names sections that exist; method, digest and names may differ.
         accepted += 1
         assert data.startswith(MAGIC)
         assert b"".join(read.sections.values()) == payload
@@ -120,7 +120,7 @@ def test_gaussian_streams(num_symbols):
             decoder.pull(*part)
         decoder.finish()
 
-    # Raw bits of an escaped value can change without any trace in the state: the checksums' business.
+    # Raw bits of an escaped value can change without an effect on the state; checksums find such changes.
     assert survives(decode, encoder.finish(), 3) > 0.9
 
 

@@ -1,4 +1,4 @@
-"""The coder of mixtures: any symbols come back, masses are the weighted sums of rows, size is near the ideal."""
+"""The coder of mixtures: it restores all symbols, masses are weighted sums of rows, and sizes are near the ideal."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_many_anchors_and_their_size():
 def test_coarse_lattices_are_free():
     coarse, fine = surface(4000, cell=16), surface(4000) // 16
     assert len(encode_octree(coarse)) < len(encode_octree(ordered({tuple(row) for row in fine.tolist()}))) + 120
-    # Anchors born on a coarse lattice among others save most of the twelve bits below it.
+    # Anchors that were added on a coarse lattice save most of the twelve bits below it.
     random = np.random.default_rng(2)
     apart = random.integers(0, 2**16, (3000, 3)) // 16 * 16
     mixed = np.concatenate([apart, random.integers(0, 2**16, (3000, 3))])

@@ -36,7 +36,7 @@ def test_any_residuals_come_back_in_batches_of_any_split(symbols, data):
     for part in split(table, data.draw(cuts)):
         encoder.push(part[:, 0], part[:, 1], part[:, 2])
     stream = encoder.finish()
-    assert stream == encode(*table.T)  # how it was pushed leaves no trace
+    assert stream == encode(*table.T)  # the batches of pushing have no effect
     decoder = rans.GaussianDecoder(stream)
     for part in split(table, data.draw(cuts)):
         pulled = decoder.pull(part[:, 1], part[:, 2])
@@ -154,7 +154,7 @@ def test_decoder_refuses_levels_out_of_range(levels):
         decoder.pull(levels, np.array([16], np.uint8))
     with pytest.raises(ValueError, match=r"offsets.* in 0\.\.31"):
         decoder.pull([60], np.array([32], np.uint8))
-    assert decoder.pull([60], [16]).tolist() == [3]  # a refused call has taken nothing
+    assert decoder.pull([60], [16]).tolist() == [3]  # a refused call has added no symbols
 
 
 @pytest.mark.parametrize(("bits", "probabilities"), [([2], [5]), ([0], [0]), ([0], [65536]), ([0, 1], [5])])

@@ -1,4 +1,4 @@
-"""Benchmarks from files: defaults, overrides, variants, selection, and what is refused."""
+"""Benchmarks from files: defaults, overrides, variants, selection, and errors."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_scene_of_the_same_name_elsewhere_is_another_one(folder: Folder) -> No
 
 
 def test_data_sets_that_share_an_archive_must_agree_on_it(folder: Folder) -> None:
-    """What one leaves open the other says for both; a contradiction is an error before anything runs."""
+    """One dataset's value also holds for another that leaves it open; a contradiction is an error."""
 
     def write(name: str, **entry: Any) -> None:
         archive = {"url": "https://a.org/both.zip", "size_bytes": None, **entry}

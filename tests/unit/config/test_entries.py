@@ -1,4 +1,4 @@
-"""Finding what a method declares: in the module ``params`` of its package, or else in its class."""
+"""The declaration of a method: in the module ``params`` of its package, or else in its class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODULES = {
     + "Params = Settings\nSPECS = {'Own': MethodSpec('own', 'Own', 'per_rate'), 'Other': None}\n"
     + "SPECS['Boundless'] = MethodSpec('b', 'B', 'all_rates')\n",
     "some_codec/method.py": "raise RuntimeError('imported')\n",
-    # Modules of this name that have nothing to do with methods.
+    # Modules of this name that do not declare methods.
     "plain/params.py": "depth = 1\n",
     "plain/method.py": METHOD + "class Silent:\n    pass\n",
     "params.py": "raise RuntimeError('imported')\n",

@@ -1,4 +1,4 @@
-"""Files of methods: what they may say, and the values of λ that they list."""
+"""Files of methods: allowed keys and values, and the values of λ that they list."""
 
 from __future__ import annotations
 

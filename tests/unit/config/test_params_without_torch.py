@@ -1,4 +1,4 @@
-"""Machines that only plan a benchmark need no torch: not to read what a method declares, nor to check its settings."""
+"""Machines that only plan a benchmark read the declarations of methods and check settings without torch."""
 
 from __future__ import annotations
 

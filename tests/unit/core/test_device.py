@@ -24,7 +24,7 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_job_with_gpus_does_not_run_on_the_processor_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where torch was installed on a login node, which has no GPU to install it for."""
+    """This is the case of torch that was installed on a login node without a GPU."""
     monkeypatch.setenv("SLURM_GPUS_ON_NODE", "1")
     with pytest.raises(DeviceError, match="SLURM_GPUS_ON_NODE=1.* CUDA build of torch, or set HEMGS_DEVICE=cpu"):
         choose_device("auto")
@@ -67,7 +67,7 @@ def test_seed_out_of_range(seed: int) -> None:
 
 
 def test_peak_memory_covers_what_torch_allocates() -> None:
-    # In a process of its own: where others have tested before, the peak may be theirs.
+    # In a separate process: after other tests, the peak may be theirs.
     program = (
         "import torch; from hemgs.core.device import peak_memory_mib, reset_peak_memory\n"
         "device = torch.device('cpu'); reset_peak_memory(device); before = peak_memory_mib(device)\n"

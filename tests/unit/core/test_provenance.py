@@ -1,4 +1,4 @@
-"""Fingerprints that change with what decides a result and with nothing else."""
+"""Fingerprints change with the code that decides a result, and only with it."""
 
 from __future__ import annotations
 

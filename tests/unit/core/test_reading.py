@@ -1,4 +1,4 @@
-"""What errors report when a YAML file cannot be used."""
+"""Errors for YAML files that cannot be used."""
 
 from __future__ import annotations
 

@@ -115,6 +115,6 @@ def dataset(kind: str, local: Path | str | None, **sections: Any) -> dict[str, A
 
 
 def protocol(**keys: Any) -> Protocol:
-    """A protocol that changes nothing but what ``keys`` say."""
+    """A protocol that changes only what ``keys`` contain."""
     defaults = {"max_width": None, "split": EveryNth(kind="every_nth", n=8), "background": (0.0, 0.0, 0.0)}
     return Protocol(**{**defaults, **keys})

@@ -127,7 +127,7 @@ def test_threads_do_not_change_a_bit() -> None:
 
 
 def test_faster_than_autograd_through_grouped_convolution() -> None:
-    """A training step affords the index because of the analytic gradient; measured side by side in one run."""
+    """The analytic gradient makes the index cheap enough for a training step; both are timed in one run."""
     image, target = (torch.tensor(array, dtype=torch.float32) for array in _pair(160, 240))
     image.requires_grad_(True)
 

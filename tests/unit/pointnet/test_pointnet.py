@@ -1,4 +1,4 @@
-"""The frozen networks: against a float oracle, against golden values, and independent of all that may vary."""
+"""The frozen networks: compared with a float oracle and with golden values, and independent of batches and threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cloud(num: int, seed: int = 0) -> np.ndarray:
 
 
 def paraboloid() -> np.ndarray:
-    """6000 anchors on three lattices by integer arithmetic alone: golden values must not hang on a random generator."""
+    """6000 anchors on three lattices, by integer arithmetic: golden values must not depend on a random generator."""
     index = np.arange(20000)
     x, y = index * 7919 % 331 - 160, index * 10473 % 347 - 170
     coords = np.stack([x, y, (x * x + y * y) // 400 + index % 3], axis=1)
@@ -197,7 +197,7 @@ def test_features_do_not_depend_on_threads_order_place_or_other_blocks() -> None
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3 - min(threads, 2))
-        # Growth cells count from the origin, so moving a cloud by whole ones changes nothing.
+        # Growth cells count from the origin, so moving a cloud by whole cells has no effect.
         moved = pointnet.scene_agnostic_features(coords - 16 * 77, pointnet.BUNDLED)
     finally:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""One thread for torch in these tests: the renderer's own threads are what is tested."""
+"""One thread for torch in these tests, which test the renderer's own threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes and features that every backend of the renderer is held to the reference with."""
+"""Scenes and features on which every backend of the renderer is compared with the reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Case:
     """One scene and one set of arguments.
 
     ``channels`` 0 stands for spherical harmonics. ``per_camera``: colours differ between cameras. ``inside``: the
-    cameras stand among the Gaussians. ``opacity``: all the same, or random.
+    cameras are among the Gaussians. ``opacity``: all the same, or random.
     """
 
     num: int = 300
@@ -134,7 +134,7 @@ def _world_to_camera(angle: float, distance: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference gives for a case, in float64.
+    """The result of the reference for a case, in float64.
 
     Attributes:
         image, alpha, radii: of the rendering.
@@ -154,7 +154,7 @@ class Expected:
 
 @functools.cache
 def expected_of(name: str) -> Expected:
-    """Render a case by the reference, once for all that are compared with it."""
+    """Render a case by the reference, once for all comparisons."""
     inputs = arguments_of(CASES[name], torch.float64)
     image, alpha, meta = rasterization_reference(**inputs, absgrad=True)
     clear = (meta["margins"] > DECISION_MARGIN)[..., None]

@@ -1,4 +1,4 @@
-"""Conventions held against numbers worked out here, so that an error shared by all backends is noticed.
+"""Conventions compared with hand-computed numbers, so that an error of all backends is found.
 
 The camera looks along z from the origin; focal length 100 px; the image is 40 x 30, its principal point at (20, 15).
 """

@@ -1,4 +1,4 @@
-"""Inputs at the edge of what makes sense: nothing to draw, values that are not finite, odd sizes and layouts."""
+"""Unusual inputs: nothing to draw, values that are not finite, odd sizes and layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tile lists: nothing is missed, little is listed without need, the order is that of depth."""
+"""Tile lists: they are complete, contain few unneeded entries, and are in the order of depth."""
 
 from __future__ import annotations
 

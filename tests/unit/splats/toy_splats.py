@@ -1,4 +1,4 @@
-"""A method on plain Gaussians that changes everything that can be changed: no use for pictures, but for tests.
+"""A method on plain Gaussians that overrides every hook. It is useful for tests, not for pictures.
 
 Positions are trained in logarithmic space, and a network makes higher bands of rounded latents. Log-scales snap to
 codes, and masks gate Gaussians. Pictures grow from coarse to fine. Rows are sorted and pruned out of turn.
@@ -47,7 +47,7 @@ class ToyParams(SplatParams):
 
 
 class ToyModel(SplatModel):
-    """What the rows are; ``calls`` counts the calls of every hook."""
+    """The model of the rows; ``calls`` counts the calls of every hook."""
 
     params: ToyParams
 
@@ -199,7 +199,7 @@ class ToyPostParams(ToyParams):
 
 
 class ToyPost(ToySplats):
-    """Goes on training what another method has trained, with the files of the toy."""
+    """Continues the training of another method's Gaussians, with the files of the toy."""
 
     spec: ClassVar[MethodSpec] = MethodSpec("toy_post", "Toy, after", "post", attributes=("locations", "colors"))
     Params: ClassVar[type] = ToyPostParams

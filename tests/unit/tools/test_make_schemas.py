@@ -1,4 +1,4 @@
-"""Schemas are made of the models, and say the same of a configuration as the models do."""
+"""Schemas follow from the models, and accept the same configurations as the models."""
 
 from __future__ import annotations
 

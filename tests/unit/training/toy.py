@@ -1,4 +1,4 @@
-"""A scene and a trainee so small that loops, checkpoints and signals can be tested in milliseconds."""
+"""A scene and a trainee that are small enough to test loops, checkpoints and signals in milliseconds."""
 
 from __future__ import annotations
 
