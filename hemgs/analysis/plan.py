@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from hemgs.core.errors import ConfigError
+from hemgs.core.reading import Entry, checked
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -29,29 +31,35 @@ STEPS = (
 )
 
 
-@dataclass(frozen=True)
-class PlannedMethod:
-    """A method or variant; ``id`` is the variant's id for a variant.
+def _under_root(path: Path, info: ValidationInfo) -> Path:
+    return (info.context or Path()) / path
 
-    ``base`` is the id of the method that a variant extends, and the id itself for a method.
-    """
+
+def _in_order_of_work(logs: Mapping[str, Path]) -> Mapping[str, Path]:
+    return {step: logs[step] for step in sorted(logs, key=lambda step: (*STEPS, step).index(step))}
+
+
+#: A path of the file, relative to :func:`_root_of` there.
+Place = Annotated[Path, AfterValidator(_under_root)]
+#: Id of the method that a variant extends, and the entry's own id for a method.
+Base = Annotated[str, Field(default_factory=lambda entry: entry["id"])]
+
+
+class Named(Entry):
+    """What tables and figures name: a method, a variant, a data set or a scene."""
 
     id: str
-    base: str
     label: str
+
+
+class PlannedMethod(Named):
+    """A method or variant; ``id`` is the variant's id for a variant."""
+
+    base: Base
     kind: str
     rates: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Named:
-    """A data set's scene, or a data set."""
-
-    id: str
-    label: str
-
-
-@dataclass(frozen=True)
 class DatasetNames(Named):
     """A data set and its scenes, in the order of the tables."""
 
@@ -61,31 +69,36 @@ class DatasetNames(Named):
         return next((known.label for known in self.scenes if known.id == scene), scene)
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(Entry):
     """One training whose points should exist.
 
     Attributes:
-        method: id of the method, or of the variant.
+        base: id of the method, or of the one that the variant extends.
+        variant: id of the variant, if it is one.
         rates: rate ids that its ``points.csv`` should hold.
         finished: false where a later attempt to make the points has not succeeded; an old file does not count.
         points: path of that file.
         logs: step → log file, in the order of the work.
     """
 
-    method: str
+    base: str = Field(alias="method")
+    variant: str | None = None
     dataset: str
     scene: str
     fit: str
     seed: int
     rates: tuple[str, ...]
-    finished: bool
-    points: Path
-    logs: Mapping[str, Path]
+    finished: bool = True
+    points: Place
+    logs: Annotated[Mapping[str, Place], AfterValidator(_in_order_of_work)] = Field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """Id of the variant, and of the method where there is none."""
+        return self.variant or self.base
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Entry):
     """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist.
 
     ``refit`` are the fits whose entropy models are to be compared; their ``points`` is the table of that comparison.
@@ -98,33 +111,27 @@ class Plan:
     refit: tuple[Fit, ...] = ()
 
 
-@dataclass(frozen=True)
-class MethodStyle:
+class MethodStyle(Named):
     """How a method looks; colour and marker are ``None`` where the analysis may choose.
 
-    ``base`` is the id of the method that a variant extends, and the id itself for a method; ``kind`` says whether one
-    model serves all rates.
+    ``kind`` says whether one model serves all rates.
     """
 
-    id: str
-    base: str
-    label: str
-    color: str | None
-    marker: str | None
+    base: Base
+    color: str | None = None
+    marker: str | None = None
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class Showcase:
+class Showcase(Entry):
     """A scene that gets a visual comparison: folders with decoded views, by method id."""
 
     dataset: str
     scene: str
-    folders: Mapping[str, tuple[Path, ...]]
+    folders: Mapping[str, tuple[Place, ...]] = Field(alias="showcases")
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(Entry):
     """``style.json``: what is published, in which order, under which names and colours."""
 
     title: str
@@ -140,7 +147,10 @@ class Style:
 
     def dataset(self, dataset: str) -> DatasetNames:
         """Return a data set's names; its id where the style does not show it."""
-        return next((known for known in self.datasets if known.id == dataset), DatasetNames(dataset, dataset, ()))
+        return next(
+            (known for known in self.datasets if known.id == dataset),
+            DatasetNames(id=dataset, label=dataset, scenes=()),
+        )
 
     def in_print(self, reason: str) -> str:
         """Return a reason with labels in place of the ids of methods."""
@@ -158,74 +168,26 @@ def load_plan(path: Path) -> Plan:
     Raises:
         ConfigError: unreadable, of another version, or a field is missing or of the wrong type.
     """
-    reader = _Reader(path)
-    return Plan(
-        title=reader.text(reader.root, "title"),
-        methods=tuple(
-            PlannedMethod(
-                reader.text(entry, "id"),
-                reader.optional_text(entry, "base") or reader.text(entry, "id"),
-                reader.text(entry, "label"),
-                reader.text(entry, "kind"),
-                reader.texts(entry, "rates"),
-            )
-            for entry in reader.items(reader.root, "methods")
-        ),
-        datasets=reader.datasets(),
-        fits=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "fits")),
-        refit=tuple(_fit(reader, entry) for entry in reader.items(reader.root, "refit"))
-        if "refit" in reader.root
-        else (),
-    )
+    return _load(Plan, Path(path))
 
 
 def load_style(path: Path) -> Style:
     """Read ``style.json``. Raises ``ConfigError`` as :func:`load_plan` does."""
-    reader = _Reader(path)
-    return Style(
-        title=reader.text(reader.root, "title"),
-        methods=tuple(
-            MethodStyle(
-                reader.text(entry, "id"),
-                reader.optional_text(entry, "base") or reader.text(entry, "id"),
-                reader.text(entry, "label"),
-                reader.optional_text(entry, "color"),
-                reader.optional_text(entry, "marker"),
-                reader.optional_text(entry, "kind") or "",
-            )
-            for entry in reader.items(reader.root, "methods")
-        ),
-        datasets=reader.datasets(),
-        tables=reader.texts(reader.root, "tables"),
-        visual=tuple(
-            Showcase(
-                reader.text(entry, "dataset"),
-                reader.text(entry, "scene"),
-                {
-                    method: tuple(reader.base / folder for folder in reader.typed(folders, list, f"showcases.{method}"))
-                    for method, folders in reader.field(entry, "showcases", dict).items()
-                },
-            )
-            for entry in reader.items(reader.root, "visual")
-        ),
-        variable_rate=reader.texts(reader.root, "variable_rate"),
-    )
+    return _load(Style, Path(path))
 
 
-def _fit(reader: _Reader, entry: Mapping[str, Any]) -> Fit:
-    logs = reader.field(entry, "logs", dict) if "logs" in entry else {}
-    steps = sorted(logs, key=lambda step: STEPS.index(step) if step in STEPS else len(STEPS))
-    return Fit(
-        method=reader.optional_text(entry, "variant") or reader.text(entry, "method"),
-        dataset=reader.text(entry, "dataset"),
-        scene=reader.text(entry, "scene"),
-        fit=reader.text(entry, "fit"),
-        seed=reader.field(entry, "seed", int),
-        rates=reader.texts(entry, "rates"),
-        finished=reader.field(entry, "finished", bool) if "finished" in entry else True,
-        points=reader.base / reader.text(entry, "points"),
-        logs={step: reader.base / reader.typed(logs[step], str, f"logs.{step}") for step in steps},
-    )
+def _load(kind: type[T], path: Path) -> T:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ConfigError(f"{path} cannot be read: {fault}", "let the workflow write it again") from fault
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path}: schema version {version!r}, this program reads {SCHEMA_VERSION}", "write it with this version"
+        )
+    found: T = checked(kind, data, str(path), _root_of(path))
+    return found
 
 
 def _root_of(path: Path) -> Path:
@@ -234,54 +196,3 @@ def _root_of(path: Path) -> Path:
     That is the working directory, unless results are kept in a storage of their own and this is a local copy of them.
     """
     return path.parents[2] if path.parts[-3:-1] == ("results", "summary") else Path()
-
-
-class _Reader:
-    """Typed access to one JSON file, with messages that name it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.base = _root_of(Path(path))
-        try:
-            root = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as fault:
-            raise ConfigError(f"{path} cannot be read: {fault}", "let the workflow write it again") from fault
-        self.root: Mapping[str, Any] = self.typed(root, dict, "the file")
-        if (version := self.root.get("schema_version")) != SCHEMA_VERSION:
-            raise ConfigError(
-                f"{path}: schema version {version!r}, this program reads {SCHEMA_VERSION}", "write it with this version"
-            )
-
-    def typed(self, value: Any, kind: type[T], what: str) -> T:
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ConfigError(f"{self._path}: {what} is {value!r}, expected {kind.__name__}", "correct the file")
-        return value
-
-    def field(self, entry: Mapping[str, Any], name: str, kind: type[T]) -> T:
-        if name not in entry:
-            raise ConfigError(f"{self._path}: {name!r} is missing; there are {', '.join(entry)}", "correct the file")
-        return self.typed(entry[name], kind, name)
-
-    def text(self, entry: Mapping[str, Any], name: str) -> str:
-        return self.field(entry, name, str)
-
-    def optional_text(self, entry: Mapping[str, Any], name: str) -> str | None:
-        return None if entry.get(name) is None else self.field(entry, name, str)
-
-    def texts(self, entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
-        return tuple(self.typed(item, str, f"an item of {name}") for item in self.field(entry, name, list))
-
-    def items(self, entry: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
-        return [self.typed(item, dict, f"an item of {name}") for item in self.field(entry, name, list)]
-
-    def datasets(self) -> tuple[DatasetNames, ...]:
-        return tuple(
-            DatasetNames(
-                self.text(entry, "id"),
-                self.text(entry, "label"),
-                tuple(
-                    Named(self.text(scene, "id"), self.text(scene, "label")) for scene in self.items(entry, "scenes")
-                ),
-            )
-            for entry in self.items(self.root, "datasets")
-        )

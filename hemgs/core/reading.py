@@ -68,10 +68,16 @@ class RefusedError(ValueError):
         self.unknown_key = unknown_key
 
 
-class Section(BaseModel):
-    """A mapping of a file with the keys that a subclass names; other keys are refused. Values do not change."""
+class Entry(BaseModel):
+    """A mapping of a file with the keys that a subclass names; other keys are ignored. Values do not change."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Section(Entry):
+    """A mapping of a file with the keys that a subclass names; other keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
@@ -119,13 +125,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def checked(kind: Any, data: Any, origin: str) -> Any:
+def checked(kind: Any, data: Any, origin: str, context: Any = None) -> Any:
     """Check data as YAML or JSON gives them, and return what they describe.
 
     Args:
-        kind: a :class:`Section`, a dataclass, or another type that pydantic checks.
+        kind: an :class:`Entry`, a :class:`Section`, or another type that pydantic checks.
         data: mappings, lists, texts, numbers, truth values and ``None``.
         origin: the file, or the key in it, that messages name.
+        context: what validators of ``kind`` find as their context.
 
     Returns:
         A value of type ``kind``.
@@ -134,7 +141,7 @@ def checked(kind: Any, data: Any, origin: str) -> Any:
         ConfigError: names the first offending key, its value, and what is allowed.
     """
     try:
-        return _validated(kind, data)
+        return _validated(kind, data, context)
     except ValidationError as fault:
         raise fault_in(fault, kind, data, origin) from fault
 
@@ -171,9 +178,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _validated(kind: Any, data: Any) -> Any:
+def _validated(kind: Any, data: Any, context: Any = None) -> Any:
     """In JSON mode a list stands for a tuple and a mapping for a model, and nothing else is converted."""
-    return _adapter(kind).validate_json(json.dumps(data, default=str))
+    return _adapter(kind).validate_json(json.dumps(data, default=str), context=context)
 
 
 def _have_one_parent(one: _Fault, other: _Fault) -> bool:
@@ -224,7 +231,7 @@ def _fix(error: _Fault, path: _Path, kind: Any, data: Any) -> str:
         return f"allowed values of '{_dotted((*path, key))}': {tags}"
     if name in _TYPES:
         if isinstance(value, str) and _TYPES[name] in ("number", "integer") and _is_number(value):
-            return "YAML reads this as text; write it with a decimal point, such as 1.0e-3"
+            return "this is text; write a number without quotes and, in YAML, with a decimal point, such as 1.0e-3"
         return f"a value of type {_TYPES[name]}{' or null' if _takes_null(kind, data, path) else ''} is expected"
     return _LIMITS[name].format(**context) if name in _LIMITS else error["msg"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,8 @@ METHODS = {
     "hemgs_without_sa_ar": ("HEMGS w/o SA and AR", "all_rates"),
     "hemgs_each": ("HEMGS w/o variable rate", "per_rate"),
 }
-DATASETS = (DatasetNames("court", "Court", (Named("knot", "Knot"), Named("tower", "Tower"))),)
+SCENES = (Named(id="knot", label="Knot"), Named(id="tower", label="Tower"))
+DATASETS = (DatasetNames(id="court", label="Court", scenes=SCENES),)
 #: Share of the full method's bytes, loss of PSNR in dB, anchors used and in the window.
 EFFECTS = {
     "hemgs": (1.0, 0.0, 5.76, 6.15),
@@ -53,14 +53,16 @@ def measured(method: str, scene: str, rate: str) -> dict[str, Value]:
 
 
 def planned(methods: tuple[str, ...] = tuple(METHODS), rates: tuple[str, ...] = RATES) -> Plan:
-    known = tuple(PlannedMethod(m, "hemgs", METHODS[m][0], METHODS[m][1], rates) for m in methods)
+    known = tuple(
+        PlannedMethod(id=m, base="hemgs", label=METHODS[m][0], kind=METHODS[m][1], rates=rates) for m in methods
+    )
     fits = [
-        Fit(m.id, "court", scene.id, fit, 0, own, True, Path("nowhere"), {})
+        Fit(method=m.id, dataset="court", scene=scene.id, fit=fit, seed=0, rates=own, points=Path("nowhere"))
         for m in known
         for scene in DATASETS[0].scenes
         for fit, own in ({r: (r,) for r in m.rates} if m.kind == "per_rate" else {"all": m.rates}).items()
     ]
-    return Plan("Test", known, DATASETS, tuple(fits))
+    return Plan(title="Test", methods=known, datasets=DATASETS, fits=tuple(fits))
 
 
 def rows_of_plan(plan: Plan, change: Change = lambda row: row) -> tuple[list[Row], list[Row]]:
@@ -72,8 +74,11 @@ def rows_of_plan(plan: Plan, change: Change = lambda row: row) -> tuple[list[Row
 
 
 def style_of(plan: Plan) -> Style:
-    looks = tuple(MethodStyle(m.id, m.base, m.label, None, None, m.kind) for m in plan.methods)
-    return Style("Test", looks, plan.datasets, ("ablation", "context"), (), ("hemgs",))
+    looks = tuple(MethodStyle(id=m.id, base=m.base, label=m.label, kind=m.kind) for m in plan.methods)
+    tables = ("ablation", "context")
+    return Style(
+        title="Test", methods=looks, datasets=plan.datasets, tables=tables, visual=(), variable_rate=("hemgs",)
+    )
 
 
 def values(table: Table) -> dict[str, dict[str, str | None]]:
@@ -135,9 +140,9 @@ def test_nothing_is_compared_with_a_full_method_that_failed() -> None:
 
 def test_a_variant_that_lacks_the_rate_says_so() -> None:
     plan = planned(("hemgs", "hemgs_each"))
-    short = replace(plan.methods[1], rates=RATES[:2])
+    short = plan.methods[1].model_copy(update={"rates": RATES[:2]})
     fits = tuple(fit for fit in plan.fits if fit.method == "hemgs" or fit.fit in RATES[:2])
-    rows, _ = rows_of_plan(replace(plan, methods=(plan.methods[0], short), fits=fits))
+    rows, _ = rows_of_plan(plan.model_copy(update={"methods": (plan.methods[0], short), "fits": fits}))
     assert (rows[1]["hole"], rows[1]["bytes_total"]) == ("not encoded at lmbda_0.0040", None)
 
 

@@ -192,13 +192,19 @@ def test_lmbda_of_a_rate_id(rate: str, lmbda: float) -> None:
     assert lmbda_of(rate) == lmbda
 
 
+FIT = {"method": "hac", "dataset": "d", "scene": "s", "fit": "all", "seed": 0, "rates": [], "points": "points.csv"}
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"schema_version": 2}, "schema version 2"),
-        ({"title": None}, "title is None, expected str"),
-        ({"fits": [{"method": "x"}]}, "'dataset' is missing; there are method"),
-        ({"methods": "gs3d"}, "methods is 'gs3d', expected list"),
+        ({"schema_version": 2}, "schema version 2, this program reads 1 — write it with this version"),
+        ({"title": None}, "'title' cannot be null — a value of type string is expected"),
+        ({"fits": [{"method": "x"}]}, r"'fits\[0\]' lacks 'dataset', 'scene', 'fit', 'seed', 'rates', 'points'"),
+        ({"fits": [FIT | {"logs": {"train_model": 3}}]}, r"'fits\[0\].logs.train_model' cannot be 3"),
+        ({"fits": [FIT | {"seed": True}]}, r"'fits\[0\].seed' cannot be true — a value of type integer"),
+        ({"methods": "gs3d"}, "'methods' cannot be \"gs3d\" — a value of type array is expected"),
+        ({"methods": [{"label": "HAC", "kind": "per_rate", "rates": []}]}, r"'methods\[0\]' lacks 'id'"),
     ],
 )
 def test_a_plan_that_cannot_be_used_names_file_and_field(
@@ -209,6 +215,26 @@ def test_a_plan_that_cannot_be_used_names_file_and_field(
     with pytest.raises(ConfigError, match=fault) as caught:
         load_plan(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_plan_names_variants_by_their_own_ids_and_finds_files_from_the_root_of_its_results(tmp_path: Path) -> None:
+    path = tmp_path / "results/summary/plan.json"
+    method = {"id": "hac", "label": "HAC", "kind": "per_rate", "rates": []}
+    variant = {**method, "id": "hac_big", "base": "hac"}
+    logs = {step: f"logs/{step}.log" for step in ("train_model", "elsewhere", "prepare_scene")}
+    fits = [FIT | {"variant": "hac_big", "finished": False, "logs": logs, "of_later_versions": 1}, FIT]
+    data = {"schema_version": 1, "title": "T", "methods": [method, variant], "datasets": [], "fits": fits}
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(data))
+    plan = load_plan(path)
+    assert [(known.id, known.base) for known in plan.methods] == [("hac", "hac"), ("hac_big", "hac")]
+    assert [(fit.method, fit.finished) for fit in plan.fits] == [("hac_big", False), ("hac", True)]
+    assert plan.fits[0].points == tmp_path / "points.csv"
+    steps = ("prepare_scene", "train_model", "elsewhere")
+    assert list(plan.fits[0].logs.items()) == [(step, tmp_path / f"logs/{step}.log") for step in steps]
+    assert (plan.fits[1].logs, plan.refit) == ({}, ())
+    (tmp_path / "plan.json").write_text(json.dumps(data))
+    assert load_plan(tmp_path / "plan.json").fits[0].points == Path("points.csv")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]"])

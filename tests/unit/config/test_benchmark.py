@@ -205,7 +205,10 @@ def test_visual_scenes_follow_the_selection(folder: Folder) -> None:
         ({"run": {"seeds": [-1]}}, "'run.seeds[0]' cannot be -1 — it must be at least 0"),
         ({"run": {"seeds": [1, 1]}}, "'run.seeds' cannot be [1, 1] — give each entry once"),
         ({"rates": {"sweep": [0.001, -0.002]}}, "config.yaml: 'rates.sweep[1]' cannot be -0.002 — it must be above 0"),
-        ({"rates": {"sweep": ["1e-3"]}}, "YAML reads this as text; write it with a decimal point, such as 1.0e-3"),
+        (
+            {"rates": {"sweep": ["1e-3"]}},
+            "this is text; write a number without quotes and, in YAML, with a decimal point, such as 1.0e-3",
+        ),
         (
             {"rates": {"sweep": [0.001, 0.001]}},
             "config.yaml: 'rates.sweep' cannot be [0.001, 0.001] — give each entry once",

@@ -35,7 +35,7 @@ def test_a_valid_file_passes() -> None:
             "wide",
             "'protocol.max_width' cannot be \"wide\" — a value of type integer or null",
         ),
-        (["protocol", "scale"], "1e-1", "'protocol.scale' cannot be \"1e-1\" — YAML reads this as text"),
+        (["protocol", "scale"], "1e-1", "'protocol.scale' cannot be \"1e-1\" — this is text; write a number"),
         (["protocol", "background", 1], 7, "toy.yaml: 'protocol.background[1]' cannot be 7 — it must be at most 1"),
         (["protocol", "background"], [0], "'protocol.background' cannot be [0] — at least 3 entries are expected"),
         (["protocol", "split", "kind"], "random", "allowed values of 'protocol.split.kind': every_nth, files"),
