@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, get_type_hints
 
@@ -258,7 +258,7 @@ def run_encode(
             events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
         undo.pop_all()
         _remove_others(out / BITSTREAM_FOLDER, encoded)
-        result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
+        result = EncodeRecord(train=record, rates=encoded, device=str(device), origin=origin_of(method, device))
         write_record(out / ENCODE_FILE, result)
     return result
 
@@ -335,7 +335,7 @@ def _repeated(
             f"the method {method.spec.id} must encode in the same way each time",
         )
     # Only the first call shows the peak memory of a new process.
-    return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
+    return again.model_copy(update={"encode_peak_mib": max(first.encode_peak_mib, again.encode_peak_mib)})
 
 
 def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:

@@ -11,17 +11,18 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 
 from hemgs.core import provenance
 from hemgs.core.bundle import Bundle, load_bundle
 from hemgs.core.device import device_label
 from hemgs.core.errors import ConfigError, HemgsError
 from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
+from hemgs.core.reading import Section, checked
 from hemgs.protocol import Method
 
 #: Raised by one whenever a field of either record changes its name or meaning.
@@ -37,8 +38,7 @@ BITSTREAM_SUFFIX = ".gsc"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class TrainRecord:
+class TrainRecord(Section):
     """One training.
 
     Attributes:
@@ -77,11 +77,10 @@ class TrainRecord:
     device: str
     config_hash: str
     origin: Mapping[str, Any]
-    base: Mapping[str, Any] = field(default_factory=dict)
+    base: Mapping[str, Any] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class EncodedRate:
+class EncodedRate(Section):
     """One bitstream.
 
     Attributes:
@@ -100,7 +99,7 @@ class EncodedRate:
     encode_s: float
     encode_peak_mib: float
     sha256: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = Field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -108,12 +107,11 @@ class EncodedRate:
         return sum(self.sections.values())
 
 
-@dataclass(frozen=True)
-class EncodeRecord:
+class EncodeRecord(Section):
     """The bitstreams of one model, by rate id in ascending order of size of λ, and the training they come from."""
 
     train: TrainRecord
-    rates: Mapping[str, EncodedRate]
+    rates: Annotated[Mapping[str, EncodedRate], Field(min_length=1)]
     device: str
     origin: Mapping[str, Any]
 
@@ -159,7 +157,7 @@ def bitstream_path(folder: Path, rate_id: str) -> Path:
 
 def write_record(path: Path, record: TrainRecord | EncodeRecord) -> None:
     """Write a record as JSON, atomically."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(record)})
+    write_json(path, {"schema_version": SCHEMA_VERSION, **record.model_dump()})
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -174,8 +172,8 @@ def read_train_record(model_dir: Path) -> TrainRecord:
         ConfigError: there is none.
         HemgsError: it is damaged or of another version.
     """
-    path = model_dir / TRAIN_FILE
-    return _train_record(_read(path, f"{model_dir} holds no finished training", "run `hemgs train` first"), path)
+    absent = f"{model_dir} holds no finished training"
+    return _read(TrainRecord, model_dir / TRAIN_FILE, absent, "run `hemgs train` first")
 
 
 def load_trained(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Bundle]:
@@ -200,14 +198,8 @@ def read_encode_record(point_dir: Path) -> EncodeRecord:
         ConfigError: there is none.
         HemgsError: it is damaged or of another version.
     """
-    path = point_dir / ENCODE_FILE
-    data = _read(path, f"{point_dir} holds no finished encoding", "run `hemgs encode` first")
-    rates = data.get("rates")
-    if not isinstance(rates, dict) or not rates:
-        raise _damaged(path, "it lists no rates")
-    encoded = {rate: _build(EncodedRate, values, path) for rate, values in rates.items()}
-    train = _train_record({"schema_version": SCHEMA_VERSION, **_mapping(data.get("train"), path)}, path)
-    return EncodeRecord(train, encoded, str(data.get("device")), _mapping(data.get("origin"), path))
+    absent = f"{point_dir} holds no finished encoding"
+    return _read(EncodeRecord, point_dir / ENCODE_FILE, absent, "run `hemgs encode` first")
 
 
 def counts_of(bundle: Bundle) -> dict[str, int]:
@@ -249,56 +241,18 @@ def trained_seconds(events: Path, fallback_s: float) -> float:
     return sum(by_stage.values()) if by_stage else fallback_s
 
 
-def _train_record(data: dict[str, Any], path: Path) -> TrainRecord:
-    data.pop("schema_version")
-    return _build(TrainRecord, data, path)
-
-
-def _read(path: Path, absent: str, fix: str) -> dict[str, Any]:
+def _read(kind: type[T], path: Path, absent: str, fix: str) -> T:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        version = data.pop("schema_version", None) if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version!r}, this program reads {SCHEMA_VERSION}")
+        record: T = checked(kind, data, "")
     except (FileNotFoundError, NotADirectoryError) as fault:
         raise ConfigError(f"{absent} ({path.name} is missing)", fix) from fault
-    except (OSError, ValueError) as fault:
-        raise _damaged(path, str(fault)) from fault
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise _damaged(path, f"schema version {version!r}, this program reads {SCHEMA_VERSION}")
-    return dict(data)
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-
-
-def _build(kind: type[T], values: Any, path: Path) -> T:
-    """Return a record from parsed JSON; check the names and types of its plain fields.
-
-    Fields with a default may be absent: a record from before there were such.
-    """
-    data = _mapping(values, path)
-    known = fields(kind)  # type: ignore[arg-type]
-    wanted = {entry.name: str(entry.type) for entry in known if entry.name in data or entry.default_factory is MISSING}
-    if set(data) != set(wanted):
-        raise _damaged(path, f"fields {', '.join(sorted(set(data) ^ set(wanted)))} are missing or unknown")
-    for name, hint in wanted.items():
-        if isinstance(data[name], bool) or not isinstance(data[name], _KINDS.get(hint, (dict,))):
-            raise _damaged(path, f"{name} is {data[name]!r}")
-    return kind(**data)
-
-
-def _mapping(value: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _damaged(path, f"{value!r} where a mapping is expected")
-    return value
-
-
-def _damaged(path: Path, reason: str) -> HemgsError:
-    return HemgsError(f"{path}: not a record this version can read ({reason})", "make it again")
+    except (OSError, ValueError, ConfigError) as fault:
+        raise HemgsError(f"{path}: not a record this version can read ({fault})", "make it again") from fault
+    return record
 
 
 def origin_of(method: Method, device: torch.device) -> dict[str, Any]:

@@ -60,8 +60,25 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle.meta["params"] = params
     save_bundle(folder / MODEL_FILE, bundle)
     record = TrainRecord(
-        *("hemgs", "hemgs.codec.method:Hemgs", "", "HEMGS", "toy", "toy", "", "all", "single", 0),
-        *(params, 10, 1.5, 100.0, {}, sha256_of(folder / MODEL_FILE), "cpu", "", {}),
+        method="hemgs",
+        entry="hemgs.codec.method:Hemgs",
+        variant="",
+        label="HEMGS",
+        dataset="toy",
+        scene="toy",
+        scene_hash="",
+        fit="all",
+        rate="single",
+        seed=0,
+        params=params,
+        iterations=10,
+        train_s=1.5,
+        train_peak_mib=100.0,
+        counts={},
+        model_sha256=sha256_of(folder / MODEL_FILE),
+        device="cpu",
+        config_hash="",
+        origin={},
     )
     write_record(folder / TRAIN_FILE, record)
     return folder

@@ -185,7 +185,9 @@ def test_every_section_has_a_column_whoever_knows_it() -> None:
 
 
 def _encoded(sections: dict[str, int], estimated: dict[str, float]) -> EncodedRate:
-    return EncodedRate(0.001, sections, estimated, 1.0, 1.0, "0" * 64)
+    return EncodedRate(
+        lmbda=0.001, sections=sections, estimated_bits=estimated, encode_s=1.0, encode_peak_mib=1.0, sha256="0" * 64
+    )
 
 
 def test_ideal_bits_accompany_each_coded_section_and_nothing_else() -> None:

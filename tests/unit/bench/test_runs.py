@@ -29,21 +29,25 @@ def test_missing_records_say_which_verb_writes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "reason"),
     [
-        {"schema_version": 99},
-        {"rates": {}},
-        {"rates": []},
-        {"rates": {"single": {"lmbda": 1}}},
-        {"train": None},
-        {"train": {"method": "toy"}},
-        {"origin": 3},
+        ({"schema_version": 99}, "schema version 99, this program reads 1"),
+        ({"rates": {}}, "'rates' cannot be {} — at least 1 entries are expected"),
+        ({"rates": []}, "'rates' cannot be [] — a value of type object is expected"),
+        ({"rates": {"single": {"lmbda": 1}}}, "'rates.single' lacks 'sections', 'estimated_bits', 'encode_s'"),
+        ({"train": None}, "lacks 'train'"),
+        ({"train": {"method": "toy"}}, "'train' lacks 'entry', 'variant'"),
+        ({"train": {"metod": "toy"}}, "unknown key 'metod' in 'train' — did you mean 'method'?"),
+        ({"origin": 3}, "'origin' cannot be 3 — a value of type object is expected"),
     ],
 )
-def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any]) -> None:
-    spoil(toy_points / "encode.json", **changes)
-    with pytest.raises(HemgsError, match=r"encode\.json"):
+def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any], reason: str) -> None:
+    path = toy_points / "encode.json"
+    spoil(path, **changes)
+    with pytest.raises(HemgsError) as fault:
         read_encode_record(toy_points)
+    assert str(fault.value).startswith(f"{path}: not a record this version can read ({reason}")
+    assert fault.value.fix == "make it again"
 
 
 def test_figures_of_an_encoding_are_optional(toy_points: Path) -> None:
@@ -58,7 +62,7 @@ def test_figures_of_an_encoding_are_optional(toy_points: Path) -> None:
     assert rates["lmbda_0.0020"].figures == {"context_mean": 5.76}
     data["rates"]["lmbda_0.0020"]["figures"] = 5.76
     path.write_text(json.dumps(data))
-    with pytest.raises(HemgsError, match=r"encode\.json.*figures is 5\.76"):
+    with pytest.raises(HemgsError, match=r"encode\.json.*figures' cannot be 5\.76"):
         read_encode_record(toy_points)
 
 
@@ -73,7 +77,7 @@ def test_field_of_another_type(toy_points: Path, value: object) -> None:
     data = json.loads((toy_points / "encode.json").read_text())
     data["train"]["seed"] = value
     (toy_points / "encode.json").write_text(json.dumps(data))
-    with pytest.raises(HemgsError, match="seed is"):
+    with pytest.raises(HemgsError, match=r"'train\.seed' cannot be"):
         read_encode_record(toy_points)
 
 
