@@ -29,7 +29,7 @@ from hemgs.data.disk import staged_folder
 from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, find_scene
 from hemgs.data.images import load_rgb, resize
 from hemgs.data.loader import load_scene
-from hemgs.data.procedural import ProceduralSettings, write_procedural
+from hemgs.data.procedural import write_procedural
 from hemgs.data.readers.blender import read_blender
 from hemgs.data.readers.colmap import read_colmap
 from hemgs.data.scene_file import (
@@ -102,9 +102,8 @@ def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: E
     source, protocol = settings.source, settings.protocol
     with_points = settings.initial_points.kind == "sfm"
     if source.kind == "procedural":
-        root, given = scratch / "capture", source.procedural.model_dump()
-        made = ProceduralSettings(**{**given, "layout": source.procedural.layout or settings.id})
-        write_procedural(root, made, protocol.background, events)
+        root, made = scratch / "capture", source.procedural
+        write_procedural(root, made.layout or settings.id, made, protocol.background, events)
         return read_colmap(root, with_points=with_points)
     root = find_scene(settings, archives, scratch, events)
     if source.kind == "blender":

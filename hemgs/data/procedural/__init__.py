@@ -4,6 +4,6 @@ Owns the scenes (``layouts``), their building blocks (``solids``), surfaces (``t
 writes them as captures with a COLMAP model (``capture``). Does not own how a capture is read back (``readers``).
 """
 
-from hemgs.data.procedural.capture import ProceduralSettings, write_procedural
+from hemgs.data.procedural.capture import write_procedural
 
-__all__ = ["ProceduralSettings", "write_procedural"]
+__all__ = ["write_procedural"]

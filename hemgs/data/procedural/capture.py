@@ -7,14 +7,13 @@ folder back, so there is no second way into the pipeline. The same settings give
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.core.errors import ConfigError
+from hemgs.config.dataset import Procedural
 from hemgs.core.events import EventLog
 from hemgs.data.procedural.layouts import GROUND_RADIUS, LAYOUTS
 from hemgs.data.procedural.raymarch import render_solids, trace_rays
@@ -40,45 +39,17 @@ POINT_NOISE, COLOR_NOISE = 0.006, 6.0
 _MIN_POINTS_PER_VIEW = 8
 
 
-@dataclass(frozen=True)
-class ProceduralSettings:
-    """Settings of a procedural capture.
-
-    Attributes:
-        layout: name of a scene, a key of ``LAYOUTS``.
-        num_views: cameras on the path, all of them written.
-        width, height: pixels.
-        num_points: initial points sampled from visible surfaces.
-        seed: varies the layout, jitters the cameras, draws the points.
-    """
-
-    layout: str = "court"
-    num_views: int = 40
-    width: int = 160
-    height: int = 120
-    num_points: int = 4000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise ConfigError(
-                f"source.layout is {self.layout!r}; allowed: {', '.join(sorted(LAYOUTS))}", "choose one of them"
-            )
-        for name, low in (("num_views", 1), ("width", 16), ("height", 16), ("num_points", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise ConfigError(f"source.{name} is {value!r}", f"give a whole number of at least {low}")
-
-
 def write_procedural(
-    folder: Path, settings: ProceduralSettings, background: tuple[float, float, float], events: EventLog
+    folder: Path, name: str, settings: Procedural, background: tuple[float, float, float], events: EventLog
 ) -> None:
     """Write ``images/*.png`` and ``sparse/0/*.txt`` into ``folder``.
 
     Args:
+        name: of the layout, a key of ``LAYOUTS``.
+        settings: all but the layout.
         background: display colour behind the scene, in [0, 1].
     """
-    layout = LAYOUTS[settings.layout](settings.seed)
+    layout = LAYOUTS[name](settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     poses = camera_path(settings.num_views, rng)
     intrinsics = _intrinsics(settings)
@@ -86,18 +57,18 @@ def write_procedural(
     images, points, colors = [], [], []
     quotas = np.diff(np.linspace(0, settings.num_points, settings.num_views + 1).astype(int))
     for number, (pose, quota) in enumerate(zip(poses, quotas, strict=True)):
-        name = f"{settings.layout}_{number:03d}.png"
+        file = f"{name}_{number:03d}.png"
         pixels = render_solids(
             layout.solids, layout.materials, SUN, background, pose, intrinsics, settings.width, settings.height
         )
         levels = np.rint(pixels * 255.0).astype(np.uint8)
-        Image.fromarray(levels).save(folder / "images" / name)
+        Image.fromarray(levels).save(folder / "images" / file)
         xyz, rgb = _sample_points(layout, levels, pose, intrinsics, int(quota), rng)
         points.append(xyz)
         colors.append(rgb)
         w, x, y, z = quaternion_of(pose[:3, :3]).tolist()
         tx, ty, tz = pose[:3, 3].tolist()
-        images.append(ColmapImage(number + 1, (w, x, y, z), (tx, ty, tz), 1, name))
+        images.append(ColmapImage(number + 1, (w, x, y, z), (tx, ty, tz), 1, file))
         events.progress(number + 1, settings.num_views)
     (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()
     camera = ColmapCamera(1, "PINHOLE", settings.width, settings.height, (fx, fy, cx, cy))
@@ -133,7 +104,7 @@ def look_at(center: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     return pose
 
 
-def _intrinsics(settings: ProceduralSettings) -> NDArray[np.float64]:
+def _intrinsics(settings: Procedural) -> NDArray[np.float64]:
     focal = 0.5 * settings.width / math.tan(0.5 * FIELD_OF_VIEW)
     return np.array([[focal, 0.0, settings.width / 2], [0.0, focal, settings.height / 2], [0.0, 0.0, 1.0]])
 

@@ -6,8 +6,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from hemgs.config.dataset import Procedural
 from hemgs.core.events import EventLog
-from hemgs.data.procedural import ProceduralSettings, write_procedural
+from hemgs.data.procedural import write_procedural
 
 TOY = "tests.unit.bench.toy_methods:ToyAll"
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -25,9 +26,9 @@ scenes:
 
 def make_capture(folder: Path) -> Path:
     """A COLMAP capture of :data:`NUM_VIEWS` views of 32 x 24 pixels."""
-    settings = ProceduralSettings(num_views=NUM_VIEWS, width=32, height=24, num_points=80)
+    settings = Procedural(num_views=NUM_VIEWS, width=32, height=24, num_points=80)
     with EventLog() as events:
-        write_procedural(folder, settings, (0.0, 0.0, 0.0), events)
+        write_procedural(folder, "court", settings, (0.0, 0.0, 0.0), events)
     return folder
 
 

@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hemgs.config.dataset import Layout as LayoutName
+from hemgs.config.dataset import Procedural
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
+from hemgs.core.reading import checked
 from hemgs.data.procedural.capture import (
     DISTANCE,
     LOOK_AT,
     POINT_NOISE,
     SUN,
-    ProceduralSettings,
     camera_path,
     look_at,
     write_procedural,
@@ -27,7 +30,7 @@ from hemgs.data.readers.colmap import read_colmap
 
 SKY = (0.25, 0.5, 0.75)
 GREY = Material(PLAIN, ((0.4, 0.4, 0.4),))
-SMALL = ProceduralSettings(num_views=4, width=40, height=30, num_points=300)
+SMALL = Procedural(num_views=8, width=40, height=30, num_points=320)
 
 
 def one(shape: str, *sizes: object, **options: object) -> np.ndarray:
@@ -161,14 +164,10 @@ def test_camera_path_looks_at_the_scene_from_two_heights() -> None:
 
 
 def test_same_settings_same_files_other_seed_other_scene(tmp_path: Path) -> None:
-    for name, settings in (
-        ("a", SMALL),
-        ("b", SMALL),
-        ("c", ProceduralSettings(seed=1, num_views=4, width=40, height=30)),
-    ):
-        write_procedural(tmp_path / name, settings, SKY, EventLog())
+    for folder, settings in (("a", SMALL), ("b", SMALL), ("c", SMALL.model_copy(update={"seed": 1}))):
+        write_procedural(tmp_path / folder, "court", settings, SKY, EventLog())
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert len(files) == 4 + 3
+    assert len(files) == 8 + 3
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert (tmp_path / "a/images/court_001.png").read_bytes() != (tmp_path / "c/images/court_001.png").read_bytes()
@@ -176,15 +175,15 @@ def test_same_settings_same_files_other_seed_other_scene(tmp_path: Path) -> None
 
 def test_points_lie_on_what_the_views_show(tmp_path: Path) -> None:
     """Projected into their own views, points find their colours; and they sit on surfaces, up to their noise."""
-    write_procedural(tmp_path, SMALL, SKY, EventLog())
+    write_procedural(tmp_path, "court", SMALL, SKY, EventLog())
     capture = read_colmap(tmp_path)
     assert capture.points is not None
     assert capture.colors is not None
     assert len(capture.points) == SMALL.num_points
     solids = LAYOUTS["court"](0).solids
     errors, gaps = [], []
-    for number, view in enumerate(capture.views):  # a quarter of the points was drawn from each view, in order
-        rows = slice(75 * number, 75 * (number + 1))
+    for number, view in enumerate(capture.views):  # an eighth of the points was drawn from each view, in order
+        rows = slice(40 * number, 40 * (number + 1))
         camera, image = view.camera, np.asarray(Image.open(view.image)).astype(float)
         local = capture.points[rows] @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
         column = np.clip(camera.fx * local[:, 0] / local[:, 2] + camera.cx, 0, camera.width - 1).astype(int)
@@ -197,12 +196,16 @@ def test_points_lie_on_what_the_views_show(tmp_path: Path) -> None:
     assert np.mean(np.abs(np.concatenate(gaps)) < 10 * POINT_NOISE) > 0.9
 
 
+def test_every_layout_may_be_configured() -> None:
+    assert sorted(LAYOUTS) == sorted(get_args(LayoutName))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layout": "desert"}, "'desert'; allowed: court, garden"),
-        ({"num_views": 0}, "num_views"),
-        ({"width": 8}, "width is 8"),
+        ({"layout": "desert"}, "'layout' cannot be \"desert\" — allowed: court, garden"),
+        ({"num_views": 7}, "num_views"),
+        ({"width": 8}, "'width' cannot be 8 — it must be at least 16"),
         ({"height": 1.5}, "height"),
         ({"num_points": -3}, "num_points"),
         ({"seed": -1}, "seed"),
@@ -211,4 +214,4 @@ def test_points_lie_on_what_the_views_show(tmp_path: Path) -> None:
 )
 def test_unusable_settings(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ProceduralSettings(**change)  # type: ignore[arg-type]
+        checked(Procedural, change, "")
