@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from hemgs.bench.decoding import method_of_bitstream
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import atomic_path
+from hemgs.core.reading import checked
 from hemgs.core.types import Camera, Scene, Split, View
-from hemgs.data.capture import check_camera
 from hemgs.data.loader import load_scene
+from hemgs.data.scene_file import CameraEntry
 from hemgs.metrics.psnr import psnr
 from hemgs.protocol import Renderable
 from hemgs.splats.cloud import GaussianCloud
@@ -36,13 +38,19 @@ COMPARE_FOLDER = "compare"
 ERROR_GAIN = 4.0
 #: Columns of black pixels between the pictures of a strip.
 _GAP_PX = 4
-_CAMERA_NUMBERS = ("fx", "fy", "cx", "cy")
-_CAMERA_KEYS = {"name", "width", "height", *_CAMERA_NUMBERS, "world_to_camera"}
 #: Largest side of a camera. A larger one is probably a mistake.
 MAX_SIDE = 16384
 _CAMERA_FIX = (
     "give {name, width, height, fx, fy, cx, cy, world_to_camera: 4 x 4}, in pixels and OpenCV axes, or a list of such"
 )
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
+
+class _GivenCamera(CameraEntry):
+    """A camera that a user gives."""
+
+    width: _Side
+    height: _Side
 
 
 @dataclass(frozen=True)
@@ -169,28 +177,14 @@ def read_cameras(path: Path) -> list[Camera]:
     except (OSError, ValueError) as fault:
         raise ConfigError(f"{path}: cannot be read as JSON ({fault})", _CAMERA_FIX) from fault
     entries = data if isinstance(data, list) else [data]
-    cameras = [_camera(entry, f"camera_{number:04d}", path) for number, entry in enumerate(entries)]
+    named = [
+        {"name": f"camera_{number:04d}", **entry} if isinstance(entry, dict) else entry
+        for number, entry in enumerate(entries)
+    ]
+    cameras = [entry.camera(path) for entry in checked(list[_GivenCamera], named, str(path))]
     if not cameras or len({picture_file(camera.name) for camera in cameras}) < len(cameras):
         raise ConfigError(f"{path}: there is no camera, or two have the same name", _CAMERA_FIX)
     return cameras
-
-
-def _camera(entry: Any, name: str, path: Path) -> Camera:
-    if not isinstance(entry, Mapping) or set(entry) - {"name"} != _CAMERA_KEYS - {"name"}:
-        raise ConfigError(f"{path}: {name} has not the keys of a camera", _CAMERA_FIX)
-    name = str(entry.get("name", name))
-    sides = (entry["width"], entry["height"])
-    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= MAX_SIDE for side in sides):
-        raise ConfigError(f"{path}: {name} is {sides[0]!r} x {sides[1]!r} pixels", f"give 1 to {MAX_SIDE}")
-    try:
-        numbers = [float(entry[key]) for key in _CAMERA_NUMBERS]
-        pose = np.array(entry["world_to_camera"], np.float64)
-    except (TypeError, ValueError) as fault:
-        raise ConfigError(f"{path}: {name} has values that are no numbers ({fault})", _CAMERA_FIX) from fault
-    if pose.shape != (4, 4):
-        raise ConfigError(f"{path}: {name} has a world_to_camera of shape {pose.shape}", _CAMERA_FIX)
-    fx, fy, cx, cy = numbers
-    return check_camera(Camera(name, sides[0], sides[1], fx, fy, cx, cy, pose), path)
 
 
 def _picture(renderable: Renderable, camera: Camera, background: tuple[float, float, float]) -> NDArray[np.uint8]:

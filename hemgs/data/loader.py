@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemgs.core.errors import SceneError
-from hemgs.core.types import Camera, Scene, View
-from hemgs.data.capture import check_camera, check_images_exist, path_inside
-from hemgs.data.scene_file import FORMAT_VERSION, POINTS_FILE, SCENE_FILE, PreparedView, scene_hash
+from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.reading import checked
+from hemgs.core.types import Scene, View
+from hemgs.data.capture import check_images_exist, path_inside
+from hemgs.data.scene_file import FORMAT_VERSION, POINTS_FILE, SCENE_FILE, PreparedView, SceneEntry, scene_hash
 
 FIX = "prepare the scene again"
 
@@ -37,32 +36,25 @@ def load_scene(path: Path) -> Scene:
     """
     root = Path(path)
     file = root / SCENE_FILE
-    record = _read_json(root, file)
-    try:
-        version = record["format_version"]
-        if version != FORMAT_VERSION:
-            raise SceneError(f"{file} has the format version {version!r}; this program reads {FORMAT_VERSION}", FIX)
-        views = tuple(_view(entry, file) for entry in record["views"])
-        background = _background(record["background"])
-        texts = {key: record[key] for key in ("dataset", "scene", "hash")}
-        if not all(isinstance(text, str) for text in texts.values()) or not isinstance(record["protocol"], Mapping):
-            raise ValueError("dataset, scene and hash must be text, protocol a mapping")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
-        raise SceneError(f"{file} is not the record of a prepared scene ({_reason(fault)})", FIX) from fault
+    record = _read_record(root, file)
+    views = tuple(
+        PreparedView(entry.camera(file), entry.file, entry.split, entry.sha256, entry.pixels_sha256)
+        for entry in record.views
+    )
     check_images_exist([path_inside(root, view.file, file) for view in views], file, FIX)
     points, colors = _read_points(root / POINTS_FILE)
-    if scene_hash(views, points, colors, background) != texts["hash"]:
+    if scene_hash(views, points, colors, record.background) != record.hash:
         raise SceneError(f"{file} and {POINTS_FILE} do not belong together, or were altered (hash differs)", FIX)
     return Scene(
         root=root,
-        dataset=texts["dataset"],
-        scene=texts["scene"],
-        views=tuple(View(view.camera, view.file, view.split, view.sha256) for view in views),
+        dataset=record.dataset,
+        scene=record.scene,
+        views=views,
         points=points,
         point_colors=colors,
-        background=background,
-        protocol=record["protocol"],
-        hash=texts["hash"],
+        background=record.background,
+        protocol=record.protocol,
+        hash=record.hash,
         read_image=image_reader(root),
     )
 
@@ -102,7 +94,7 @@ def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
     return read_image
 
 
-def _read_json(root: Path, file: Path) -> Mapping[str, Any]:
+def _read_record(root: Path, file: Path) -> SceneEntry:
     if not root.is_dir():
         raise SceneError(f"scene folder {root} does not exist", "prepare the scene, or check the path")
     try:
@@ -113,43 +105,14 @@ def _read_json(root: Path, file: Path) -> Mapping[str, Any]:
         ) from fault
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
         raise SceneError(f"{file} is not valid JSON ({fault})", FIX) from fault
-    if not isinstance(record, dict):
-        raise SceneError(f"{file} is not the record of a prepared scene", FIX)
-    return record
-
-
-def _view(entry: Mapping[str, Any], source: Path) -> PreparedView:
-    pose = np.array(entry["world_to_camera"], np.float64)
-    if pose.shape != (4, 4):
-        raise ValueError(f"a pose has the shape {pose.shape}, not 4x4")
-    if entry["split"] not in ("train", "test"):
-        raise ValueError(f"a view has the split {entry['split']!r}, not train or test")
-    for key in ("width", "height"):
-        if not isinstance(entry[key], int):
-            raise ValueError(f"a view has the {key} {entry[key]!r}, not a whole number")
-    for key in ("name", "file", "sha256", "pixels_sha256"):
-        if not isinstance(entry[key], str):
-            raise ValueError(f"a view has the {key} {entry[key]!r}, not text")
-    camera = Camera(
-        entry["name"],
-        entry["width"],
-        entry["height"],
-        float(entry["fx"]),
-        float(entry["fy"]),
-        float(entry["cx"]),
-        float(entry["cy"]),
-        pose,
-    )
-    return PreparedView(
-        check_camera(camera, source), entry["file"], entry["split"], entry["sha256"], entry["pixels_sha256"]
-    )
-
-
-def _background(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    if not all(math.isfinite(value) for value in (red, green, blue)):
-        raise ValueError(f"the background is {values!r}, not three finite numbers")
-    return red, green, blue
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if version != FORMAT_VERSION:
+        raise SceneError(f"{file} has the format version {version!r}; this program reads {FORMAT_VERSION}", FIX)
+    try:
+        entry: SceneEntry = checked(SceneEntry, record, "")
+    except ConfigError as fault:
+        raise SceneError(f"{file} is not the record of a prepared scene ({fault})", FIX) from fault
+    return entry
 
 
 def _read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -159,13 +122,9 @@ def _read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     except FileNotFoundError as fault:
         raise SceneError(f"{path} does not exist", FIX) from fault
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise SceneError(f"{path} does not contain points ({_reason(fault)})", FIX) from fault
+        raise SceneError(f"{path} does not contain points ({fault})", FIX) from fault
     if xyz.dtype != np.float32 or rgb.dtype != np.uint8 or xyz.shape != rgb.shape or xyz.ndim != 2 or xyz.shape[1] != 3:
         raise SceneError(f"{path} contains {xyz.dtype} {xyz.shape} and {rgb.dtype} {rgb.shape} instead of points", FIX)
     if len(xyz) == 0 or not np.isfinite(xyz).all():
         raise SceneError(f"{path} contains no points, or points that are not finite", FIX)
     return xyz, rgb
-
-
-def _reason(fault: BaseException) -> str:
-    return f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)

@@ -1,20 +1,24 @@
 """The file format of a prepared scene: names in its folder, fields of ``scene.json``, and its hash.
 
-Owns what ``prepare`` writes and ``loader`` reads back. Does not own how the contents are made.
+Owns what ``prepare`` writes and ``loader`` reads back, and cameras in JSON. Does not own how the contents are made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from hemgs.core.types import Camera, Split
+from hemgs.core.reading import Entry, Section
+from hemgs.core.types import Camera, Split, View
+from hemgs.data.capture import check_camera
 
 FORMAT_VERSION = 1
 SCENE_FILE = "scene.json"
@@ -23,21 +27,58 @@ IMAGES_FOLDER = "images"
 #: All that a prepared folder may contain. Snakemake leaves the last in a folder that is an output.
 OWN_NAMES = frozenset({SCENE_FILE, POINTS_FILE, IMAGES_FOLDER, ".snakemake_timestamp"})
 
+_Row = Annotated[list[float], Field(min_length=4, max_length=4)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-@dataclass(frozen=True)
-class PreparedView:
-    """A view as ``scene.json`` lists it.
 
-    Attributes:
-        file: path of the image, relative to the scene's folder.
-        sha256: checksum of the image file, in hex.
-        pixels_sha256: checksum of its size and decoded pixels, which no encoder of PNG changes, in hex.
-    """
+class CameraEntry(Section):
+    """A camera in JSON; keys as in :class:`hemgs.core.types.Camera`."""
 
-    camera: Camera
+    name: str
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    world_to_camera: Annotated[list[_Row], Field(min_length=4, max_length=4)]
+
+    def camera(self, source: Path) -> Camera:
+        """Return the camera; raise SceneError, which names ``source``, if its values are not those of a camera."""
+        pose = np.array(self.world_to_camera, np.float64)
+        return check_camera(
+            Camera(self.name, self.width, self.height, self.fx, self.fy, self.cx, self.cy, pose), source
+        )
+
+
+class ViewEntry(CameraEntry):
+    """An entry of ``views`` in ``scene.json``; keys as in :class:`PreparedView`."""
+
     file: str
     split: Split
     sha256: str
+    pixels_sha256: str
+
+
+class SceneEntry(Entry):
+    """``scene.json``, as far as programs read it."""
+
+    dataset: str
+    scene: str
+    hash: str
+    protocol: Mapping[str, Any]
+    background: tuple[_Finite, _Finite, _Finite]
+    views: tuple[ViewEntry, ...]
+
+
+@dataclass(frozen=True)
+class PreparedView(View):
+    """A view as ``scene.json`` lists it.
+
+    Attributes:
+        pixels_sha256: checksum of its size and decoded pixels, which no encoder of PNG changes, in hex.
+    """
+
     pixels_sha256: str
 
     def as_json(self) -> dict[str, Any]:
