@@ -18,19 +18,28 @@ FEATURES_PER_LATENT = 4
 
 
 @dataclass(frozen=True)
-class ContextSettings(EntropySizes):
-    """Sizes of the entropy model, stored in every bitstream.
+class ContextSizes:
+    """Sizes of the entropy model that are settings of the method and that every file contains.
 
     Attributes:
-        hidden: width of the networks' hidden layers.
-        latent_dim: L, latents of an anchor.
+        hidden: width of the hidden layers of the networks.
         num_levels: levels of anchors.
     """
 
     WIDTHS: ClassVar[tuple[str, ...]] = ("hidden",)
-    hidden: int = 100
+    hidden: Count = 100
+    num_levels: Count = 3
+
+
+@dataclass(frozen=True)
+class ContextSettings(ContextSizes, EntropySizes):
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        latent_dim: L, latents of an anchor.
+    """
+
     latent_dim: int = 12
-    num_levels: int = 3
 
     @property
     def context_dim(self) -> int:
@@ -44,23 +53,19 @@ class ContextSettings(EntropySizes):
 
 
 @dataclass(frozen=True)
-class ContextGsParams(CodecParams):
+class ContextGsParams(ContextSizes, CodecParams):
     """Settings of ContextGS in addition to those of all codecs of anchors; defaults are those of its released code.
 
     Attributes:
         sample_share: share of all anchors that are priced in a step.
-        hidden: width of the hidden layers of the networks.
         latents: latents of an anchor; 0 is a quarter of ``feature_dim``.
-        num_levels: levels of anchors.
         level_refresh: iterations after which the levels are found again, because masks have changed.
         lr_latents: learning rate of the latents.
         lr_density, lr_density_end: learning rates of their density.
     """
 
     sample_share: PositiveShare = 0.15
-    hidden: Count = 100
     latents: Count = 0
-    num_levels: Count = 3
     level_refresh: Count = 1_000
     lr_latents: Amount = 0.0075
     lr_density: Amount = 5e-3
@@ -74,7 +79,7 @@ class ContextGsParams(CodecParams):
     def entropy(self) -> ContextSettings:
         """Sizes of the entropy model."""
         latents = self.latents or min(max(1, self.feature_dim // FEATURES_PER_LATENT), MAX_LATENTS)
-        return ContextSettings(self.feature_dim, self.num_offsets, self.hidden, latents, self.num_levels)
+        return ContextSettings.of(self, latent_dim=latents)
 
 
 Params = ContextGsParams

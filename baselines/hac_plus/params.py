@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
-from hemgs.anchor_codec.settings import EntropySizes, HashGridSettings, check_integer
+from hemgs.anchor_codec.settings import GridSizes, check_integer
 from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.config.params import Amount, Count
 from hemgs.core.errors import ConfigError
@@ -14,21 +14,24 @@ from hemgs.core.types import MethodSpec
 
 
 @dataclass(frozen=True)
-class HacPlusSettings(EntropySizes):
-    """Sizes of the entropy model, stored in every bitstream.
+class HacPlusSizes:
+    """Sizes of the entropy model that are settings of the method and that every file contains.
 
     Attributes:
         hidden: width of the hidden layer of the network behind the hash grid.
-        chunk_channels: channels of a feature that are decoded at once.
+        chunk_channels: channels of a feature that are decoded together.
         chunk_hidden: width of the hidden layers of the chunks' networks.
-        grid: the hash grid.
     """
 
     WIDTHS: ClassVar[tuple[str, ...]] = ("hidden", "chunk_hidden")
-    hidden: int = 100
-    chunk_channels: int = 10
-    chunk_hidden: int = 40
-    grid: HashGridSettings = field(default_factory=HashGridSettings)
+    hidden: Count = 100
+    chunk_channels: Count = 10
+    chunk_hidden: Count = 40
+
+
+@dataclass(frozen=True)
+class HacPlusSettings(HacPlusSizes, GridSizes):
+    """Sizes of the entropy model, stored in every bitstream."""
 
     @property
     def chunks(self) -> list[slice]:
@@ -38,20 +41,16 @@ class HacPlusSettings(EntropySizes):
 
     def check(self) -> None:
         super().check()
-        self.grid.check()
         check_integer("chunk_channels", self.chunk_channels, 1, self.feature_dim)
 
 
 @dataclass(frozen=True)
-class HacPlusParams(HashGridParams):
+class HacPlusParams(HacPlusSizes, HashGridParams):
     """Settings of HAC++ in addition to those of all codecs with a hash grid.
 
     The last learning rate of the masks follows from λ: ``lr_masks_end`` has no effect.
 
     Attributes:
-        hidden: width of the hidden layer of the network behind the hash grid.
-        chunk_channels: channels of a feature that are decoded together.
-        chunk_hidden: width of the hidden layers of the chunks' networks.
         lr_contexts, lr_contexts_end: learning rates of the chunks' networks.
         lr_masks_end_per_lmbda: last learning rate of the masks over λ. Published: 0.5 Mip-NeRF360, 0.1 Tanks and
             Temples and BungeeNeRF, 0.08 Deep Blending and Synthetic-NeRF.
@@ -61,9 +60,6 @@ class HacPlusParams(HashGridParams):
     masks_in_rate: bool = True
     location_codec: str = OCTREE
     mask_codec: str = ADAPTIVE
-    hidden: Count = 100
-    chunk_channels: Count = 10
-    chunk_hidden: Count = 40
     lr_contexts: Amount = 5e-3
     lr_contexts_end: Amount = 5e-4
     lr_masks_end_per_lmbda: Amount = 0.5
@@ -78,10 +74,7 @@ class HacPlusParams(HashGridParams):
     @property
     def entropy(self) -> HacPlusSettings:
         """Sizes of the entropy model."""
-        chunk_channels = min(self.chunk_channels, self.feature_dim)
-        return HacPlusSettings(
-            self.feature_dim, self.num_offsets, self.hidden, chunk_channels, self.chunk_hidden, self.grid
-        )
+        return HacPlusSettings.of(self, chunk_channels=min(self.chunk_channels, self.feature_dim))
 
 
 Params = HacPlusParams

@@ -6,9 +6,9 @@ all anchor codecs share (``params``) and what files contain of it (``header``). 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from hemgs.coding.names import RAW16, STATIC
 
@@ -180,12 +180,33 @@ class EntropySizes:
     feature_dim: int = 50
     num_offsets: int = 10
 
+    @classmethod
+    def of(cls, params: object, **other: Any) -> Self:
+        """Take the sizes from the attributes of ``params`` that have their names, but for those in ``other``."""
+        names = {size.name for size in fields(cls)} - set(other)
+        return cls(**{name: getattr(params, name) for name in names}, **other)
+
     def check(self) -> None:
         """Raise ValueError for sizes that no decoder accepts. Messages name a method's settings."""
         check_integer("feature_dim", self.feature_dim, 1, MAX_WIDTH)
         check_integer("num_offsets", self.num_offsets, 1, MAX_OFFSETS)
         for name in self.WIDTHS:
             check_integer(name, getattr(self, name), 1, MAX_WIDTH)
+
+
+@dataclass(frozen=True)
+class GridSizes(EntropySizes):
+    """Sizes of an entropy model with a hash grid.
+
+    Attributes:
+        grid: the hash grid.
+    """
+
+    grid: HashGridSettings = field(default_factory=HashGridSettings)
+
+    def check(self) -> None:
+        super().check()
+        self.grid.check()
 
 
 def check_integer(name: str, value: Any, low: int, high: int) -> None:

@@ -8,12 +8,12 @@ from typing import ClassVar
 from hemgs.anchor_codec.settings import (
     LATER,
     MAX_WIDTH,
-    EntropySizes,
     GridPhaseSettings,
-    HashGridSettings,
+    GridSizes,
     check_integer,
 )
 from hemgs.anchors.params import SCALING_DIM
+from hemgs.config.params import Amount, Count
 from hemgs.core.types import LmbdaInterval
 from hemgs.pointnet.architectures import scene_agnostic_dim
 
@@ -79,42 +79,54 @@ class ContextWindow:
 
 
 @dataclass(frozen=True)
-class EntropySettings(EntropySizes):
-    """Sizes of the entropy model, stored in every bitstream.
+class NetworkSizes:
+    """Sizes of the entropy model that are settings of the method and that every file contains.
 
     Attributes:
-        grid: the hash grid.
-        feature_prior, geometry_prior: widths of the two prior features.
+        feature_prior, geometry_prior: widths of the prior features.
         feature_hidden, geometry_hidden: hidden widths of the distribution networks.
         feature_step_hidden, geometry_step_hidden: hidden widths of the rate predictors.
-        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned.
-        scene_agnostic: asset of the frozen network over locations; empty for none.
-        feature_context, geometry_context: widths of the context features; 0 without an autoregressive network.
-        window: which anchors are neighbours.
-        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once.
-        float_networks: whether networks code in floating point, for comparison with exact ones.
-        sparse_grid: whether files hold only those signs of the hash grid that some anchor's feature depends on.
+        rate_octaves: octaves between the steps of the smallest and the largest λ before anything is learned; 1 is the
+            high-rate law.
+        scene_agnostic: frozen network over anchor locations, ``pointnet2_bundled`` or ``pointnet2_s3dis_msg``; empty
+            for none.
+        feature_context, geometry_context: widths of the context features; 0 for no autoregressive network.
+        feature_chunks: chunks in which the channels of a feature are coded, each given those before; 1 for all at once,
+            as in the paper.
+        sparse_grid: whether files contain only those signs of the hash grid that some anchor depends on. A decoder
+            finds them from the locations. Training prices all signs: those in use then agree more and cost less.
+        float_networks: whether networks code in floating point, with weights in float16, to measure what exact integers
+            cost. Such a file decodes only where sums are rounded as on the machine that wrote it.
     """
 
     WIDTHS: ClassVar[tuple[str, ...]] = (
         *("feature_prior", "geometry_prior", "feature_hidden", "geometry_hidden"),
         *("feature_step_hidden", "geometry_step_hidden"),
     )
-    grid: HashGridSettings = field(default_factory=HashGridSettings)
-    feature_prior: int = 64
-    geometry_prior: int = 40
-    feature_hidden: int = 64
-    geometry_hidden: int = 40
-    feature_step_hidden: int = 32
-    geometry_step_hidden: int = 24
-    rate_octaves: float = 1.0
+    feature_prior: Count = 64
+    geometry_prior: Count = 40
+    feature_hidden: Count = 64
+    geometry_hidden: Count = 40
+    feature_step_hidden: Count = 32
+    geometry_step_hidden: Count = 24
+    rate_octaves: Amount = 1.0
     scene_agnostic: str = ""
-    feature_context: int = 0
-    geometry_context: int = 0
-    window: ContextWindow = field(default_factory=ContextWindow)
-    feature_chunks: int = field(default=1, metadata=LATER)
-    float_networks: bool = field(default=False, metadata=LATER)
+    feature_context: Count = 0
+    geometry_context: Count = 0
+    feature_chunks: Count = field(default=1, metadata=LATER)
     sparse_grid: bool = field(default=False, metadata=LATER)
+    float_networks: bool = field(default=False, metadata=LATER)
+
+
+@dataclass(frozen=True)
+class EntropySettings(NetworkSizes, GridSizes):
+    """Sizes of the entropy model, stored in every bitstream.
+
+    Attributes:
+        window: which anchors are neighbours.
+    """
+
+    window: ContextWindow = field(default_factory=ContextWindow)
 
     @property
     def geometry_dim(self) -> int:
@@ -138,7 +150,6 @@ class EntropySettings(EntropySizes):
 
     def check(self) -> None:
         super().check()
-        self.grid.check()
         if type(self.rate_octaves) is not float or not 0 < self.rate_octaves <= MAX_OCTAVES:
             raise ValueError(f"rate_octaves is {self.rate_octaves!r}, not a number above 0, up to {MAX_OCTAVES:g}")
         for name in ("float_networks", "sparse_grid"):

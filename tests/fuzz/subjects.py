@@ -69,7 +69,8 @@ def _write_many(path: Path, generator: torch.Generator) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         anchors = AnchorModel(coords, 0.01, AnchorHeads(feature_dim, num_offsets), rows)
-        entropy = EntropyModel(EntropySettings(feature_dim, num_offsets, grid, 8, 8, 8, 8, 4, 4, 1.0, "", 4, 4, window))
+        sizes = EntropySettings(feature_dim, num_offsets, grid, 8, 8, 8, 8, 4, 4, 1.0, "", 4, 4, window=window)
+        entropy = EntropyModel(sizes)
     entropy.set_bounds(coords)
     trade_off = TradeOff(0.002, LMBDA_INTERVAL)
     CODEC.encode(path, anchors, entropy, BaseSteps(), trade_off, torch.zeros(1, 3), Storage(OCTREE))

@@ -58,7 +58,7 @@ def kept_of(model: AnchorModel) -> torch.Tensor:
 
 def test_defaults_are_the_published_settings() -> None:
     params = ContextGsParams()
-    assert params.entropy == ContextSettings(50, 10, 100, 12, 3)
+    assert params.entropy == ContextSettings(50, 10, hidden=100, num_levels=3, latent_dim=12)
     networks = ContextModel(params.entropy).networks()
     assert [network.first.in_features for network in networks] == [15, 71, 71]
     assert all(network.second.out_features == 175 for network in networks)

@@ -45,7 +45,7 @@ def everyone(model: AnchorModel) -> torch.Tensor:
 
 def test_defaults_are_the_published_settings() -> None:
     params = HacParams()
-    assert params.entropy == HacSettings(50, 10, 100)
+    assert params.entropy == HacSettings(50, 10, hidden=100)
     assert HacModel(params.entropy).grid.table.numel() == 1_766_272
     plan = params.phases
     assert (plan.noise_start, plan.growth_pause, plan.entropy_start) == (3_001, 1_000, 10_001)

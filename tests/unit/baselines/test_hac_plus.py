@@ -51,7 +51,7 @@ def everyone(model: AnchorModel) -> torch.Tensor:
 
 def test_defaults_are_the_published_settings() -> None:
     params = HacPlusParams()
-    assert params.entropy == HacPlusSettings(50, 10, 100, 10, 40)
+    assert params.entropy == HacPlusSettings(50, 10, hidden=100, chunk_channels=10, chunk_hidden=40)
     model = HacPlusModel(params.entropy)
     sizes = [sum(parameter.numel() for parameter in network.parameters()) for network in model.networks()]
     assert (sizes[0], sum(sizes[1:])) == (32_425, 40_350)

@@ -19,7 +19,7 @@ from tests.unit.codec.toy_anchors import toy_anchors as plain_anchors
 __all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
 LATENTS = 5
-SETTINGS = ContextSettings(FEATURES, OFFSETS, 24, LATENTS, 3)
+SETTINGS = ContextSettings(FEATURES, OFFSETS, 24, latent_dim=LATENTS)
 
 
 def toy_anchors(num: int = 400, seed: int = 0, extent: int = 60) -> AnchorModel:

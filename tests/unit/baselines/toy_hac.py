@@ -17,7 +17,7 @@ from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anch
 
 __all__ = ["CODEC", "SETTINGS", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
-SETTINGS = HacSettings(FEATURES, OFFSETS, 24, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2))
+SETTINGS = HacSettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 24)
 
 
 def toy_model(anchors: AnchorModel, settings: HacSettings = SETTINGS) -> HacModel:

@@ -19,7 +19,7 @@ from tests.unit.codec.toy_anchors import FEATURES, OFFSETS, VIEWPOINTS, toy_anch
 __all__ = ["CODEC", "SETTINGS", "STORAGE", "VIEWPOINTS", "encode_toy", "toy_anchors", "toy_model"]
 
 #: Chunks of 3, 3 and 2 channels.
-SETTINGS = HacPlusSettings(FEATURES, OFFSETS, 24, 3, 10, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2))
+SETTINGS = HacPlusSettings(FEATURES, OFFSETS, HashGridSettings((6, 12, 25), (20, 40), 8, 8, 2), 24, 3, 10)
 STORAGE = Storage(OCTREE, ADAPTIVE)
 
 

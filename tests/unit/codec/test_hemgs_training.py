@@ -226,7 +226,7 @@ def test_hash_grid_is_free_at_first_and_paid_for_later(iteration: int, share: fl
 def attribute_model_with_context(model: AnchorModel) -> HemgsAttributes:
     grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
     settings = EntropySettings(
-        FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "pointnet2_bundled", 6, 6, ContextWindow(25, 5, 2)
+        FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "pointnet2_bundled", 6, 6, window=ContextWindow(25, 5, 2)
     )
     hook = HemgsAttributes(EntropyModel(settings), BaseSteps(), SETTINGS)
     hook.start(model, 1.0)
@@ -317,7 +317,7 @@ def test_window_is_chosen_when_pricing_begins_and_kept_when_training_resumes() -
     model = anchors()
     grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
     window = ContextWindow(5, 5, AUTOMATIC)
-    settings = EntropySettings(FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "", 6, 6, window)
+    settings = EntropySettings(FEATURES, OFFSETS, grid, 8, 8, 8, 8, 8, 8, 1.0, "", 6, 6, window=window)
     hook, resumed = (HemgsAttributes(EntropyModel(settings), BaseSteps(), SETTINGS) for _ in range(2))
     with pytest.raises(ValueError, match="not been chosen"):
         _ = hook.entropy.settings.window.radius
