@@ -14,7 +14,7 @@ Owns the frozen symbols, their price during the fit, and the size of their strea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,11 +22,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hemgs.anchor_codec.hash_grid import fixed_features, used_rows
-from hemgs.anchor_codec.location_grid import encode_grid
-from hemgs.anchor_codec.masks import keep_mask
+from hemgs.anchor_codec.file import Places
+from hemgs.anchor_codec.location_grid import (
+    Bounds,
+    encode_grid,
+    exact_lookup,
+    stored_bounds,
+    unit_points,
+    used_entries,
+)
+from hemgs.anchor_codec.settings import Storage
 from hemgs.anchor_codec.steps import BaseSteps
-from hemgs.anchor_codec.streams import CHUNK, joined
+from hemgs.anchor_codec.streams import CHUNK, chunks, joined
 from hemgs.anchors.model import AnchorModel
 from hemgs.anchors.params import SCALING_DIM
 from hemgs.codec.anchor_set import AnchorSet, anchor_set
@@ -36,12 +43,11 @@ from hemgs.codec.model import AttributeGroup, EntropyModel
 from hemgs.codec.rate_predictor import fixed_rate_input
 from hemgs.codec.settings import EntropySettings
 from hemgs.coding.fixed_point import ACTIVATION_BITS
-from hemgs.coding.locations import raster_order, stored_locations
 from hemgs.coding.quantize import STEP_FRACTION, quantize
 from hemgs.coding.rans import GaussianEncoder
 from hemgs.coding.weights import encode_integers
 from hemgs.core.catalogue import MODEL_SECTIONS
-from hemgs.core.errors import ConfigError, TrainingError
+from hemgs.core.errors import ConfigError
 from hemgs.core.types import LmbdaInterval
 
 #: Variants by name: whether the frozen network and the autoregressive networks take part.
@@ -129,14 +135,13 @@ class FrozenSymbols:
 
     Attributes:
         stored: ``[N, 3] int64`` stored locations in raster order.
-        low, high: ``[3] int64`` bounds of the hash grid, in units of stored locations.
+        bounds: least and greatest corner of the hash grid, in units of stored locations.
         rate_input: ``t`` of the λ in units of ``2^-ACTIVATION_BITS``.
         features, geometry: the two groups.
     """
 
     stored: NDArray[np.int64]
-    low: Tensor
-    high: Tensor
+    bounds: tuple[Bounds, Bounds]
     rate_input: int
     features: FrozenGroup
     geometry: FrozenGroup
@@ -157,18 +162,12 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
     """
     rate_input = fixed_rate_input(lmbda, model.interval)
     anchors, entropy = model.anchors, model.entropy
-    masks = keep_mask(anchors.mask_logits)
-    kept = torch.nonzero(masks.any(dim=1)).squeeze(1)
-    if not len(kept):
-        raise TrainingError("no anchor has an offset left, so there is nothing to code", "lower mask_weight")
-    stored, strides = stored_locations(anchors.coords[kept].cpu().numpy(), model.location_codec)
-    order = raster_order(stored)
-    stored, kept = stored[order], kept[torch.from_numpy(order).to(kept.device)]
-    low = torch.tensor([int(np.floor(low / by)) for low, by in zip(entropy.low.tolist(), strides, strict=True)])
-    high = torch.tensor([int(np.ceil(high / by)) for high, by in zip(entropy.high.tolist(), strides, strict=True)])
-
-    found, attributes = anchor_set(stored, entropy.settings), anchors.attributes(kept)
-    locations = _locations(entropy, found, low, high)
+    places = Places.of(anchors, Storage(model.location_codec))
+    stored = places.stored
+    bounds = stored_bounds(entropy.low, entropy.high, places.strides)
+    found = anchor_set(stored, entropy.settings)
+    attributes = anchors.attributes(torch.from_numpy(places.rows).to(anchors.coords.device))
+    locations = _locations(entropy, found, bounds)
     group = FixedGroup.export(entropy.features)
     steps = group.step_index(group.prior(locations, None), rate_input)
     every = np.ones(steps.shape, dtype=np.bool_)
@@ -181,11 +180,10 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
     steps = group.step_index(group.prior(locations, previous), rate_input)
     scalings = quantize(attributes.scalings.double().cpu().numpy(), base.scalings, steps[:, :SCALING_DIM])
     offsets = quantize(attributes.offsets.flatten(1).double().cpu().numpy(), base.offsets, steps[:, SCALING_DIM:])
-    present = masks[kept].cpu().numpy().repeat(3, axis=1)
-    coded = np.concatenate([np.ones_like(scalings, dtype=np.bool_), present], axis=1)
+    coded = np.concatenate([np.ones_like(scalings, dtype=np.bool_), places.masks.repeat(3, axis=1)], axis=1)
     symbols = np.where(coded, np.concatenate([scalings, offsets], axis=1), 0).astype(np.int64)
     parts = {"scalings": slice(0, SCALING_DIM), "offsets": slice(SCALING_DIM, symbols.shape[1])}
-    return FrozenSymbols(stored, low, high, rate_input, features, FrozenGroup(symbols, steps, coded, parts))
+    return FrozenSymbols(stored, bounds, rate_input, features, FrozenGroup(symbols, steps, coded, parts))
 
 
 @torch.no_grad()
@@ -230,8 +228,7 @@ class FrozenPrice:
         self._entropy = entropy.to(device)
         found = anchor_set(frozen.stored, entropy.settings, device)
         self._table, self._scene_agnostic = found.table, found.scene_agnostic_float
-        low, high = frozen.low.to(device), frozen.high.to(device)
-        self._points = ((found.coords - low).double() / (high - low).double()).clamp(0, 1).float()
+        self._points = unit_points(found.coords, *torch.tensor(frozen.bounds, device=device))
         self._rate = frozen.rate_input / (1 << ACTIVATION_BITS)
         groups = (frozen.features, frozen.geometry)
         self._values = [group.values().to(device) for group in groups]
@@ -283,11 +280,10 @@ def coded_bytes(entropy: EntropyModel, frozen: FrozenSymbols) -> dict[str, int]:
     """Return bytes of the frozen symbols under a model by section (:data:`SECTIONS`): the lengths of the streams."""
     entropy = entropy.to("cpu")
     found = anchor_set(frozen.stored, entropy.settings)
-    locations = _locations(entropy, found, frozen.low, frozen.high)
+    locations = _locations(entropy, found, frozen.bounds)
     features, geometry = FixedGroup.export(entropy.features), FixedGroup.export(entropy.geometry)
-    grid, used = entropy.settings.grid, None
-    if entropy.settings.sparse_grid:
-        used = used_rows(grid, found.coords, frozen.low, frozen.high).numpy()
+    grid = entropy.settings.grid
+    used = used_entries(grid, found.coords, *frozen.bounds) if entropy.settings.sparse_grid else None
     streams = {
         "hash_grid": encode_grid(entropy.grid.signs().numpy(), grid, used),
         "networks": encode_integers(features.stored() + geometry.stored()),
@@ -309,7 +305,8 @@ def _streams(
     if network is not None:
         memory = network.memory(len(frozen.symbols), torch.from_numpy(frozen.coded))
         network.remember(memory, slice(None), group.scaled(frozen.symbols, frozen.step_index, "cpu"))
-    for order in _batches(found):
+    for part in chunks(len(found.waves.order)):
+        order = found.waves.order[part]
         rows = torch.from_numpy(order)
         pairs = found.table.pairs(rows) if network is not None and found.table is not None else None
         prediction = group.predict(prior_sums[rows], frozen.step_index[order], memory, pairs)
@@ -321,15 +318,9 @@ def _streams(
     return {name: joined([each.finish() for each in parts]) for name, parts in encoders.items()}
 
 
-def _batches(found: AnchorSet) -> Iterator[NDArray[np.int64]]:
-    order = found.waves.order
-    for first in range(0, len(order), CHUNK):
-        yield order[first : first + CHUNK]
-
-
-def _locations(entropy: EntropyModel, found: AnchorSet, low: Tensor, high: Tensor) -> Tensor:
+def _locations(entropy: EntropyModel, found: AnchorSet, bounds: tuple[Bounds, Bounds]) -> Tensor:
     """Return the features of locations in integers, ``[N, location_dim] float64``."""
-    parts = [fixed_features(entropy.settings.grid, entropy.grid.signs().cpu(), found.coords, low, high)]
+    parts = [exact_lookup(entropy.settings.grid, entropy.grid.signs(), found.coords, *bounds).double()]
     if found.scene_agnostic is not None:
         parts.append(found.scene_agnostic)
     return torch.cat(parts, dim=1)

@@ -54,14 +54,6 @@ class Milestones:
         """Return the iteration that corresponds to iteration ``published`` of 30,000; see :func:`scaled`."""
         return scaled(published, self.iterations)
 
-    def every(self, published: int, minimum: int = 1) -> int:
-        """Return the interval that corresponds to ``published`` iterations of 30,000.
-
-        ``minimum`` keeps statistics over an interval meaningful in short runs. It never makes an interval longer than
-        the published one.
-        """
-        return max(self.at(published), min(minimum, published))
-
-    def is_due(self, iteration: int, published: int, minimum: int = 1) -> bool:
-        """Return whether ``iteration`` (from 1) is a multiple of :meth:`every`."""
-        return iteration % self.every(published, minimum) == 0
+    def is_due(self, iteration: int, published: int) -> bool:
+        """Return whether ``iteration`` (from 1) is a multiple of the interval ``published``, scaled by :meth:`at`."""
+        return iteration % self.at(published) == 0

@@ -30,14 +30,6 @@ def test_scaling_is_exact_from_the_published_length_on_and_proportional_below() 
     assert scaled(1, 100) == 1
 
 
-def test_intervals_have_a_minimum_that_never_exceeds_the_published_one() -> None:
-    short = Milestones(3_000)
-    assert short.every(100) == 10
-    assert short.every(100, minimum=50) == 50
-    assert short.every(100, minimum=500) == 100
-    assert Milestones(30_000).every(100, minimum=50) == 100
-
-
 def test_due_at_multiples_only() -> None:
     milestones = Milestones(3_000)
     assert [i for i in range(1, 1001) if milestones.is_due(i, 3_000)] == [300, 600, 900]
