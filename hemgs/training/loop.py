@@ -84,19 +84,6 @@ class LoopSettings:
     cache_mib: int = 4096
 
 
-@dataclass(frozen=True)
-class FitReport:
-    """Report of one call of :func:`fit`.
-
-    Attributes:
-        resumed_from: iteration of the checkpoint that it started from, 0 if there was none.
-        train_s: seconds of training that led to the result, including those before an interruption.
-    """
-
-    resumed_from: int
-    train_s: float
-
-
 def fit(
     trainee: Trainee,
     scene: Scene,
@@ -104,12 +91,15 @@ def fit(
     workdir: Path,
     events: EventLog,
     device: torch.device,
-) -> FitReport:
+) -> None:
     """Train, or resume from ``workdir``. On the CPU, a resumed run equals an uninterrupted one bit for bit.
 
     Views come from a stack of all training views in random order that is refilled when empty (3DGS, arXiv 2308.04079,
     released code). On SIGINT or SIGTERM, the function finishes the step, writes a checkpoint and raises
     :class:`hemgs.training.interrupt.TrainingInterrupted`. A second signal stops immediately.
+
+    The event ``trained`` at the end contains ``resumed_from``, the iteration of the checkpoint that the training
+    continued from, or 0. It also contains ``train_s``, the seconds of training, those before an interruption included.
 
     Raises:
         TrainingError: the loss or the model is no longer finite; names iteration and view.
@@ -140,10 +130,13 @@ def fit(
             if stop.requested:
                 events.write("interrupted", iteration=iteration)
                 stop.raise_interrupted()
-    train_s = run.seconds()
-    done_in_all = {"iterations": settings.iterations, "resumed_from": done, "train_s": round(train_s, 3)}
-    events.write("trained", stage=workdir.name, **done_in_all)
-    return FitReport(done, train_s)
+    events.write(
+        "trained",
+        stage=workdir.name,
+        iterations=settings.iterations,
+        resumed_from=done,
+        train_s=round(run.seconds(), 3),
+    )
 
 
 def seed_everything(seed: int) -> None:

@@ -19,7 +19,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.types import Scene, View
 from hemgs.training.checkpoint import identity_of, latest_checkpoint, save_checkpoint
 from hemgs.training.interrupt import TrainingInterrupted
-from hemgs.training.loop import FitReport, ImageCache, LoopSettings, ViewStack, fit, seed_everything
+from hemgs.training.loop import ImageCache, LoopSettings, ViewStack, fit, seed_everything
 from tests.sameness import same
 from tests.unit.training.toy import SIZE, ToyTrainee, toy_scene
 
@@ -32,11 +32,13 @@ def train(
     before_step: Any = lambda iteration: None,
     settings: LoopSettings = SETTINGS,
     scene: Scene | None = None,
-) -> tuple[ToyTrainee, FitReport]:
+) -> tuple[ToyTrainee, dict[str, Any]]:
+    """Train; return the trainee and the event at the end."""
     seed_everything(settings.seed)
     trainee = ToyTrainee(before_step)
     with EventLog(workdir / "events.jsonl") as events:
-        return trainee, fit(trainee, scene or toy_scene(), settings, workdir / "work", events, CPU)
+        fit(trainee, scene or toy_scene(), settings, workdir / "work", events, CPU)
+    return trainee, events_of(workdir, "trained")[-1]
 
 
 def events_of(workdir: Path, kind: str) -> list[dict[str, Any]]:
@@ -80,7 +82,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, wh
     assert stopped.value.exit_code == 128 + number
     assert isinstance(stopped.value, KeyboardInterrupt)
     rest, report = train(tmp_path / "parts")
-    assert report.resumed_from == when
+    assert report["resumed_from"] == when
     assert same(whole.state(), rest.state())
     assert whole.seen[when:] == rest.seen
 
@@ -94,7 +96,7 @@ def test_killed_without_warning_resumes_from_the_last_checkpoint(tmp_path: Path)
     with pytest.raises(RuntimeError, match="power cut"):
         train(tmp_path / "parts", die)
     rest, report = train(tmp_path / "parts")
-    assert report.resumed_from == 8
+    assert report["resumed_from"] == 8
     assert same(whole.state(), rest.state())
 
 
@@ -105,7 +107,7 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_not_the_result(tmp_path:
     newest = max((tmp_path / "parts" / "work").glob("checkpoint_*"))
     newest.write_bytes(newest.read_bytes()[:100])
     rest, report = train(tmp_path / "parts")
-    assert report.resumed_from == 8
+    assert report["resumed_from"] == 8
     assert same(whole.state(), rest.state())
     assert len(events_of(tmp_path / "parts", "checkpoint_discarded")) == 1
 
@@ -119,7 +121,7 @@ def test_a_checkpoint_of_other_settings_is_discarded(tmp_path: Path, change: dic
     with pytest.raises(TrainingInterrupted):
         train(tmp_path / "parts", stop_at(10))
     other, report = train(tmp_path / "parts", settings=settings)
-    assert report.resumed_from == 0
+    assert report["resumed_from"] == 0
     assert same(whole.state(), other.state())
     assert events_of(tmp_path / "parts", "checkpoint_discarded")
 
@@ -127,20 +129,20 @@ def test_a_checkpoint_of_other_settings_is_discarded(tmp_path: Path, change: dic
 def test_a_checkpoint_of_another_scene_is_discarded(tmp_path: Path) -> None:
     train(tmp_path)
     _, report = train(tmp_path, scene=dataclasses.replace(toy_scene(), hash="other"))
-    assert report.resumed_from == 0
+    assert report["resumed_from"] == 0
 
 
 def test_how_often_is_saved_or_logged_does_not_matter_to_resuming(tmp_path: Path) -> None:
     with pytest.raises(TrainingInterrupted):
         train(tmp_path, stop_at(10))
     _, report = train(tmp_path, settings=dataclasses.replace(SETTINGS, checkpoint_every=100, log_every=1))
-    assert report.resumed_from == 10
+    assert report["resumed_from"] == 10
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     first, _ = train(tmp_path)
     second, report = train(tmp_path)
-    assert report.resumed_from == 23 and second.seen == []
+    assert report["resumed_from"] == 23 and second.seen == []
     assert same(first.state(), second.state())
 
 
@@ -148,7 +150,7 @@ def test_a_signal_during_the_last_step_still_stops_the_program(tmp_path: Path) -
     with pytest.raises(TrainingInterrupted):
         train(tmp_path, stop_at(23))
     _, report = train(tmp_path)
-    assert report.resumed_from == 23
+    assert report["resumed_from"] == 23
 
 
 def test_a_second_signal_stops_at_once_and_handlers_are_put_back(tmp_path: Path) -> None:
@@ -168,11 +170,11 @@ def test_a_second_signal_stops_at_once_and_handlers_are_put_back(tmp_path: Path)
 
 
 def test_works_outside_the_main_thread(tmp_path: Path) -> None:
-    reports: list[FitReport] = []
+    reports: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: reports.append(train(tmp_path)[1]))
     thread.start()
     thread.join()
-    assert reports[0].resumed_from == 0
+    assert reports[0]["resumed_from"] == 0
 
 
 def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
@@ -184,8 +186,7 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     found.bundle.meta["train_s"] = 1000.0
     save_checkpoint(tmp_path / "work", 10, found.bundle, identity)
     _, report = train(tmp_path)
-    assert 1000.0 < report.train_s < 1010.0
-    assert events_of(tmp_path, "trained")[-1]["train_s"] > 1000.0
+    assert 1000.0 < report["train_s"] < 1010.0
 
 
 def test_a_loss_that_is_not_finite_names_iteration_and_view(tmp_path: Path) -> None:
