@@ -59,7 +59,7 @@ class Renderable(Protocol):
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a method must train, and where.
+    """A training: scene, settings, seed, device and folder.
 
     Attributes:
         scene: the prepared scene.
@@ -119,7 +119,7 @@ def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
 
 @dataclass(frozen=True)
 class RefitTask:
-    """What a refit compares: entropy models that are fitted to the symbols of one trained model.
+    """A refit: entropy models to fit to the symbols of one trained model.
 
     Attributes:
         variants: names of the method's entropy models; empty for all of them.

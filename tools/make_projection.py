@@ -71,7 +71,7 @@ def write_layers(path: Path, layers: Sequence[FixedLayer]) -> None:
 
 
 def package_file(asset: str) -> Path:
-    """Where the file of an asset of the package belongs in the source tree."""
+    """Return the path of an asset of the package in the source tree."""
     return Path(pointnet.__file__).parent.parent / "assets" / list_assets()[asset].file
 
 

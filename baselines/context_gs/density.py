@@ -4,7 +4,7 @@ The model is that of Ballé et al., "Variational image compression with a scale 
 6.1). Each channel has a cumulative distribution, which is a small network with positive weights and therefore monotone.
 
 Owns the density in training and the frequencies of a bitstream. Does not own the coding of latents (``hyper``), whose
-decoder knows only frequencies.
+decoder needs only frequencies.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class FixedModel:
 
     @staticmethod
     def shapes(model: HacPlusModel) -> list[StoredShape]:
-        """Shapes of :meth:`stored`; a model without data knows them."""
+        """Return the shapes of :meth:`stored`, also for a model without data."""
         contexts = [StoredShape(shape) for network in model.context_networks() for shape in network.shapes()]
         return [*contexts, *FixedPredictor.shapes(model.predictor)]
 
@@ -73,7 +73,7 @@ class FixedModel:
         """Build the networks from the arrays of a bitstream.
 
         Raises:
-            BitstreamError: values that no encoder writes.
+            BitstreamError: a value is one that no encoder writes.
         """
         contexts = [parts.mlp() for _ in settings.chunks]
         widths = attribute_widths(settings.feature_dim, settings.num_offsets)

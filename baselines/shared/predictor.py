@@ -96,7 +96,7 @@ class FixedPredictor:
 
     @staticmethod
     def shapes(predictor: AnchorPredictor) -> list[StoredShape]:
-        """Shapes of :meth:`stored`; a predictor without data knows them."""
+        """Return the shapes of :meth:`stored`, also for a predictor without data."""
         return [StoredShape(shape) for shape in (*predictor.shapes(), (predictor.channels,))]
 
     @staticmethod
@@ -104,7 +104,7 @@ class FixedPredictor:
         """Build the network from the next arrays of a bitstream.
 
         Raises:
-            BitstreamError: values that no encoder writes.
+            BitstreamError: a value is one that no encoder writes.
         """
         return FixedPredictor(parts.mlp(), parts.exponents(), widths)
 

@@ -36,7 +36,7 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("fit", "text", "", "which trained model", required=True),
     Column("seed", "int", "", "seed of the training", required=True),
     Column("rate", "text", "", "rate id; `all`: the whole fit; `refit`: its entropy models compared", required=True),
-    Column("kind", "text", "", "`failed`: a row says so; `skipped`: not attempted; `missing`: there is no row"),
+    Column("kind", "text", "", "`failed`: a row has this status; `skipped`: not attempted; `missing`: there is no row"),
     Column("reason", "text", "", "error message of the step that failed"),
     Column("log", "text", "", "log file to read; empty if none was written"),
 )

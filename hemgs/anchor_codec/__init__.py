@@ -8,7 +8,7 @@ Owns
 * predictions (``prediction``, ``mixture``, ``channels``, ``likelihood``),
 * the hash grid (``hash_grid``, ``location_grid``) and the two-layer network (``networks``),
 * the phases of training (``phases``),
-* settings of methods (``params``), and what they consist of (``settings``), without torch.
+* settings of methods (``params``) and their parts (``settings``), without torch.
 
 Does not own what any codec predicts or in which order it codes anchors, the entropy coder and its
 tables (``hemgs.coding``), or the anchors (``hemgs.anchors``).

@@ -137,7 +137,7 @@ def decode_places(sections: Mapping[str, bytes], num_offsets: int) -> tuple[NDAr
     """Decode stored locations ``[N, 3]`` and masks ``[N, K]``.
 
     Raises:
-        BitstreamError: damaged, or not in raster order.
+        BitstreamError: a section is damaged, or anchors are not in raster order.
     """
     stored = decode_locations(sections["locations"])
     if not np.array_equal(raster_order(stored), np.arange(len(stored))):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 #: Least probability in the price (HAC, arXiv 2403.14530, released code: 1e-6); the coder escapes.
 MIN_PROBABILITY = 1e-9
-#: Narrowest and widest standard deviation in steps, log2; within what the coder's tables cover.
+#: Narrowest and widest standard deviation in steps, log2; within the range of the coder's tables.
 MIN_LOG2_SCALE, MAX_LOG2_SCALE = -4.0, 8.0
 
 

@@ -40,7 +40,7 @@ E = TypeVar("E", bound=nn.Module)
 class CodedAnchors(ABC, Generic[P, E]):
     """A method whose model is anchors and an entropy model; see :class:`hemgs.protocol.Method`.
 
-    Methods say how the entropy model is built (:meth:`blank`) and how it takes part in training (:meth:`attributes`).
+    Methods build the entropy model (:meth:`blank`), and define its part in training (:meth:`attributes`).
 
     Attributes:
         codec: writes and reads files.

@@ -141,7 +141,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
     """Parse positive numbers separated by blanks.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: the text contains anything else.
     """
     try:
         found = tuple(float(word) for word in text.split())

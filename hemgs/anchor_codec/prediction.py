@@ -121,7 +121,7 @@ def checked_exponents(values: Integers) -> Integers:
     """Read channel exponents from a file's array.
 
     Raises:
-        BitstreamError: values that no encoder writes.
+        BitstreamError: a value is one that no encoder writes.
     """
     exponents = np.asarray(values, dtype=np.int64)
     if np.abs(exponents).max(initial=0) > MAX_EXPONENT:

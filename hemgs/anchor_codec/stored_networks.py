@@ -74,7 +74,7 @@ class StoredHeads:
         """Build networks for rendering, on the CPU; ``dims`` are D, K and hidden width.
 
         Raises:
-            BitstreamError: weights that no encoder writes.
+            BitstreamError: a weight is one that no encoder writes.
         """
         floats, integers = iter(self.floats), iter(self.integers)
         weights = {}

@@ -204,7 +204,7 @@ def initial_anchors(scene: Scene, params: AnchorParams, device: torch.device, la
     """Make anchors at the scene's points with ``latent_dim`` latents, and heads from torch's global random state.
 
     Raises:
-        TrainingError: too few points for the voxel size.
+        TrainingError: there are too few points for the voxel size.
     """
     voxel_size = params.voxel_size or median_spacing(scene.points)
     coords = voxelize(scene.points, voxel_size)

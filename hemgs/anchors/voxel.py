@@ -79,7 +79,7 @@ def median_spacing(points: NDArray[np.float32]) -> float:
     """Return the median distance of a point to its nearest other point: the default voxel size, world units.
 
     Raises:
-        TrainingError: fewer than two distinct points.
+        TrainingError: there are fewer than two distinct points.
     """
     distinct = np.unique(np.asarray(points, np.float64), axis=0)
     if len(distinct) < 2:
@@ -99,7 +99,7 @@ def initial_log_scales(positions: Tensor) -> Tensor:
         ``[N] float32``.
 
     Raises:
-        TrainingError: fewer than four positions.
+        TrainingError: there are fewer than four positions.
     """
     if len(positions) <= NUM_NEIGHBOURS:
         raise TrainingError(

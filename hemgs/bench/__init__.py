@@ -9,5 +9,5 @@ Owns these use cases:
 - the cost of a benchmark (``costs``, ``estimate``);
 - the checks that every method must pass (``conformance``, ``damage``).
 
-Does not own any method or what a method is (``hemgs.protocol``), tables or figures, nor what is printed on a terminal.
+Does not own any method, the protocol of methods (``hemgs.protocol``), tables, figures, or output on a terminal.
 """

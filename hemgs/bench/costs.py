@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 def _with_other(table: dict[str, T]) -> dict[str, T]:
     if OTHER not in table:
-        raise RefusedError(f"add '{OTHER}': what is not listed takes its figures")
+        raise RefusedError(f"add '{OTHER}', whose figures apply to everything that is not listed")
     return table
 
 

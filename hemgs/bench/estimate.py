@@ -214,11 +214,11 @@ def _notes(benchmark: Benchmark, costs: Costs, methods: Mapping[str, MethodEstim
         f"{training.num_at_once} trainings at once, in {training.iterations:,} iterations at "
         f"{training.pixels / 1e6:.2f} megapixels on {training.hardware}; from {training.origin}",
         f"published: {training.published}",
-        "extrapolated: later steps of longer trainings, with more anchors, are taken to cost what the measured ones do",
-        "extrapolated: `scaled` lets a step cost in proportion to pixels, as small steps that wait for the GPU do not",
+        "extrapolated: later steps of longer trainings, with more anchors, are assumed to cost no more",
+        "extrapolated: `scaled` assumes cost in proportion to pixels; small steps that wait for the GPU cost more",
         "not included: downloading, preparing scenes, metrics (mainly LPIPS), refit_model, waiting, retries",
         f"checkpoints: those of the {training.num_at_once} largest trainings at once; each removes its own at its end",
-        "extrapolated: the scenes of an archive are taken to be of one size",
+        "extrapolated: the scenes of an archive are assumed to have equal sizes",
     ]
     unmeasured = [name for name, found in methods.items() if not found.measured]
     if unmeasured:

@@ -49,7 +49,7 @@ SHOWCASE_FOLDER = "showcase"
 TARGET_FOLDER = "target"
 #: Rates that get a showcase: the first, the middle and the last one.
 NUM_SHOWCASE_RATES = 3
-#: Least number of renderings in one timing. Views are repeated in turn until it is reached, or the time limit is.
+#: Least number of renderings in one timing. Views are repeated until this number or the time limit is reached.
 MIN_TIMED_RENDERS = 10
 MAX_TIMING_S = 5.0
 #: Separates the fault from its fix in the text of an error.

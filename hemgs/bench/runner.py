@@ -121,8 +121,8 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     """Train one model; continue an interrupted call with the same request.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
-    next to them from the first moment. Checkpoints are in ``work/``, which is removed at the end. Where another process
-    is at it already (a job that outlived the workflow that had started it), waits for it and takes its result.
+    next to them from the start. Checkpoints are in ``work/``, which is removed at the end. Where another process is at
+    it already (a job that outlived the workflow that had started it), waits for it and takes its result.
 
     Args:
         request: the training.
@@ -306,7 +306,7 @@ def check_sections(path: Path, table: SectionTable) -> None:
     length_bytes = path.stat().st_size
     if dict(table.sections) != found or table.total_bytes != length_bytes:
         raise BitstreamError(
-            f"{path}: sections {dict(table.sections)} were reported, the file holds {found} in {length_bytes} bytes",
+            f"{path}: sections {dict(table.sections)} were reported, the file contains {found} in {length_bytes} bytes",
             "the method's section table must be what write_container returned",
         )
     unknown = set(table.estimated_bits) - set(found)

@@ -41,7 +41,7 @@ _GAP_PX = 4
 #: Largest side of a camera. A larger one is probably a mistake.
 MAX_SIDE = 16384
 _CAMERA_FIX = (
-    "give {name, width, height, fx, fy, cx, cy, world_to_camera: 4 x 4}, in pixels and OpenCV axes, or a list of such"
+    "give {name, width, height, fx, fy, cx, cy, world_to_camera: 4 x 4}, pixels and OpenCV axes, or a list of them"
 )
 _Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 

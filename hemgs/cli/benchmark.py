@@ -191,7 +191,7 @@ def _say(found: Estimate, benchmark: Benchmark, num_at_once: int) -> None:
 
 
 def _add_published(parser: Parser) -> None:
-    """Add what the verbs share that publish results."""
+    """Add the common options of verbs that publish results."""
     parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="that of `hemgs summarise`")
     parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, written by the workflow")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")

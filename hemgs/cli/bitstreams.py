@@ -180,7 +180,7 @@ def parse_background(text: str | None) -> tuple[float, float, float]:
     """Read ``R,G,B`` as three numbers in [0, 1]; black if ``None``.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: the text is anything else.
     """
     if text is None:
         return 0.0, 0.0, 0.0

@@ -24,7 +24,7 @@ from hemgs.core.errors import HemgsError
 from hemgs.core.timing import BYTES_PER_MIB
 
 Status = Literal["ok", "note", "fail"]
-#: How a status is shown.
+#: Printed form of each status.
 MARKS: dict[Status, str] = {"ok": "ok", "note": "note", "fail": "FAIL"}
 
 MIN_PYTHON = (3, 11)

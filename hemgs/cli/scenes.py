@@ -104,7 +104,7 @@ def _fetch_archives(arguments: argparse.Namespace) -> list[dict[str, object]]:
     wanted = wanted_archives([load_dataset(path) for path in arguments.dataset], scenes, folder)
     if arguments.archive and arguments.archive not in wanted:
         raise ConfigError(
-            f"no scene asked for is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
+            f"no requested scene is in the archive '{arguments.archive}'", closest(arguments.archive, wanted)
         )
     # A job has no terminal, so progress goes to a log next to its record.
     log = arguments.out.with_suffix(".jsonl") if arguments.out else None

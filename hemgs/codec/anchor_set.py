@@ -57,8 +57,8 @@ def anchor_set(coords: NDArray[np.int64], settings: EntropySettings, device: tor
 
     Raises:
         AssetError: the frozen network's weights are missing or altered.
-        ConfigError: more neighbours than :func:`find_neighbours` allows.
-        ValueError: not in raster order.
+        ConfigError: there are more neighbours than :func:`find_neighbours` allows.
+        ValueError: locations are not in raster order.
     """
     networks = (settings.scene_agnostic, settings.window if settings.has_context else None)
     return _anchor_set(np.ascontiguousarray(coords).tobytes(), *networks, str(device))

@@ -52,7 +52,7 @@ class Pairs:
     """Pairs of some anchors with their neighbours.
 
     Attributes:
-        anchor: ``[P] int64`` position among the anchors asked for.
+        anchor: ``[P] int64`` position among the given anchors.
         neighbour: ``[P] int64`` index in the neighbour table.
         inputs: ``[P, PAIR_INPUTS] float64`` integers with ``ACTIVATION_BITS`` fractional bits.
         weights: ``[P] float64`` positive integers, falling with the squared distance.
@@ -198,7 +198,7 @@ class FixedContext:
         gain: ``[C]``.
 
     Raises:
-        ValueError: constants too large for exact arithmetic, or not finite.
+        ValueError: constants are too large for exact arithmetic, or not finite.
     """
 
     def __init__(self, network: FixedMlp, empty: Tensor, gain: Tensor) -> None:

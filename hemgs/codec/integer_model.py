@@ -92,7 +92,7 @@ class FixedGroup:
         """Build a group from the next arrays of a bitstream; settings as in :class:`~hemgs.codec.model.AttributeGroup`.
 
         Raises:
-            BitstreamError: values that no encoder writes.
+            BitstreamError: a value is one that no encoder writes.
         """
         hyperprior, rate_predictor = parts.mlp(), parts.mlp()
         autoregressive = parts.network(FixedContext.from_stored, NUM_CONTEXT_ARRAYS) if context_dim else None

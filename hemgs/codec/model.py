@@ -5,7 +5,7 @@ Order of coding: locations, then features, then scalings and offsets together gi
 distribution network.
 
 Owns the networks and their predictions. Does not own the integer form that codes
-(``hemgs.codec.integer_model``), nor when what is trained (``hemgs.codec.training``).
+(``hemgs.codec.integer_model``), or the phases of training (``hemgs.codec.training``).
 """
 
 from __future__ import annotations

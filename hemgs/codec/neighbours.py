@@ -98,7 +98,7 @@ def find_neighbours(coords: NDArray[np.int64], window: ContextWindow) -> Neighbo
 
     Raises:
         ConfigError: the window contains or keeps too many anchors; this is checked before they are listed.
-        ValueError: not ``[N, 3] int64``, not in raster order, or wider than ``MAX_SPAN``.
+        ValueError: coordinates are not ``[N, 3] int64`` or not in raster order, or span more than ``MAX_SPAN``.
     """
     lattice, order = _lattice(coords), None
     counts = _counts(lattice, window)

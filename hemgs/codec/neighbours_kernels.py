@@ -3,7 +3,7 @@
 Owns the loop over rows and the choice of the nearest. Does not own threads, checks of the input or the definition of a
 window (``neighbours``).
 
-Anchors are in raster order, whatever the order of coding is. A row (equal z and y) is therefore a run of anchors with x
+Anchors are in raster order, with any order of coding. A row (equal z and y) is therefore a run of anchors with x
 ascending. A slice (equal z) is a run of rows with y ascending, and slices are sorted by z.
 """
 
@@ -46,7 +46,8 @@ class Lattice(NamedTuple):
 _FROM, _TO, _END = 0, 1, 2
 #: And the number of the slice, or the row's squared distance in y and z.
 _SLICE = _SQUARE = 3
-#: A candidate is one integer, its squared distance above its index, so that candidates compare by both in turn.
+#: A candidate is one integer, its squared distance above its index, so that candidates compare by distance, then by
+#: index.
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 _FARTHEST = (1 << 63) - 1

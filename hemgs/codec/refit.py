@@ -157,7 +157,7 @@ def freeze(model: TrainedModel, lmbda: float) -> FrozenSymbols:
     """Quantise a trained model's attributes as in its file at λ.
 
     Raises:
-        ConfigError: λ outside the trained interval.
+        ConfigError: λ is outside the trained interval.
         TrainingError: no anchor is left.
     """
     rate_input = fixed_rate_input(lmbda, model.interval)

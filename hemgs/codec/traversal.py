@@ -3,7 +3,7 @@
 A symbol comes from quantising a value in the encoder's stream, and from the entropy decoder in the decoder's. Only
 :func:`traverse` decides the table of a symbol. Symbols are in the order of waves. A wave contains the anchors whose
 neighbours all belong to earlier waves, in raster order. The decoder needs that order. The encoder knows all symbols and
-goes through it in large batches.
+codes in large batches.
 """
 
 from __future__ import annotations

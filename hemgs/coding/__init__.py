@@ -9,7 +9,7 @@ Owns
 * the codecs of ``locations`` (also as an ``octree``), ``masks``, ``signs`` of a hash grid, and network ``weights``,
 * the ``names`` of codecs that settings choose from.
 
-Does not own what is coded in which order, or which network predicts a distribution (``hemgs.anchor_codec``, methods).
+Does not own the order of coding, or the networks that predict distributions (``hemgs.anchor_codec``, methods).
 
 Everything here that decides a probability, a step or an order is integer arithmetic. A file made on one device
 therefore decodes on any other. Bytes from outside are never trusted: a decoder raises ``BitstreamError`` or returns,

@@ -51,7 +51,7 @@ _INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
 BAD_INDEX, OUT_OF_DATA, OUT_OF_RANGE = 1, 2, 3
 #: Most words one symbol can add: 16 bits of table, 6 low bits, 1 sign, 5 bits of length, 31 of magnitude.
 MAX_WORDS_PER_SYMBOL = 3
-#: Bits that hold the length of an escaped magnitude.
+#: Number of bits for the length of an escaped magnitude.
 LENGTH_BITS = 5
 
 

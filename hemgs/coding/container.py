@@ -138,7 +138,7 @@ def write_container(
     symbols_digest: bytes,
     trade_off: TradeOff = NO_TRADE_OFF,
 ) -> dict[str, int]:
-    """Write a bitstream, whole or not at all.
+    """Write a bitstream atomically.
 
     Args:
         path: path of the file; its folder is made.
@@ -290,7 +290,7 @@ def _take_trade_off(cursor: _Cursor, path: Path) -> TradeOff:
     (fields,) = cursor.take(1)
     if fields & ~(_HAS_LMBDA | _HAS_INTERVAL):
         raise BitstreamError(
-            f"{path}: header: fields {fields:#04x}, of which this program does not know all",
+            f"{path}: header: fields {fields:#04x}, some of which this program does not know",
             "decode with the version of the program that wrote the file",
         )
     try:

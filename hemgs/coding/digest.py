@@ -19,7 +19,7 @@ _CHUNK_SYMBOLS = 1 << 20
 
 
 class SymbolDigest:
-    """BLAKE2b over named arrays of decoded integers, the same whatever their integer type.
+    """BLAKE2b over named arrays of decoded integers, independent of their integer type.
 
     Encoder and decoder must give equal arrays under equal names in equal order.
     """
@@ -56,6 +56,6 @@ class SymbolDigest:
         """
         if self.digest() != expected:
             raise BitstreamError(
-                f"{path}: decoded symbols have digest {self.digest().hex()}, the file says {expected.hex()}",
+                f"{path}: decoded symbols have digest {self.digest().hex()}, the file contains {expected.hex()}",
                 "decode with the version of the program that encoded it, or report a decoder that is not exact here",
             )

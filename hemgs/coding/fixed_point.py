@@ -8,7 +8,7 @@ Latent-Variable Models", ICLR 2019).
 The same networks also exist in floating point, as codecs of research have them, to measure what exactness costs. They
 round nothing, and their outputs depend on the order of summation.
 
-Owns the number format and the layers. Does not own what the networks predict.
+Owns the number format and the layers. Does not own the predictions of networks.
 """
 
 from __future__ import annotations

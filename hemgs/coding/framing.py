@@ -1,4 +1,4 @@
-"""Framing of the entropy coder's streams, and checks of what goes into them.
+"""Framing of the entropy coder's streams, and checks of their inputs.
 
 Owns the bytes around the words of a stream (see ``rans``), and the meaning of a kernel's return value. Does not own any
 distribution.

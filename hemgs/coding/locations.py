@@ -59,7 +59,7 @@ def encode_locations(coords: ArrayLike, codec: str = RAW16) -> bytes:
 
     Raises:
         HemgsError: the codec cannot represent these coordinates.
-        ValueError: not ``[N, 3]`` integers, not in the order that the codec requires, or no such codec.
+        ValueError: coordinates are not ``[N, 3]`` integers in the codec's order, or the codec does not exist.
 
     >>> decode_locations(encode_locations(np.array([[5, 0, 0], [7, 2, 1]]))).tolist()
     [[5, 0, 0], [7, 2, 1]]
@@ -146,7 +146,7 @@ def _encode_raw16(coords: NDArray[np.int64]) -> bytes:
     spans = [int(high) - least for high, least in zip(coords.max(axis=0), low, strict=True)]
     if max(spans) >= RAW16_SPAN:
         raise HemgsError(
-            f"anchor locations span {max(spans) + 1} voxels along an axis, 16-bit locations hold {RAW16_SPAN}",
+            f"anchor locations span {max(spans) + 1} voxels along an axis, 16-bit locations span at most {RAW16_SPAN}",
             "use a larger voxel size",
         )
     planes: NDArray[np.uint16] = (coords - np.array(low)).T.astype("<u2")

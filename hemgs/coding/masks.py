@@ -41,7 +41,7 @@ def encode_masks(masks: ArrayLike, codec: str = STATIC) -> bytes:
         codec: STATIC or ADAPTIVE.
 
     Raises:
-        ValueError: another shape or type, or no such codec.
+        ValueError: masks have another shape or type, or the codec does not exist.
 
     >>> decode_masks(encode_masks(np.array([[True, False]])), num_anchors=1, num_offsets=2).tolist()
     [[True, False]]

@@ -1,7 +1,7 @@
 """Morton keys: one integer for three coordinates. Their bits are interleaved, with x in the lowest bit.
 
-Owns the keys' layout. Does not own what is done along the curve. Keys are exact integers. Sorted keys visit a cube
-octant by octant. The octree node that contains a key is the key without its last three bits for each level.
+Owns the keys' layout. Does not own any use of the curve. Keys are exact integers. Sorted keys visit a cube octant by
+octant. The octree node that contains a key is the key without its last three bits for each level.
 """
 
 from __future__ import annotations

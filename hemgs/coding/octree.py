@@ -49,7 +49,7 @@ def encode_octree(coords: NDArray[np.int64]) -> bytes:
 
     Raises:
         HemgsError: two anchors share a location, or they span too much.
-        ValueError: not in raster order.
+        ValueError: coordinates are not in raster order.
 
     >>> decode_octree(encode_octree(np.array([[5, 0, 0], [7, 2, 1]]))).tolist()
     [[5, 0, 0], [7, 2, 1]]
@@ -61,7 +61,7 @@ def encode_octree(coords: NDArray[np.int64]) -> bytes:
     span = max(int(high) - least for high, least in zip(coords.max(axis=0), low, strict=True))
     if span >= OCTREE_SPAN:
         raise HemgsError(
-            f"{num} anchor locations span {span + 1} voxels along an axis, an octree holds {OCTREE_SPAN}",
+            f"{num} anchor locations span {span + 1} voxels along an axis, an octree spans at most {OCTREE_SPAN}",
             "use a larger voxel size",
         )
     shifted = coords - np.array(low)
@@ -86,7 +86,7 @@ def decode_octree(data: bytes) -> NDArray[np.int64]:
         raise BitstreamError(f"{_NAME}: {len(body)} bytes cannot hold {num} anchors on {levels} levels", DAMAGED)
     if not num:
         if any(data):
-            raise BitstreamError(f"{_NAME}: an octree without anchors goes on", DAMAGED)
+            raise BitstreamError(f"{_NAME}: an octree without anchors is followed by data", DAMAGED)
         return np.zeros((0, 3), np.int64)
     stream = _stream(body)
     shifted = separated(_walk(stream, levels, num))

@@ -28,7 +28,7 @@ def encode_signs(levels: Sequence[ArrayLike]) -> bytes:
         levels: one array of -1 and +1 for each level, of any shape, coded in C order.
 
     Raises:
-        ValueError: another value.
+        ValueError: a value is neither -1 nor +1.
 
     >>> [level.tolist() for level in decode_signs(encode_signs([[1, -1], [1]]), sizes=[2, 1])]
     [[1, -1], [1]]
@@ -79,6 +79,6 @@ def _bits(level: ArrayLike) -> NDArray[np.uint8]:
     signs = np.asarray(level).ravel()
     positive = signs == 1
     if not np.all(positive | (signs == -1)):
-        raise ValueError("a binary hash grid holds -1 and +1 alone")
+        raise ValueError("a binary hash grid contains only -1 and +1")
     bits: NDArray[np.uint8] = positive.astype(np.uint8)
     return bits

@@ -40,7 +40,7 @@ def encode_half(arrays: Sequence[ArrayLike]) -> bytes:
         if not np.all(np.isfinite(half)):
             worst = array[~np.isfinite(half)].ravel()[0]
             raise TrainingError(
-                f"network array {number} holds {worst}, float16 ends at {np.finfo(np.float16).max}",
+                f"network array {number} contains {worst}, float16 ends at {np.finfo(np.float16).max}",
                 "train again with a lower learning rate",
             )
         parts.append(half.tobytes())

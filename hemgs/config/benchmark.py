@@ -89,7 +89,7 @@ class PartialKeys(Section):
 
 
 class BenchmarkFile(Section):
-    """What to run and what to publish. Resources and executors belong to profiles, not here."""
+    """A benchmark: what it runs and publishes. Resources and executors belong to profiles."""
 
     title: Text
     """Heading of the page."""

@@ -30,7 +30,7 @@ Address = Annotated[str, StringConstraints(pattern="^https?://")]
 SourceKind = Annotated[
     Literal["colmap", "blender", "procedural"],
     Field(
-        description="How a scene's folder is laid out: colmap (images and a sparse model), blender (transforms_*.json "
+        description="Layout of a scene's folder: colmap (images and a sparse model), blender (transforms_*.json "
         "with RGBA images) or procedural (made by this project; no folder needed)."
     ),
 ]
@@ -79,7 +79,7 @@ class SourceKeys(Section):
 
 
 class SceneSource(SourceKeys):
-    """Where the pixels, cameras and points of one scene come from."""
+    """Origin of the pixels, cameras and points of one scene."""
 
     kind: SourceKind
     path: str
@@ -111,7 +111,7 @@ class Archive(Section):
 
 
 class Source(SourceKeys):
-    """Where the pixels, cameras and points come from."""
+    """Origin of the pixels, cameras and points."""
 
     kind: SourceKind
     archives: Annotated[tuple[Archive, ...], LIST] = ()
@@ -135,7 +135,7 @@ class SplitFiles(Section):
 
 
 Split = Annotated[
-    EveryNth | SplitFiles, Field(discriminator="kind", description="Which views are held out for testing.")
+    EveryNth | SplitFiles, Field(discriminator="kind", description="Rule for the views that are held out for testing.")
 ]
 
 

@@ -20,7 +20,7 @@ from hemgs.core.files import sha256_of
 
 #: Folders to search, separated as in ``PATH``; they come before :data:`DEFAULT_FOLDER`.
 FOLDERS_VARIABLE = "HEMGS_ASSETS"
-#: Where the workflow puts assets, relative to the working directory.
+#: Folder of assets in the workflow, relative to the working directory.
 DEFAULT_FOLDER = Path("results/data/assets")
 
 

@@ -166,7 +166,7 @@ class LmbdaInterval:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """Where on the rate–distortion curve a bitstream was encoded.
+    """The point on the rate–distortion curve at which a bitstream was encoded.
 
     Attributes:
         lmbda: λ; ``None`` for a method without a rate knob.

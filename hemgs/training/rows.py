@@ -105,7 +105,7 @@ class RowParameters:
                 keep, in their new order.
 
         Raises:
-            TrainingError: none would be left.
+            TrainingError: no row would be left.
         """
         if not (bool(chosen.any()) if chosen.dtype == torch.bool else len(chosen)):
             raise TrainingError(

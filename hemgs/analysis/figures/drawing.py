@@ -1,7 +1,7 @@
 """Colours, markers and drawing conventions that all figures share.
 
 Owns the palette, label placement, and files with the same bytes each time. The palette is fixed by method id, so a
-method keeps its colour in every figure and on the page. Does not own what is drawn.
+method keeps its colour in every figure and on the page. Does not own the contents of figures.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from hemgs.core.records import Row, Value, section_id
 
 
 def script_data(summary: Summary, style: Style) -> dict[str, object]:
-    """Return what the script draws, as plain data."""
+    """Return the data that the script draws."""
     return {
         "reference": REFERENCE,
         "methods": _methods(summary, style),

@@ -119,7 +119,7 @@ def test_signs_take_the_entropy_of_each_level():
 
 @pytest.mark.parametrize("level", [[0], [1, 2], [0.5]])
 def test_signs_refuse(level):
-    with pytest.raises(ValueError, match=r"-1 and \+1 alone"):
+    with pytest.raises(ValueError, match=r"only -1 and \+1"):
         encode_signs([level])
 
 

@@ -32,7 +32,7 @@ def test_half_rounds_to_nearest():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -70000.0])
 def test_half_refuses_what_it_cannot_hold(value):
-    with pytest.raises(TrainingError, match="network array 1 holds"):
+    with pytest.raises(TrainingError, match="network array 1 contains"):
         encode_half([np.zeros(3), np.array([1.0, value])])
 
 
