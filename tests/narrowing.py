@@ -1,4 +1,4 @@
-"""What a test knows of a value and its declared type does not say; each fails where the test is wrong."""
+"""Narrowing of declared types to those that a test expects; each function fails if the expectation is wrong."""
 
 from __future__ import annotations
 

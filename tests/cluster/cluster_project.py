@@ -22,7 +22,7 @@ from tests.workflow.workflow_project import REPOSITORY, Project, copy_workflow
 #: Seconds that a whole run, and a job on its way to its first checkpoint, may take on two shared cores.
 RUN_TIMEOUT_S = 300.0
 CHECKPOINT_TIMEOUT_S = 120.0
-#: What a test's copy of a cluster profile says otherwise: the same, sooner.
+#: Changes in a test's copy of a cluster profile: shorter times.
 HURRY = {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 10}
 #: Snakemake that does not wait longer and longer between two looks at its jobs.
 HURRIED = Path(__file__).with_name("hurried_snakemake.py")
@@ -38,7 +38,7 @@ GROWS = " * attempt"
 
 @dataclass(frozen=True)
 class Requests:
-    """What a job asks for."""
+    """The request of a job."""
 
     mem_mib: int
     minutes: int
@@ -48,7 +48,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One job as Slurm accounts for it: what was asked for, and what became of it."""
+    """One job in Slurm's accounting: its request and its end."""
 
     number: int
     rule: str
@@ -57,7 +57,7 @@ class SlurmJob:
 
 
 def requests_of(profile: str, rule: str, attempt: int = 1) -> Requests:
-    """What a profile says that a rule's job asks for."""
+    """The request of a rule's job in a profile."""
     settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
     asked = {**settings["default-resources"], **settings["set-resources"].get(rule, {})}
 
@@ -184,7 +184,7 @@ class ClusterProject:
         ).stdout
 
     def start(self, *arguments: str, hurried: bool = True) -> Invocation:
-        """``snakemake --profile NAME``, as typed, and more arguments; hurried, it looks at its jobs every second."""
+        """Run ``snakemake --profile NAME`` with more arguments; ``hurried`` lets it check its jobs every second."""
         self._num_started += 1
         program = [str(HURRIED)] if hurried else ["-m", "snakemake"]
         command = [sys.executable, *program, "--profile", self.profile, *arguments]
@@ -217,11 +217,11 @@ class ClusterProject:
         return [json.loads(line) for line in lines]
 
     def resumed_at(self, fit: str) -> list[int]:
-        """Iterations from which sessions of a training went on."""
+        """Iterations from which sessions of a training continued."""
         return [event["iteration"] for event in self.events(fit) if event["event"] == "resumed"]
 
     def hold_training(self, fit: str, *, resumed: bool = False) -> Training:
-        """Stops the process of a training that has a checkpoint, or, ``resumed``, has just gone on from one."""
+        """Stop the process of a training that has a checkpoint, or, with ``resumed``, has just continued from one."""
         folder = self.root / "results/models" / fit
         found: list[int] = []
 

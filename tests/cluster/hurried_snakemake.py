@@ -1,7 +1,7 @@
-"""Snakemake, looking at its cluster jobs every second.
+"""Snakemake that checks its cluster jobs every second.
 
-The Slurm plugin waits ten seconds longer after every look that found nothing finished, up to three minutes, and nothing
-can be set against it. That is right for trainings of hours, and would make up most of the time of these tests.
+The Slurm plugin waits ten seconds longer after every check that finds no finished job, up to three minutes, and has no
+option for this. The wait suits trainings of hours, but would be most of the time of these tests.
 """
 
 from __future__ import annotations

@@ -28,12 +28,12 @@ PROGRAMS = {
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
 }
-#: The node that jobs run on, and one that stands by, drained, until a test takes the first one down.
+#: The node of jobs, and one that is drained until a test stops the first one.
 NODE, SPARE = "gpunode", "sparenode"
 ACCOUNT = "bench"
 #: Larger than this machine is: requests of the profiles fit, and nothing here enforces them.
 NODE_CPUS, NODE_MIB, NODE_GPUS = 32, 250_000, 2
-#: What stands for a GPU: Slurm hands out character devices only, and everyone may use these.
+#: Devices in place of GPUs: Slurm allocates character devices only, and everyone may use these.
 DEVICES = ("/dev/null", "/dev/zero")
 #: Seconds in which a daemon must answer.
 START_TIMEOUT_S = 60.0

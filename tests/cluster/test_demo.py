@@ -1,4 +1,4 @@
-"""The whole benchmark, small, through Slurm: four layouts of datasets, two invocations at once, what jobs ask for."""
+"""The whole benchmark, small, through Slurm: four layouts of datasets, two invocations at once, requests of jobs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def runs(slurm: SlurmMachine, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def test_profile_as_typed(slurm: SlurmMachine, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What the documentation says to type, with the profile as it is."""
+    """The commands of the documentation, with the unchanged profile."""
     project = ClusterProject(tmp_path_factory.mktemp("typed") / "project", slurm, CONFIG)
     said = project.hemgs("setup", "--profile", "slurm")
     check("snakemake --profile slurm" in said, "hemgs setup --profile slurm says what to type next", said)

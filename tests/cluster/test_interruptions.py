@@ -1,4 +1,4 @@
-"""A training stopped in each way that a cluster has: it goes on from its checkpoint and ends as if nothing had been."""
+"""A training that is stopped in each way of a cluster continues from its checkpoint and ends with the same model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NewProject = Callable[[str], ClusterProject]
 
 @pytest.fixture(scope="module")
 def undisturbed(slurm: SlurmMachine, tmp_path_factory: pytest.TempPathFactory) -> ClusterProject:
-    """A training that nothing happened to: what all others must end as."""
+    """A training without interruption, whose model is expected of all others."""
     project = small_project(tmp_path_factory.mktemp("undisturbed") / "project", slurm)
     project.start(RECORD).succeed()
     return project
@@ -60,7 +60,7 @@ def new_project(undisturbed: ClusterProject, slurm: SlurmMachine, tmp_path: Path
 
 
 def check_result(project: ClusterProject, undisturbed: ClusterProject, *, resumed: bool = True) -> None:
-    """The model is the one that an undisturbed training gives, and a resumed one went on from a checkpoint."""
+    """The model is that of an undisturbed training, and a resumed training continued from a checkpoint."""
     starts = project.resumed_at(FIT)
     if resumed:
         # A job that is asked to end before it is killed writes one more checkpoint, a few iterations later.

@@ -1,6 +1,6 @@
 """Every installed method fulfils the contract of ``hemgs.protocol``, checked on a tiny procedural scene on the CPU.
 
-The checks are ``hemgs.bench.conformance``'s, the same that methods outside this repository can run.
+The checks are those of ``hemgs.bench.conformance``, which methods outside this repository can also run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Decodes altered bitstreams by the thousand: ``python -m tests.fuzz --files 100000 --seed 0``.
+"""Decode thousands of altered bitstreams: ``python -m tests.fuzz --files 100000 --seed 0``.
 
-Every file is given by the seed and its number, so that one that failed can be made again:
+The seed and the number of a file define it, so that a failed one can be made again:
 
     python -m tests.fuzz --seed 0 --first 4711 --files 1 --keep failed
 """
@@ -21,7 +21,7 @@ _MAX_LISTED = 40
 
 
 def main() -> int:
-    """Exit code 1 if anything but refusals, intact scenes and, for forgeries, other scenes came out."""
+    """Return 1 unless every file was refused or gave the intact scene or, for forgeries, another scene."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz",
         description="Alters intact bitstreams in every way a broken copy or an attacker may, decodes each result in a\n"

@@ -1,7 +1,7 @@
-"""Altered copies of bitstreams, each given by a seed and a number.
+"""Altered copies of bitstreams, each defined by a seed and a number.
 
-Owns the ways in which a file is altered. Does not decode anything. Files are put together here from the documented
-layout, not by the package's writer: that one refuses to write most of what a decoder must refuse to read.
+Owns the ways in which a file is altered. Does not decode anything. This module builds files from the documented layout,
+not with the package's writer, which refuses to write most of the files that a decoder must refuse to read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OTHERS: tuple[Any, ...] = (
     None, True, False, "", "x", "0", "pointnet2_bundled", "pointnet2_s3dis_msg", "../x", "\x00", [], {}, [0], [1, 2, 3],
     [1e300] * 3, [[1, 2, 3]], {"a": 1}, [None] * 3, list(range(3, 40)), "9" * 5000,
 )  # fmt: skip
-#: Fields that a file may lack, and some that none has.
+#: Fields that a file may lack, and some that no file has.
 _FIELDS = (
     "scene_agnostic", "scene_agnostic_sha256", "feature_context", "geometry_context", "window", "rate_octaves", "size",
     "max_neighbours", "multiplier", "more", "self", "",
@@ -47,8 +47,8 @@ class Subject:
     Attributes:
         name: for tables.
         data: the file.
-        header_bytes: where its payloads start.
-        method, sections, digest: what it holds.
+        header_bytes: offset of its payloads.
+        method, sections, digest: contents of the file.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Mutation:
 
     Attributes:
         kind: one of :data:`KINDS`.
-        what: what was done, for a person.
+        what: description of the change.
         data: the file.
         sealed: whether its checksums are right, so that it may be another valid bitstream; without, it must be refused.
     """
@@ -181,7 +181,7 @@ _CHANGES: dict[str, Callable[[random.Random, bytearray], str]] = {
 
 
 def _transport(rng: random.Random, subject: Subject, subjects: Sequence[Subject]) -> Mutation:
-    """What a broken copy does: anywhere in the file, checksums as they were."""
+    """Changes of a broken copy: anywhere in the file, with the original checksums."""
     data, what = altered(rng, subject.data)
     return Mutation("broken copy", what, data, sealed=False)
 

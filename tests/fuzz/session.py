@@ -1,4 +1,4 @@
-"""Runs workers over a sequence of altered files, and counts what comes of them.
+"""Run workers over a sequence of altered files, and count the outcomes.
 
 Owns time limits, the end of workers, and figures. Does not decode.
 """
@@ -37,12 +37,12 @@ _NUM_STDERR_LINES = 4
 
 @dataclass
 class Tally:
-    """What came of the files so far.
+    """Outcomes of the files so far.
 
     Attributes:
         counts: files by kind of alteration and outcome.
         failures: the reports of those that failed.
-        slowest_s, largest_mib: most that a file took.
+        slowest_s, largest_mib: largest time and memory of a file.
         peaks_mib: memory that the intact files take.
         seconds: wall time.
     """
@@ -80,8 +80,8 @@ def fuzz(
 
     Args:
         bitstreams: the intact files, of different names.
-        num_files, seed, first: which; the same numbers give the same files.
-        limit_s: for one file; a worker that takes longer is killed.
+        num_files, seed, first: selection of the files; the same numbers give the same files.
+        limit_s: time limit for one file; a worker that takes longer is killed.
         progress: called after each file.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The intact bitstreams that are altered when none are named.
+"""The intact bitstreams that are altered by default.
 
-They are one or more of every method, as small as they get. One more contains so many anchors that time or memory shows
-where it grows with the square of their number.
+There are one or more small ones of every method. One more contains so many anchors that quadratic growth of time or
+memory is visible.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_subjects(folder: Path) -> list[Path]:
 
 
 def _write_many(path: Path, generator: torch.Generator) -> None:
-    """HEMGS with neighbours and little else, which decodes in a quarter of a second."""
+    """A small HEMGS file with neighbours, which decodes in a quarter of a second."""
     feature_dim, num_offsets, window = 4, 1, ContextWindow(order=HASHED)
     grid = HashGridSettings((6, 12), (20,), 8, 8, 2)
     coords = torch.from_numpy(surface_anchors(_MANY))

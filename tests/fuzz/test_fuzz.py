@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and proof that it sees what it looks for."""
+"""A short run of the fuzzer, and tests that it finds each kind of failure."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Worker:
             self.peaks_mib[subject.name] = max(peaks[1:])
 
     def examine(self, seed: int, index: int) -> dict[str, object]:
-        """What comes of one file."""
+        """The outcome of one file."""
         subject, altered = mutation(self._subjects, seed, index)
         self._scratch.write_bytes(altered.data)
         started_s = time.perf_counter()
@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("bitstreams", type=Path, nargs="+")
     arguments = parser.parse_args()
     reports: IO[str] = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed does not belong to the reports
+    os.dup2(2, 1)  # other printed lines do not belong to the reports
     torch.set_num_threads(1)
     worker = Worker(arguments.bitstreams, arguments.scratch)
     limit_memory()

@@ -1,6 +1,6 @@
 """Codecs of anchors on CUDA: priced steps of training there, and files with the symbols and bytes of the processor.
 
-What a whole training on CUDA comes to is tested for all methods in ``test_methods_cuda``.
+``test_methods_cuda`` tests a whole training on CUDA for all methods.
 """
 
 from __future__ import annotations

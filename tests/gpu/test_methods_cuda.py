@@ -1,4 +1,4 @@
-"""Every method of this repository trained and encoded on CUDA; what it wrote is decoded on both devices."""
+"""Every method of this repository is trained and encoded on CUDA; its files are decoded on both devices."""
 
 from __future__ import annotations
 

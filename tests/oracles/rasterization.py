@@ -66,7 +66,7 @@ def rasterization_reference(
     """The arguments and results of ``rasterization`` (``packed=False``), computed in ``dtype`` on any device.
 
     With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile. The
-    picture is the same and comes sooner. One would write it so in torch if there were nothing else.
+    picture is the same, and is ready sooner. This is the usual form in plain torch.
 
     ``meta`` contains ``means2d`` (keeps its gradient; ``absgrad`` if asked for), ``radii``, ``depths``, and ``margins``
     ``[C, H, W]``. A margin is the relative distance of a pixel from its closest yes-or-no decision: smallest alpha,

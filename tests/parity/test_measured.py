@@ -43,7 +43,7 @@ def republished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 def lay_out(rows: Iterable[Row]) -> None:
-    """One ``points.csv`` per fit, where the plan says."""
+    """One ``points.csv`` per fit, at its path in the plan."""
     listed = list(rows)
     for fit in load_plan(SUMMARY / "plan.json").fits:
         key = (fit.method, fit.dataset, fit.scene, fit.fit, fit.seed)

@@ -1,4 +1,4 @@
-"""All speed measurements in turn, each in a process of its own: ``python -m tests.speed``."""
+"""All speed measurements, one after the other in separate processes: ``python -m tests.speed``."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ TRADE_OFF = TradeOff(0.002, LMBDA_INTERVAL)
 VARIANTS = {"without frozen network": "", "with frozen network": "pointnet2_bundled"}
 #: Share of offsets without a Gaussian.
 MASKED = 0.3
-#: Stage → the functions that are timed as it, by owner.
+#: Stage → its functions, by owner.
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "locations, masks, weights": tuple(
         (owner, f"{direction}_{part}")

@@ -2,7 +2,7 @@
 
 Run as ``python -m tests.speed.coder``. Each coder runs in turn, several rounds, in one process and one thread; CPU
 time, best round. Absolute figures depend on the machine, ratios much less so. torchac appears twice: as a codec has to
-use it, making the row of cumulative frequencies that it wants for every symbol, and alone, with rows at hand.
+use it, with a row of cumulative frequencies made for every symbol, and alone, with rows made in advance.
 """
 
 from __future__ import annotations

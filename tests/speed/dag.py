@@ -28,7 +28,7 @@ WITH_RATES = ("hac", "context_gs", "hac_plus", "hemgs")
 
 @dataclass(frozen=True)
 class DryRun:
-    """What one dry run took."""
+    """Time and memory of one dry run."""
 
     scenes: int
     jobs: int

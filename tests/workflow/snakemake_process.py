@@ -1,7 +1,7 @@
-"""Snakemake in a process of its own that does not begin with importing Snakemake: a fork server has done that once.
+"""Snakemake in a separate process that does not import it again: a fork server imports it once.
 
-The import takes a second, and most of these tests look at what a run of two seconds plans. Owns how such a process is
-started; it sees what ``python -m snakemake`` would see.
+The import takes a second, and most of these tests check the plan of a run of two seconds. Owns starting the process,
+which has the same environment as ``python -m snakemake``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# Nothing of this repository, of which a project has its own: only what every run imports of libraries.
+# Only libraries that every run imports, and no module of this repository: a project has its own copy.
 _CONTEXT.set_forkserver_preload(["pytest", "snakemake.cli", "snakemake.report", "snakemake.storage", "jsonschema"])
 
 
@@ -24,7 +24,7 @@ def run_snakemake(
     """Run Snakemake to its end in a folder; ``stdout`` of the result holds both streams.
 
     Raises:
-        subprocess.TimeoutExpired: it took longer than ``timeout_s``; it is killed.
+        subprocess.TimeoutExpired: the run took longer than ``timeout_s`` and was killed.
     """
     output = root / "snakemake.out"
     process = _CONTEXT.Process(target=_main, args=([*arguments], root, {**environment}, output))

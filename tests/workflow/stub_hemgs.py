@@ -3,7 +3,7 @@
 Every call is appended to ``$STUB_CALLS``. A call whose command line contains ``$STUB_FAIL`` leaves a file in ``work/``,
 as an interrupted training leaves its checkpoint. It exits with 2, as the real command does for bad input. A rate
 ``$STUB_BROKEN`` has a broken bitstream, which ``evaluate`` takes as the real command does. A call that contains
-``$STUB_HOLD`` says so in a file and waits for the file ``$STUB_GO_ON``.
+``$STUB_HOLD`` writes a file and waits for the file ``$STUB_GO_ON``.
 """
 
 import itertools

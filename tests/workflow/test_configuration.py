@@ -98,7 +98,7 @@ def test_small_configurations_plan(paper: Project, name: str, scenes: int, fits:
 
 @pytest.mark.parametrize("name", ["ablations", "ladder_bonsai", "ladder_chair", "ladder_seeds"])
 def test_ablations_train_every_variant_with_the_same_settings(paper: Project, name: str) -> None:
-    """A training each, four where each rate is one; all with the full method's settings but for their own."""
+    """Each method has one training, or four for four rates; all have the full method's settings and their own."""
     config = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
     methods, scenes = config["run"]["methods"], len(config["run"]["scenes"])
     per_rate = {"hac", "context_gs", "hac_plus", "hemgs_without_variable_rate"}
@@ -193,7 +193,7 @@ def test_cluster_profiles_ask_for_a_gpu_per_training_and_more_on_retry(profile: 
 
 @pytest.mark.parametrize("profile", ["slurm", "slurm-gres"])
 def test_cluster_profiles_keep_clear_of_what_goes_wrong_on_a_real_cluster(profile: str) -> None:
-    """Each was seen to go wrong without; tests/cluster shows the outcome with them, where Slurm is installed."""
+    """Runs without any of these failed. tests/cluster shows the result with them, where Slurm is installed."""
     settings = yaml.safe_load((REPOSITORY / "profiles" / profile / "config.yaml").read_text())
     assert settings["slurm-no-requeue"] is True  # After a node failure, the same job would run twice.
     assert settings["slurm-status-command"] == "squeue"  # Snakemake would never stop waiting for a cancelled job.

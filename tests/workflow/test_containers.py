@@ -1,7 +1,7 @@
-"""Which Python jobs run in: that of the image or conda environment where asked for, otherwise the one of snakemake.
+"""The Python of jobs: that of the requested image or conda environment, otherwise that of snakemake.
 
-Scripts replace Apptainer and conda. The one runs the command on the host. The other makes environments that contain a
-Python which writes down what it is asked to do.
+Scripts replace Apptainer and conda. The one runs the command on the host. The other makes environments with a Python
+that records its calls.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def add_program(project: Project, path: str, text: str) -> None:
 
 @pytest.fixture
 def small(project: Project) -> Project:
-    """One method on one scene. What else is first on the path is of no use."""
+    """One method on one scene. Another ``hemgs`` that is first on the path is not used."""
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"], scenes=["one"]))
     for name in ("python", "hemgs"):
         add_program(project, name, "#!/bin/sh\necho 'error: a stranger' >&2\nexit 2\n")
@@ -102,7 +102,7 @@ def test_every_job_runs_in_the_image(project: Project, tmp_path: Path, image: st
 
 
 def test_the_definition_holds_what_the_package_needs() -> None:
-    """Every file that it copies exists, or building it fails after many minutes."""
+    """Every file that it copies exists. Otherwise building it would fail after many minutes."""
     lines = (REPOSITORY / "workflow/envs/hemgs.def").read_text().splitlines()
     begin = lines.index("%files") + 1
     copied = [line.split()[0] for line in lines[begin : lines.index("%post")] if line.strip()]

@@ -1,4 +1,4 @@
-"""What a failed or interrupted job leaves, and what the next run makes of it."""
+"""The files of a failed or interrupted job, and their use in the next run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     log = "results/logs/train_model/single_stub/toy/two/single/s0.log"
     assert log in done.stdout
     assert "the stub was asked to fail" in done.stdout
-    # Everything is published but for the hole, which is named with its log.
+    # Everything is published except for the missing result, which is listed with its log.
     failures = (project.root / "results/summary/failures.csv").read_text().splitlines()
     assert failures == ["method,scene,log", f"single_stub,two,{log}"]
     assert (project.root / "results/page/index.html").is_file()
     assert (project.root / "results/tables/quality.tex").is_file()
     (said,) = [line for line in done.stdout.splitlines() if "results/summary/failures.csv" in line]
     assert "missing: 1, each with its reason" in said
-    # The checkpoint is kept, the half-made model is not there.
+    # The checkpoint is kept, and there is no incomplete model.
     assert (project.root / MODEL / "work/checkpoint").is_file()
     assert not (project.root / MODEL / "model.safetensors").exists()
 
@@ -57,7 +57,7 @@ def test_failed_retraining_hides_the_old_points(finished: Project) -> None:
     finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
     finished.environment["STUB_FAIL"] = TRAIN_TWO
     assert finished.snakemake(check=False).returncode != 0
-    assert points.is_file()  # but made with other settings than the configuration says
+    assert points.is_file()  # but made with other settings than those of the configuration
     failures = (finished.root / "results/summary/failures.csv").read_text()
     assert "single_stub,two,results/logs/train_model/" in failures
     finished.environment["STUB_FAIL"] = ""
@@ -114,7 +114,7 @@ def test_failed_fetching_hides_the_points_of_another_archive(project: Project) -
 
 
 def test_a_failure_of_single_files_publishes_nothing(finished: Project) -> None:
-    """Another run may be at work on what is published."""
+    """Another run may be writing the published files."""
     finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
     finished.environment["STUB_FAIL"] = TRAIN_TWO
     before = {path: path.stat().st_mtime_ns for path in (finished.root / "results/summary").iterdir()}
@@ -152,7 +152,7 @@ def test_a_failed_comparison_of_entropy_models_leaves_the_other_scenes(project: 
     del project.environment["STUB_FAIL"]
     project.calls()
     project.snakemake(*arguments)
-    # The ledger has one hole less, and everything that shows it follows.
+    # The list of failures has one row less, and all files that depend on it change.
     calls = [call[0] for call in project.calls()]
     assert (calls[0], sorted(calls[1:])) == ("refit", ["figures", "page", "summarise", "tables"])
 
@@ -182,7 +182,7 @@ def test_a_broken_bitstream_does_not_lose_the_other_rates_and_is_named(project: 
 
 @pytest.mark.slow
 def test_the_ledger_is_written_again_where_the_same_is_missing_again(project: Project) -> None:
-    """The reason is another one, which only the log contains."""
+    """The reason is different, and only the log contains it."""
     project.environment["STUB_FAIL"] = TRAIN_TWO
     for _ in range(2):
         assert project.snakemake(check=False).returncode != 0

@@ -1,4 +1,4 @@
-"""What is made again after a change, and what is not: jobs counted by rule."""
+"""Files that are made again after a change: jobs counted by rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.workflow.workflow_project import Project
 
-#: Points were measured again: everything made of them is made again.
+#: Points were measured again: all files that depend on them are made again.
 SUMMARY = {"summarise_points": 1, "make_tables": 1, "make_figures": 1, "make_page": 1}
 #: There are other points than before.
 PLAN = {"write_plan": 1, **SUMMARY}
@@ -40,7 +40,7 @@ def test_new_scene_runs_that_scene_only(finished: Project) -> None:
 
 
 def test_new_rate_of_all_rates_method_trains_nothing(finished: Project) -> None:
-    # Between the old ones: rate ids go by value, so the others keep theirs.
+    # Between the old ones: ids of rates contain the value, so the others keep theirs.
     finished.edit("methods/all_rates_stub.yaml", lambda data: data.update(rates=[0.001, 0.0015, 0.002]))
     assert finished.planned() == {"encode_points": 2, "evaluate_points": 2, **PLAN}
     finished.snakemake()
@@ -125,13 +125,13 @@ def test_points_are_measured_again_from_bitstreams_alone(finished: Project) -> N
         model.unlink()
     points = "results/points/single_stub/toy/one/single/s0/points.csv"
     (finished.root / points).unlink()
-    assert finished.planned() == {}  # what was made of it is still there
+    assert finished.planned() == {}  # its results still exist
     finished.snakemake(points)
     assert [call[0] for call in finished.calls()] == ["evaluate"]
 
 
 def test_another_list_of_columns_measures_again_and_trains_nothing(finished: Project) -> None:
-    """Points of an older version cannot be read; nobody should have to find out which rule to force."""
+    """Points of an older version cannot be read. They are made again without a forced rule."""
     path = finished.root / "workflow/rules/points.smk"
     path.write_text(path.read_text().replace("columns=POINTS_FORMAT", "columns=[*POINTS_FORMAT, 'one_more']"))
     assert finished.planned() == {"evaluate_points": 8, **SUMMARY}

@@ -1,4 +1,4 @@
-"""A fifth dataset and a method of third parties, from outside the repository, by configuration alone; nothing stubbed.
+"""A fifth dataset and a method of third parties, from outside the repository, by configuration alone, without stubs.
 
 The dataset is an archive that has to be fetched; one of its scenes is not in it, which costs that scene and no other.
 """
@@ -31,7 +31,7 @@ LOG = "results/logs/prepare_scene/fifth/lost.log"
 
 
 def outside(folder: Path, server: Server) -> None:
-    """What third parties have: a package, its YAML, a dataset's YAML, and an archive on a server."""
+    """Files of third parties: a package, its YAML, a dataset's YAML, and an archive on a server."""
     (folder / "methods").mkdir(parents=True)
     (folder / "datasets").mkdir()
     shutil.copy(REPOSITORY / "tests/unit/bench/toy_methods.py", folder / "their_package.py")
@@ -62,7 +62,7 @@ def outside(folder: Path, server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, str]]:
-    """The project after its run, and what the run printed."""
+    """The project after its run, and the output of the run."""
     root = tmp_path_factory.mktemp("outsiders")
     project = copy_workflow(root / "clone", stub=False)
     with serving() as server:
@@ -97,7 +97,7 @@ def test_their_points_are_measured_and_published(finished: tuple[Project, str]) 
 
 @pytest.mark.slow
 def test_the_scene_that_failed_is_in_the_ledger_and_nothing_else_is(finished: tuple[Project, str]) -> None:
-    """What is missing, why, and which log says more."""
+    """The list of missing results has the reasons and the logs."""
     project, output = finished
     (failure,) = rows(project, "failures.csv")
     assert (failure["method"], failure["scene"], failure["kind"], failure["log"]) == ("theirs", "lost", "missing", LOG)

@@ -1,4 +1,4 @@
-"""The paper's configuration, counted: what is fetched, trained, encoded and evaluated, by dataset and method."""
+"""Counts of the paper's configuration: downloads, trainings, encodings and evaluations, by dataset and method."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_one_scene_and_one_method_alone(paper: Project) -> None:
 
 @pytest.mark.slow
 def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project) -> None:
-    """The archive is looked at again; scenes that it gave before are not made again."""
+    """The archive is read again; scenes that exist are not made again."""
     project.edit("datasets/toy.yaml", with_archive)
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
     project.snakemake("--config", "run={scenes: [one]}")
@@ -124,7 +124,7 @@ def test_a_further_scene_of_an_archive_prepares_that_scene_only(project: Project
 
 @pytest.mark.slow
 def test_an_archive_that_cannot_be_fetched_is_named_with_what_is_published(project: Project) -> None:
-    """Scenes from elsewhere are published; the ledger names the log of the fetching."""
+    """Scenes from other archives are published; the list of failures names the log of the download."""
     project.edit("datasets/toy.yaml", with_archive)
     project.edit("datasets/toy.yaml", lambda data: data["source"]["archives"][0].update(scenes=["two"]))
     (project.root / "captures/one").mkdir()

@@ -1,4 +1,4 @@
-"""Methods that start from another method's model: what is trained, what is shared, and what a change makes again."""
+"""Methods that start from another method's model: their trainings, the shared base, and the effect of changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def jobs(trained: int, made: int) -> dict[str, int]:
 
 
 def trainings(project: Project) -> list[tuple[str, str]]:
-    """Folders of the models trained since the last time this was asked, in order, each with that of its base."""
+    """Folders of the models trained since the last call, in order, each with the folder of its base."""
     calls = [call for call in project.calls() if call[0] == "train"]
     return [
         (call[call.index("--out") + 1], call[call.index("--base") + 1] if "--base" in call else "") for call in calls

@@ -1,4 +1,4 @@
-"""A whole run on a real capture, small: images and a COLMAP model in, tables and a page out, nothing stubbed."""
+"""A whole, small run on a real capture, from images and a COLMAP model to tables and a page, without stubs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MAX_GROWTH = 11.5
 
 @pytest.mark.slow
 def test_a_dry_run_grows_near_linearly_with_the_scenes() -> None:
-    """Processor time and memory, once what a start takes is taken off."""
+    """Processor time and memory, without those of the start."""
     none, some, many = (measure(number) for number in (1, 90, 900))
     assert (some.jobs, many.jobs) == (90 * 40 + 8, 900 * 40 + 8)
     assert many.processor_s - none.processor_s < MAX_GROWTH * (some.processor_s - none.processor_s)

@@ -1,4 +1,4 @@
-"""Several runs in one folder at once: each has its own points, and one publishes when they are there."""
+"""Several runs in one folder at once: each makes its own points, and one publishes them afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results in a storage of their own: what a rule reads is what it declares, and another machine goes on from there."""
+"""Results in a separate storage: rules read only their declared inputs, and another machine continues from them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_storage_holds_all_results_and_another_machine_goes_on(project: Projec
 
 
 def test_publishing_declares_every_file_of_the_summary_that_it_reads(project: Project) -> None:
-    """A job whose inputs are brought to it finds nothing else."""
+    """A job with copied inputs finds no other files."""
     read = [f"{name}.csv" for name in ("points", *FILE_COLUMNS)]
     output = project.snakemake("-n", "--nocolor", "--verbose", "results/page/index.html").stdout
     (inputs,) = re.findall(r"make the page\n(?:.*\n)*?Reason: (.*)", output)

@@ -1,4 +1,4 @@
-"""Copies of the workflow in folders of their own, with a stub in place of the ``hemgs`` command."""
+"""Copies of the workflow in separate folders, with a stub in place of the ``hemgs`` command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.workflow.snakemake_process import run_snakemake
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_hemgs.py")
-#: Seconds until a run gets to where it is to be held, and from there to its end.
+#: Seconds until a run reaches the call at which it is held, and from there to its end.
 HELD_TIMEOUT_S = 120.0
 #: Seconds for a run.
 TIMEOUT_S = 300.0
@@ -44,7 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "per_rate_stub": {"entry": "stub_methods.method:PerRate", "kind": "per_rate", "rates": [0.004, 0.003]},
     "single_stub": {"entry": "stub_methods.method:Single", "kind": "single"},
 }
-#: Of methods whose libraries are not installed where snakemake runs.
+#: The module of methods whose libraries are not installed where snakemake runs.
 STUB_PARAMS = """
 from dataclasses import dataclass
 
@@ -126,7 +126,7 @@ class Project:
         return Counter(job_counts(self.snakemake("-n", *arguments).stdout))
 
     def calls(self) -> list[list[str]]:
-        """Command lines given to the stub since the last time this was asked."""
+        """Command lines of the stub since the last call."""
         path = Path(self.environment["STUB_CALLS"])
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
