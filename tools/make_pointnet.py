@@ -1,8 +1,8 @@
 """Make the package file of ``pointnet2_bundled``: ``python -m tools.make_pointnet [FILE]``.
 
-A small PointNet++ learns on procedural anchor clouds and nothing else. It predicts what an anchor's attributes depend
-on: position and curvature of the surface below it, density of the anchors around it, and the level at which growing
-added it. Some anchors are held out, so that the network has to estimate the true density. Linear heads, which are not
+A small PointNet++ learns on procedural anchor clouds and nothing else. It predicts properties that an anchor's
+attributes depend on: position and curvature of the surface below it, density of the anchors around it, and its level of
+growing. Some anchors are held out, so that the network has to estimate the true density. Linear heads, which are not
 stored, predict the targets from its 32 outputs.
 
 The run takes about six minutes on one core. Training is deterministic on one machine, but another may round otherwise.

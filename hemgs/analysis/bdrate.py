@@ -7,7 +7,7 @@ The value is ``exp(mean over the common quality interval of (ln rate_test - ln r
 quality is interpolated by a monotone piecewise cubic (PCHIP; Fritsch and Carlson 1980), or fitted by one cubic
 polynomial (Bjøntegaard, VCEG-M33, 2001). A positive value means that the test needs more bytes than the reference.
 
-Rule for curves that are not monotone: a point that costs at least as much as another without being better is dropped,
+Rule for curves that are not monotone: a point is dropped if it costs at least as much as another and is not better,
 because no one would choose it. The points that are left rise strictly in rate and quality. Their number is part of the
 result.
 """

@@ -1,8 +1,8 @@
 """Means over the scenes and seeds of a dataset, or the reason for a missing mean.
 
 Owns the rule that nothing is averaged over an incomplete set, and the columns of ``datasets.csv``, ``storage.csv`` and
-``complexity.csv``. ``complexity.csv`` shows the cost of all rates: a method that is trained once per rate needs a
-training for each, and a model that serves all rates needs one. Does not own comparisons between methods (``bdrate``,
+``complexity.csv``. ``complexity.csv`` shows the cost of all rates. A method that is trained once per rate needs a
+training for each, and a model for all rates needs one. Does not own comparisons between methods (``bdrate``,
 ``parity``).
 """
 

@@ -1,7 +1,7 @@
 """All measured points in one table, and the list of missing ones.
 
-Owns gathering ``points.csv`` files by the plan, the list of missing results, the parquet file of all points, and the
-conversion between checked rows and data frames. Does not average anything (``hemgs.analysis.means``).
+Owns gathering ``points.csv`` files by the plan, the list of missing results, and the parquet file of all points. Also
+owns the conversion between checked rows and data frames. Does not average anything (``hemgs.analysis.means``).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.timing import Stopwatch
 from hemgs.protocol import Method, Renderable
 
-#: A first call that took less than this many seconds is repeated, so that compiling and filling caches stay outside
-#: the clock; above it they hardly count.
+#: A first call that took less than this many seconds is repeated, so that its time contains no compiling. Compiling is
+#: a small part of longer calls.
 WARM_UP_LIMIT_S = 10.0
 
 

@@ -47,8 +47,8 @@ def decode_alone(
 ) -> Iterator[Decoded]:
     """Run ``hemgs decode`` on one file in an empty folder and yield its result.
 
-    The child sees neither the caller's working directory nor its memory; the decoded scene comes back through a file
-    that is removed at the end of the block.
+    The child sees neither the caller's working directory nor its memory. It writes the decoded scene to a file, which
+    is removed at the end of the block.
 
     Args:
         path: path of the bitstream.

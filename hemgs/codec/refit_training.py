@@ -36,8 +36,8 @@ from hemgs.training.networks import NetworkOptimizer, ParameterGroup
 
 #: Name in the result of the entropy model with which the attributes were trained.
 TRAINED = "trained"
-#: First and last learning rate of networks and hash grid: the first of training; with nothing else moving, a higher
-#: last one fits better in few steps.
+#: First and last learning rate of networks and hash grid. The first is that of training. The last is higher, which fits
+#: better in few steps, since nothing else changes.
 LEARNING_RATE = (5e-3, 1e-4)
 #: Anchors priced in a step.
 BATCH = 1024

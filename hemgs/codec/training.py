@@ -53,8 +53,8 @@ class HemgsAttributes(RefreshedAttributes[Surroundings]):
     ) -> Sample:
         lmbda, num = self._draw_lmbda(iteration), visible.numel()
         around = self.found(iteration, anchors)
-        # A sample of all anchors, not of those in view: the bytes of an anchor do not depend on how often cameras see
-        # it, so its price must not, either.
+        # This samples all anchors, not those in view. The bytes of an anchor do not depend on how often cameras see it,
+        # so its price must not, either.
         sampled = self.sampled_rows(anchors)
         kept = keep_mask(anchors.mask_logits[sampled]).any(dim=1)
         # Anchors that were masked when neighbours were found have no place in the order of coding.

@@ -12,8 +12,8 @@ eight flags a node, from the root down, level by level and along the Morton curv
 * the zero bits at the end of the node's coordinates.
 
 Growing puts anchors on lattices of 16 and 4 voxels (Scaffold-GS, arXiv 2312.00109), so the origin is a multiple of 16.
-A node that has no nodes around it and one child takes a flag and the child's number; most nodes are such nodes where
-anchors are sparse. Time is linear in the number of anchors times levels.
+A node with one child and no nodes around it takes a flag and the child's number. Where anchors are sparse, most nodes
+are of this kind. Time is linear in the number of anchors times levels.
 """
 
 from __future__ import annotations

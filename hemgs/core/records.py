@@ -4,7 +4,7 @@ Owns the list of columns that the runner writes, the analysis reads and the sche
 from ``hemgs.core.catalogue``; a codec may have further sections, each with columns at the end of the table. Does not
 own the values in the columns. Needs neither torch nor pandas.
 
-A value that could not be computed is ``None`` in memory and the text ``not available`` in the file; it is never a
+A value that could not be computed is ``None`` in memory and the text ``not available`` in the file. It is never a
 number, and NaN is refused.
 """
 

@@ -51,8 +51,8 @@ class Blocks:
 def make_blocks(coords: Integers, size: int = BLOCK) -> Blocks:
     """Cut a cloud into blocks of nearly equal size, none larger than ``size``.
 
-    Inside a block, points come in bit-reversed order of their rank on the Morton curve. Any first few of them are
-    therefore spread over the block, and a ball query that stops after k points sees all sides of its ball.
+    Inside a block, points come in bit-reversed order of their rank on the Morton curve. The first points of a block are
+    therefore spread over it, and a ball query that stops after k points sees all sides of its ball.
 
     Args:
         coords: ``[N, 3] int64``.

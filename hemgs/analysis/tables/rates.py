@@ -1,7 +1,7 @@
 """The rates of a method that tables show, and the sections of its files.
 
-Owns common parts of several tables: the two rates that represent a curve, labels of lines, the order of sections, and
-look-up by method, dataset and rate. Does not own the contents of a table.
+Owns the two rates that represent a curve in tables, labels of lines, the order of sections, and look-up by method,
+dataset and rate. Does not own the contents of a table.
 """
 
 from __future__ import annotations
