@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hemgs.config.params import Amount, Count, Positive, PositiveAmount, Settings, Share
+from hemgs.config.params import Amount, Count, Positive, PositiveAmount, Share
+from hemgs.training.params import TrainingParams
 
 #: Scalars of an anchor's scaling: three for its offsets, three for its Gaussians.
 SCALING_DIM = 6
@@ -35,13 +36,12 @@ class GrowthSettings:
 
 
 @dataclass(frozen=True)
-class AnchorParams(Settings):
+class AnchorParams(TrainingParams):
     """Anchor training as in the HAC family (HAC, arXiv 2403.14530, released code; Scaffold-GS, arXiv 2312.00109).
 
     Iteration numbers of growing are published for 30,000 iterations and scale with ``iterations``.
 
     Attributes:
-        iterations: length of the training.
         voxel_size: pitch of the lattice in world units; 0 takes the median distance between neighbouring points.
             Published: 0.001 Mip-NeRF360 and Synthetic-NeRF, 0.01 Tanks and Temples, 0.005 Deep Blending.
         feature_dim: channels of a feature.
@@ -58,12 +58,9 @@ class AnchorParams(Settings):
         max_anchors: growing stops here; 0 is no limit.
         lr_*: learning rates at the first step and, with ``_end``, at the last, log-linear between. Those of offsets
             and masks are multiplied by the scene's extent.
-        ssim_weight: share of 1 - SSIM in the reconstruction loss, the rest is L1.
         volume_weight: weight of the mean volume of the rendered Gaussians in the loss.
-        log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """
 
-    iterations: Positive = 30_000
     voxel_size: Amount = 0.0
     feature_dim: Positive = 50
     num_offsets: Positive = 10
@@ -89,10 +86,7 @@ class AnchorParams(Settings):
     lr_head_covariance_end: Amount = 4e-3
     lr_head_color: Amount = 8e-3
     lr_head_color_end: Amount = 5e-5
-    ssim_weight: Share = 0.2
     volume_weight: Amount = 0.01
-    log_every: Positive = 10
-    checkpoint_every: Positive = 2_000
 
     @property
     def growth(self) -> GrowthSettings:

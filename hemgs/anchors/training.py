@@ -8,7 +8,6 @@ their price (:class:`AttributeModel`), where anchors grow (``hemgs.anchors.growi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -233,12 +232,5 @@ def train_anchors(
     latents = attribute_model.latents
     anchors = initial_anchors(scene, params, device, 0 if latents is None else latents.dim)
     trainee = AnchorTrainee(anchors, params, attribute_model, scene.extent, seed)
-    settings = LoopSettings(
-        iterations=params.iterations,
-        seed=seed,
-        checkpoint_every=params.checkpoint_every,
-        log_every=params.log_every,
-        identity={**asdict(params), "checkpoint_every": None, "log_every": None, **identity},
-    )
-    fit(trainee, scene, settings, task.workdir, task.events, device)
+    fit(trainee, scene, LoopSettings.of(params, seed, identity), task.workdir, task.events, device)
     return trainee.anchors

@@ -10,18 +10,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hemgs.config.params import Amount, Count, Positive, Settings, Share
+from hemgs.config.params import Amount, Count, Positive
+from hemgs.training.params import TrainingParams
 
 
 @dataclass(frozen=True)
-class SplatParams(Settings):
+class SplatParams(TrainingParams):
     """Training of plain Gaussians as in 3DGS (arXiv 2308.04079, released code, as used for the tables of later papers).
 
     Iteration numbers are those published for 30,000 iterations and scale with ``iterations``; ``densify_interval``
     does not, because the statistics behind it need that many views.
 
     Attributes:
-        iterations: length of the training.
         sh_degree: final degree of the spherical harmonics, 0 to 3.
         sh_every: interval after which one more degree is trained, from 0 on.
         densify_from, densify_until, densify_interval: iterations at which Gaussians are cloned, split and pruned.
@@ -38,11 +38,8 @@ class SplatParams(Settings):
         lr_sh, lr_sh_rest: learning rates of the constant and of the other coefficients of spherical harmonics.
         lr_opacities: learning rate of opacities. The papers' tables were made with 0.05; later code has 0.025.
         lr_scalings, lr_rotations: learning rates of log-scales and quaternions.
-        ssim_weight: share of 1 - SSIM in the loss, the rest is L1.
-        log_every, checkpoint_every: steps between progress reports, and between checkpoints.
     """
 
-    iterations: Positive = 30_000
     sh_degree: Annotated[int, Field(ge=0, le=3)] = 3
     sh_every: Positive = 1_000
     densify_from: Count = 500
@@ -62,6 +59,3 @@ class SplatParams(Settings):
     lr_opacities: Amount = 0.05
     lr_scalings: Amount = 5e-3
     lr_rotations: Amount = 1e-3
-    ssim_weight: Share = 0.2
-    log_every: Positive = 10
-    checkpoint_every: Positive = 2_000

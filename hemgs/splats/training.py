@@ -7,7 +7,6 @@ and what a method adds (``model``), the rules of density control (``densify``), 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -144,14 +143,7 @@ def train_splats(task: TrainingTask, model: SplatModel, identity: Mapping[str, A
     """
     seed_everything(task.seed)
     trainee = SplatTrainee(task.scene, model, task.device, task.base)
-    params = model.params
     start_digest = None if task.base is None else digest_of(task.base.to_bundle().tensors, {})
-    settings = LoopSettings(
-        iterations=params.iterations,
-        seed=task.seed,
-        checkpoint_every=params.checkpoint_every,
-        log_every=params.log_every,
-        identity={**asdict(params), "checkpoint_every": None, "log_every": None, "start": start_digest, **identity},
-    )
+    settings = LoopSettings.of(model.params, task.seed, {"start": start_digest, **identity})
     fit(trainee, task.scene, settings, task.workdir, task.events, task.device)
     return trainee.bundle()

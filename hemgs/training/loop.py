@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hemgs.core.events import EventLog
 from hemgs.core.types import Camera, Scene, View
 from hemgs.training.checkpoint import Checkpoint, identity_of, latest_checkpoint, save_checkpoint
 from hemgs.training.interrupt import StopRequest
+from hemgs.training.params import TrainingParams
 
 _MIB = 1 << 20
 #: On CUDA, images take at most this share of the memory that is free when training starts.
@@ -82,6 +83,12 @@ class LoopSettings:
     log_every: int = 10
     identity: Mapping[str, Any] = field(default_factory=dict)
     cache_mib: int = 4096
+
+    @classmethod
+    def of(cls, params: TrainingParams, seed: int, identity: Mapping[str, Any]) -> Self:
+        """Take them from a method's settings, of which all belong to the identity but those of reports."""
+        identity = {**asdict(params), "checkpoint_every": None, "log_every": None, **identity}
+        return cls(params.iterations, seed, params.checkpoint_every, params.log_every, identity)
 
 
 def fit(

@@ -6,11 +6,8 @@ from torch import Tensor
 
 from hemgs.metrics.ssim import ssim
 
-#: Weight of the structural term (3DGS, arXiv 2308.04079, section 5; the same in all methods built on it).
-SSIM_WEIGHT = 0.2
 
-
-def reconstruction_loss(image: Tensor, target: Tensor, ssim_weight: float = SSIM_WEIGHT) -> Tensor:
+def reconstruction_loss(image: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
     """Return ``(1 - w) * mean |image - target| + w * (1 - SSIM)``, a differentiable scalar.
 
     Args:
