@@ -2,8 +2,8 @@
 
 Owns a second, independent statement of the mathematics, in matrix notation, with gradients by autograd and float64
 arithmetic by default (float32 gives the plain-torch path that speed is compared with). Shares with the fast backends
-only the constants and the spherical harmonics. Time grows with pixels times Gaussians, memory with the pairs of one
-chunk of pixels.
+only the constants, the list of arguments and the spherical harmonics. Time grows with pixels times Gaussians, memory
+with the pairs of one chunk of pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from hemgs.render import limits
+from hemgs.render.checks import RasterizationInputs
 from tests.oracles.spherical_harmonics import sh_colors
 
 #: Pairs of pixel and Gaussian evaluated at once.
@@ -42,28 +43,9 @@ class _Sum:
 
 
 def rasterization_reference(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    viewmats: Tensor,
-    Ks: Tensor,
-    width: int,
-    height: int,
-    near_plane: float = limits.NEAR_PLANE,
-    far_plane: float = limits.FAR_PLANE,
-    radius_clip: float = 0.0,
-    eps2d: float = limits.BLUR_EPS,
-    sh_degree: int | None = None,
-    backgrounds: Tensor | None = None,
-    render_mode: str = "RGB",
-    absgrad: bool = False,
-    rasterize_mode: str = "classic",
-    dtype: torch.dtype = torch.float64,
-    tile_size: int | None = None,
+    *arguments: Any, dtype: torch.dtype = torch.float64, tile_size: int | None = None, **named: Any
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """The arguments and results of ``rasterization`` (``packed=False``), computed in ``dtype`` on any device.
+    """The results of ``rasterization`` for the same arguments with ``packed=False``, in ``dtype`` on any device.
 
     With a ``tile_size`` the pixels are taken tile by tile and meet only the Gaussians whose box reaches the tile. The
     picture is the same, and is ready sooner. This is the usual form in plain torch.
@@ -72,31 +54,31 @@ def rasterization_reference(
     ``[C, H, W]``. A margin is the relative distance of a pixel from its closest yes-or-no decision: smallest alpha,
     largest alpha, stop criterion. Where it is tiny, arithmetic of less precision may decide otherwise.
     """
-    means, quats, scales, opacities, colors, viewmats, Ks = (
-        tensor.to(dtype) for tensor in (means, quats, scales, opacities, colors, viewmats, Ks)
-    )
-    planes = (near_plane, far_plane, radius_clip, eps2d, rasterize_mode == "antialiased")
+    given = RasterizationInputs(*arguments, **named)
+    backgrounds, render_mode, size = given.backgrounds, given.render_mode, (given.width, given.height)
+    names = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks")
+    means, quats, scales, opacities, colors, viewmats, Ks = (getattr(given, name).to(dtype) for name in names)
+    antialiased = given.rasterize_mode == "antialiased"
+    planes = (given.near_plane, given.far_plane, given.radius_clip, given.eps2d, antialiased)
     flats = [
-        _project(means, quats, scales, opacities, viewmat, K, width, height, *planes)
+        _project(means, quats, scales, opacities, viewmat, K, given.width, given.height, *planes)
         for viewmat, K in zip(viewmats, Ks, strict=True)
     ]
     means2d = torch.stack([flat.means2d for flat in flats])
     absolute = torch.zeros_like(means2d)
     if means2d.requires_grad:
         means2d.retain_grad()
-    if absgrad:
+    if given.absgrad:
         means2d.absgrad = absolute  # type: ignore[attr-defined]
     results = []
     for c, flat in enumerate(flats):
-        values = _values(means, colors, viewmats, c, sh_degree)
+        values = _values(means, colors, viewmats, c, given.sh_degree)
         background = values.new_zeros(values.shape[-1]) if backgrounds is None else backgrounds[c].to(dtype)
         if render_mode != "RGB":
             kept = slice(None) if render_mode.startswith("RGB+") else slice(0)
             values = torch.cat([values[:, kept], flat.depths[:, None]], -1)
             background = torch.cat([background[kept], background.new_zeros(1)])
-        image, alpha, margin = _blend(
-            means2d[c], flat, values, background, (width, height), tile_size, _Sum(absolute[c])
-        )
+        image, alpha, margin = _blend(means2d[c], flat, values, background, size, tile_size, _Sum(absolute[c]))
         if render_mode in ("ED", "RGB+ED"):
             image = torch.cat([image[..., :-1], image[..., -1:] / alpha.clamp_min(limits.MIN_DEPTH_ALPHA)], -1)
         results.append((image, alpha, margin))
