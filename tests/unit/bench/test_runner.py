@@ -203,7 +203,7 @@ def test_encoding_one_file(toy_model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("Unsteady", "encoding twice"), ("Miscounting", "were reported, the file holds")]
+    ("kind", "message"), [("Unsteady", "encoding twice"), ("Miscounting", "were reported, the file contains")]
 )
 def test_encoders_that_cannot_be_trusted(scene_dir: Path, tmp_path: Path, kind: str, message: str) -> None:
     run_train(request(scene_dir, tmp_path / "model", kind), CPU)
