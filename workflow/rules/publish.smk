@@ -10,7 +10,7 @@ rule write_style:
     params:
         style=as_json(style()),
     message:
-        "write down names, colours and order"
+        "write names, colours and order of the tables"
     run:
         write_text(Path(output.style), params.style)
 

@@ -10,7 +10,7 @@ rule write_plan:
     params:
         plan=as_json(plan()),
     message:
-        "write down which points there should be"
+        "write the list of expected points"
     run:
         write_text(Path(output.plan), params.plan)
 

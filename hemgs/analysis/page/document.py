@@ -48,7 +48,7 @@ def page_html(summary: Summary, style: Style, origin: Mapping[str, Any], tables:
         css=Markup(_template("page.css")),
         js=Markup(_template("page.js")),
         data=_json(data),
-        sections=[*names, ("holes", "What is missing"), ("origin", "Provenance")],
+        sections=[*names, ("holes", "Missing results"), ("origin", "Provenance")],
         cards=headlines(summary, style),
         has_points=bool(summary.points),
         has_showcase=bool(shown_views),
