@@ -54,7 +54,7 @@ class HacPlusParams(HacPlusSizes, HashGridParams):
         lr_contexts, lr_contexts_end: learning rates of the chunks' networks.
         lr_masks_end_per_lmbda: last learning rate of the masks over λ. Published: 0.5 Mip-NeRF360, 0.1 Tanks and
             Temples and BungeeNeRF, 0.08 Deep Blending and Synthetic-NeRF.
-        lr_masks_end_most: that rate is no more than this.
+        lr_masks_end_most: upper limit of that rate.
     """
 
     masks_in_rate: bool = True

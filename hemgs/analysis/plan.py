@@ -1,7 +1,7 @@
-"""What should exist and how it is to look: the two JSON files that the workflow hands over.
+"""The two JSON files that the workflow writes for the analysis: the expected results, and their looks.
 
-Owns their fields and checks. ``plan.json`` decides numbers (which fits, rates and scenes belong to a mean);
-``style.json`` decides looks (labels, colours, order, what to publish), so that a new colour recomputes nothing.
+Owns their fields and checks. ``plan.json`` decides numbers: the fits, rates and scenes of a mean. ``style.json``
+decides looks: labels, colours, order and the published parts. A new colour therefore recomputes nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Base = Annotated[str, Field(default_factory=lambda entry: entry["id"])]
 
 
 class Named(Entry):
-    """What tables and figures name: a method, a variant, a data set or a scene."""
+    """An entry with a printed name: a method, a variant, a dataset or a scene."""
 
     id: str
     label: str
@@ -61,7 +61,7 @@ class PlannedMethod(Named):
 
 
 class DatasetNames(Named):
-    """A data set and its scenes, in the order of the tables."""
+    """A dataset and its scenes, in the order of the tables."""
 
     scenes: tuple[Named, ...]
 
@@ -75,8 +75,8 @@ class Fit(Entry):
     Attributes:
         base: id of the method, or of the one that the variant extends.
         variant: id of the variant, if it is one.
-        rates: rate ids that its ``points.csv`` should hold.
-        finished: false where a later attempt to make the points has not succeeded; an old file does not count.
+        rates: rate ids that its ``points.csv`` should contain.
+        finished: false if a later attempt to make the points has failed; an old file does not count.
         points: path of that file.
         logs: step → log file, in the order of the work.
     """
@@ -94,14 +94,14 @@ class Fit(Entry):
 
     @property
     def method(self) -> str:
-        """Id of the variant, and of the method where there is none."""
+        """Id of the variant; without a variant, id of the method."""
         return self.variant or self.base
 
 
 class Plan(Entry):
-    """``plan.json``: methods and data sets in the order of the tables, and every fit that should exist.
+    """``plan.json``: methods and datasets in the order of the tables, and every expected fit.
 
-    ``refit`` are the fits whose entropy models are to be compared; their ``points`` is the table of that comparison.
+    ``refit`` lists the fits whose entropy models must be compared; their ``points`` is the table of that comparison.
     """
 
     title: str
@@ -112,7 +112,7 @@ class Plan(Entry):
 
 
 class MethodStyle(Named):
-    """How a method looks; colour and marker are ``None`` where the analysis may choose.
+    """Looks of a method; colour and marker are ``None`` if the analysis may choose.
 
     ``kind`` says whether one model serves all rates.
     """
@@ -132,7 +132,7 @@ class Showcase(Entry):
 
 
 class Style(Entry):
-    """``style.json``: what is published, in which order, under which names and colours."""
+    """``style.json``: the published parts, with their order, names and colours."""
 
     title: str
     methods: tuple[MethodStyle, ...]
@@ -142,11 +142,11 @@ class Style(Entry):
     variable_rate: tuple[str, ...]
 
     def label_of(self, method: str) -> str:
-        """Return the print name of a method id; the id itself where none is known."""
+        """Return the printed name of a method id; the id itself if the style lacks it."""
         return next((known.label for known in self.methods if known.id == method), method)
 
     def dataset(self, dataset: str) -> DatasetNames:
-        """Return a data set's names; its id where the style does not show it."""
+        """Return the names of a dataset; its id if the style lacks it."""
         return next(
             (known for known in self.datasets if known.id == dataset),
             DatasetNames(id=dataset, label=dataset, scenes=()),
@@ -166,7 +166,7 @@ def load_plan(path: Path) -> Plan:
     """Read ``plan.json``.
 
     Raises:
-        ConfigError: unreadable, of another version, or a field is missing or of the wrong type.
+        ConfigError: the file cannot be read or is of another version, or a field is missing or of the wrong type.
     """
     return _load(Plan, Path(path))
 
@@ -193,6 +193,6 @@ def _load(kind: type[T], path: Path) -> T:
 def _root_of(path: Path) -> Path:
     """Return the folder that paths in a file are relative to.
 
-    That is the working directory, unless results are kept in a storage of their own and this is a local copy of them.
+    That is the working directory, unless results are kept in a separate storage and this is a local copy of them.
     """
     return path.parents[2] if path.parts[-3:-1] == ("results", "summary") else Path()

@@ -1,7 +1,7 @@
-"""What training and encoding leave behind for the next step: ``train.json`` and ``encode.json``.
+"""Records of training and encoding, which the next step reads: ``train.json`` and ``encode.json``.
 
-Owns their fields, the names of the files next to them, which code and machine made them, and reading them back with
-checks. ``encode.json`` repeats all that is worth knowing of the training, so that measuring a bitstream needs no model.
+Owns their fields, the names of the files next to them, the description of code and machine, and reading them with
+checks. ``encode.json`` repeats the record of the training, so that measuring a bitstream needs no model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
 from hemgs.core.reading import Section, checked
 from hemgs.protocol import Method
 
-#: Raised by one whenever a field of either record changes its name or meaning.
+#: Version of both records. Increase it by one when a field changes its name or meaning.
 SCHEMA_VERSION = 1
 MODEL_FILE = "model.safetensors"
 TRAIN_FILE = "train.json"
@@ -42,20 +42,20 @@ class TrainRecord(Section):
     """One training.
 
     Attributes:
-        method: id of the method; ``entry`` is how to find it (an id, or ``package.module:Class``).
+        method: id of the method; ``entry`` finds its class (an id, or ``package.module:Class``).
         variant: id of the variant, empty for the method itself.
         label: name for print.
-        fit: ``all``, or the id of the rate trained at, which is ``rate``.
+        fit: ``all``, or the id of the trained rate, which is ``rate``.
         params: every setting, defaults included.
-        iterations: spent, those of the base included.
-        train_s: wall time, interrupted parts that led to the result and that of the base included.
+        iterations: iterations of the training, including those of the base.
+        train_s: wall time of the training, including interrupted parts that led to the result and the base.
         train_peak_mib: peak memory of the process that finished (see ``core.device.peak_memory_mib``).
-        counts: ``num_anchors`` and ``num_gaussians``, where known.
-        model_sha256: of the model file that belongs to this record.
-        device: torch device.
-        config_hash: of the method's settings and the scene's protocol.
+        counts: ``num_anchors`` and ``num_gaussians``, if known.
+        model_sha256: SHA-256 of the model file that belongs to this record.
+        device: torch device of the training.
+        config_hash: hash of the method's settings and the scene's protocol.
         origin: code, machine and libraries.
-        base: what the training started from, for methods of kind ``post``; see :mod:`hemgs.bench.base`.
+        base: start of the training, for methods of kind ``post``; see :mod:`hemgs.bench.base`.
     """
 
     method: str
@@ -86,11 +86,11 @@ class EncodedRate(Section):
     Attributes:
         lmbda: λ, ``None`` for a method without a rate knob.
         sections: bytes by section; they add up to the file.
-        estimated_bits: by entropy-coded section, under the model that coded it.
-        encode_s: wall time, writing included.
+        estimated_bits: ideal bits of each entropy-coded section, under the model that coded it.
+        encode_s: wall time of encoding, including writing.
         encode_peak_mib: peak memory while encoding.
-        sha256: of the file.
-        figures: what the method counted while encoding, by name, such as ``context_mean``.
+        sha256: SHA-256 of the file.
+        figures: counts of the method from encoding, by name, such as ``context_mean``.
     """
 
     lmbda: float | None
@@ -108,7 +108,7 @@ class EncodedRate(Section):
 
 
 class EncodeRecord(Section):
-    """The bitstreams of one model, by rate id in ascending order of size of λ, and the training they come from."""
+    """The bitstreams of one model, by rate id in ascending order of λ, and the record of the training."""
 
     train: TrainRecord
     rates: Annotated[Mapping[str, EncodedRate], Field(min_length=1)]
@@ -118,22 +118,22 @@ class EncodeRecord(Section):
 
 @contextlib.contextmanager
 def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
-    """Make the folder of a result and have it alone; wait for a process that works there already.
+    """Make and lock the folder of a result for the block; wait for a process that already works there.
 
-    That is a job that outlived the workflow that had started it: two of them would remove each other's files. While it
-    lasts there is a folder :data:`WORK_FOLDER` in it, which is removed in the end unless a failure left work there.
+    Such a process is a job that outlived its workflow; two jobs would remove each other's files. During the block, the
+    folder contains a folder :data:`WORK_FOLDER`. It is removed at the end, unless a failure left work there.
 
     Args:
         out: the folder.
-        stream: shows that it waits, if any.
+        stream: receives a message if the function waits; ``None`` for no message.
 
     Raises:
         ConfigError: ``out`` is a file.
     """
 
-    def tell() -> None:
+    def report_wait() -> None:
         if stream is not None:
-            stream.write(f"another process is at work in {out}; waiting for its result\n")
+            stream.write(f"another process works in {out}; waiting for its result\n")
             stream.flush()
 
     try:
@@ -141,7 +141,7 @@ def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
     except (FileExistsError, NotADirectoryError) as fault:
         raise ConfigError(f"--out {out} is a file, not a folder", "name a folder") from fault
     folder, done = out / WORK_FOLDER, False
-    with sole_worker(folder, tell) as place:
+    with sole_worker(folder, report_wait) as place:
         try:
             yield place
             done = True
@@ -151,7 +151,7 @@ def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
 
 
 def bitstream_path(folder: Path, rate_id: str) -> Path:
-    """Return where the bitstream of a rate lies in the folder of its ``encode.json``."""
+    """Return the path of a rate's bitstream in the folder of its ``encode.json``."""
     return folder / BITSTREAM_FOLDER / f"{rate_id}{BITSTREAM_SUFFIX}"
 
 
@@ -172,7 +172,7 @@ def read_train_record(model_dir: Path) -> TrainRecord:
         ConfigError: there is none.
         HemgsError: it is damaged or of another version.
     """
-    absent = f"{model_dir} holds no finished training"
+    absent = f"{model_dir} contains no finished training"
     return _read(TrainRecord, model_dir / TRAIN_FILE, absent, "run `hemgs train` first")
 
 
@@ -198,14 +198,14 @@ def read_encode_record(point_dir: Path) -> EncodeRecord:
         ConfigError: there is none.
         HemgsError: it is damaged or of another version.
     """
-    absent = f"{point_dir} holds no finished encoding"
+    absent = f"{point_dir} contains no finished encoding"
     return _read(EncodeRecord, point_dir / ENCODE_FILE, absent, "run `hemgs encode` first")
 
 
 def counts_of(bundle: Bundle) -> dict[str, int]:
     """Return ``num_anchors`` and ``num_gaussians`` of a model or a decoded scene.
 
-    Where the metadata lack them, the tensors that all methods with anchors share give them. There is one row of
+    If the metadata lack them, they follow from the tensors that all methods with anchors share. There is one row of
     ``offsets`` per anchor, and one Gaussian per offset that ``masks`` leaves.
     """
     counts = {
@@ -227,8 +227,8 @@ def trained_seconds(events: Path, fallback_s: float) -> float:
     The last event of kind ``trained`` of each stage counts; a stage is a folder of checkpoints.
 
     Args:
-        events: log of the training; lines cut by a killed process are passed over.
-        fallback_s: for methods that do not use the common loop and write no such event.
+        events: log of the training; lines that a killed process has cut are ignored.
+        fallback_s: result for methods that do not use the common loop and write no such event.
     """
     by_stage: dict[str, float] = {}
     for line in events.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -251,12 +251,12 @@ def _read(kind: type[T], path: Path, absent: str, fix: str) -> T:
     except (FileNotFoundError, NotADirectoryError) as fault:
         raise ConfigError(f"{absent} ({path.name} is missing)", fix) from fault
     except (OSError, ValueError, ConfigError) as fault:
-        raise HemgsError(f"{path}: not a record this version can read ({fault})", "make it again") from fault
+        raise HemgsError(f"{path}: not a record that this version can read ({fault})", "make it again") from fault
     return record
 
 
 def origin_of(method: Method, device: torch.device) -> dict[str, Any]:
-    """Find code version and fingerprint, machine, device and versions, as records store them."""
+    """Return code version and fingerprint, machine, device and versions, as records store them."""
     return {
         "code_version": provenance.code_version(),
         "code_fingerprint": provenance.code_fingerprint(*_packages_of(method)),

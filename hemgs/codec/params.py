@@ -24,20 +24,20 @@ from hemgs.training.schedule import scaled
 
 #: λ that one model serves (arXiv 2411.18473, section 4.2).
 LMBDA_INTERVAL = LmbdaInterval(1e-3, 4e-3)
-#: The sixteen λ at which a model is encoded by default (section 4.1): equal steps over the interval, among them the
-#: four trained values.
+#: The sixteen λ at which a model is encoded by default (section 4.1): equal steps over the interval, including the four
+#: trained values.
 SWEEP = tuple(round(0.001 + 0.0002 * index, 4) for index in range(16))
 
 
 @dataclass(frozen=True)
 class HemgsParams(NetworkSizes, HashGridParams):
-    """Settings of HEMGS in addition to those that it shares with HAC. Iteration numbers are for a run of 30,000, too.
+    """Settings of HEMGS in addition to those that it shares with HAC. Iteration numbers are also for a run of 30,000.
 
     Attributes:
         sample_share: share of all anchors that are priced in a step. The paper names none. HAC has 0.05 of the visible
             ones; the default is that of ContextGS (arXiv 2405.20721, released code).
-        lr_networks_end: last learning rate of the networks. The published codecs' 1e-5 leaves networks unfinished after
-            short runs. The default is that of HAC++'s context networks (arXiv 2501.12255, released code).
+        lr_networks_end: last learning rate of the networks. With the published codecs' 1e-5, networks are not fully
+            trained after short runs. The default is that of HAC++'s context networks (arXiv 2501.12255, released code).
         lmbdas: trained values of λ, separated by blanks (arXiv 2411.18473, section 4.2).
         context_window: voxels along an edge of the window of neighbours, odd (arXiv 2411.18473, section 4.2).
         context_neighbours: number of nearest neighbours that are used; 0 for all.
@@ -68,16 +68,16 @@ class HemgsParams(NetworkSizes, HashGridParams):
             LMBDA_INTERVAL.check(lmbda)
         if self.scene_agnostic:
             scene_agnostic_dim(self.scene_agnostic)
-        # What is left to the model is chosen before there is a file.
+        # The model chooses an automatic multiplier later. The check uses 1 in its place.
         window = self.window if self.window.multiplier != AUTOMATIC else replace(self.window, multiplier=1)
         check_sizes(replace(self.entropy, window=window))
 
     @property
     def window(self) -> ContextWindow:
-        """Which anchors are neighbours.
+        """The condition for neighbours.
 
         Raises:
-            ConfigError: there is no such window.
+            ConfigError: the settings define no window.
         """
         try:
             return ContextWindow(self.context_window, self.context_neighbours, self.context_multiplier, self.order)

@@ -1,4 +1,4 @@
-"""Sizes and milestones that the settings of HEMGS consist of, with their limits; plain data, without torch."""
+"""Sizes and milestones in the settings of HEMGS, with their limits: plain data, without torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hemgs.config.params import Amount, Count
 from hemgs.core.types import LmbdaInterval
 from hemgs.pointnet.architectures import scene_agnostic_dim
 
-#: Largest range of steps; with the learned part it stays within what the coder's table of steps covers.
+#: Largest range of steps; with the learned part it stays within the coder's table of steps.
 MAX_OCTAVES = 4.0
-#: Limits on the window of neighbours that a file may ask for.
+#: Limits on the window of neighbours in a file.
 MAX_WINDOW, MAX_MULTIPLIER = 255, 64
-#: Orders of coding: raster order, z slowest; and that of a hash of the location.
+#: Orders of coding: raster order with z slowest, and the order of a hash of the location.
 RASTER, HASHED = "raster", "hashed"
 ORDERS = (RASTER, HASHED)
 #: The value of a multiplier that is not chosen yet (``hemgs.codec.neighbours.chosen_multiplier``), and the largest
@@ -37,7 +37,7 @@ class ContextWindow:
 
     Attributes:
         size: voxels along each edge of the window, odd.
-        max_neighbours: the nearest that are kept; 0 keeps all.
+        max_neighbours: number of nearest neighbours that are kept; 0 keeps all.
         multiplier: lattice voxels per voxel of the window; :data:`AUTOMATIC` until it is chosen.
         order: order of coding, one of :data:`ORDERS`, which decides which anchors are earlier.
     """
@@ -63,7 +63,7 @@ class ContextWindow:
         """Lattice voxels that the window reaches from its anchor, along each axis.
 
         Raises:
-            ValueError: the multiplier is yet to be chosen.
+            ValueError: the multiplier has not been chosen.
         """
         if self.multiplier == AUTOMATIC:
             raise ValueError("the multiplier of a context window has not been chosen")
@@ -95,8 +95,8 @@ class NetworkSizes:
             as in the paper.
         sparse_grid: whether files contain only those signs of the hash grid that some anchor depends on. A decoder
             finds them from the locations. Training prices all signs: those in use then agree more and cost less.
-        float_networks: whether networks code in floating point, with weights in float16, to measure what exact integers
-            cost. Such a file decodes only where sums are rounded as on the machine that wrote it.
+        float_networks: whether networks code in floating point, with weights in float16, to measure the cost of exact
+            integers. Such a file decodes only where sums are rounded as on the machine that wrote it.
     """
 
     WIDTHS: ClassVar[tuple[str, ...]] = (
@@ -123,7 +123,7 @@ class EntropySettings(NetworkSizes, GridSizes):
     """Sizes of the entropy model, stored in every bitstream.
 
     Attributes:
-        window: which anchors are neighbours.
+        window: condition for neighbours.
     """
 
     window: ContextWindow = field(default_factory=ContextWindow)

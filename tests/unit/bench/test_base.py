@@ -70,7 +70,7 @@ def test_a_ply_can_be_the_base_and_is_named_by_its_hash(scene_dir: Path, base: P
     ("named", "message"),
     [
         ({}, "toy_post starts from trained Gaussians, and none are named — add --base MODEL_DIR"),
-        ({"base": "absent", "seed": 2}, "absent holds no finished training"),
+        ({"base": "absent", "seed": 2}, "absent contains no finished training"),
         ({"base": "base"}, "base.*: trained with seed 2, not 0 — add --seed 2"),
         (
             {"base": "base", "seed": 2, "method": "gs3d"},

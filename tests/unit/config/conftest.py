@@ -1,4 +1,4 @@
-"""A folder of configuration files, with three methods, a variant and two data sets."""
+"""A folder of configuration files, with three methods, a variant and two datasets."""
 
 from __future__ import annotations
 

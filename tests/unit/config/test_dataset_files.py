@@ -1,4 +1,4 @@
-"""Files of data sets: overrides of a scene, captures, and the files of this repository."""
+"""Files of datasets: overrides of a scene, captures, and the files of this repository."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def messages(name: str, text: str) -> list[tuple[int, str]]:
     [
         ("a.md", "# Title\n\nWe mend it.\n", 3),
         ("a.md", "| a | b |\n|---|---|\n| 1 | told |\n", 3),
-        ("a.md", "A table, telling the rate.\n", 1),
+        ("a.md", "Tables tell the rate.\n", 1),
+        ("a.md", "The file is to be closed.\n", 1),
         ("a.py", '"""Decode it.\n\nRead it so as\nto check it.\n"""\n', 3),
         ("a.md", "One line,\nand files are decoded for\never by all.\n", 2),
         ("a.py", '"""Read it.\n\n    Both are read alike.\n"""\n', 3),
