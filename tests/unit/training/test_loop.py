@@ -20,6 +20,7 @@ from hemgs.core.types import Scene, View
 from hemgs.training.checkpoint import identity_of, latest_checkpoint, save_checkpoint
 from hemgs.training.interrupt import TrainingInterrupted
 from hemgs.training.loop import ImageCache, LoopSettings, ViewStack, fit, seed_everything
+from hemgs.training.params import TrainingParams
 from tests.sameness import same
 from tests.unit.training.toy import SIZE, ToyTrainee, toy_scene
 
@@ -137,6 +138,16 @@ def test_how_often_is_saved_or_logged_does_not_matter_to_resuming(tmp_path: Path
         train(tmp_path, stop_at(10))
     _, report = train(tmp_path, settings=dataclasses.replace(SETTINGS, checkpoint_every=100, log_every=1))
     assert report["resumed_from"] == 10
+
+
+def test_settings_of_a_method_are_its_identity_but_for_those_of_reports() -> None:
+    params = TrainingParams(iterations=23, log_every=5, checkpoint_every=4)
+    settings = LoopSettings.of(params, 3, {"method": "toy"})
+    assert dataclasses.replace(settings, identity={}) == SETTINGS
+    assert settings.identity["method"] == "toy"
+    other = LoopSettings.of(dataclasses.replace(params, log_every=7, checkpoint_every=9), 3, {"method": "toy"})
+    assert other.identity == settings.identity
+    assert LoopSettings.of(dataclasses.replace(params, ssim_weight=0.3), 3, {"method": "toy"}) != settings
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
