@@ -46,7 +46,7 @@ def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any], r
     spoil(path, **changes)
     with pytest.raises(HemgsError) as fault:
         read_encode_record(toy_points)
-    assert str(fault.value).startswith(f"{path}: not a record this version can read ({reason}")
+    assert str(fault.value).startswith(f"{path}: not a record that this version can read ({reason}")
     assert fault.value.fix == "make it again"
 
 
