@@ -2,11 +2,11 @@
 
 
 def archive_request(name):
-    """Files of the datasets that share an archive, and all scenes selected of them: the disk must have room for what the
-    jobs of their other archives fetch, too.
+    """Return the files of the datasets that share an archive, and all selected scenes of these datasets.
 
-    Where it was fetched for these and more, what was asked for then: a selection of scenes does not ask again, and runs
-    for different ones can go on side by side.
+    The disk must also have room for the downloads of their other archives. If the archive was fetched for these scenes
+    and more, the function returns that earlier request. A smaller selection therefore does not fetch again, and runs
+    for different scenes can be active at the same time.
     """
     sharing = dict.fromkeys(dataset for (dataset, _), names in ARCHIVES.items() if name in names)
     request = {

@@ -50,13 +50,13 @@ shell.prefix(
 
 
 def relative(path):
-    """A path as it reads from the folder the workflow runs in: a moved or copied project is not made again."""
+    """Return a path relative to the folder of the run, so that a moved or copied project is not made again."""
     path = Path(path)
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def typed(value):
-    """What was given by --config, with its numbers: Snakemake hands over all that is nested as text."""
+    """Return the value of --config with its numbers, since Snakemake passes nested values as text."""
     if isinstance(value, dict):
         return {key: typed(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -66,7 +66,7 @@ def typed(value):
 
 
 def read_benchmark():
-    """The benchmark that the configuration describes; a fault of it is one clear message."""
+    """Return the benchmark of the configuration; a fault in it gives one clear message."""
     try:
         benchmark = load_benchmark(
             SETTINGS, [relative(path) for path in workflow.configfiles], relative(workflow.basedir) / "config"
@@ -96,7 +96,7 @@ PUBLISHED = relative(workflow.basedir) / "published"
 
 
 def any_of(names):
-    """A pattern that matches these names and nothing else."""
+    """Return a pattern that matches only these names."""
     return "|".join(re.escape(name) for name in sorted(set(names)))
 
 
@@ -118,14 +118,14 @@ def dataset_file(wildcards):
 
 
 def fetch_records(wildcards):
-    """Files which show that the archives of a scene are present or not needed."""
+    """Return files which show that the archives of a scene are present or not needed."""
     if (wildcards.dataset, wildcards.scene) not in ARCHIVES:
         raise WorkflowError(f"{wildcards.dataset}/{wildcards.scene} is not a scene of this benchmark: see run.scenes")
     return [f"results/data/fetched/{name}.json" for name in ARCHIVES[wildcards.dataset, wildcards.scene]]
 
 
 def scene_settings(wildcards):
-    """All that decides the prepared scene: a change of it prepares the scene again."""
+    """Return the settings that decide the prepared scene; if they change, the scene is prepared again."""
     return json.dumps(SCENES[wildcards.dataset, wildcards.scene].settings, sort_keys=True)
 
 
@@ -134,7 +134,7 @@ def method_entry(wildcards):
 
 
 def base_files(wildcards):
-    """The trained model that a method of kind post starts from: one that is made again trains such a method again."""
+    """Return the model that a method of kind post starts from; if it is made again, the method is trained again."""
     base = BASES.get(FIT_PATH.format(**wildcards))
     return [f"results/models/{base.path}/{name}" for name in ("model.safetensors", "train.json")] if base else []
 
@@ -153,12 +153,12 @@ def fit_options(wildcards):
 
 
 def fit_settings(wildcards):
-    """Settings over the method's defaults: a change of them trains again."""
+    """Return settings over the method's defaults; if they change, the method is trained again."""
     return json.dumps(fit_of(wildcards).params)
 
 
 def fit_rates_list(wildcards):
-    """Rate ids: one more of them encodes and evaluates again, and trains nothing."""
+    """Return rate ids; a further one causes encoding and evaluation, but no training."""
     return ",".join(rate.id for rate in fit_of(wildcards).rates)
 
 
@@ -167,16 +167,16 @@ def log_of(step, path):
 
 
 def is_made(file):
-    """Whether a file counts: all do where everything is asked for; after a failure, those that the failed run left whole.
+    """Return whether a file counts: all files count, except for those that a failed run did not finish.
 
-    The jobs that it did not come to are the ones that Snakemake itself held for necessary: a file in their place is of
-    other settings, another scene or another model than the configuration says.
+    Snakemake planned the jobs that did not run. Existing files in their place have other settings, another scene or
+    another model than the configuration.
     """
     left = BENCHMARK.partial
     return left is None or (Path(file).is_file() and file not in left.unfinished)
 
 
-# After a failure, what is finished is published; otherwise everything is asked for.
+# After a failure, finished results are published; otherwise all results are requested.
 FINISHED = dict.fromkeys(path for path in FITS if is_made(f"results/points/{path}/points.csv"))
 
 
@@ -185,7 +185,7 @@ def finished_files(name):
 
 
 def plan():
-    """The expected results: every fit of the benchmark, with the paths of its files and logs."""
+    """Return the expected results: every fit of the benchmark, with the paths of its files and logs."""
     return {
         "schema_version": PLAN_VERSION,
         "title": BENCHMARK.title,
@@ -228,7 +228,7 @@ def plan():
 
 
 def refit_plan(dataset, scene):
-    """The expected comparison of entropy models on a scene."""
+    """Return the expected comparison of entropy models on a scene."""
     path = FIT_PATH.format(**REFIT_FIT, dataset=dataset, scene=scene)
     table = REFIT_TABLE.format(dataset=dataset, scene=scene)
     return {
@@ -249,13 +249,13 @@ def refit_plan(dataset, scene):
 
 
 def scene_logs(dataset, scene):
-    """Logs of a scene, and of the archive that it comes from, where it comes from one."""
+    """Return the logs of a scene, and of its archive if it has one."""
     fetching = {"fetch_archive": log_of("fetch_archive", name) for name in ARCHIVES[dataset, scene]}
     return {**fetching, "prepare_scene": log_of("prepare_scene", f"{dataset}/{scene}")}
 
 
 def failed_logs(logs):
-    """Logs that contain the reason of a missing result: after a failure, only those of the jobs that failed."""
+    """Return logs that can explain a missing result: after a failure, only those of the failed jobs."""
     left = BENCHMARK.partial
     return {step: log for step, log in logs.items() if left is None or log in left.failed}
 
