@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -311,8 +312,22 @@ def dataset_list():
     ]
 
 
-def as_json(data):
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+def wanted_file(name, data):
+    """Write what results/summary/NAME.json must contain, and return the path of that file, for the rule that copies it.
+
+    Its name is that of its contents, so that runs of different configurations do not disturb each other. It is written
+    again, and is then newer than the copy, where the copy is of another configuration: results that were copied from
+    elsewhere without the notes of Snakemake are published again. Only the process that plans the jobs writes it.
+    """
+    text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+    wanted, copy = (
+        Path(f".snakemake/hemgs/{name}-{sha256(text.encode()).hexdigest()[:16]}.json"),
+        Path(f"results/summary/{name}.json"),
+    )
+    is_outdated = copy.is_file() and copy.read_bytes() != text.encode()
+    if workflow.is_main_process and (is_outdated or not wanted.is_file()):
+        write_text(wanted, text)
+    return local(str(wanted))
 
 
 def showcase_folders():

@@ -88,6 +88,8 @@ _RC: dict[Any, Any] = {
     "svg.hashsalt": "hemgs",
     "savefig.dpi": DPI,
     "figure.dpi": DPI,
+    # Labels are text here, as they are in tables and on the page. A dollar sign begins no formula.
+    "text.parse_math": False,
 }
 
 
