@@ -360,7 +360,9 @@ def folder_of(files, otherwise):
 
 def reported(path, caption, category, **labels):
     """A file that the Snakemake report shows."""
-    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
+    # Snakemake looks for wildcards in labels, and knows no escape: an invisible character (word joiner) ends the search.
+    texts = {key: value.replace("{", "{\u2060") for key, value in labels.items()}
+    return report(path, caption=f"../report/{caption}.rst", category=category, labels=texts)
 
 
 def table_caption(table):

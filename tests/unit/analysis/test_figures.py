@@ -195,6 +195,17 @@ def test_a_variant_trained_per_rate_is_drawn_next_to_the_one_model(complete: Res
     assert [text.get_text() for text in legend.get_texts()] == ["HAC", "HEMGS"]
 
 
+@pytest.mark.parametrize("label", ["HEMGS$_{", "$\\frac$", "a_b^c $5 to $6", "%s {0} \\n"])
+def test_a_label_is_text_and_no_formula(tmp_path: Path, label: str) -> None:
+    results = Results(tmp_path, methods=("gs3d",)).write()
+    style = json.loads(results.style.read_text())
+    style["methods"][0]["label"] = style["datasets"][0]["label"] = label
+    results.style.write_text(json.dumps(style))
+    summarise(results.plan, PUBLISHED, results.summary)
+    figures = make_figures(results.summary, results.style, tmp_path / "figures")
+    assert any(path.suffix == ".pdf" for path in figures)
+
+
 def test_methods_without_a_colour_of_their_own_differ_in_marker(complete: Results, tmp_path: Path) -> None:
     """The number of methods in the ladder of ablations."""
     data = json.loads(complete.style.read_text())
