@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from hemgs.cli.console import report_error
+from hemgs.cli.console import report_error, show_what_can_be_shown
 from hemgs.cli.parser import parse
 from hemgs.core.errors import HemgsError
 
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Threads that spin while waiting slow down the other thread pool. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    show_what_can_be_shown()
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         with _termination_as_exception():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemgs.cli.console import say, say_json, table
-from hemgs.cli.parser import Parser, explain
+from hemgs.cli.parser import Parser, explain, new_folder
 from hemgs.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _add_published(parser: Parser) -> None:
     """Add the common options of verbs that publish results."""
     parser.add_argument("--summary", type=Path, required=True, metavar="DIR", help="that of `hemgs summarise`")
     parser.add_argument("--style", type=Path, required=True, metavar="FILE", help="style.json, written by the workflow")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="folder to write")
 
 
 def _summarise(arguments: argparse.Namespace) -> int:

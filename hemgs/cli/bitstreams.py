@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemgs.cli.console import note, say, say_json, seconds_text, size_text, table
-from hemgs.cli.parser import Parser, add_device, explain
+from hemgs.cli.parser import Parser, add_device, explain, file_of, new_folder
 from hemgs.core.errors import BitstreamError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ def add_decode(parser: Parser) -> None:
         "  hemgs decode court.gsc --out court.safetensors --json stats.json",
     )
     _add_bitstream(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="file to write")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write time, memory and counts")
+    parser.add_argument(
+        "--out", type=file_of(".safetensors"), required=True, metavar="FILE.safetensors", help="file to write"
+    )
+    parser.add_argument("--json", type=file_of(".json"), metavar="FILE.json", help="also write time, memory and counts")
     parser.add_argument("--once", action="store_true", help="decode once only; the time then includes compiling")
     parser.add_argument("--method", metavar="ENTRY", help="package.module:Class, for a method that is not installed")
     add_device(parser)
@@ -66,7 +68,7 @@ def add_render(parser: Parser) -> None:
     source.add_argument("--camera", type=Path, metavar="FILE.json", help="draw these cameras")
     parser.add_argument("--split", choices=("test", "train"), default="test", help="which views [%(default)s]")
     parser.add_argument("--background", metavar="R,G,B", help="in [0, 1], with --camera [0,0,0]; a scene has its own")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
+    parser.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="folder for the pictures")
     add_device(parser)
     parser.set_defaults(run=_render)
 
@@ -82,7 +84,9 @@ def add_evaluate(parser: Parser) -> None:
     )
     parser.add_argument("points", type=Path, metavar="POINT_DIR", help="folder that `hemgs encode` wrote")
     parser.add_argument("--scene", type=Path, required=True, metavar="SCENE_DIR", help="the model's training scene")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; may be POINT_DIR")
+    parser.add_argument(
+        "--out", type=new_folder, required=True, metavar="DIR", help="folder to write; may be POINT_DIR"
+    )
     parser.add_argument("--showcase", type=int, default=2, metavar="N", help="test views to keep pictures of [2]")
     parser.add_argument(
         "--keep-going",
@@ -102,7 +106,7 @@ def add_export(parser: Parser) -> None:
         "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
     )
     _add_bitstream(parser)
-    parser.add_argument("--ply", type=Path, required=True, metavar="FILE.ply", help="file to write")
+    parser.add_argument("--ply", type=file_of(".ply"), required=True, metavar="FILE.ply", help="file to write")
     parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
     add_device(parser)
     parser.set_defaults(run=_export)

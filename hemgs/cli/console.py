@@ -5,17 +5,37 @@ Owns formats of sizes, durations and plain tables. Does not own the content of m
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _KIB = 1 << 10
+#: Characters that move the cursor, change colours or turn the direction of writing: names in files may contain them.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def show_what_can_be_shown() -> None:
+    """Let a terminal replace what its encoding lacks, such as λ in ISO 8859-1, where Python would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters other than tabs and line breaks.
+
+    >>> printable("red\x1b[31m")
+    'red\\x1b[31m'
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str = "") -> None:
     """Print one line of result on standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def say_json(data: Mapping[str, Any]) -> None:
@@ -25,7 +45,7 @@ def say_json(data: Mapping[str, Any]) -> None:
 
 def note(text: str) -> None:
     """Print one line that is not a result on standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def report_error(message: str, fix: str = "") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemgs.cli.console import say, seconds_text, size_text, table
-from hemgs.cli.parser import Parser, add_device, add_settings, explain, parse_assignments
+from hemgs.cli.parser import Parser, add_device, add_settings, explain, file_of, new_folder, parse_assignments
 from hemgs.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_train(parser: Parser) -> None:
     )
     parser.add_argument("scene", type=Path, metavar="SCENE_DIR", help="folder that `hemgs prepare` wrote")
     parser.add_argument("--method", required=True, metavar="ID", help="id, or package.module:Class")
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, metavar="MODEL_DIR", help="folder to write")
     parser.add_argument("--rate", metavar="ID", help="rate id, for methods that are trained once per rate")
     add_settings(parser, "a setting that replaces the method's default and that of --params-json; may be repeated")
     parser.add_argument("--params-json", metavar="JSON", help="several settings as a JSON mapping, or @FILE")
@@ -70,7 +70,9 @@ def add_encode(parser: Parser) -> None:
         "  hemgs encode results/court_hemgs --target-psnr 27.5 --scene results/court --views 4 --out court.gsc",
     )
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder that `hemgs train` wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.gsc", help="folder or file to write")
+    parser.add_argument(
+        "--out", type=_folder_or_bitstream, required=True, metavar="DIR|FILE.gsc", help="folder or file to write"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--lmbda", type=float, nargs="+", metavar="X", help="rate–distortion trade-offs, positive")
     which.add_argument("--rates", metavar="ID,ID", help="the same by rate id, as in lmbda_0.0010,lmbda_0.0040")
@@ -110,7 +112,7 @@ def add_refit(parser: Parser) -> None:
         "  hemgs refit results/court_hemgs --variants ar --set context_multiplier=4 --out court_wide.csv",
     )
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder that `hemgs train` wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table to write")
+    parser.add_argument("--out", type=file_of(".csv"), required=True, metavar="FILE.csv", help="table to write")
     parser.add_argument("--variants", metavar="NAME,NAME", help="to compare [base,sa,ar,both]")
     parser.add_argument("--iterations", type=int, default=3000, metavar="N", help="steps of each fit [%(default)s]")
     parser.add_argument(
@@ -179,7 +181,7 @@ def _encode(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     if arguments.target_bytes is not None or arguments.target_psnr is not None:
         return _encode_to_target(arguments, device)
-    if arguments.out.suffix == _SUFFIX:
+    if _is_bitstream(arguments.out):
         return _encode_file(arguments, rates, device)
     from hemgs.bench.runner import run_encode
 
@@ -190,6 +192,17 @@ def _encode(arguments: argparse.Namespace) -> int:
     ]
     say(table(["rate", "bytes", "size", "time"], rows))
     return 0
+
+
+def _is_bitstream(path: Path) -> bool:
+    return path.suffix.lower() == _SUFFIX and not path.is_dir()
+
+
+def _folder_or_bitstream(text: str) -> Path:
+    try:
+        return Path(text) if _is_bitstream(Path(text)) else new_folder(text)
+    except argparse.ArgumentTypeError as fault:
+        raise argparse.ArgumentTypeError(f"{fault}, or {Path(text).stem}{_SUFFIX} for one file") from fault
 
 
 def _check_target(arguments: argparse.Namespace) -> None:
@@ -208,7 +221,7 @@ def _check_target(arguments: argparse.Namespace) -> None:
     if arguments.target_bytes is not None and arguments.target_bytes < 1:
         raise ConfigError(f"--target-bytes {arguments.target_bytes}", "give a number of bytes such as 250000")
     option = "--target-bytes" if arguments.target_bytes is not None else "--target-psnr" if psnr is not None else ""
-    if option and arguments.out.suffix != _SUFFIX:
+    if option and not _is_bitstream(arguments.out):
         raise ConfigError(f"{option} makes one file, and --out {arguments.out} is a folder", "name a .gsc file")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hemgs.cli.console import report_error, say
@@ -34,6 +35,31 @@ Exit codes: 0 done, 1 a failed check or a fault of the program, 2 wrong input, 1
 """
 #: Help of the options that choose a device.
 DEVICE_HELP = "auto (HEMGS_DEVICE, else a GPU if there is one), cpu, cuda or cuda:N [%(default)s]"
+
+#: Suffixes of files that this program, viewers of splats and spreadsheets write.
+FILE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in [
+        "csv",
+        "gsc",
+        "html",
+        "jpeg",
+        "jpg",
+        "json",
+        "ksplat",
+        "npz",
+        "parquet",
+        "pdf",
+        "ply",
+        "png",
+        "safetensors",
+        "sog",
+        "splat",
+        "spz",
+        "svg",
+        "zip",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +170,29 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--set {assignment!r} is not KEY=VALUE", "write, for example, --set iterations=3000")
         texts[key.strip()] = value
     return texts
+
+
+def file_of(suffix: str) -> Callable[[str], Path]:
+    """Return a type of options: a file to be written, which must have the suffix of its format, in capitals or not.
+
+    Programs tell formats by their suffixes: a PLY that is named ``court.splat`` opens nowhere.
+    """
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() != suffix:
+            raise argparse.ArgumentTypeError(f"{text}: a {suffix} file is written; name it {path.stem}{suffix}")
+        return path
+
+    return read
+
+
+def new_folder(text: str) -> Path:
+    """Read an option that names a folder to be written; refuse a new one with the suffix of a file."""
+    path = Path(text)
+    if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: a folder is written; name it {path.stem}")
+    return path
 
 
 class _Version(argparse.Action):

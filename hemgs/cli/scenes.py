@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from hemgs.cli.console import say, size_text
-from hemgs.cli.parser import Parser, explain
+from hemgs.cli.parser import Parser, explain, file_of, new_folder
 from hemgs.core.errors import ConfigError
 
 
@@ -27,7 +27,10 @@ def add_fetch(parser: Parser) -> None:
     parser.add_argument("--archive", metavar="NAME", help="only this archive, by its file name; needs room for all")
     parser.add_argument("--asset", action="append", metavar="ID", help="id of weights, or all; repeatable")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.json", help="record of the downloaded files; progress goes to .jsonl"
+        "--out",
+        type=file_of(".json"),
+        metavar="FILE.json",
+        help="record of the downloaded files; progress goes to .jsonl",
     )
     _add_archives(parser)
     parser.set_defaults(run=_fetch)
@@ -61,7 +64,7 @@ def add_prepare(parser: Parser) -> None:
     )
     parser.add_argument("--dataset", type=Path, required=True, metavar="FILE.yaml", help="dataset file")
     parser.add_argument("--scene", required=True, metavar="ID", help="one of its scenes")
-    parser.add_argument("--out", type=Path, required=True, metavar="SCENE_DIR", help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, metavar="SCENE_DIR", help="folder to write")
     parser.add_argument(
         "--archives", type=Path, metavar="DIR", help="where downloaded archives are kept [results/data/archives]"
     )

@@ -8,13 +8,14 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hemgs.core.errors import DeviceError
+from hemgs.core.errors import ConfigError, DeviceError
 
 _CHUNK_BYTES = 1 << 20
 _LOCK = ".lock"
@@ -24,10 +25,13 @@ _LOCK = ".lock"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds, remove it if not.
 
+    A symbolic link stays, and the file that it names is written.
+
     Raises:
+        ConfigError: there is something at ``path`` that is no file, or is write-protected.
         DeviceError: the disk is full.
     """
-    path = Path(path)
+    path = replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     os.close(handle)
@@ -44,6 +48,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replaceable(path: Path) -> Path:
+    """Return where a file may be written: ``path``, or what it links to.
+
+    Renaming replaces folders that are empty, devices, pipes and protected files, without asking. None of them is an
+    output that somebody meant.
+
+    Raises:
+        ConfigError: there is one of these.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    if not stat.S_ISREG(mode):
+        kind = (
+            "a folder" if stat.S_ISDIR(mode) else "a link in a circle" if stat.S_ISLNK(mode) else "a device or a pipe"
+        )
+        raise ConfigError(f"{path} is {kind}, not a file that can be replaced", "name another file")
+    if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(f"{path} is write-protected", "name another file, or `chmod u+w` this one")
+    return target
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -285,5 +285,36 @@ def test_bitstreams_that_are_no_files(tmp_path: Path, kind: str, capsys: pytest.
         os.mkfifo(path)
     elif kind == "empty":
         path.touch()
-    assert main(["decode", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert main(["decode", str(path), "--out", str(tmp_path / "out.safetensors")]) == 2
     assert str(path) in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "name", "fix"),
+    [
+        (["export", "x.gsc"], "--ply", "court.splat", "court.ply"),
+        (["export", "x.gsc"], "--ply", "court", "court.ply"),
+        (["decode", "x.gsc"], "--out", "court.ply", "court.safetensors"),
+        (["refit", "model"], "--out", "court.gsc", "court.csv"),
+        (["encode", "model"], "--out", "court.ply", "court.gsc"),
+        (["encode", "model"], "--out", "court.SPZ", "court.gsc"),
+        (["train", "scene", "--method", TOY], "--out", "court.gsc", "name it court"),
+        (["render", "x.gsc", "--scene", "scene"], "--out", "court.png", "name it court"),
+    ],
+)
+def test_a_suffix_of_another_format_is_refused(
+    verb: list[str],
+    option: str,
+    name: str,
+    fix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([*verb, option, name])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: argument {option}: {name}: ")
+    assert fix in error
+    assert not list(tmp_path.iterdir())

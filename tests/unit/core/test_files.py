@@ -1,16 +1,19 @@
-"""Folders that one process at a time works in."""
+"""Files that appear whole, and folders that one process at a time works in."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import re
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from hemgs.core.files import Workplace, sole_worker
+from hemgs.core.errors import ConfigError
+from hemgs.core.files import Workplace, sole_worker, write_text
 
 
 def never() -> None:
@@ -59,3 +62,36 @@ def test_a_file_system_without_locks_lets_everyone_in(tmp_path: Path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", without_locks)
     with sole_worker(tmp_path / "work", never) as place:
         assert place == Workplace(empty=True, waited=False)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "circle", "device", "protected"])
+def test_what_is_no_replaceable_file_stays_and_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "circle":
+        path.symlink_to(path)
+    elif kind == "device":
+        path = Path(os.devnull)
+    else:
+        path.write_text("kept")
+        path.chmod(0o444)
+    before = path.lstat().st_mode
+    with pytest.raises(ConfigError, match=re.escape(str(path))):
+        write_text(path, "new")
+    assert path.lstat().st_mode == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ([] if kind == "device" else ["out.csv"])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path, is_there: bool) -> None:
+    link, target = tmp_path / "link.csv", tmp_path / "disk/out.csv"
+    link.symlink_to(target)
+    if is_there:
+        target.parent.mkdir()
+        target.write_text("old")
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == link.read_text() == "new"
