@@ -35,30 +35,10 @@ Exit codes: 0 done, 1 a failed check or a fault of the program, 2 wrong input, 1
 """
 #: Help of the options that choose a device.
 DEVICE_HELP = "auto (HEMGS_DEVICE, else a GPU if there is one), cpu, cuda or cuda:N [%(default)s]"
-
 #: Suffixes of files that this program, viewers of splats and spreadsheets write.
 FILE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in [
-        "csv",
-        "gsc",
-        "html",
-        "jpeg",
-        "jpg",
-        "json",
-        "ksplat",
-        "npz",
-        "parquet",
-        "pdf",
-        "ply",
-        "png",
-        "safetensors",
-        "sog",
-        "splat",
-        "spz",
-        "svg",
-        "zip",
-    ]
+    {".csv", ".gsc", ".html", ".jpg", ".json", ".ksplat", ".npz", ".parquet", ".pdf", ".ply", ".png", ".safetensors"}
+    | {".sog", ".splat", ".spz", ".svg", ".zip"}
 )
 
 

@@ -65,9 +65,8 @@ def replaceable(path: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         return target
     if not stat.S_ISREG(mode):
-        kind = (
-            "a folder" if stat.S_ISDIR(mode) else "a link in a circle" if stat.S_ISLNK(mode) else "a device or a pipe"
-        )
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link in a circle"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device or a pipe")
         raise ConfigError(f"{path} is {kind}, not a file that can be replaced", "name another file")
     if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(f"{path} is write-protected", "name another file, or `chmod u+w` this one")
