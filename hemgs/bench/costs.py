@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 
 from hemgs.config.benchmark import MethodConfig
 from hemgs.config.fields import LIST
-from hemgs.core.reading import RefusedError, Section, checked, load_yaml
+from hemgs.core.reading import RefusedError, Section, checked
+from hemgs.core.yaml_files import load_yaml
 
 #: Path of the file in a checkout.
 DEFAULT_COSTS = Path("results/measured/costs.yaml")

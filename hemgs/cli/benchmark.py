@@ -58,7 +58,7 @@ def add_summarise(parser: Parser) -> None:
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="plan.json, which the workflow writes")
     parser.add_argument("--published", type=Path, required=True, metavar="DIR", help="values that papers print, as CSV")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="folder to write")
     parser.set_defaults(run=_summarise)
 
 
@@ -115,7 +115,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 def _benchmark(file: Path, changes: list[str]) -> Benchmark:
     from hemgs.config.benchmark import load_benchmark
-    from hemgs.core.reading import load_yaml
+    from hemgs.core.yaml_files import load_yaml
 
     settings = load_yaml(file)
     for change in changes:
@@ -125,12 +125,12 @@ def _benchmark(file: Path, changes: list[str]) -> Benchmark:
 
 
 def _parsed(change: str) -> dict[str, Any]:
-    import yaml
+    from hemgs.core.yaml_files import parse_yaml
 
     key, equals, text = change.partition("=")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
+        value = parse_yaml(text, "--config")
+    except ConfigError as fault:
         raise ConfigError(
             f"--config {change}: the value is not YAML", "quote it, as in 'run={scenes: [room]}'"
         ) from fault

@@ -179,7 +179,7 @@ def _say_pin(path: Path, sha256: str) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from hemgs.core.events import terminal_events
-    from hemgs.core.reading import load_yaml
+    from hemgs.core.yaml_files import load_yaml
     from hemgs.data.fetch.archives import DEFAULT_ARCHIVES
     from hemgs.data.prepare import prepare_scene
 

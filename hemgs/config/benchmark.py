@@ -38,8 +38,9 @@ from hemgs.config.fields import (
 from hemgs.config.method import MethodConfig, fit_rates, load_methods, with_benchmark_rates
 from hemgs.core.catalogue import ON_REQUEST_TABLES, TABLES
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import Section, checked, closest, load_yaml
+from hemgs.core.reading import Section, checked, closest
 from hemgs.core.types import Rate
+from hemgs.core.yaml_files import load_yaml
 
 #: The method whose entropy models the table ``refit`` compares.
 REFIT_METHOD = "hemgs"

@@ -22,7 +22,8 @@ from pydantic import model_validator as check
 
 from hemgs.config.fields import LIST, Id, MethodParams, Text
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import RefusedError, Section, checked, closest, load_yaml
+from hemgs.core.reading import RefusedError, Section, checked, closest
+from hemgs.core.yaml_files import load_yaml
 
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 

@@ -1,4 +1,4 @@
-"""Strict reading of YAML and JSON, and their check against models.
+"""Check of YAML and JSON against models.
 
 Owns the base class of models, and the conversion of pydantic's faults into one :class:`ConfigError`. The error names
 the file, the key, the value and the allowed values. Does not own the meaning of any key.
@@ -11,10 +11,8 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from hemgs.core.errors import ConfigError
@@ -87,42 +85,6 @@ class Section(Entry):
             if key not in cls.model_fields:
                 raise RefusedError(closest(str(key), cls.model_fields), unknown_key=str(key))
         return data
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which also refuses a key that is given twice. (PyYAML would use the second value.)"""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen and key != "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, gives a key twice, or is not a mapping.
-    """
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            # _StrictLoader derives from SafeLoader: it builds plain data only.
-            data = yaml.load(file, _StrictLoader)
-    except FileNotFoundError as fault:
-        raise ConfigError(f"{path}: no such file", "check the path") from fault
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path}: cannot be read ({fault})") from fault
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(fault).split())}", "correct that line") from fault
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a mapping of keys is expected, not {_shown(data)}")
-    return data
 
 
 def checked(kind: Any, data: Any, origin: str, context: Any = None) -> Any:
@@ -232,6 +194,8 @@ def _fix(error: _Fault, path: _Path, kind: Any, data: Any) -> str:
     if name in _TYPES:
         if isinstance(value, str) and _TYPES[name] in ("number", "integer") and _is_number(value):
             return "this is text; write a number without quotes and, in YAML, with a decimal point, such as 1.0e-3"
+        if isinstance(value, bool) and _TYPES[name] == "string":
+            return "YAML reads on, off, yes and no as truth values; put the text into quotes"
         return f"a value of type {_TYPES[name]}{' or null' if _takes_null(kind, data, path) else ''} is expected"
     return _LIMITS[name].format(**context) if name in _LIMITS else error["msg"]
 

@@ -9,7 +9,6 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
@@ -21,6 +20,7 @@ from hemgs.core.catalogue import FIGURE_FORMATS, SUMMARY_FILES, TABLE_FORMATS, f
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 from hemgs.core.records import POINT_COLUMNS, SCHEMA_VERSION
+from hemgs.core.yaml_files import parse_yaml
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
 REFIT_TABLE = "results/summary/refit/{dataset}/{scene}.csv"
@@ -62,7 +62,10 @@ def typed(value):
         return {key: typed(item) for key, item in value.items()}
     if isinstance(value, list):
         return [typed(item) for item in value]
-    found = yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        found = parse_yaml(value, "--config") if isinstance(value, str) else value
+    except HemgsError:
+        return value
     return value if isinstance(found, dict | list) else found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hemgs.config.dataset import DatasetFile
 from hemgs.core.errors import ConfigError
-from hemgs.core.reading import checked, closest, load_yaml
+from hemgs.core.reading import checked, closest
 
 DATASET: dict[str, Any] = {
     "id": "toy",
@@ -35,6 +34,7 @@ def test_a_valid_file_passes() -> None:
             "wide",
             "'protocol.max_width' cannot be \"wide\" — a value of type integer or null",
         ),
+        (["label"], True, "toy.yaml: 'label' cannot be true — YAML reads on, off, yes and no as truth values"),
         (["protocol", "scale"], "1e-1", "'protocol.scale' cannot be \"1e-1\" — this is text; write a number"),
         (["protocol", "background", 1], 7, "toy.yaml: 'protocol.background[1]' cannot be 7 — it must be at most 1"),
         (["protocol", "background"], [0], "'protocol.background' cannot be [0] — at least 3 entries are expected"),
@@ -62,40 +62,6 @@ def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
     data = {("protocoll" if key == "protocol" else key): value for key, value in DATASET.items()}
     with pytest.raises(ConfigError, match="unknown key 'protocoll' — did you mean 'protocol'"):
         checked(DatasetFile, data, "toy.yaml")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice"),
-        ("a:\n  b: 1\n  b: 1\n", "the key 'b' is given twice"),
-        ("a: [1\n", "not valid YAML"),
-        ("- a\n- b\n", "a mapping of keys is expected"),
-        ("", "a mapping of keys is expected"),
-        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
-    ],
-)
-def test_files_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError) as fault:
-        load_yaml(path)
-    assert str(path) in str(fault.value)
-    assert message in str(fault.value)
-
-
-def test_a_file_that_is_not_there_and_one_that_is_not_text(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
-        load_yaml(tmp_path / "absent.yaml")
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_yaml(tmp_path / "binary.yaml")
-
-
-def test_merge_keys_of_yaml_still_work(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("a: &base {x: 1}\nb:\n  <<: *base\n  y: 2\n")
-    assert load_yaml(path)["b"] == {"x": 1, "y": 2}
 
 
 def test_closest_says_what_is_known() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hemgs.config.dataset import Protocol, load_dataset, scene_of
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.reading import load_yaml
+from hemgs.core.yaml_files import load_yaml
 from hemgs.data.prepare import prepare_scene
 from tests.unit.data.capture_builders import dataset, protocol
 
