@@ -25,11 +25,12 @@ import torch
 
 from hemgs.bench.damage import damaged_copies, forged_copies
 from hemgs.bench.decoding import bundles_equal, file_sections
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.isolation import child_environment, decode_alone
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_train
 from hemgs.bench.runs import EncodeRecord, bitstream_path
+from hemgs.bench.training import TrainRequest, resolve_params, run_train
 from hemgs.core.errors import BitstreamError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of

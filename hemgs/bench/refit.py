@@ -14,7 +14,7 @@ from typing import IO
 
 import torch
 
-from hemgs.bench.runner import load_model, resolve_params
+from hemgs.bench.training import load_model, resolve_params
 from hemgs.core.errors import ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.records import REFIT_COLUMNS, Value, write_rows

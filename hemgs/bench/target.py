@@ -1,6 +1,6 @@
 """The search for one file of a requested size or quality, from one variable-rate model.
 
-Owns the search over λ and its result. Does not own encoding (``runner``), decoding (``isolation``) or PSNR
+Owns the search over λ and its result. Does not own encoding (``encoding``), decoding (``isolation``) or PSNR
 (``viewing``).
 """
 
@@ -17,11 +17,12 @@ from typing import IO
 
 import torch
 
+from hemgs.bench.encoding import encode_one
 from hemgs.bench.evaluation import scene_to_measure, showcase_views
 from hemgs.bench.isolation import decode_alone
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import encode_one, load_model
 from hemgs.bench.runs import EncodedRate, TrainRecord
+from hemgs.bench.training import load_model
 from hemgs.bench.viewing import psnr_of_views
 from hemgs.core.bundle import Bundle
 from hemgs.core.errors import ConfigError

@@ -126,7 +126,7 @@ def add_refit(parser: Parser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     params, texts = parse_params(arguments.params_json), parse_assignments(arguments.set)
-    from hemgs.bench.runner import TrainRequest, run_train
+    from hemgs.bench.training import TrainRequest, run_train
     from hemgs.core.device import choose_device
 
     request = TrainRequest(
@@ -183,7 +183,7 @@ def _encode(arguments: argparse.Namespace) -> int:
         return _encode_to_target(arguments, device)
     if _is_bitstream(arguments.out):
         return _encode_file(arguments, rates, device)
-    from hemgs.bench.runner import run_encode
+    from hemgs.bench.encoding import run_encode
 
     record = run_encode(arguments.model, arguments.out, rates, device, sys.stderr)
     rows = [
@@ -234,7 +234,7 @@ def _rates(arguments: argparse.Namespace) -> list[Rate]:
 
 
 def _encode_file(arguments: argparse.Namespace, rates: list[Rate], device: Any) -> int:
-    from hemgs.bench.runner import run_encode_file
+    from hemgs.bench.encoding import run_encode_file
 
     if len(rates) > 1:
         raise ConfigError(f"--out {arguments.out} is one file, {len(rates)} rates were named", "name a folder")

@@ -14,9 +14,10 @@ import torch
 from hemgs.analysis.publish import make_figures, make_page, make_tables
 from hemgs.analysis.summary import summarise
 from hemgs.bench.conformance import make_tiny_scene
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.config.benchmark import load_benchmark
 from hemgs.core.catalogue import TABLES
 

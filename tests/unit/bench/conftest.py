@@ -12,9 +12,10 @@ import torch
 from hemgs.bench import evaluation
 from hemgs.bench.conformance import make_tiny_scene
 from hemgs.bench.decoding import run_decode
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.isolation import Decoded
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.training import TrainRequest, run_train
 
 CPU = torch.device("cpu")
 TOY = "tests.unit.bench.toy_methods:"

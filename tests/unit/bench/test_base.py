@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs.bench.runner import TrainRequest, run_train
 from hemgs.bench.runs import TrainRecord, read_train_record
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.core.bundle import load_bundle
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.files import sha256_of

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from hemgs.bench import evaluation
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.evaluation import (
     EvaluateRequest,
     check_bitstream,
@@ -24,8 +25,8 @@ from hemgs.bench.evaluation import (
     showcase_views,
 )
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import EncodedRate, bitstream_path, read_encode_record
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.core.errors import BitstreamError, DeviceError, SceneError
 from hemgs.core.records import read_points, read_views
 from hemgs.data.loader import load_scene

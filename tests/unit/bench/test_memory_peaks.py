@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hemgs.bench.decoding import run_decode
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.core.timing import process_peak_mib, reset_process_peak
 from tests.unit.bench.conftest import CPU, TOY
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.core.provenance import code_fingerprint, code_version, hardware
 from hemgs.core.records import POINT_COLUMNS, SCHEMA_VERSION, VIEW_COLUMNS, read_points, read_views
 from hemgs.core.types import Rate

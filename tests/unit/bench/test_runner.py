@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from hemgs.bench import runner
+from hemgs.bench import training
+from hemgs.bench.encoding import run_encode, run_encode_file
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.bench.runner import TrainRequest, resolve_params, run_encode, run_encode_file, run_train
 from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_train_record
+from hemgs.bench.training import TrainRequest, resolve_params, run_train
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.files import sha256_of
@@ -160,7 +161,7 @@ def test_failed_training_leaves_the_former_result_alone(
     def full(path: Path, bundle: Bundle) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runner, "save_bundle", full)
+    monkeypatch.setattr(training, "save_bundle", full)
     with pytest.raises(OSError, match="No space"):
         run_train(request(scene_dir, out, seed=1), CPU)
     with pytest.raises(ConfigError, match="no finished training"):

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from hemgs.bench import target
+from hemgs.bench.encoding import encode_one, run_encode, run_encode_file
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.isolation import Decoded
 from hemgs.bench.registry import get_method
-from hemgs.bench.runner import TrainRequest, encode_one, run_encode, run_encode_file, run_train
 from hemgs.bench.runs import read_train_record
 from hemgs.bench.target import run_encode_to_psnr, run_encode_to_size
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.cli.models import psnr_lines, size_lines
 from hemgs.codec.method import Hemgs
 from hemgs.core.bundle import Bundle

@@ -1,15 +1,14 @@
-"""Training and encoding as use cases: the work of the verbs ``train`` and ``encode``.
+"""Training as a use case: the work of the verb ``train``.
 
-Owns files, seeds, timing and records around a method's own verbs. Does not own the work of a method, or the printed
+Owns files, seeds, timing and records around a method's own training. Does not own the work of a method, or the printed
 output.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, get_type_hints
@@ -17,22 +16,15 @@ from typing import IO, Any, get_type_hints
 import torch
 
 from hemgs.bench.base import Base, load_base
-from hemgs.bench.decoding import WARM_UP_LIMIT_S, file_sections
-from hemgs.bench.rates import encoding_rates, fit_of, parse_rate, training_rate
+from hemgs.bench.rates import fit_of, training_rate
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import (
-    BITSTREAM_FOLDER,
-    BITSTREAM_SUFFIX,
-    ENCODE_FILE,
     EVENTS_FILE,
     MODEL_FILE,
     TRAIN_FILE,
     WORK_FOLDER,
-    EncodedRate,
-    EncodeRecord,
     TrainRecord,
     alone_in,
-    bitstream_path,
     counts_of,
     load_trained,
     origin_of,
@@ -42,14 +34,14 @@ from hemgs.bench.runs import (
 from hemgs.config.params import params_of
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
-from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.errors import ConfigError, HemgsError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
-from hemgs.core.types import Rate, Scene, SectionTable
+from hemgs.core.types import Rate, Scene
 from hemgs.data.loader import load_scene
-from hemgs.protocol import Method, TrainingTask, interval_of
+from hemgs.protocol import Method, TrainingTask
 
 
 @dataclass(frozen=True)
@@ -219,101 +211,6 @@ class _Training:
         return record
 
 
-def run_encode(
-    model_dir: Path, out: Path, rates: Sequence[Rate], device: torch.device, stream: IO[str] | None = None
-) -> EncodeRecord:
-    """Encode one model at several rates in one process.
-
-    Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. The first rate is encoded twice: the
-    repetition must give the same bytes, and its time is the one that is kept. Waits for another process that encodes
-    into ``out``, as a job does that outlived its workflow.
-
-    Args:
-        model_dir: folder that :func:`run_train` wrote.
-        out: folder for the results.
-        rates: rates to encode at; none for the default rates of the method.
-        device: where to compute.
-        stream: terminal for the live line, if any.
-
-    Raises:
-        ConfigError: the folder contains no finished training, or the model cannot be encoded at a rate.
-        BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
-    """
-    record, method, model = load_model(model_dir, device)
-    chosen = encoding_rates(method.spec, interval_of(method.spec, model), parse_rate(record.rate), rates)
-    encoded: dict[str, EncodedRate] = {}
-    with (
-        alone_in(out, stream),
-        contextlib.ExitStack() as undo,
-        EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events,
-    ):
-        (out / ENCODE_FILE).unlink(missing_ok=True)
-        # If encoding is interrupted, no record of an incomplete sweep is left.
-        undo.callback(_remove_others, out / BITSTREAM_FOLDER, ())
-        for number, rate in enumerate(chosen, start=1):
-            path = bitstream_path(out, rate.id)
-            encoded[rate.id] = encode_one(method, model, rate, path, device)
-            if number == 1 and encoded[rate.id].encode_s < WARM_UP_LIMIT_S:
-                encoded[rate.id] = _repeated(method, model, rate, path, device, encoded[rate.id])
-            events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
-        undo.pop_all()
-        _remove_others(out / BITSTREAM_FOLDER, encoded)
-        result = EncodeRecord(train=record, rates=encoded, device=str(device), origin=origin_of(method, device))
-        write_record(out / ENCODE_FILE, result)
-    return result
-
-
-def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch.device) -> EncodedRate:
-    """Encode one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
-
-    Raises:
-        ConfigError: as in :func:`run_encode`; or the model has several rates and none is given.
-    """
-    record, method, model = load_model(model_dir, device)
-    if rate is None and method.spec.kind == "all_rates":
-        raise ConfigError(f"one file needs one rate, and {method.spec.id} has many", "name it, such as --lmbda 0.002")
-    chosen = encoding_rates(
-        method.spec, interval_of(method.spec, model), parse_rate(record.rate), [rate] if rate else ()
-    )
-    return encode_one(method, model, chosen[0], out, device)
-
-
-def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: torch.device) -> EncodedRate:
-    """Write one bitstream and check its size.
-
-    Raises:
-        BitstreamError: the method's section table, the container's and the length of the file do not agree.
-    """
-    reset_peak_memory(device)
-    with Stopwatch(lambda: synchronize(device)) as watch:
-        table = method.encode(model, rate, path, device=device)
-    peak_mib = peak_memory_mib(device)
-    check_sections(path, table)
-    return EncodedRate(
-        lmbda=rate.lmbda,
-        sections=dict(table.sections),
-        estimated_bits={name: float(bits) for name, bits in table.estimated_bits.items()},
-        encode_s=watch.seconds,
-        encode_peak_mib=peak_mib,
-        sha256=sha256_of(path),
-        figures={name: float(value) for name, value in table.figures.items()},
-    )
-
-
-def check_sections(path: Path, table: SectionTable) -> None:
-    """Raise BitstreamError unless a table, the file's own table and the length of the file agree, to the byte."""
-    found = file_sections(path)
-    length_bytes = path.stat().st_size
-    if dict(table.sections) != found or table.total_bytes != length_bytes:
-        raise BitstreamError(
-            f"{path}: sections {dict(table.sections)} were reported, the file contains {found} in {length_bytes} bytes",
-            "the method's section table must be what write_container returned",
-        )
-    unknown = set(table.estimated_bits) - set(found)
-    if unknown:
-        raise BitstreamError(f"{path}: bits are estimated for sections it has not: {', '.join(sorted(unknown))}")
-
-
 def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Method, Bundle]:
     """Load a finished training: return its record, its method, and the model on ``device``.
 
@@ -323,23 +220,3 @@ def load_model(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Meth
     """
     record, model = load_trained(model_dir, device)
     return record, get_method(record.entry), model
-
-
-def _repeated(
-    method: Method, model: Bundle, rate: Rate, path: Path, device: torch.device, first: EncodedRate
-) -> EncodedRate:
-    again = encode_one(method, model, rate, path, device)
-    if again.sha256 != first.sha256:
-        raise BitstreamError(
-            f"{path}: encoding twice gave two different files",
-            f"the method {method.spec.id} must encode in the same way each time",
-        )
-    # Only the first call shows the peak memory of a new process.
-    return again.model_copy(update={"encode_peak_mib": max(first.encode_peak_mib, again.encode_peak_mib)})
-
-
-def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
-    """Remove bitstreams of all other rates: the folder must contain exactly the files that its record lists."""
-    for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
-        if path.stem not in rate_ids:
-            path.unlink()
