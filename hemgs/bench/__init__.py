@@ -3,7 +3,8 @@
 Owns these use cases:
 
 - finding a method (``registry``), rates and their ids (``rates``), the records that pass between steps (``runs``);
-- training and encoding (``training``, ``base``, ``encoding``), decoding in its own process (``decoding``, ``isolation``);
+- training and encoding (``training``, ``base``, ``encoding``);
+- decoding in its own process (``decoding``, ``isolation``);
 - the search for a size or a quality (``target``), measuring decoded bitstreams (``evaluation``);
 - pictures and exports (``viewing``), the refit of entropy models (``refit``);
 - the cost of a benchmark (``costs``, ``estimate``);

@@ -39,13 +39,20 @@ from hemgs.protocol import Method, interval_of
 
 
 def run_encode(
-    model_dir: Path, out: Path, rates: Sequence[Rate], device: torch.device, stream: IO[str] | None = None
+    model_dir: Path,
+    out: Path,
+    rates: Sequence[Rate],
+    device: torch.device,
+    stream: IO[str] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> EncodeRecord:
     """Encode one model at several rates in one process.
 
-    Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. The first rate is encoded twice: the
-    repetition must give the same bytes, and its time is the one that is kept. Waits for another process that encodes
-    into ``out``, as a job does that outlived its workflow.
+    Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. Rates of this model that are there already
+    are left as they are, and stay listed. Rates that are finished when the call fails or is stopped wait in ``work/``
+    for the next call. The first rate is encoded twice: the repetition must give the same bytes, and its time is the one
+    that is kept. Waits for another process that encodes into ``out``, as a job does that outlived its workflow.
 
     Args:
         model_dir: what :func:`run_train` wrote.
@@ -53,32 +60,81 @@ def run_encode(
         rates: none for all that are usual for the method.
         device: where to compute.
         stream: terminal for the live line, if any.
+        overwrite: whether bitstreams of another model in ``out`` are replaced.
+
+    Returns:
+        The record of all rates in ``out``.
 
     Raises:
-        ConfigError: no finished training, or a rate that does not fit the model.
+        ConfigError: no finished training, a rate that does not fit the model, or bitstreams of another model.
         BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
     """
     record, method, model = load_model(model_dir, device)
     chosen = encoding_rates(method.spec, interval_of(method.spec, model), parse_rate(record.rate), rates)
-    encoded: dict[str, EncodedRate] = {}
-    with (
-        alone_in(out, stream),
-        contextlib.ExitStack() as undo,
-        EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events,
-    ):
-        (out / ENCODE_FILE).unlink(missing_ok=True)
-        # Stopped on the way, no part of a sweep is left that could be taken for the whole.
-        undo.callback(_remove_others, out / BITSTREAM_FOLDER, ())
-        for number, rate in enumerate(chosen, start=1):
-            path = bitstream_path(out, rate.id)
-            encoded[rate.id] = encode_one(method, model, rate, path, device)
-            if number == 1 and encoded[rate.id].encode_s < WARM_UP_LIMIT_S:
-                encoded[rate.id] = _repeated(method, model, rate, path, device, encoded[rate.id])
-            events.progress(number, len(chosen), bytes=encoded[rate.id].total_bytes)
-        undo.pop_all()
-        _remove_others(out / BITSTREAM_FOLDER, encoded)
-        result = EncodeRecord(record, encoded, str(device), origin_of(method, device))
-        write_record(out / ENCODE_FILE, result)
+    with alone_in(out, stream):
+        finished, others = _rates_in(out, record), _bitstreams_of_another_model(out, record)
+        if others and not overwrite:
+            raise ConfigError(
+                f"{out} contains {len(others)} bitstreams of another model than {model_dir}",
+                "name another folder with --out, or replace them with --overwrite",
+            )
+        work = out / WORK_FOLDER
+        new = _rates_in(work, record)
+        left = [rate for rate in chosen if rate.id not in finished | new]
+        with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
+            for number, rate in enumerate(left, start=1):
+                path = bitstream_path(work, rate.id)
+                new[rate.id] = encode_one(method, model, rate, path, device)
+                if number == 1 and new[rate.id].encode_s < WARM_UP_LIMIT_S:
+                    new[rate.id] = _repeated(method, model, rate, path, device, new[rate.id])
+                write_record(work / ENCODE_FILE, EncodeRecord(record, new))
+                events.progress(number, len(left), bytes=new[rate.id].total_bytes)
+        return _publish(out, record, finished, new, others)
+
+
+def _rates_in(folder: Path, record: TrainRecord) -> dict[str, EncodedRate]:
+    """Return the whole bitstreams of a model that the record in a folder lists."""
+    try:
+        found = read_encode_record(folder)
+    except HemgsError:
+        return {}
+    if found.train.model_sha256 != record.model_sha256:
+        return {}
+    paths = {rate: bitstream_path(folder, rate) for rate in found.rates}
+    return {
+        rate: encoded
+        for rate, encoded in found.rates.items()
+        if paths[rate].is_file() and sha256_of(paths[rate]) == encoded.sha256
+    }
+
+
+def _bitstreams_of_another_model(folder: Path, record: TrainRecord) -> list[Path]:
+    try:
+        found = read_encode_record(folder)
+    except HemgsError:
+        return []
+    paths = [bitstream_path(folder, rate) for rate in found.rates]
+    return [] if found.train.model_sha256 == record.model_sha256 else [path for path in paths if path.exists()]
+
+
+def _publish(
+    out: Path,
+    record: TrainRecord,
+    finished: Mapping[str, EncodedRate],
+    new: Mapping[str, EncodedRate],
+    others: Sequence[Path],
+) -> EncodeRecord:
+    """Move new bitstreams to where they belong, remove those of another model, and write the record of all."""
+    if others:
+        (out / ENCODE_FILE).unlink()
+        for path in others:
+            path.unlink()
+    for rate in new:
+        (out / BITSTREAM_FOLDER).mkdir(exist_ok=True)
+        bitstream_path(out / WORK_FOLDER, rate).replace(bitstream_path(out, rate))
+    by_lmbda = sorted({**finished, **new}.items(), key=lambda item: item[1].lmbda or 0.0)
+    result = EncodeRecord(record, dict(by_lmbda))
+    write_record(out / ENCODE_FILE, result)
     return result
 
 
@@ -144,10 +200,3 @@ def _repeated(
         )
     # The first call alone shows the memory that is needed from a standing start.
     return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
-
-
-def _remove_others(folder: Path, rate_ids: Collection[str]) -> None:
-    """Remove bitstreams of all other rates: the folder must hold what its record lists."""
-    for path in folder.glob(f"*{BITSTREAM_SUFFIX}"):
-        if path.stem not in rate_ids:
-            path.unlink()

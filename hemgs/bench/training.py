@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +29,9 @@ from hemgs.bench.runs import (
     counts_of,
     load_trained,
     origin_of,
+    read_train_record,
     trained_seconds,
+    write_json,
     write_record,
 )
 from hemgs.config.params import params_of
@@ -36,12 +39,15 @@ from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, seed_everything, synchronize
 from hemgs.core.errors import ConfigError, HemgsError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of
+from hemgs.core.files import read_note, sha256_of
 from hemgs.core.provenance import config_hash
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, Scene
 from hemgs.data.loader import load_scene
 from hemgs.protocol import Method, TrainingTask
+
+#: In the work folder: what is being trained there. The folder goes with it if nothing else has been left there.
+_NOTE = ".request.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class TrainRequest:
         variant: id of the variant with these settings; empty for the method itself.
         label: name for print; the method's own if empty.
         base: folder of the finished training that a method of kind ``post`` starts from, or a PLY file.
+        overwrite: whether a training of another request in ``out``, finished or interrupted, is replaced.
     """
 
     scene: Path
@@ -72,6 +79,7 @@ class TrainRequest:
     variant: str = ""
     label: str = ""
     base: Path | None = None
+    overwrite: bool = False
 
 
 def resolve_params(
@@ -113,15 +121,17 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     """Train one model; continue an interrupted call with the same request.
 
     Writes ``model.safetensors`` and, last, ``train.json`` into ``request.out``. Progress goes to ``events.jsonl``
-    next to them from the start. Checkpoints are in ``work/``, which is removed at the end. Where another process is at
-    it already (a job that outlived the workflow that had started it), waits for it and takes its result.
+    next to them from the start. Checkpoints are in ``work/``, which is removed at the end. If another process already
+    trains there (a job that outlived the workflow that had started it), the call waits for it. A finished training of
+    the same request is left as it is.
 
     Args:
         request: the training.
         device: device of the training.
-        stream: terminal for the live line, if any; also shows that it waits.
+        stream: terminal for the live line, if any; also shows that the call waits, or that nothing is left to do.
 
     Raises:
+        ConfigError: ``request.out`` contains a training of another request, and ``request.overwrite`` is not set.
         HemgsError: a subclass names the cause: settings, scene, training or device.
     """
     method = get_method(request.method)
@@ -130,12 +140,26 @@ def run_train(request: TrainRequest, device: torch.device, stream: IO[str] | Non
     base = load_base(request.base, method.spec, scene, request.seed, device)
     training = _Training(request, method, params, rate, scene, base)
     with alone_in(request.out, stream) as place:
-        record = training.finished() if place.waited else None
+        record = training.finished()
         if record is None:
-            if place.empty:
-                (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of a finished training
-            record = training.run(device, stream)
+            is_new = training.take_over() or place.empty
+            if is_new:
+                (request.out / EVENTS_FILE).unlink(missing_ok=True)  # of another training
+            return training.run(device, stream)
+        if stream is not None:
+            stream.write(f"{request.out} contains this training already; it is left as it is\n")
     return record
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Describe the first entry in which two identities differ, settings by their own names."""
+    for name, value in wanted.items():
+        other = found.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping) and other != value:
+            return _difference(other, {**dict.fromkeys(other), **value})
+        if other != value:
+            return f"{name} is {other!r} there, and {value!r} here"
+    return "its protocol differs"
 
 
 @dataclass(frozen=True)
@@ -150,6 +174,22 @@ class _Training:
     base: Base | None
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, by the names that a record has for it, as JSON gives it back."""
+        decisive = {
+            "method": self.method.spec.id,
+            "variant": self.request.variant,
+            "scene": self.scene.scene,
+            "scene_hash": self.scene.hash,
+            "rate": self.rate.id,
+            "seed": self.request.seed,
+            "params": dict(self.params),
+            "base": dict(self.base.record) if self.base else {},
+            "config_hash": self.config_hash,
+        }
+        return dict(json.loads(json.dumps(decisive)))
+
+    @property
     def config_hash(self) -> str:
         described = {"method": self.method.spec.id, "params": self.params, "protocol": dict(self.scene.protocol)}
         if self.base is not None:
@@ -157,16 +197,53 @@ class _Training:
         return config_hash(described)
 
     def finished(self) -> TrainRecord | None:
-        """Return the record in the folder, if it belongs to this training and the model is complete."""
-        request = self.request
+        """Return the record in the folder, if it belongs to this training and the model is complete.
+
+        Raises:
+            ConfigError: the record belongs to another training, which must not be replaced.
+        """
+        out = self.request.out
         try:
-            record, _, _ = load_model(request.out, torch.device("cpu"))
+            record = read_train_record(out)
         except HemgsError:
             return None
-        base = self.base.record if self.base else {}
-        found = (record.variant, record.rate, record.seed, record.scene_hash, record.config_hash, record.base)
-        wanted = (request.variant, self.rate.id, request.seed, self.scene.hash, self.config_hash, base)
-        return record if found == wanted else None
+        found = {name: getattr(record, name) for name in self.identity}
+        if found != self.identity:
+            self._refuse("a finished training", found)
+            return None
+        is_whole = (out / MODEL_FILE).is_file() and sha256_of(out / MODEL_FILE) == record.model_sha256
+        return record if is_whole else None
+
+    def take_over(self) -> bool:
+        """Note in the work folder what is trained there; clear away the checkpoints of another request.
+
+        Returns:
+            whether there was such a training.
+
+        Raises:
+            ConfigError: there is one, and it must not be replaced.
+        """
+        work = self.request.out / WORK_FOLDER
+        note = work / _NOTE
+        found = read_note(note)
+        is_other = bool(found) and found != self.identity
+        if is_other:
+            self._refuse("an interrupted training", found)
+            for path in work.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif not path.name.startswith("."):
+                    path.unlink()
+        write_json(note, self.identity)
+        return is_other
+
+    def _refuse(self, what: str, found: Mapping[str, Any]) -> None:
+        """Raise ConfigError that names what differs, unless the request allows to replace it."""
+        if not self.request.overwrite:
+            raise ConfigError(
+                f"{self.request.out} contains {what} of another request: {_difference(found, self.identity)}",
+                "name another folder with --out, or replace that training with --overwrite",
+            )
 
     def run(self, device: torch.device, stream: IO[str] | None) -> TrainRecord:
         """Train in the work folder and write the result."""

@@ -50,8 +50,13 @@ def add_train(parser: Parser) -> None:
     )
     parser.add_argument("--variant", default="", metavar="ID", help="id of the variant that has these settings")
     parser.add_argument("--label", default="", metavar="TEXT", help="printed name [that of the method]")
+    _add_overwrite(parser, "a training of another request, finished or interrupted; the same request is left or continued")
     add_device(parser)
     parser.set_defaults(run=_train)
+
+
+def _add_overwrite(parser: Parser, what: str) -> None:
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 
 def add_encode(parser: Parser) -> None:
@@ -140,6 +145,7 @@ def _train(arguments: argparse.Namespace) -> int:
         variant=arguments.variant,
         label=arguments.label,
         base=arguments.base,
+        overwrite=arguments.overwrite,
     )
     record = run_train(request, choose_device(arguments.device), sys.stderr)
     counts = ", ".join(f"{value} {name.removeprefix('num_')}" for name, value in record.counts.items())
