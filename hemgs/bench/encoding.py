@@ -6,9 +6,7 @@ does its work, nor what is printed.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,19 +16,21 @@ from hemgs.bench.decoding import WARM_UP_LIMIT_S, file_sections
 from hemgs.bench.rates import encoding_rates, parse_rate
 from hemgs.bench.runs import (
     BITSTREAM_FOLDER,
-    BITSTREAM_SUFFIX,
     ENCODE_FILE,
+    WORK_FOLDER,
     EncodedRate,
     EncodeRecord,
+    TrainRecord,
     alone_in,
     bitstream_path,
     origin_of,
+    read_encode_record,
     write_record,
 )
 from hemgs.bench.training import load_model
 from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
-from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.timing import Stopwatch
@@ -72,49 +72,55 @@ def run_encode(
     record, method, model = load_model(model_dir, device)
     chosen = encoding_rates(method.spec, interval_of(method.spec, model), parse_rate(record.rate), rates)
     with alone_in(out, stream):
-        finished, others = _rates_in(out, record), _bitstreams_of_another_model(out, record)
+        finished, others = _bitstreams_in(out, record)
         if others and not overwrite:
             raise ConfigError(
                 f"{out} contains {len(others)} bitstreams of another model than {model_dir}",
                 "name another folder with --out, or replace them with --overwrite",
             )
-        work = out / WORK_FOLDER
-        new = _rates_in(work, record)
-        left = [rate for rate in chosen if rate.id not in finished | new]
+        left = [rate for rate in chosen if rate.id not in finished]
         with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
-            for number, rate in enumerate(left, start=1):
-                path = bitstream_path(work, rate.id)
-                new[rate.id] = encode_one(method, model, rate, path, device)
-                if number == 1 and new[rate.id].encode_s < WARM_UP_LIMIT_S:
-                    new[rate.id] = _repeated(method, model, rate, path, device, new[rate.id])
-                write_record(work / ENCODE_FILE, EncodeRecord(record, new))
-                events.progress(number, len(left), bytes=new[rate.id].total_bytes)
+            new = _encode_into(out / WORK_FOLDER, record, method, model, left, device, events)
         return _publish(out, record, finished, new, others)
 
 
-def _rates_in(folder: Path, record: TrainRecord) -> dict[str, EncodedRate]:
-    """Return the whole bitstreams of a model that the record in a folder lists."""
+def _encode_into(
+    work: Path,
+    record: TrainRecord,
+    method: Method,
+    model: Bundle,
+    rates: Sequence[Rate],
+    device: torch.device,
+    events: EventLog,
+) -> dict[str, EncodedRate]:
+    """Encode each rate into the work folder, unless an earlier call has; list what is finished after each of them."""
+    finished, _ = _bitstreams_in(work, record)
+    left = [rate for rate in rates if rate.id not in finished]
+    for number, rate in enumerate(left, start=1):
+        path = bitstream_path(work, rate.id)
+        try:
+            encoded = encode_one(method, model, rate, path, device)
+            if number == 1 and encoded.encode_s < WARM_UP_LIMIT_S:
+                encoded = _repeated(method, model, rate, path, device, encoded)
+            write_record(work / ENCODE_FILE, EncodeRecord(train=record, rates={**finished, rate.id: encoded}))
+        except BaseException:
+            path.unlink(missing_ok=True)  # no record lists it
+            raise
+        finished[rate.id] = encoded
+        events.progress(number, len(left), bytes=encoded.total_bytes)
+    return finished
+
+
+def _bitstreams_in(folder: Path, record: TrainRecord) -> tuple[dict[str, EncodedRate], list[Path]]:
+    """Find the bitstreams that the record in a folder lists: the whole ones of this model, and those of another."""
     try:
         found = read_encode_record(folder)
     except HemgsError:
-        return {}
+        return {}, []
+    paths = {rate: path for rate in found.rates if (path := bitstream_path(folder, rate)).is_file()}
     if found.train.model_sha256 != record.model_sha256:
-        return {}
-    paths = {rate: bitstream_path(folder, rate) for rate in found.rates}
-    return {
-        rate: encoded
-        for rate, encoded in found.rates.items()
-        if paths[rate].is_file() and sha256_of(paths[rate]) == encoded.sha256
-    }
-
-
-def _bitstreams_of_another_model(folder: Path, record: TrainRecord) -> list[Path]:
-    try:
-        found = read_encode_record(folder)
-    except HemgsError:
-        return []
-    paths = [bitstream_path(folder, rate) for rate in found.rates]
-    return [] if found.train.model_sha256 == record.model_sha256 else [path for path in paths if path.exists()]
+        return {}, list(paths.values())
+    return {rate: found.rates[rate] for rate, path in paths.items() if sha256_of(path) == found.rates[rate].sha256}, []
 
 
 def _publish(
@@ -133,7 +139,7 @@ def _publish(
         (out / BITSTREAM_FOLDER).mkdir(exist_ok=True)
         bitstream_path(out / WORK_FOLDER, rate).replace(bitstream_path(out, rate))
     by_lmbda = sorted({**finished, **new}.items(), key=lambda item: item[1].lmbda or 0.0)
-    result = EncodeRecord(record, dict(by_lmbda))
+    result = EncodeRecord(train=record, rates=dict(by_lmbda))
     write_record(out / ENCODE_FILE, result)
     return result
 
@@ -172,6 +178,7 @@ def encode_one(method: Method, model: Bundle, rate: Rate, path: Path, device: to
         encode_peak_mib=peak_mib,
         sha256=sha256_of(path),
         figures={name: float(value) for name, value in table.figures.items()},
+        origin=origin_of(method, device),
     )
 
 
@@ -199,4 +206,4 @@ def _repeated(
             f"the method {method.spec.id} must encode in the same way each time",
         )
     # The first call alone shows the memory that is needed from a standing start.
-    return replace(again, encode_peak_mib=max(first.encode_peak_mib, again.encode_peak_mib))
+    return again.model_copy(update={"encode_peak_mib": max(first.encode_peak_mib, again.encode_peak_mib)})

@@ -25,8 +25,8 @@ from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
 from hemgs.core.reading import Section, checked
 from hemgs.protocol import Method
 
-#: Version of both records. Increase it by one when a field changes its name or meaning.
-SCHEMA_VERSION = 1
+#: Versions of ``train.json`` and ``encode.json``. Increase one when a field changes its name or meaning.
+TRAIN_VERSION, ENCODE_VERSION = 1, 2
 MODEL_FILE = "model.safetensors"
 TRAIN_FILE = "train.json"
 EVENTS_FILE = "events.jsonl"
@@ -91,6 +91,7 @@ class EncodedRate(Section):
         encode_peak_mib: peak memory while encoding.
         sha256: SHA-256 of the file.
         figures: counts of the method from encoding, by name, such as ``context_mean``.
+        origin: code, machine and libraries that encoded it.
     """
 
     lmbda: float | None
@@ -100,6 +101,7 @@ class EncodedRate(Section):
     encode_peak_mib: float
     sha256: str
     figures: Mapping[str, float] = Field(default_factory=dict)
+    origin: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -112,8 +114,6 @@ class EncodeRecord(Section):
 
     train: TrainRecord
     rates: Annotated[Mapping[str, EncodedRate], Field(min_length=1)]
-    device: str
-    origin: Mapping[str, Any]
 
 
 @contextlib.contextmanager
@@ -146,7 +146,7 @@ def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
             yield place
             done = True
         finally:
-            if done or all(path.name.startswith(".") for path in folder.iterdir()):
+            if done or not any(path.is_file() and path.name[0] != "." for path in folder.rglob("*")):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -157,7 +157,8 @@ def bitstream_path(folder: Path, rate_id: str) -> Path:
 
 def write_record(path: Path, record: TrainRecord | EncodeRecord) -> None:
     """Write a record as JSON, atomically."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, **record.model_dump()})
+    version = TRAIN_VERSION if isinstance(record, TrainRecord) else ENCODE_VERSION
+    write_json(path, {"schema_version": version, **record.model_dump()})
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -173,7 +174,7 @@ def read_train_record(model_dir: Path) -> TrainRecord:
         HemgsError: it is damaged or of another version.
     """
     absent = f"{model_dir} contains no finished training"
-    return _read(TrainRecord, model_dir / TRAIN_FILE, absent, "run `hemgs train` first")
+    return _read(TrainRecord, TRAIN_VERSION, model_dir / TRAIN_FILE, absent, "run `hemgs train` first")
 
 
 def load_trained(model_dir: Path, device: torch.device) -> tuple[TrainRecord, Bundle]:
@@ -199,7 +200,7 @@ def read_encode_record(point_dir: Path) -> EncodeRecord:
         HemgsError: it is damaged or of another version.
     """
     absent = f"{point_dir} contains no finished encoding"
-    return _read(EncodeRecord, point_dir / ENCODE_FILE, absent, "run `hemgs encode` first")
+    return _read(EncodeRecord, ENCODE_VERSION, point_dir / ENCODE_FILE, absent, "run `hemgs encode` first")
 
 
 def counts_of(bundle: Bundle) -> dict[str, int]:
@@ -241,16 +242,19 @@ def trained_seconds(events: Path, fallback_s: float) -> float:
     return sum(by_stage.values()) if by_stage else fallback_s
 
 
-def _read(kind: type[T], path: Path, absent: str, fix: str) -> T:
+def _read(kind: type[T], expected: int, path: Path, absent: str, fix: str) -> T:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         version = data.pop("schema_version", None) if isinstance(data, dict) else None
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"schema version {version!r}, this program reads {SCHEMA_VERSION}")
+        if version == 1 and expected == ENCODE_VERSION:  # one origin for all rates, which came from one call
+            origin = {"device": data.pop("device"), **data.pop("origin")}
+            data["rates"] = {rate: {**values, "origin": origin} for rate, values in data["rates"].items()}
+        elif version != expected:
+            raise ValueError(f"schema version {version!r}, this program reads {expected}")
         record: T = checked(kind, data, "")
     except (FileNotFoundError, NotADirectoryError) as fault:
         raise ConfigError(f"{absent} ({path.name} is missing)", fix) from fault
-    except (OSError, ValueError, ConfigError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as fault:
         raise HemgsError(f"{path}: not a record that this version can read ({fault})", "make it again") from fault
     return record
 

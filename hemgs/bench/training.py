@@ -260,7 +260,6 @@ class _Training:
             synchronize(device)
             peak_mib = peak_memory_mib(device)
 
-        (request.out / TRAIN_FILE).unlink(missing_ok=True)
         save_bundle(request.out / MODEL_FILE, model)
         record = TrainRecord(
             method=spec.id,

@@ -50,7 +50,9 @@ def add_train(parser: Parser) -> None:
     )
     parser.add_argument("--variant", default="", metavar="ID", help="id of the variant that has these settings")
     parser.add_argument("--label", default="", metavar="TEXT", help="printed name [that of the method]")
-    _add_overwrite(parser, "a training of another request, finished or interrupted; the same request is left or continued")
+    _add_overwrite(
+        parser, "a training of another request, finished or interrupted; the same request is left or continued"
+    )
     add_device(parser)
     parser.set_defaults(run=_train)
 
@@ -100,6 +102,7 @@ def add_encode(parser: Parser) -> None:
         metavar="N",
         help="with --target-psnr: measure N test views, evenly spread, to save time [all]",
     )
+    _add_overwrite(parser, "bitstreams of another model in the folder; those of this model stay in any case")
     add_device(parser)
     parser.set_defaults(run=_encode)
 
@@ -191,7 +194,7 @@ def _encode(arguments: argparse.Namespace) -> int:
         return _encode_file(arguments, rates, device)
     from hemgs.bench.encoding import run_encode
 
-    record = run_encode(arguments.model, arguments.out, rates, device, sys.stderr)
+    record = run_encode(arguments.model, arguments.out, rates, device, sys.stderr, overwrite=arguments.overwrite)
     rows = [
         [rate, str(encoded.total_bytes), size_text(encoded.total_bytes), seconds_text(encoded.encode_s)]
         for rate, encoded in record.rates.items()

@@ -28,5 +28,5 @@ rule train_model:
         " (fit {wildcards.fit}, seed {wildcards.seed}); to watch: tail -f {params.folder}/events.jsonl"
     shell:
         f"{HEMGS} train"
-        " {params.scene} --method {params.entry}{params.options}{params.base} --seed {wildcards.seed}"
+        " {params.scene} --method {params.entry}{params.options}{params.base} --seed {wildcards.seed} --overwrite"
         " --params-json {params.settings:q} --out {params.folder} > {log} 2>&1"

@@ -1,5 +1,7 @@
 # From trained models to measured points. One job writes the bitstreams of every rate of a model, and one job decodes
 # and measures them. The latter sees bitstreams and scene only: it has no access to the model.
+#
+# Bitstreams are updated: a job that adds rates, fails or is killed leaves those that are there.
 
 
 rule encode_points:
@@ -7,8 +9,8 @@ rule encode_points:
         model="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/model.safetensors",
         record="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/train.json",
     output:
-        record="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/encode.json",
-        bitstreams=directory("results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/bitstreams"),
+        record=update("results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/encode.json"),
+        bitstreams=update(directory("results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/bitstreams")),
     log:
         "results/logs/encode_points/{method}/{dataset}/{scene}/{fit}/s{seed}.log",
     benchmark:
@@ -23,7 +25,7 @@ rule encode_points:
         "encode {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
         " (fit {wildcards.fit}, seed {wildcards.seed})"
     shell:
-        f"{HEMGS} encode" " {params.model} --rates {params.rates} --out {params.folder} > {log} 2>&1"
+        f"{HEMGS} encode" " {params.model} --rates {params.rates} --overwrite --out {params.folder} > {log} 2>&1"
 
 
 rule evaluate_points:
@@ -44,6 +46,7 @@ rule evaluate_points:
     params:
         scene=subpath(input.scene, parent=True),
         folder=subpath(output.points, parent=True),
+        rates=fit_rates_list,
         columns=POINTS_FORMAT,
     message:
         "decode and measure {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
@@ -51,5 +54,5 @@ rule evaluate_points:
     shell:
         # A broken bitstream costs its own rate, not the others: it becomes a row that says so, and is named here.
         f"{HEMGS} evaluate"
-        " {params.folder} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
+        " {params.folder} --rates {params.rates} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
         " && (grep ': failed: ' {log} >&2 || true)"

@@ -146,8 +146,8 @@ def test_interrupted_training_continues_from_its_checkpoint(
 
 
 def test_new_training_starts_a_new_log(scene_dir: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        run_train(request(scene_dir, tmp_path / "model"), CPU)
+    for seed in range(2):
+        run_train(request(scene_dir, tmp_path / "model", seed=seed, overwrite=True), CPU)
     text = (tmp_path / "model" / "events.jsonl").read_text()
     assert text.count('"session"') == 1
 
@@ -163,9 +163,8 @@ def test_failed_training_leaves_the_former_result_alone(
 
     monkeypatch.setattr(training, "save_bundle", full)
     with pytest.raises(OSError, match="No space"):
-        run_train(request(scene_dir, out, seed=1), CPU)
-    with pytest.raises(ConfigError, match="no finished training"):
-        read_train_record(out)  # A missing training is better than one that describes another model.
+        run_train(request(scene_dir, out, seed=1, overwrite=True), CPU)
+    assert read_train_record(out) == before
     assert sha256_of(out / "model.safetensors") == before.model_sha256
 
 
@@ -189,10 +188,139 @@ def test_encoding_many_rates(toy_model: Path, tmp_path: Path) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_encoding_again_removes_rates_no_longer_asked_for(toy_model: Path, toy_points: Path) -> None:
-    run_encode(toy_model, toy_points, [Rate.of(0.002)], CPU)
-    assert [path.name for path in (toy_points / "bitstreams").iterdir()] == ["lmbda_0.0020.gsc"]
+def files_in(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of the last change and contents of all files below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_a_finished_training_of_the_same_request_is_left_as_it_is(scene_dir: Path, tmp_path: Path) -> None:
+    out, words = tmp_path / "model", io.StringIO()
+    first = run_train(request(scene_dir, out), CPU)
+    before = files_in(out)
+    assert run_train(request(scene_dir, out), CPU, words) == first
+    assert run_train(request(scene_dir, out, overwrite=True), CPU) == first
+    assert files_in(out) == before
+    assert f"{out} contains this training already" in words.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "difference"),
+    [
+        ("ToyAll", {"seed": 1}, "seed is 0 there, and 1 here"),
+        ("ToyAll", {"params": {"log_every": 7}}, "log_every is 5 there, and 7 here"),
+        ("ToyAll", {"variant": "other"}, "variant is '' there, and 'other' here"),
+        ("ToyPerRate", {"rate": "lmbda_0.0020"}, "method is 'toy_all' there, and 'toy_per_rate' here"),
+    ],
+)
+def test_a_finished_training_of_another_request_is_replaced_only_with_overwrite(
+    scene_dir: Path, tmp_path: Path, kind: str, named: dict[str, object], difference: str
+) -> None:
+    out = tmp_path / "model"
+    run_train(request(scene_dir, out), CPU)
+    before = files_in(out)
+    with pytest.raises(ConfigError, match=f"finished training of another request: {difference}.*--overwrite"):
+        run_train(request(scene_dir, out, kind, **named), CPU)
+    assert files_in(out) == before
+    run_train(request(scene_dir, out, kind, overwrite=True, **named), CPU)
+    assert files_in(out) != before
+
+
+def test_checkpoints_of_another_request_are_dropped_only_with_overwrite(
+    scene_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise TrainingInterrupted(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hemgs.core.events.EventLog.progress", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_train(request(scene_dir, out, params={"log_every": 8}), CPU)
+    before = files_in(out)
+    assert any("checkpoint" in name for name in before)
+    with pytest.raises(ConfigError, match=r"an interrupted training of another request: log_every is 8 there, and 4"):
+        run_train(request(scene_dir, out, params={"log_every": 4}), CPU)
+    assert files_in(out) == before
+    run_train(request(scene_dir, out, params={"log_every": 4}, overwrite=True), CPU)
+    events = (out / "events.jsonl").read_text()
+    assert events.count('"session"') == 1
+    assert "resumed" not in [json.loads(line)["event"] for line in events.splitlines()]
+    assert not (out / "work").exists()
+
+
+def test_a_model_that_does_not_fit_its_record_is_trained_again(scene_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    whole = run_train(request(scene_dir, out), CPU)
+    (out / "model.safetensors").write_bytes(b"cut")
+    assert run_train(request(scene_dir, out), CPU).model_sha256 == whole.model_sha256
+
+
+def test_encoding_again_adds_rates_and_leaves_files_of_others(toy_model: Path, toy_points: Path) -> None:
+    mine = toy_points / "bitstreams/my_best.gsc"
+    mine.write_bytes(b"mine")
+    before = files_in(toy_points / "bitstreams")
+    record = run_encode(toy_model, toy_points, [Rate.of(0.0022), Rate.of(0.001)], CPU)
+    after = files_in(toy_points / "bitstreams")
+    assert set(after) - set(before) == {"lmbda_0.0022.gsc"}
+    assert {name: after[name] for name in before} == before
+    assert read_encode_record(toy_points) == record
+    lmbdas = [encoded.lmbda or 0.0 for encoded in record.rates.values()]
+    assert lmbdas == sorted(lmbdas) and 0.0022 in lmbdas and len(lmbdas) == len(before)
+    assert all(encoded.origin["code_fingerprint"] for encoded in record.rates.values())
+
+
+def test_bitstreams_of_another_model_are_replaced_only_with_overwrite(
+    scene_dir: Path, toy_points: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    run_train(request(scene_dir, other, seed=3), CPU)
+    (toy_points / "bitstreams/my_best.gsc").write_bytes(b"mine")
+    before = files_in(toy_points)
+    with pytest.raises(ConfigError, match="bitstreams of another model.*--overwrite"):
+        run_encode(other, toy_points, [Rate.of(0.002)], CPU)
+    assert files_in(toy_points) == before
+    run_encode(other, toy_points, [Rate.of(0.002)], CPU, overwrite=True)
+    assert sorted(path.name for path in (toy_points / "bitstreams").iterdir()) == ["lmbda_0.0020.gsc", "my_best.gsc"]
     assert list(read_encode_record(toy_points).rates) == ["lmbda_0.0020"]
+
+
+def test_rates_that_were_finished_when_encoding_failed_are_not_encoded_again(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, rates = tmp_path / "points", [Rate.of(lmbda) for lmbda in (0.001, 0.002, 0.003)]
+    encode, calls = ToyAll.encode, []
+
+    def full_at_the_third(self: ToyAll, model: Bundle, rate: Rate, path: Path, **named: object) -> object:
+        calls.append(rate.lmbda)
+        if rate.lmbda == 0.003 and calls.count(0.003) == 1:
+            raise OSError(28, "No space left on device")
+        return encode(self, model, rate, path, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ToyAll, "encode", full_at_the_third)
+    with pytest.raises(OSError, match="No space"):
+        run_encode(toy_model, out, rates, CPU)
+    assert not (out / "encode.json").exists()
+    record = run_encode(toy_model, out, rates, CPU)
+    assert calls.count(0.001) == 2, "twice to compare, and not again"
+    assert (calls.count(0.002), calls.count(0.003)) == (1, 3)
+    assert [path.stem for path in sorted((out / "bitstreams").iterdir())] == list(record.rates)
+    assert not (out / "work").exists()
+
+
+def test_a_record_of_the_first_version_is_read(toy_points: Path) -> None:
+    record = read_encode_record(toy_points)
+    data = json.loads((toy_points / "encode.json").read_text())
+    data |= {"schema_version": 1, "device": "cpu", "origin": {"code_version": "1"}}
+    for values in data["rates"].values():
+        del values["origin"]
+    (toy_points / "encode.json").write_text(json.dumps(data))
+    read = read_encode_record(toy_points)
+    assert list(read.rates) == list(record.rates)
+    assert {tuple(encoded.origin.items()) for encoded in read.rates.values()} == {
+        (("device", "cpu"), ("code_version", "1"))
+    }
 
 
 def test_encoding_one_file(toy_model: Path, tmp_path: Path) -> None:
@@ -255,7 +383,7 @@ def test_a_second_training_of_something_else_waits_and_trains(scene_dir: Path, t
     (out / "work").mkdir()
     with (out / "work" / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = pool.submit(run_train, request(scene_dir, out, seed=1), CPU, words)
+        second = pool.submit(run_train, request(scene_dir, out, seed=1, overwrite=True), CPU, words)
         while not words.getvalue():
             assert not second.done()
         fcntl.flock(lock, fcntl.LOCK_UN)
