@@ -17,6 +17,7 @@ from hemgs.bench.rates import encoding_rates, parse_rate
 from hemgs.bench.runs import (
     BITSTREAM_FOLDER,
     ENCODE_FILE,
+    RATES_FILE,
     WORK_FOLDER,
     EncodedRate,
     EncodeRecord,
@@ -24,13 +25,13 @@ from hemgs.bench.runs import (
     alone_in,
     bitstream_path,
     origin_of,
-    read_encode_record,
+    read_rates,
     write_record,
 )
 from hemgs.bench.training import load_model
 from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
-from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.timing import Stopwatch
@@ -50,9 +51,10 @@ def run_encode(
     """Encode one model at several rates in one process.
 
     Writes ``bitstreams/<rate>.gsc`` and, last, ``encode.json`` into ``out``. Rates of this model that are there already
-    are left as they are, and stay listed. Rates that are finished when the call fails or is stopped wait in ``work/``
-    for the next call. The first rate is encoded twice: the repetition must give the same bytes, and its time is the one
-    that is kept. Waits for another process that encodes into ``out``, as a job does that outlived its workflow.
+    are left as they are, and rates that are not asked for stay. Rates that are finished when the call fails or is
+    stopped wait in ``work/`` for the next call. The first rate is encoded twice: the repetition must give the same
+    bytes, and its time is the one that is kept. Waits for another process that encodes into ``out``, as a job does that
+    outlived its workflow.
 
     Args:
         model_dir: what :func:`run_train` wrote.
@@ -63,7 +65,7 @@ def run_encode(
         overwrite: whether bitstreams of another model in ``out`` are replaced.
 
     Returns:
-        The record of all rates in ``out``.
+        The record of the rates that were asked for.
 
     Raises:
         ConfigError: no finished training, a rate that does not fit the model, or bitstreams of another model.
@@ -81,7 +83,10 @@ def run_encode(
         left = [rate for rate in chosen if rate.id not in finished]
         with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
             new = _encode_into(out / WORK_FOLDER, record, method, model, left, device, events)
-        return _publish(out, record, finished, new, others)
+        finished = _publish(out, record, finished, new, others)
+        result = EncodeRecord(train=record, rates={rate.id: finished[rate.id] for rate in chosen})
+        write_record(out / ENCODE_FILE, result)
+    return result
 
 
 def _encode_into(
@@ -102,7 +107,7 @@ def _encode_into(
             encoded = encode_one(method, model, rate, path, device)
             if number == 1 and encoded.encode_s < WARM_UP_LIMIT_S:
                 encoded = _repeated(method, model, rate, path, device, encoded)
-            write_record(work / ENCODE_FILE, EncodeRecord(train=record, rates={**finished, rate.id: encoded}))
+            _write_rates(work, record, {**finished, rate.id: encoded})
         except BaseException:
             path.unlink(missing_ok=True)  # no record lists it
             raise
@@ -112,15 +117,19 @@ def _encode_into(
 
 
 def _bitstreams_in(folder: Path, record: TrainRecord) -> tuple[dict[str, EncodedRate], list[Path]]:
-    """Find the bitstreams that the record in a folder lists: the whole ones of this model, and those of another."""
-    try:
-        found = read_encode_record(folder)
-    except HemgsError:
+    """Find the bitstreams that are listed in a folder: the whole ones of this model, and those of another."""
+    found = read_rates(folder)
+    if found is None:
         return {}, []
     paths = {rate: path for rate in found.rates if (path := bitstream_path(folder, rate)).is_file()}
     if found.train.model_sha256 != record.model_sha256:
         return {}, list(paths.values())
     return {rate: found.rates[rate] for rate, path in paths.items() if sha256_of(path) == found.rates[rate].sha256}, []
+
+
+def _write_rates(folder: Path, record: TrainRecord, rates: Mapping[str, EncodedRate]) -> None:
+    by_lmbda = dict(sorted(rates.items(), key=lambda item: item[1].lmbda or 0.0))
+    write_record(folder / BITSTREAM_FOLDER / RATES_FILE, EncodeRecord(train=record, rates=by_lmbda))
 
 
 def _publish(
@@ -129,19 +138,18 @@ def _publish(
     finished: Mapping[str, EncodedRate],
     new: Mapping[str, EncodedRate],
     others: Sequence[Path],
-) -> EncodeRecord:
-    """Move new bitstreams to where they belong, remove those of another model, and write the record of all."""
+) -> dict[str, EncodedRate]:
+    """Move new bitstreams to where they belong, remove those of another model, and list all that are there now."""
     if others:
-        (out / ENCODE_FILE).unlink()
+        (out / BITSTREAM_FOLDER / RATES_FILE).unlink()
         for path in others:
             path.unlink()
     for rate in new:
         (out / BITSTREAM_FOLDER).mkdir(exist_ok=True)
         bitstream_path(out / WORK_FOLDER, rate).replace(bitstream_path(out, rate))
-    by_lmbda = sorted({**finished, **new}.items(), key=lambda item: item[1].lmbda or 0.0)
-    result = EncodeRecord(train=record, rates=dict(by_lmbda))
-    write_record(out / ENCODE_FILE, result)
-    return result
+    rates = {**finished, **new}
+    _write_rates(out, record, rates)
+    return rates
 
 
 def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch.device) -> EncodedRate:

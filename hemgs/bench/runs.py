@@ -34,6 +34,8 @@ WORK_FOLDER = "work"
 ENCODE_FILE = "encode.json"
 BITSTREAM_FOLDER = "bitstreams"
 BITSTREAM_SUFFIX = ".gsc"
+#: Lists all bitstreams of one model that are in the folder. ``encode.json`` lists those that the last call asked for.
+RATES_FILE = "rates.json"
 
 T = TypeVar("T")
 
@@ -201,6 +203,14 @@ def read_encode_record(point_dir: Path) -> EncodeRecord:
     """
     absent = f"{point_dir} contains no finished encoding"
     return _read(EncodeRecord, ENCODE_VERSION, point_dir / ENCODE_FILE, absent, "run `hemgs encode` first")
+
+
+def read_rates(point_dir: Path) -> EncodeRecord | None:
+    """Return what ``bitstreams/rates.json`` lists in a folder; ``None`` where it is absent or damaged."""
+    try:
+        return _read(EncodeRecord, ENCODE_VERSION, point_dir / BITSTREAM_FOLDER / RATES_FILE, "", "")
+    except HemgsError:
+        return None
 
 
 def counts_of(bundle: Bundle) -> dict[str, int]:

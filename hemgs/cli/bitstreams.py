@@ -87,7 +87,6 @@ def add_evaluate(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=new_folder, required=True, metavar="DIR", help="folder to write; may be POINT_DIR"
     )
-    parser.add_argument("--rates", metavar="ID,ID", help="measure these only, as in lmbda_0.0010,lmbda_0.0040 [all]")
     parser.add_argument("--showcase", type=int, default=2, metavar="N", help="test views to keep pictures of [2]")
     parser.add_argument(
         "--keep-going",
@@ -226,7 +225,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         scene=arguments.scene,
         out=arguments.out,
         num_showcase=arguments.showcase,
-        rates=tuple(rate.strip() for rate in arguments.rates.split(",")) if arguments.rates else (),
         keep_going=arguments.keep_going,
     )
     result = run_evaluate(request, choose_device(arguments.device), sys.stderr)

@@ -67,9 +67,11 @@ def outputs(verb: str, arguments: tuple[str, ...], options: dict[str, str]) -> d
     if verb == "train":
         return {"model.safetensors": options["--params-json"], "train.json": "{}"}
     if verb == "encode":
-        return {"encode.json": "{}"} | {f"bitstreams/{rate}.gsc": rate for rate in options["--rates"].split(",")}
+        record = json.dumps({"rates": options["--rates"].split(",")})
+        return {"encode.json": record} | {f"bitstreams/{rate}.gsc": rate for rate in options["--rates"].split(",")}
     if verb == "evaluate":
-        rates = sorted(path.stem for path in (Path(arguments[0]) / "bitstreams").glob("*.gsc"))
+        rates = sorted(json.loads((Path(arguments[0]) / "encode.json").read_text())["rates"])
+        assert all((Path(arguments[0]) / f"bitstreams/{rate}.gsc").is_file() for rate in rates)
         broken = os.environ.get("STUB_BROKEN")
         if broken in rates:
             print(f"{broken}: failed: the stub was asked to fail", file=sys.stderr)

@@ -160,4 +160,4 @@ def test_selection_on_the_command_line(project: Project, selection: str, fits: i
 def test_numbers_on_the_command_line_are_numbers(project: Project) -> None:
     run, params = "run={methods: single_stub, scenes: one, seeds: [3]}", "method_params={single_stub: {iterations: 7}}"
     output = project.snakemake("-n", "--printshellcmds", "--config", run, params).stdout
-    assert """--rate single --seed 3 --params-json '{"iterations": 7}'""" in output
+    assert """--rate single --seed 3 --overwrite --params-json '{"iterations": 7}'""" in output

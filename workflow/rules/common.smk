@@ -24,6 +24,9 @@ from hemgs.core.yaml_files import parse_yaml
 
 FIT_PATH = "{method}/{dataset}/{scene}/{fit}/s{seed}"
 REFIT_TABLE = "results/summary/refit/{dataset}/{scene}.csv"
+STORED_BITSTREAMS = (
+    [f"results/points/{FIT_PATH}/bitstreams"] if workflow.storage_settings.default_storage_provider else []
+)
 FIT_STEPS = ("train_model", "encode_points", "evaluate_points")
 PLAN_VERSION = 1
 # With other columns, or another meaning of them, every bitstream is measured again.

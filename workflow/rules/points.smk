@@ -1,7 +1,8 @@
 # From trained models to measured points. One job writes the bitstreams of every rate of a model, and one job decodes
 # and measures them. The latter sees bitstreams and scene only: it has no access to the model.
 #
-# Bitstreams are updated: a job that adds rates, fails or is killed leaves those that are there.
+# Snakemake removes the declared outputs of a job before it runs and after it has failed. Bitstreams are therefore not
+# declared: `hemgs encode` adds to those that are there. Only where results are in a storage of their own must they be.
 
 
 rule encode_points:
@@ -9,8 +10,8 @@ rule encode_points:
         model="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/model.safetensors",
         record="results/models/{method}/{dataset}/{scene}/{fit}/s{seed}/train.json",
     output:
-        record=update("results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/encode.json"),
-        bitstreams=update(directory("results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/bitstreams")),
+        [directory(folder) for folder in STORED_BITSTREAMS],
+        record="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/encode.json",
     log:
         "results/logs/encode_points/{method}/{dataset}/{scene}/{fit}/s{seed}.log",
     benchmark:
@@ -30,9 +31,9 @@ rule encode_points:
 
 rule evaluate_points:
     input:
+        STORED_BITSTREAMS,
         scene="results/data/scenes/{dataset}/{scene}/scene.json",
         record="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/encode.json",
-        bitstreams="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/bitstreams",
     output:
         points="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/points.csv",
         views="results/points/{method}/{dataset}/{scene}/{fit}/s{seed}/views.csv",
@@ -46,7 +47,6 @@ rule evaluate_points:
     params:
         scene=subpath(input.scene, parent=True),
         folder=subpath(output.points, parent=True),
-        rates=fit_rates_list,
         columns=POINTS_FORMAT,
     message:
         "decode and measure {wildcards.method} on {wildcards.dataset}/{wildcards.scene}"
@@ -54,5 +54,5 @@ rule evaluate_points:
     shell:
         # A broken bitstream costs its own rate, not the others: it becomes a row that says so, and is named here.
         f"{HEMGS} evaluate"
-        " {params.folder} --rates {params.rates} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
+        " {params.folder} --scene {params.scene} --out {params.folder} --keep-going > {log} 2>&1"
         " && (grep ': failed: ' {log} >&2 || true)"

@@ -20,7 +20,7 @@ from hemgs.bench.encoding import run_encode, run_encode_file
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.rates import rate_of
 from hemgs.bench.registry import get_method
-from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_train_record
+from hemgs.bench.runs import alone_in, bitstream_path, read_encode_record, read_rates, read_train_record
 from hemgs.bench.training import TrainRequest, resolve_params, run_train
 from hemgs.core.bundle import Bundle, save_bundle
 from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
@@ -261,13 +261,17 @@ def test_encoding_again_adds_rates_and_leaves_files_of_others(toy_model: Path, t
     mine = toy_points / "bitstreams/my_best.gsc"
     mine.write_bytes(b"mine")
     before = files_in(toy_points / "bitstreams")
-    record = run_encode(toy_model, toy_points, [Rate.of(0.0022), Rate.of(0.001)], CPU)
+    listed = before.pop("rates.json")
+    record = run_encode(toy_model, toy_points, [Rate.of(0.001), Rate.of(0.0022)], CPU)
+    assert read_encode_record(toy_points) == record
+    assert list(record.rates) == ["lmbda_0.0010", "lmbda_0.0022"]
     after = files_in(toy_points / "bitstreams")
+    assert after.pop("rates.json") != listed
     assert set(after) - set(before) == {"lmbda_0.0022.gsc"}
     assert {name: after[name] for name in before} == before
-    assert read_encode_record(toy_points) == record
-    lmbdas = [encoded.lmbda or 0.0 for encoded in record.rates.values()]
-    assert lmbdas == sorted(lmbdas) and 0.0022 in lmbdas and len(lmbdas) == len(before)
+    there = read_rates(toy_points)
+    assert there is not None
+    assert [f"{rate}.gsc" for rate in there.rates] == sorted(set(after) - {"my_best.gsc"})
     assert all(encoded.origin["code_fingerprint"] for encoded in record.rates.values())
 
 
@@ -282,7 +286,7 @@ def test_bitstreams_of_another_model_are_replaced_only_with_overwrite(
         run_encode(other, toy_points, [Rate.of(0.002)], CPU)
     assert files_in(toy_points) == before
     run_encode(other, toy_points, [Rate.of(0.002)], CPU, overwrite=True)
-    assert sorted(path.name for path in (toy_points / "bitstreams").iterdir()) == ["lmbda_0.0020.gsc", "my_best.gsc"]
+    assert set(files_in(toy_points / "bitstreams")) == {"lmbda_0.0020.gsc", "my_best.gsc", "rates.json"}
     assert list(read_encode_record(toy_points).rates) == ["lmbda_0.0020"]
 
 
@@ -305,8 +309,24 @@ def test_rates_that_were_finished_when_encoding_failed_are_not_encoded_again(
     record = run_encode(toy_model, out, rates, CPU)
     assert calls.count(0.001) == 2, "twice to compare, and not again"
     assert (calls.count(0.002), calls.count(0.003)) == (1, 3)
-    assert [path.stem for path in sorted((out / "bitstreams").iterdir())] == list(record.rates)
+    assert [path.stem for path in sorted((out / "bitstreams").glob("*.gsc"))] == list(record.rates)
     assert not (out / "work").exists()
+
+
+def test_the_same_request_is_left_as_it_is(toy_model: Path, toy_points: Path) -> None:
+    rates = [rate_of(encoded.lmbda or 0.0) for encoded in read_encode_record(toy_points).rates.values()]
+    before = files_in(toy_points / "bitstreams")
+    before.pop("rates.json")
+    run_encode(toy_model, toy_points, rates, CPU)
+    assert files_in(toy_points / "bitstreams").items() >= before.items()
+
+
+def test_a_bitstream_that_was_altered_is_encoded_again(toy_model: Path, toy_points: Path) -> None:
+    path = bitstream_path(toy_points, "lmbda_0.0010")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    run_encode(toy_model, toy_points, [Rate.of(0.001)], CPU)
+    assert path.read_bytes() == whole
 
 
 def test_a_record_of_the_first_version_is_read(toy_points: Path) -> None:
@@ -411,7 +431,7 @@ def test_encoding_and_measuring_wait_too(
         while not words.getvalue():
             assert not waiting.done()
             time.sleep(0.01)
-        assert len(list((toy_points / "bitstreams").iterdir())) == 3
+        assert len(list((toy_points / "bitstreams").glob("*.gsc"))) == 3
         assert (toy_points / record).stat().st_mtime_ns == written
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert waiting.result(timeout=60)
