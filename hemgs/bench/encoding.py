@@ -57,10 +57,10 @@ def run_encode(
     outlived its workflow.
 
     Args:
-        model_dir: what :func:`run_train` wrote.
+        model_dir: folder that :func:`run_train` wrote.
         out: folder for the results.
-        rates: none for all that are usual for the method.
-        device: where to compute.
+        rates: rates to encode at; none for the default rates of the method.
+        device: device of the computation.
         stream: terminal for the live line, if any.
         overwrite: whether bitstreams of another model in ``out`` are replaced.
 
@@ -156,7 +156,7 @@ def run_encode_file(model_dir: Path, out: Path, rate: Rate | None, device: torch
     """Encode one model at one rate into the file ``out``; ``rate`` may be left out where the model has only one.
 
     Raises:
-        ConfigError: as :func:`run_encode`; also if the model has several rates and none is named.
+        ConfigError: as in :func:`run_encode`; or the model has several rates and none is given.
     """
     record, method, model = load_model(model_dir, device)
     if rate is None and method.spec.kind == "all_rates":
@@ -196,7 +196,7 @@ def check_sections(path: Path, table: SectionTable) -> None:
     length_bytes = path.stat().st_size
     if dict(table.sections) != found or table.total_bytes != length_bytes:
         raise BitstreamError(
-            f"{path}: sections {dict(table.sections)} were reported, the file holds {found} in {length_bytes} bytes",
+            f"{path}: sections {dict(table.sections)} were reported, the file contains {found} in {length_bytes} bytes",
             "the method's section table must be what write_container returned",
         )
     unknown = set(table.estimated_bits) - set(found)

@@ -122,5 +122,7 @@ def test_checkpoints_of_a_training_from_another_base_are_not_continued(
         with pytest.raises(TrainingInterrupted):
             train(scene_dir, tmp_path / "out", base=tmp_path / "theirs.ply", seed=2)
     assert list((tmp_path / "out/work").glob("checkpoint_*"))
-    assert train(scene_dir, tmp_path / "out", base=base, seed=2).model_sha256 == whole.model_sha256
+    with pytest.raises(ConfigError, match="an interrupted training of another request: "):
+        train(scene_dir, tmp_path / "out", base=base, seed=2)
+    assert train(scene_dir, tmp_path / "out", base=base, seed=2, overwrite=True).model_sha256 == whole.model_sha256
     assert torch.isfinite(cloud_in(tmp_path / "out").means).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hemgs.bench.decoding import run_decode
 from hemgs.bench.encoding import run_encode
 from hemgs.bench.rates import rate_of
+from hemgs.bench.runs import bitstream_path
 from hemgs.bench.training import TrainRequest, run_train
 from hemgs.core.timing import process_peak_mib, reset_process_peak
 from tests.unit.bench.conftest import CPU, TOY
@@ -23,12 +25,13 @@ def trained(folder: Path, scene: Path, model: Path) -> float:
 
 
 def encoded(folder: Path, scene: Path, model: Path) -> float:
-    (rate,) = run_encode(model, folder, [rate_of(0.002)], CPU).rates.values()
+    shutil.rmtree(folder / "points", ignore_errors=True)  # A rate that is there already would not be encoded again.
+    (rate,) = run_encode(model, folder / "points", [rate_of(0.002)], CPU).rates.values()
     return rate.encode_peak_mib
 
 
 def decoded(folder: Path, scene: Path, model: Path) -> float:
-    (path,) = (folder / "bitstreams").iterdir()
+    path = bitstream_path(folder / "points", "lmbda_0.0020")
     return run_decode(path, CPU, f"{TOY}ToyAll")[1].decode_peak_mib
 
 

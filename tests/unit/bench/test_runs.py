@@ -31,14 +31,14 @@ def test_missing_records_say_which_verb_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema_version": 99}, "schema version 99, this program reads 1"),
+        ({"schema_version": 99}, "schema version 99, this program reads 2"),
         ({"rates": {}}, "'rates' cannot be {} — at least 1 entries are expected"),
         ({"rates": []}, "'rates' cannot be [] — a value of type object is expected"),
         ({"rates": {"single": {"lmbda": 1}}}, "'rates.single' lacks 'sections', 'estimated_bits', 'encode_s'"),
         ({"train": None}, "lacks 'train'"),
         ({"train": {"method": "toy"}}, "'train' lacks 'entry', 'variant'"),
         ({"train": {"metod": "toy"}}, "unknown key 'metod' in 'train' — did you mean 'method'?"),
-        ({"origin": 3}, "'origin' cannot be 3 — a value of type object is expected"),
+        ({"origin": 3}, "unknown key 'origin' — "),
     ],
 )
 def test_altered_records_are_errors(toy_points: Path, changes: dict[str, Any], reason: str) -> None:
