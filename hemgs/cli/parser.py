@@ -155,7 +155,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
 def file_of(suffix: str) -> Callable[[str], Path]:
     """Return a type of options: a file to be written, which must have the suffix of its format, in capitals or not.
 
-    Programs tell formats by their suffixes: a PLY that is named ``court.splat`` opens nowhere.
+    Viewers choose a reader by the suffix, so that none opens a PLY that is named ``court.splat``.
     """
 
     def read(text: str) -> Path:
