@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
 
+from tests.unit.cli.cli_cases import heed_interrupts
 from tests.workflow.workflow_project import Project
 
 TRAIN_TWO = "train results/data/scenes/toy/two --method stub_methods.method:Single --rate single"
@@ -49,6 +55,31 @@ def test_failed_scene_does_not_keep_the_others_from_a_reader(project: Project) -
     assert (project.root / MODEL / "work/checkpoint").is_file()
     assert (project.root / "results/summary/failures.csv").read_text().splitlines() == ["method,scene,log"]
     assert project.planned() == {}
+
+
+@pytest.mark.slow
+def test_a_stopped_run_leaves_what_is_published(finished: Project) -> None:
+    page = finished.root / "results/page/index.html"
+    before = page.stat().st_mtime_ns, (finished.root / "results/summary/plan.json").read_bytes()
+    finished.edit("methods/single_stub.yaml", lambda data: data.update(params={"iterations": 7}))
+    go_on = finished.root / "go_on"
+    with (finished.root / "stopped.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2"],
+            cwd=finished.root,
+            env=finished.environment | {"STUB_HOLD": TRAIN_TWO, "STUB_GO_ON": str(go_on)},
+            stdout=log,
+            stderr=log,
+            preexec_fn=heed_interrupts,
+            start_new_session=True,
+        )
+        while not go_on.with_suffix(".held").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Snakemake and to its jobs
+        assert process.wait(timeout=60) != 0
+    assert "What was published before has not been changed" in (finished.root / "stopped.log").read_text()
+    assert (page.stat().st_mtime_ns, (finished.root / "results/summary/plan.json").read_bytes()) == before
 
 
 @pytest.mark.slow

@@ -41,6 +41,9 @@ def publish_finished():
     """Runs the summary and everything after it on what is finished, after some job has failed, and says so."""
     if not may_publish():
         return
+    if not workflow.scheduler.failed:  # somebody has stopped the run, and has a reason to start it again
+        logger.error("The run was stopped. What was published before has not been changed.")
+        return
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
         write_text(settings, json.dumps({**SETTINGS, "partial": left_by_this_run()}))
