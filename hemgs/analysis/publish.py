@@ -18,11 +18,13 @@ from hemgs.analysis.tables import TABLE_SPECS
 from hemgs.analysis.tables.formats import WRITERS
 from hemgs.core.catalogue import TABLE_FORMATS
 from hemgs.core.errors import ConfigError
-from hemgs.core.files import write_text
+from hemgs.core.files import forget_earlier_outputs, write_text
 
 
 def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | None = None) -> list[Path]:
     """Write ``<table>.{csv,md,tex}`` for the tables that the style asks for, or for ``only``.
+
+    Tables that an earlier call wrote into ``out`` and that are not asked for are removed.
 
     Raises:
         ConfigError: an unknown table, or a style that cannot be used.
@@ -38,6 +40,7 @@ def make_tables(summary: Path, style: Path, out: Path, only: Sequence[str] | Non
         for suffix in TABLE_FORMATS:
             write_text(out / f"{name}.{suffix}", WRITERS[suffix](table))
             written.append(out / f"{name}.{suffix}")
+    forget_earlier_outputs(out, written)
     return written
 
 
@@ -45,13 +48,16 @@ def make_figures(summary: Path, style: Path, out: Path) -> list[Path]:
     """Write every figure as pdf, svg and png, and its data as csv.
 
     One ``rd_<dataset>`` per dataset, ``variable_rate`` if the style names methods for it, and one
-    ``visual_<dataset>_<scene>`` per scene that the style shows. A figure without data contains the reason.
+    ``visual_<dataset>_<scene>`` per scene that the style shows. A figure without data contains the reason. Figures that
+    an earlier call wrote into ``out`` and that are not asked for are removed.
 
     Raises:
         ConfigError, RecordError: as :func:`make_tables`.
     """
     look, measured = load_style(style), load_summary(summary)
-    return write_figures(measured, look, out)
+    written = write_figures(measured, look, out)
+    forget_earlier_outputs(out, written)
+    return written
 
 
 def make_page(summary: Path, style: Path, tables: Path, figures: Path, out: Path) -> list[Path]:

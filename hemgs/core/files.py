@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from hemgs.core.errors import ConfigError, DeviceError
 
 _CHUNK_BYTES = 1 << 20
 _LOCK = ".lock"
+_WRITTEN = ".written.json"
 
 
 @contextlib.contextmanager
@@ -91,6 +92,23 @@ def read_note(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def forget_earlier_outputs(folder: Path, written: Iterable[Path]) -> None:
+    """Remove what an earlier call wrote into a folder and this one did not; files of anybody else stay.
+
+    The list of files is kept in the folder, under a hidden name.
+
+    Args:
+        folder: of outputs that belong together, such as the tables of a benchmark.
+        written: the outputs of this call, all directly in it.
+    """
+    note, names = folder / _WRITTEN, sorted(path.name for path in written)
+    for name in read_note(note).get("files", []):
+        path = folder / str(name)
+        if path.name not in names and path.parent == folder and path.is_file():
+            path.unlink()
+    write_text(note, json.dumps({"files": names}, indent=1) + "\n")
 
 
 def sha256_of(path: Path) -> str:

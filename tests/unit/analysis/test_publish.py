@@ -49,6 +49,25 @@ def test_nothing_measured_still_publishes(tmp_path: Path) -> None:
     assert b"Nothing was measured yet" in files["page/index.html"]
 
 
+def test_another_configuration_replaces_what_the_first_published(tmp_path: Path) -> None:
+    """Its page links to no table or figure of the first one; files that nobody published stay."""
+    results = Results(tmp_path, methods=("gs3d",)).write()
+    _everything(results, tmp_path / "out")
+    mine = [tmp_path / "out" / folder / "rd_mine.csv" for folder in ("tables", "figures")]
+    for path in mine:
+        path.write_text("mine")
+    style = json.loads(results.style.read_text())
+    style |= {"tables": ["quality"], "datasets": style["datasets"][:1]}
+    results.style.write_text(json.dumps(style))
+    files = _everything(results, tmp_path / "out")
+    page = files["page/index.html"].decode()
+    assert "quality.csv" in page and "storage.csv" not in page
+    for folder in ("tables", "figures"):
+        names = {f"{folder}/{path.name}" for path in (tmp_path / "out" / folder).iterdir() if path.name[0] != "."}
+        assert names == {name for name in files if name.startswith(folder)} | {f"{folder}/rd_mine.csv"}
+    assert all(path.read_text() == "mine" for path in mine)
+
+
 def test_the_environment_says_where_points_come_from(complete: Results) -> None:
     data = json.loads((complete.summary / "environment.json").read_text())
     assert data["points"]["hardware"] == ["Example CPU (2 cores), 8 GiB"]
