@@ -1,6 +1,7 @@
 """The checks that every method must pass, for methods inside and outside this repository.
 
-Owns the checks. A failed check raises :class:`ConformanceError`, which names the expectation. Does not own any method.
+Owns the checks. A failed check raises :class:`ConformanceError`, which names the expectation. A check that cannot be
+made here raises :class:`CannotCheckError`. Does not own any method.
 ``tests/contract`` runs all of them; ``pytest`` is not needed:
 
     specimen = make_specimen(Case(method="my_package.method:MyMethod", scene=scene, folder=folder))
@@ -10,12 +11,10 @@ Owns the checks. A failed check raises :class:`ConformanceError`, which names th
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,15 +22,17 @@ from typing import Any
 
 import torch
 
+from hemgs.bench.conformance_processes import AUDITED, KILLED, run_hemgs, run_python
 from hemgs.bench.damage import damaged_copies, forged_copies
-from hemgs.bench.decoding import bundles_equal, file_sections
+from hemgs.bench.decoding import bundles_equal, file_sections, method_of_bitstream
 from hemgs.bench.encoding import run_encode
-from hemgs.bench.isolation import child_environment, decode_alone
+from hemgs.bench.isolation import decode_alone
 from hemgs.bench.rates import rate_of
-from hemgs.bench.registry import get_method
+from hemgs.bench.registry import get_method, list_methods
 from hemgs.bench.runs import EncodeRecord, bitstream_path
 from hemgs.bench.training import TrainRequest, resolve_params, run_train
-from hemgs.core.errors import BitstreamError
+from hemgs.coding.container import inspect_container
+from hemgs.core.errors import BitstreamError, HemgsError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
 from hemgs.core.timing import process_peak_mib, reset_process_peak
@@ -66,11 +67,14 @@ _TINY_DATASET: dict[str, Any] = {
     "initial_points": {"kind": "sfm"},
     "scenes": {"court": {}},
 }
-_CHILD_TIMEOUT_S = 600.0
 
 
 class ConformanceError(AssertionError):
     """A method breaks the contract."""
+
+
+class CannotCheckError(Exception):
+    """A check needs a library that is not installed; the message names the library and the fix."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,31 @@ def _three_of(interval: LmbdaInterval | None) -> tuple[float, ...]:
 def check_import_without_gpu(specimen: Specimen) -> None:
     """Check that the method can be found and described where there is no GPU."""
     code = "import sys; from hemgs.bench.registry import get_method; print(get_method(sys.argv[1]).spec.id)"
-    done = _child(["-c", code, specimen.entry], CUDA_VISIBLE_DEVICES="")
+    done = run_python(["-c", code, specimen.entry], CUDA_VISIBLE_DEVICES="")
     _expect(
         done.returncode == 0 and done.stdout.strip() == specimen.method.spec.id, f"cannot be imported:\n{done.stderr}"
     )
+
+
+def check_files_name_their_method(specimen: Specimen) -> None:
+    """Check that files contain the id of the method that wrote them, and that this id leads to a decoder of them.
+
+    Users decode by the id in the file. If a method with this id is installed, it must return the same scene. A method
+    that is not installed is found by its class only.
+    """
+    own = specimen.method.spec.id
+    for rate_id in specimen.record.rates:
+        path = bitstream_path(specimen.points, rate_id)
+        found = inspect_container(path).method
+        _expect(found == own, f"{rate_id}: the file names the method {found!r}, but {own!r} wrote it")
+        if own not in list_methods():
+            continue
+        try:
+            scene = method_of_bitstream(path).decode(path, device=CPU)
+        except HemgsError as fault:
+            raise ConformanceError(f"{rate_id}: the method installed as {own!r} cannot decode it: {fault}") from fault
+        equal = bundles_equal(specimen.method.decode(path, device=CPU).to_bundle(), scene.to_bundle())
+        _expect(equal, f"{rate_id}: the method installed as {own!r} decodes another scene from it")
 
 
 def check_encode_is_deterministic(specimen: Specimen) -> None:
@@ -169,7 +194,7 @@ def check_encode_is_deterministic(specimen: Specimen) -> None:
     threads = "2" if torch.get_num_threads() == 1 else "1"
     out = specimen.case.folder / "again"
     rates = ["--rates", ",".join(specimen.record.rates)]
-    done = _hemgs(
+    done = run_hemgs(
         ["encode", str(specimen.model), *rates, "--out", str(out), "--device", "cpu"], OMP_NUM_THREADS=threads
     )
     _expect(done.returncode == 0, f"encoding again failed:\n{done.stderr}")
@@ -245,7 +270,7 @@ def check_decode_reads_only_the_file(specimen: Specimen) -> None:
     hidden = folder / "hidden"
     specimen.model.rename(hidden)
     try:
-        done = _child(["-c", _AUDITED, specimen.entry, str(specimen.bitstream)])
+        done = run_python(["-c", AUDITED, specimen.entry, str(specimen.bitstream)])
     finally:
         hidden.rename(specimen.model)
     _expect(done.returncode == 0, f"decoding without the model failed:\n{done.stderr}")
@@ -262,15 +287,15 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
     # In a process with the same environment: sums in float32 depend on the number of threads, which a caller may have
     # changed.
     whole = specimen.case.folder / "uninterrupted"
-    straight = _hemgs([*arguments, "--out", str(whole)])
+    straight = run_hemgs([*arguments, "--out", str(whole)])
     _expect(straight.returncode == 0, f"training failed:\n{straight.stderr}")
     arguments += ["--out", str(out)]
-    killed = _child(["-c", _KILLED, str(KILLED_AT), *arguments])
+    killed = run_python(["-c", KILLED, str(KILLED_AT), *arguments])
     _expect(killed.returncode == -9, f"to be killed, the training ended with {killed.returncode}:\n{killed.stderr}")
     left = {path.name for path in out.iterdir()} & {"model.safetensors", "train.json"}
     _expect(not left, f"the killed training left {', '.join(sorted(left))}")
     _expect(any((out / "work").iterdir()), "the killed training left nothing to resume from")
-    resumed = _hemgs(arguments)
+    resumed = run_hemgs(arguments)
     _expect(resumed.returncode == 0, f"resuming failed:\n{resumed.stderr}")
     _expect('"event": "resumed"' in (out / "events.jsonl").read_text(), "the second run started from the beginning")
     found, expected = sha256_of(out / "model.safetensors"), sha256_of(whole / "model.safetensors")
@@ -278,7 +303,13 @@ def check_killed_training_resumes(specimen: Specimen) -> None:
 
 
 def check_ply_opens(specimen: Specimen) -> None:
-    """Check that an independent PLY reader reads the export, with the properties of 3DGS and finite values."""
+    """Check that an independent PLY reader reads the export, with the properties of 3DGS and finite values.
+
+    Raises:
+        CannotCheckError: the reader, plyfile, is not installed.
+    """
+    if importlib.util.find_spec("plyfile") is None:
+        raise CannotCheckError("plyfile is not installed: pip install plyfile")
     import numpy as np
     from plyfile import PlyData
 
@@ -317,6 +348,7 @@ def check_estimates_hold(specimen: Specimen) -> None:
 CHECKS: tuple[Callable[[Specimen], None], ...] = (
     check_import_without_gpu,
     check_sections_add_up,
+    check_files_name_their_method,
     check_encode_is_deterministic,
     check_decode_matches_encoder,
     check_render_is_stateless,
@@ -338,63 +370,3 @@ def _render(specimen: Specimen, renderable: Renderable, name: str) -> torch.Tens
 def _expect(condition: bool, message: str) -> None:
     if not condition:
         raise ConformanceError(message)
-
-
-def _hemgs(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return _child(["-m", "hemgs", *arguments], **environment)
-
-
-def _child(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**child_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=_CHILD_TIMEOUT_S,
-        cwd=os.sep,
-    )
-
-
-#: Runs the command line and kills its own process at the first progress report from a given step on.
-_KILLED = """
-import os, signal, sys
-from hemgs.core.events import EventLog
-report = EventLog.progress
-def progress(self, done, total, **numbers):
-    report(self, done, total, **numbers)
-    if done >= int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-EventLog.progress = progress
-from hemgs.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-#: Decodes a file, and prints every path that was opened during decoding without permission.
-_AUDITED = """
-import os, sys, sysconfig
-entry, bitstream = sys.argv[1:]
-opened = set()
-from hemgs.bench.registry import get_method
-from hemgs.core import bundle
-from hemgs.core.assets import asset_folders
-load = bundle.load_bundle
-bundle.load_bundle = lambda path, *rest, **named: opened.add(str(path)) or load(path, *rest, **named)
-import torch
-def watch(event, arguments):
-    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
-        opened.add(os.fsdecode(arguments[0]))
-sys.addaudithook(watch)
-get_method(entry).decode(__import__("pathlib").Path(bitstream), device=torch.device("cpu"))
-def is_code(path):
-    metadata = ".egg-info" + os.sep in path or ".dist-info" + os.sep in path
-    return metadata or path.endswith((".py", ".pyc", ".so", ".nbi", ".nbc")) or "__pycache__" in path
-roots = [*set(sysconfig.get_paths().values()), sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/sys", "/dev"]
-roots += [str(folder.resolve()) for folder in asset_folders()]
-import hemgs
-package = os.path.dirname(hemgs.__file__)
-roots += [os.path.join(package, "coding"), os.path.join(package, "assets")]
-for path in sorted(os.path.realpath(path) for path in opened):
-    inside = any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in map(os.path.realpath, roots))
-    if os.path.exists(path) and path != os.path.realpath(bitstream) and not inside and not is_code(path):
-        print(path)
-"""

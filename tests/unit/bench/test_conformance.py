@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from hemgs.bench import conformance
-from hemgs.bench.conformance import CHECKS, Case, ConformanceError, Specimen, make_specimen
+from hemgs.bench.conformance import CHECKS, CannotCheckError, Case, ConformanceError, Specimen, make_specimen
+from hemgs.bench.registry import get_method
 from tests.unit.bench.conftest import TOY
 
 PARAMS = {"iterations": 60}
@@ -50,6 +53,8 @@ def test_every_check_is_listed() -> None:
         ("Flat", conformance.check_rates_are_monotone, "do not fall"),
         ("Boasting", conformance.check_estimates_hold, "bits in the file"),
         ("Moody", conformance.check_render_is_stateless, "depends on what came before"),
+        ("Impostor", conformance.check_files_name_their_method, "names the method 'toy_all', but 'impostor' wrote it"),
+        ("Namesake", conformance.check_files_name_their_method, "installed as 'hac' cannot decode it"),
         ("Drawing", conformance.check_render_is_stateless, "random state"),
         pytest.param(
             *("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),
@@ -77,3 +82,23 @@ def test_other_bytes_from_another_process_are_caught(
     monkeypatch.setattr(conformance, "sha256_of", str)  # every file has its own
     with pytest.raises(ConformanceError, match="another model"):
         conformance.check_killed_training_resumes(specimen)
+
+
+def test_an_installed_method_decodes_its_files_by_the_id_in_them(
+    specimen: Specimen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The installed method with the toy's id is another one that decodes the same files to other colours."""
+    for kind, expected in (("ToyAll", None), ("Fading", "decodes another scene")):
+        entries = {"toy_all": f"{TOY}{kind}"}
+        monkeypatch.setattr(conformance, "list_methods", lambda entries=entries: entries)
+        found = get_method(entries["toy_all"])
+        monkeypatch.setattr(type(found), "spec", specimen.method.spec)
+        monkeypatch.setattr(conformance, "method_of_bitstream", lambda path, found=found: found)
+        with pytest.raises(ConformanceError, match=expected) if expected else nullcontext():
+            conformance.check_files_name_their_method(specimen)
+
+
+def test_without_plyfile_its_check_is_left_out(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CannotCheckError, match="plyfile is not installed: pip install plyfile"):
+        conformance.check_ply_opens(specimen)

@@ -234,6 +234,24 @@ class Boasting(ToyAll):
         return SectionTable(table.sections, {"extra_part": 4.0 * table.sections["extra_part"]})
 
 
+class Impostor(ToyAll):
+    """Names another method in its files."""
+
+    spec: ClassVar[MethodSpec] = all_rates("impostor", "Impostor")
+
+    def encode(self, model: Bundle, rate: Rate, path: Path, *, device: torch.device) -> SectionTable:
+        return ToyAll().encode(model, rate, path, device=device)
+
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
+        return ToyAll().decode(path, device=device)
+
+
+class Namesake(ToyAll):
+    """Has the id of an installed method, which cannot decode its files."""
+
+    spec: ClassVar[MethodSpec] = all_rates("hac", "Namesake")
+
+
 class MoodyScene(ToyScene):
     """A view depends on the one drawn before."""
 

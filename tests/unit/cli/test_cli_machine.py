@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -172,12 +173,17 @@ def test_every_finding_that_fails_has_a_fix() -> None:
 
 
 @pytest.mark.slow
-def test_check_says_what_holds_and_what_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_holds_what_does_not_and_what_is_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "plyfile" else find_spec(name))
     assert main(["check", "tests.unit.bench.toy_methods:Flat", "--set", "iterations=60"]) == 1
     captured = capsys.readouterr()
     assert "FAIL  rates are monotone" in captured.out
     assert "ok    damage is refused" in captured.out
-    assert "1 of 11 checks failed" in captured.out
+    assert "skip  ply opens (plyfile is not installed: pip install plyfile)" in captured.out
+    assert "1 of 12 checks failed; checks left out: 1" in captured.out
     assert "do not fall for λ" in captured.err
 
 
