@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hemgs.core.errors import ConfigError, SceneError
+from hemgs.core.images import ImageError, opened_image
 from hemgs.core.reading import checked
 from hemgs.core.types import Scene, View
 from hemgs.data.capture import check_images_exist, path_inside
@@ -78,20 +78,24 @@ def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
             if hashlib.sha256(data).hexdigest() != view.sha256:
                 raise SceneError(f"prepared image {file} was altered (checksum differs)", FIX)
             verified.add(view.file)
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                levels = np.asarray(image.convert("RGB"), np.float32)
-        except (OSError, SyntaxError, ValueError) as fault:
-            raise SceneError(f"prepared image {file} cannot be decoded ({fault})", FIX) from fault
-        if levels.shape != (view.camera.height, view.camera.width, 3):
-            raise SceneError(
-                f"prepared image {file} is {levels.shape[1]}x{levels.shape[0]}, "
-                f"but its camera has {view.camera.width}x{view.camera.height}",
-                FIX,
-            )
-        return levels / np.float32(255.0)
+        size = (view.camera.width, view.camera.height)
+        return _decoded(data, file, size) / np.float32(255.0)
 
     return read_image
+
+
+def _decoded(data: bytes, file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Decode a prepared image of the size (width, height); return its levels ``[H, W, 3]``, 0 to 255."""
+    try:
+        with opened_image(io.BytesIO(data), ("PNG",)) as image:
+            if image.size != size:
+                raise SceneError(
+                    f"prepared image {file} is {image.width}x{image.height}, but its camera has {size[0]}x{size[1]}",
+                    FIX,
+                )
+            return np.asarray(image.convert("RGB"), np.float32)
+    except ImageError as fault:
+        raise SceneError(f"prepared image {file} {fault.fault}", FIX) from fault
 
 
 def _read_record(root: Path, file: Path) -> SceneEntry:

@@ -15,12 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hemgs.analysis.figures.drawing import FONT_PT, PAGE_WIDTH_IN, empty, new_figure
 from hemgs.analysis.plan import Showcase, Style
 from hemgs.analysis.points import lmbda_of, series_of
 from hemgs.analysis.tables.cells import number, size_mib
+from hemgs.core.images import ImageError, opened_image
 from hemgs.core.records import RecordError, Row, Value, read_views
 
 #: Folder of the photographs in a showcase, next to one folder per rate.
@@ -174,9 +175,9 @@ def choose_crops(target: NDArray[np.uint8], images: Sequence[NDArray[np.uint8]])
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Return a picture as ``[H, W, 3] uint8``. Raises ``RecordError`` if it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, opened_image(file, ("PNG",)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as fault:
+    except (OSError, ImageError) as fault:
         raise RecordError(f"{path} cannot be read: {fault}", "evaluate again") from fault
 
 
