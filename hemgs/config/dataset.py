@@ -71,8 +71,9 @@ class SourceKeys(Section):
     path starts at the folder in which the workflow runs."""
     images: str = "images"
     """Folder of the images inside a scene's folder (colmap only)."""
-    sparse: str = "sparse/0"
-    """Folder of the COLMAP model, binary or text, inside a scene's folder (colmap only)."""
+    sparse: Text | None = None
+    """Folder of the COLMAP model, binary or text, inside a scene's folder (colmap only); sparse/0 when absent, and then
+    a larger model next to it is an error."""
     resized_images: bool = False
     """Whether the images were resized after their cameras were calibrated (colmap only): cameras are then scaled to
     them, axis by axis. Without it, an image of another size than its camera is an error."""

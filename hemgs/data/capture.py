@@ -7,9 +7,10 @@ or resizing.
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera, Split
 
-#: Largest deviation of RᵀR from identity that still counts as a rotation. Single-precision poses stay below 1e-5.
+#: Largest deviation of RᵀR from identity that still counts as a rotation, and of the last row of a pose from 0 0 0 1.
+#: Single-precision poses stay below 1e-5.
 ROTATION_TOLERANCE = 1e-3
+_LAST_ROW = (0.0, 0.0, 0.0, 1.0)
 #: File names listed in one message before the rest is only counted.
 LISTED_NAMES = 3
 
@@ -76,32 +79,52 @@ def view_names(files: Sequence[str]) -> list[str]:
     return names
 
 
-def path_inside(root: Path, relative: str, source: Path) -> Path:
-    """Return the path of a file that ``source`` names relative to ``root``.
+def path_inside(root: Path, name: str, source: Path, fix: str) -> Path:
+    """Return the path of a file that ``source`` names: relative to ``root``, or by an absolute path inside ``root``.
+
+    Args:
+        fix: what to do where the name leads out of ``root``.
 
     Raises:
         SceneError: the name leads out of ``root``.
     """
-    clean = posixpath.normpath(relative.replace("\\", "/"))
-    if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean:
-        raise SceneError(
-            f"{source} names the image {relative!r}, which lies outside {root}", "name images relative to the capture"
-        )
+    clean = posixpath.normpath(name.replace("\\", "/"))
+    is_absolute = clean.startswith("/") or bool(PureWindowsPath(name).drive)
+    for base in (root.absolute(), root.resolve()):
+        if is_absolute and PurePosixPath(clean).is_relative_to(base):
+            return root / PurePosixPath(clean).relative_to(base)
+    if is_absolute or clean == ".." or clean.startswith("../") or "\0" in clean:
+        kind = "the absolute path" if is_absolute else "the file"
+        raise SceneError(f"{source} names {kind} {name!r}, which lies outside {root}", fix)
     return root / clean
 
 
 def check_images_exist(images: Sequence[Path], source: Path, fix: str) -> None:
     """Raise SceneError, with a few names and the count, if images that ``source`` names do not exist."""
     missing = [image for image in images if not image.is_file()]
-    if missing:
-        raise SceneError(
-            f"{source} names {len(missing)} of {len(images)} images that do not exist: {name_list(map(str, missing))}",
-            fix,
-        )
+    if not missing:
+        return
+    found = f"{source} names {len(missing)} of {len(images)} images that do not exist: {name_list(map(str, missing))}"
+    suffixes = _other_suffixes(missing)
+    if suffixes:
+        found += f"; files with the same names and the suffix {suffixes[0]} are there"
+        fix = f"write the suffix {suffixes[0]} into {source.name}, or put the images with their old suffix there"
+    raise SceneError(found, fix)
+
+
+def _other_suffixes(missing: Sequence[Path]) -> list[str]:
+    """Return the suffixes of files that share the rest of their name with a missing image, the most frequent first."""
+    wanted = {(image.parent, stem) for image in missing for stem in (image.stem, image.name)}
+    folders = {image.parent for image in missing if image.parent.is_dir()}
+    files = (file for folder in folders for file in folder.iterdir() if file.is_file())
+    counts = Counter(file.suffix for file in files if (file.parent, file.stem) in wanted)
+    return [suffix for suffix, _ in counts.most_common() if suffix]
 
 
 def check_camera(camera: Camera, source: Path) -> Camera:
     """Return the camera if its pose is a finite rigid transform and its intrinsics are usable.
+
+    The last row of the returned pose is exactly 0 0 0 1.
 
     Raises:
         SceneError: the camera is not usable; the message names ``source``, the view and the value that is wrong.
@@ -121,7 +144,7 @@ def check_camera(camera: Camera, source: Path) -> Camera:
             f"{deviation:.3g}, determinant {np.linalg.det(rotation):.3g})",
             "remove scale, shear and mirroring from the pose",
         )
-    if not np.array_equal(pose[3], [0.0, 0.0, 0.0, 1.0]):
+    if not is_last_row(pose[3]):
         raise SceneError(f"{where} has a pose whose last row is {pose[3].tolist()}", "the last row must be 0 0 0 1")
     numbers = (camera.fx, camera.fy, camera.cx, camera.cy)
     if not np.isfinite(numbers).all() or camera.fx <= 0 or camera.fy <= 0:
@@ -131,7 +154,14 @@ def check_camera(camera: Camera, source: Path) -> Camera:
         )
     if camera.width <= 0 or camera.height <= 0:
         raise SceneError(f"{where} has the size {camera.width}x{camera.height}", "both sides must be positive")
-    return camera
+    if np.array_equal(pose[3], _LAST_ROW):
+        return camera
+    return replace(camera, world_to_camera=np.vstack((pose[:3], _LAST_ROW)))
+
+
+def is_last_row(row: NDArray[np.float64]) -> bool:
+    """Return whether a row is 0 0 0 1 within :data:`ROTATION_TOLERANCE`, as after products of matrices."""
+    return float(np.abs(row - _LAST_ROW).max()) <= ROTATION_TOLERANCE
 
 
 def name_list(names: Iterable[str]) -> str:

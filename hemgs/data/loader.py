@@ -41,7 +41,7 @@ def load_scene(path: Path) -> Scene:
         PreparedView(entry.camera(file), entry.file, entry.split, entry.sha256, entry.pixels_sha256)
         for entry in record.views
     )
-    check_images_exist([path_inside(root, view.file, file) for view in views], file, FIX)
+    check_images_exist([path_inside(root, view.file, file, FIX) for view in views], file, FIX)
     points, colors = _read_points(root / POINTS_FILE)
     if scene_hash(views, points, colors, record.background) != record.hash:
         raise SceneError(f"{file} and {POINTS_FILE} do not belong together, or were altered (hash differs)", FIX)

@@ -27,7 +27,7 @@ from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
 from hemgs.data.capture import Capture, SourceView
 from hemgs.data.disk import staged_folder
 from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, find_scene
-from hemgs.data.images import load_rgb, resize
+from hemgs.data.images import load_rgb, orientation, resize
 from hemgs.data.loader import load_scene
 from hemgs.data.procedural import write_procedural
 from hemgs.data.readers.blender import read_blender
@@ -189,6 +189,14 @@ def stored_camera(camera: Camera, width: int, height: int, image: Path, *, resiz
     if (width, height) == (camera.width, camera.height):
         return camera
     found = f"image {image} is {width}x{height}, but its camera has {camera.width}x{camera.height}"
+    if (height, width) == (camera.width, camera.height):
+        tag = orientation(image)
+        lying = f"the orientation tag {tag}, which is not applied" if tag > 1 else "no orientation tag"
+        raise SceneError(
+            f"{found}: width and height are swapped, and the image has {lying}",
+            "store the pixels as the cameras saw them (for example with `mogrify -auto-orient`), or reconstruct the "
+            "capture from the images as they are stored",
+        )
     if not resized:
         raise SceneError(
             found,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,17 @@ from numpy.typing import NDArray
 
 from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera, Split
-from hemgs.data.capture import Capture, SourceView, check_camera, check_images_exist, path_inside, view_names
+from hemgs.data.capture import (
+    Capture,
+    SourceView,
+    check_camera,
+    check_images_exist,
+    is_last_row,
+    path_inside,
+    view_names,
+)
 from hemgs.data.images import image_size
+from hemgs.data.readers.files import read_text
 
 #: Suffixes that are tried, in this order, if a frame's path has none.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG")
@@ -64,10 +74,10 @@ def read_blender(root: Path, split_kind: str = "files") -> Capture:
 
 def _read_frames(root: Path, path: Path, split: Split | None) -> list[SourceView]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path, "save it as UTF-8"))
         frames = record["frames"]
         files = [_image_file(root, str(frame["file_path"]), path) for frame in frames]
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise SceneError(f"{path} is not a transforms file ({_reason(fault)})", "export it again") from fault
     check_images_exist(files, path, "put the images back, or remove their frames")
     names = view_names([file.relative_to(root).as_posix() for file in files])
@@ -106,13 +116,13 @@ def _camera(name: str, file: Path, frame: Mapping[str, Any]) -> Camera:
     cx, cy = float(frame.get("cx", 0.5 * width)), float(frame.get("cy", 0.5 * height))
     if not np.isfinite(pose).all():
         raise ValueError("transform_matrix has values that are not finite")
-    if np.linalg.det(pose[:3, :3]) == 0.0 or not np.array_equal(pose[3], [0.0, 0.0, 0.0, 1.0]):
+    if np.linalg.det(pose[:3, :3]) == 0.0 or not is_last_row(pose[3]):
         raise ValueError("transform_matrix is not a rotation and a translation")
     return Camera(name, width, height, fx, fy, cx, cy, _inverse(pose @ _OPENGL_TO_OPENCV))
 
 
 def _inverse(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse of an affine transform; its last row is exact."""
+    """Return the inverse of an affine transform; its last row is exactly 0 0 0 1."""
     rotation = np.linalg.inv(camera_to_world[:3, :3])
     inverse = np.eye(4)
     inverse[:3, :3] = rotation
@@ -122,7 +132,7 @@ def _inverse(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _image_file(root: Path, file_path: str, source: Path) -> Path:
     """Return the image file that a frame names, with or without its suffix."""
-    file = path_inside(root, file_path, source)
+    file = path_inside(root, file_path, source, _path_fix(root, file_path, source))
     if file.is_file():
         return file
     for suffix in SUFFIXES:
@@ -130,6 +140,17 @@ def _image_file(root: Path, file_path: str, source: Path) -> Path:
         if candidate.is_file():
             return candidate
     return file
+
+
+def _path_fix(root: Path, file_path: str, source: Path) -> str:
+    """Return what helps where a frame names a file outside of the capture, as instant-ngp's converter does."""
+    num_up = PurePosixPath(posixpath.normpath(file_path.replace("\\", "/"))).parts.count("..")
+    if not 0 < num_up <= len(root.absolute().parents):
+        return f"write the paths in {source.name} relative to {root}, and copy the images there"
+    return (
+        f"move {source.name} to {root.absolute().parents[num_up - 1]}, remove the leading {'../' * num_up} from its "
+        "paths, and set the scene's path to that folder"
+    )
 
 
 def _check_distinct(views: list[SourceView], root: Path) -> None:

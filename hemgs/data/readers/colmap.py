@@ -6,6 +6,7 @@ Owns the conversion of COLMAP's records to cameras, and their checks. Does not o
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,21 @@ from numpy.typing import NDArray
 
 from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera
-from hemgs.data.capture import Capture, SourceView, check_camera, check_images_exist, path_inside, view_names
-from hemgs.data.readers.colmap_binary import read_binary_cameras, read_binary_images, read_binary_points
+from hemgs.data.capture import (
+    Capture,
+    SourceView,
+    check_camera,
+    check_images_exist,
+    name_list,
+    path_inside,
+    view_names,
+)
+from hemgs.data.readers.colmap_binary import (
+    count_binary_images,
+    read_binary_cameras,
+    read_binary_images,
+    read_binary_points,
+)
 from hemgs.data.readers.colmap_model import (
     ColmapCamera,
     ColmapImage,
@@ -24,20 +38,26 @@ from hemgs.data.readers.colmap_model import (
     read_text_points,
 )
 
+_MODELS = "sparse"
+#: The first model that COLMAP makes, which is usually the largest.
+_USUAL_MODEL = f"{_MODELS}/0"
+_FIX_PATH = "set source.images to a folder that contains all images, and name them relative to it"
 
-def read_colmap(root: Path, images: str = "images", sparse: str = "sparse/0", *, with_points: bool = True) -> Capture:
+
+def read_colmap(root: Path, images: str = "images", sparse: str | None = None, *, with_points: bool = True) -> Capture:
     """Read a capture with a COLMAP model. Images on disk that the model does not contain are ignored.
 
     Args:
         root: the capture's folder.
         images: folder of images, relative to ``root``.
-        sparse: folder of the model, relative to ``root``; the binary form is read if both exist.
+        sparse: folder of the model, relative to ``root``; ``None`` for ``sparse/0``, unless another model next to it
+            contains more images. The binary form is read if both exist.
         with_points: whether to read the points too.
 
     Raises:
         SceneError: a folder or file is missing, the model is damaged, or a camera or pose cannot be used.
     """
-    folder = root / sparse
+    folder = _usual_model(root) if sparse is None else root / sparse
     cameras_path = _model_file(folder, "cameras")
     images_path = _model_file(folder, "images")
     cameras = read_binary_cameras(cameras_path) if _is_binary(cameras_path) else read_text_cameras(cameras_path)
@@ -51,7 +71,7 @@ def read_colmap(root: Path, images: str = "images", sparse: str = "sparse/0", *,
                 "copy both files from the same model",
             )
         camera = _camera(name, record, cameras[record.camera_id], images_path)
-        views.append(SourceView(camera, path_inside(root / images, record.name, images_path)))
+        views.append(SourceView(camera, path_inside(root / images, record.name, images_path, _FIX_PATH)))
     check_images_exist(
         [view.image for view in views], images_path, f"put the images into {root / images}, or set source.images"
     )
@@ -109,12 +129,33 @@ def _camera(name: str, record: ColmapImage, camera: ColmapCamera, source: Path) 
     pose = np.eye(4)
     pose[:3, :3] = rotation_matrix(quaternion)
     pose[:3, 3] = record.translation
-    if camera.model == "SIMPLE_PINHOLE":
-        focal, cx, cy = camera.params
-        fx = fy = focal
-    else:
-        fx, fy, cx, cy = camera.params
-    return check_camera(Camera(name, camera.width, camera.height, fx, fy, cx, cy, pose), source)
+    return check_camera(Camera(name, camera.width, camera.height, *camera.pinhole, pose), source)
+
+
+def _usual_model(root: Path) -> Path:
+    """Return ``sparse/0``; raise SceneError if COLMAP split the capture and another model has more images."""
+    sizes = {folder: _num_images(folder) for folder in sorted((root / _MODELS).glob("*")) if folder.is_dir()}
+    usual = root / _USUAL_MODEL
+    largest = max(sizes, key=lambda folder: sizes[folder], default=usual)
+    if 0 < sizes.get(usual, 0) < sizes.get(largest, 0):
+        name = largest.relative_to(root).as_posix()
+        raise SceneError(
+            f"{usual} contains {sizes[usual]} images, but {largest} contains {sizes[largest]}: COLMAP split "
+            "the capture",
+            f"set source.sparse to {name}, or to {_USUAL_MODEL} to keep the smaller model",
+        )
+    return usual
+
+
+def _num_images(folder: Path) -> int:
+    """Return how many images a model contains; 0 if there is no model, or a damaged one."""
+    binary, text = folder / "images.bin", folder / "images.txt"
+    with contextlib.suppress(SceneError):
+        if binary.is_file():
+            return count_binary_images(binary)
+        if text.is_file():
+            return len(read_text_images(text))
+    return 0
 
 
 def _model_file(folder: Path, stem: str) -> Path:
@@ -122,10 +163,12 @@ def _model_file(folder: Path, stem: str) -> Path:
         path = folder / f"{stem}{suffix}"
         if path.is_file():
             return path
-    raise SceneError(
-        f"{folder} has neither {stem}.bin nor {stem}.txt",
-        "run `colmap mapper`, or set source.sparse to the folder of the model",
-    )
+    found = f"{folder} has neither {stem}.bin nor {stem}.txt"
+    near = {folder.parent, *(folder.parent.glob("*") if folder.parent.is_dir() else ())} - {folder}
+    others = sorted(str(other) for other in near if _num_images(other))
+    if others and not _num_images(folder):
+        raise SceneError(f"{found}; there are models in {name_list(others)}", "set source.sparse to one of them")
+    raise SceneError(found, "run `colmap mapper`, or set source.sparse to the folder of the model")
 
 
 def _is_binary(path: Path) -> bool:

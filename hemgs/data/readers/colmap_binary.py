@@ -16,12 +16,14 @@ from hemgs.core.errors import SceneError
 from hemgs.data.readers.colmap_model import (
     CAMERA_MODELS,
     FIX_CUT,
-    SUPPORTED_MODELS,
+    FIX_NAMES,
     ColmapCamera,
     ColmapImage,
     PointCloud,
-    unsupported_model,
+    check_model,
+    without_distortion,
 )
+from hemgs.data.readers.files import read_data
 
 _COUNT = struct.Struct("<Q")
 _CAMERA = struct.Struct("<iiQQ")  # id, model, width, height
@@ -29,6 +31,9 @@ _IMAGE = struct.Struct("<i4d3di")  # id, quaternion, translation, camera id
 _POINT = struct.Struct("<Q3d3BdQ")  # id, position, colour, error, track length
 _OBSERVATION_BYTES = 24  # two doubles and the id of the point
 _TRACK_ENTRY_BYTES = 8  # image id and observation number
+
+#: Bytes of a name that a message shows.
+_SHOWN_BYTES = 60
 
 
 def read_binary_cameras(path: Path) -> dict[int, ColmapCamera]:
@@ -42,10 +47,9 @@ def read_binary_cameras(path: Path) -> dict[int, ColmapCamera]:
     for _ in range(data.count("cameras", _CAMERA.size)):
         camera_id, number, width, height = data.take(_CAMERA)
         name, num_params = CAMERA_MODELS.get(number, (f"number {number} (unknown)", 0))
-        if name not in SUPPORTED_MODELS:
-            raise unsupported_model(path, camera_id, name)
+        check_model(path, camera_id, name)
         params = data.take(struct.Struct(f"<{num_params}d"))
-        cameras[camera_id] = ColmapCamera(camera_id, name, width, height, params)
+        cameras[camera_id] = without_distortion(path, ColmapCamera(camera_id, name, width, height, params))
     data.finish()
     return cameras
 
@@ -61,6 +65,11 @@ def read_binary_images(path: Path) -> list[ColmapImage]:
         images.append(ColmapImage(image_id, (w, x, y, z), (tx, ty, tz), camera_id, name))
     data.finish()
     return images
+
+
+def count_binary_images(path: Path) -> int:
+    """Return the number of registered images, from the beginning of the file; see :func:`read_binary_cameras`."""
+    return _Bytes(path).count("images", _IMAGE.size + 1 + _COUNT.size)
 
 
 def read_binary_points(path: Path) -> PointCloud:
@@ -83,7 +92,7 @@ class _Bytes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._data = path.read_bytes()
+        self._data = read_data(path)
         self._at = 0
 
     def take(self, layout: struct.Struct) -> tuple[Any, ...]:
@@ -106,10 +115,13 @@ class _Bytes:
         end = self._data.find(b"\0", self._at)
         if end < 0:
             raise self._cut()
+        stored = self._data[self._at : end]
         try:
-            name = self._data[self._at : end].decode("utf-8")
+            name = stored.decode("utf-8")
         except UnicodeDecodeError as fault:
-            raise SceneError(f"{self._path} contains an image name that is not text", FIX_CUT) from fault
+            raise SceneError(
+                f"{self._path} contains the image name {stored[:_SHOWN_BYTES]!r}, which is not UTF-8", FIX_NAMES
+            ) from fault
         self._at = end + 1
         return name
 

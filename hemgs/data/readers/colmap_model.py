@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hemgs.core.errors import SceneError
 from hemgs.core.files import write_text
+from hemgs.data.readers.files import read_text
 
 #: Camera models by their number in binary files: name and count of parameters (COLMAP, src/colmap/sensor/models.h).
 CAMERA_MODELS: Mapping[int, tuple[str, int]] = {
@@ -32,20 +33,46 @@ CAMERA_MODELS: Mapping[int, tuple[str, int]] = {
     11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
 }
 PARAMETER_COUNTS: Mapping[str, int] = dict(CAMERA_MODELS.values())
-#: The models without distortion, which are the only ones that a splat renderer can project with.
-SUPPORTED_MODELS = ("PINHOLE", "SIMPLE_PINHOLE")
+#: Number of focal lengths of the models that project straight lines to straight lines once their distortion is zero.
+#: Focal lengths come first, then the principal point, then distortion. The others are fisheye models.
+PERSPECTIVE_MODELS: Mapping[str, int] = {
+    "SIMPLE_PINHOLE": 1,
+    "PINHOLE": 2,
+    "SIMPLE_RADIAL": 1,
+    "RADIAL": 1,
+    "OPENCV": 2,
+    "FULL_OPENCV": 2,
+    "FOV": 2,
+}
+_FIX_DISTORTION = (
+    "undistort the capture: colmap image_undistorter --image_path IMAGES --input_path SPARSE --output_path OUT"
+)
 FIX_CUT = "copy the model again, or export it again with `colmap model_converter`"
+#: For names in the code page of a Windows machine, which model_converter copies as they are.
+FIX_NAMES = "give the images names in plain ASCII letters, and reconstruct the capture again"
 
 
 @dataclass(frozen=True)
 class ColmapCamera:
-    """Intrinsics of a camera; ``params`` are fx fy cx cy (PINHOLE) or f cx cy (SIMPLE_PINHOLE), pixels."""
+    """Intrinsics of a camera; ``params`` are those of its model in COLMAP's order."""
 
     id: int
     model: str
     width: int
     height: int
     params: tuple[float, ...]
+
+    @property
+    def pinhole(self) -> tuple[float, float, float, float]:
+        """fx, fy, cx, cy in pixels, of a perspective model."""
+        num_focal = PERSPECTIVE_MODELS[self.model]
+        fx, cx, cy = self.params[0], *self.params[num_focal : num_focal + 2]
+        return fx, self.params[num_focal - 1], cx, cy
+
+    @property
+    def distortion(self) -> tuple[float, ...]:
+        """Coefficients of distortion of a perspective model."""
+        return self.params[PERSPECTIVE_MODELS[self.model] + 2 :]
 
 
 @dataclass(frozen=True)
@@ -67,12 +94,25 @@ class PointCloud:
     rgb: NDArray[np.uint8]
 
 
-def unsupported_model(path: Path, camera_id: int, model: str) -> SceneError:
-    """Return the error for a camera model with distortion, or an unknown one."""
-    return SceneError(
-        f"{path}: camera {camera_id} has the model {model}; supported are {' and '.join(SUPPORTED_MODELS)}",
-        "undistort the capture: colmap image_undistorter --image_path IMAGES --input_path SPARSE --output_path OUT",
-    )
+def check_model(path: Path, camera_id: int, model: str) -> None:
+    """Raise SceneError unless a camera's model is perspective."""
+    if model not in PERSPECTIVE_MODELS:
+        raise SceneError(
+            f"{path}: camera {camera_id} has the model {model}; supported are {', '.join(PERSPECTIVE_MODELS)}, all "
+            "without distortion",
+            _FIX_DISTORTION,
+        )
+
+
+def without_distortion(path: Path, camera: ColmapCamera) -> ColmapCamera:
+    """Return the camera if its distortion is exactly zero; raise SceneError otherwise."""
+    if any(value != 0.0 for value in camera.distortion):
+        raise SceneError(
+            f"{path}: camera {camera.id} has the model {camera.model} with the distortion {camera.distortion}; only "
+            "cameras without distortion are supported",
+            _FIX_DISTORTION,
+        )
+    return camera
 
 
 def read_text_cameras(path: Path) -> dict[int, ColmapCamera]:
@@ -88,32 +128,46 @@ def read_text_cameras(path: Path) -> dict[int, ColmapCamera]:
             continue
         with _Line(path, number, line):
             camera_id, model = int(words[0]), words[1]
-            if model not in SUPPORTED_MODELS:
-                raise unsupported_model(path, camera_id, model)
+            check_model(path, camera_id, model)
             params = tuple(float(word) for word in words[4:])
             if len(params) != PARAMETER_COUNTS[model]:
                 raise ValueError(f"{len(params)} parameters for {model}, {PARAMETER_COUNTS[model]} expected")
-            cameras[camera_id] = ColmapCamera(camera_id, model, int(words[2]), int(words[3]), params)
+            camera = ColmapCamera(camera_id, model, int(words[2]), int(words[3]), params)
+            cameras[camera_id] = without_distortion(path, camera)
     return cameras
 
 
 def read_text_images(path: Path) -> list[ColmapImage]:
     """Read the registered images, in the order of the file.
 
-    Each image has two lines. The second one lists 2-D observations, and may be empty.
+    COLMAP writes two lines for each image. The second one lists 2-D observations, and may be empty. Scripts often leave
+    it out, so a line that does not list observations is read as the next image.
+
+    Raises:
+        SceneError: a line is neither an image nor a list of observations.
     """
     images: list[ColmapImage] = []
-    lines = _lines(path)
-    for number, line in lines:
-        if not line.strip():
-            continue
-        with _Line(path, number, line):
-            words = line.split(maxsplit=9)
-            w, x, y, z, *translation = (float(word) for word in words[1:8])
-            tx, ty, tz = translation
-            images.append(ColmapImage(int(words[0]), (w, x, y, z), (tx, ty, tz), int(words[8]), words[9].strip()))
-        next(lines, None)
+    after_image = False
+    for number, line in _lines(path, f"save it as UTF-8; otherwise {FIX_NAMES}"):
+        if after_image and _is_observations(line):
+            after_image = False
+        elif line.strip():
+            with _Line(path, number, line):
+                words = line.split(maxsplit=9)
+                w, x, y, z, *translation = (float(word) for word in words[1:8])
+                tx, ty, tz = translation
+                images.append(ColmapImage(int(words[0]), (w, x, y, z), (tx, ty, tz), int(words[8]), words[9].strip()))
+            after_image = True
     return images
+
+
+def _is_observations(line: str) -> bool:
+    """Return whether a line lists observations, three numbers each, or is empty."""
+    words = line.split()
+    try:
+        return len([float(word) for word in words]) % 3 == 0
+    except ValueError:
+        return False
 
 
 def read_text_points(path: Path) -> PointCloud:
@@ -166,17 +220,13 @@ def _exact(value: float) -> str:
     return repr(float(value))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, fix: str = FIX_CUT) -> Iterator[tuple[int, str]]:
     """Yield the lines that are no comments, with their numbers.
 
     Raises:
-        SceneError: the file is not text.
+        SceneError: the file is not text; ``fix`` is the error's.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as fault:
-        raise SceneError(f"{path} is not a text file ({fault})", FIX_CUT) from fault
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_text(path, fix).split("\n"), start=1):
         if not line.startswith("#"):
             yield number, line
 

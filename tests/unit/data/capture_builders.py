@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from pathlib import Path
@@ -11,11 +12,25 @@ import numpy as np
 from PIL import Image
 
 from hemgs.config.dataset import EveryNth, Protocol
+from hemgs.data.capture import Capture
 from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
 
 WIDTH, HEIGHT = 48, 36
 CAMERA = ColmapCamera(1, "PINHOLE", WIDTH, HEIGHT, (40.0, 42.0, 23.0, 19.0))
-MODEL_NUMBERS = {"SIMPLE_PINHOLE": 0, "PINHOLE": 1, "OPENCV": 4}
+MODEL_NUMBERS = {
+    "SIMPLE_PINHOLE": 0,
+    "PINHOLE": 1,
+    "SIMPLE_RADIAL": 2,
+    "RADIAL": 3,
+    "OPENCV": 4,
+    "OPENCV_FISHEYE": 5,
+    "FULL_OPENCV": 6,
+    "FOV": 7,
+    "SIMPLE_RADIAL_FISHEYE": 8,
+    "RADIAL_FISHEYE": 9,
+    "THIN_PRISM_FISHEYE": 10,
+    "EQUIRECTANGULAR": 99,
+}
 
 
 def ring_of_images(num_views: int = 9, camera_id: int = 1) -> list[ColmapImage]:
@@ -118,3 +133,12 @@ def protocol(**keys: Any) -> Protocol:
     """A protocol that changes only what ``keys`` contain."""
     defaults = {"max_width": None, "split": EveryNth(kind="every_nth", n=8), "background": (0.0, 0.0, 0.0)}
     return Protocol(**{**defaults, **keys})
+
+
+def same_views(first: Capture, second: Capture) -> bool:
+    """Whether two captures have the same cameras, to the bit, in the same splits."""
+    pairs = zip(first.views, second.views, strict=True)
+    return all(
+        repr(dataclasses.astuple(a.camera)) == repr(dataclasses.astuple(b.camera)) and a.split == b.split
+        for a, b in pairs
+    )
