@@ -133,7 +133,8 @@ class SplitFiles(Section):
     """The split that comes with the data."""
 
     kind: Literal["files"]
-    """The split that comes with the data (transforms_train.json and transforms_test.json)."""
+    """The split that comes with the data: transforms_train.json and transforms_test.json, or train_filenames and
+    test_filenames in transforms.json."""
 
 
 Split = Annotated[
@@ -173,10 +174,11 @@ class Protocol(ProtocolKeys):
 
 
 class SfmPoints(Section):
-    """The points of the COLMAP model or of the procedural scene."""
+    """The points that come with the capture."""
 
     kind: Literal["sfm"]
-    """The points of the COLMAP model or of the procedural scene."""
+    """The points of the COLMAP model (or points3D.ply in its folder), of the PLY file that transforms.json names or that
+    is next to it, or of the procedural scene."""
 
 
 class RandomPoints(Section):

@@ -22,6 +22,8 @@ from hemgs.core.types import Camera, Split
 #: Single-precision poses stay below 1e-5.
 ROTATION_TOLERANCE = 1e-3
 _LAST_ROW = (0.0, 0.0, 0.0, 1.0)
+#: Colour of points without one: mid grey, because the released code of 3DGS begins with harmonics near zero.
+UNCOLORED_LEVEL = 128
 #: File names listed in one message before the rest is only counted.
 LISTED_NAMES = 3
 
@@ -39,6 +41,14 @@ class SourceView:
     camera: Camera
     image: Path
     split: Split | None = None
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """``xyz [N, 3] float64`` world coordinates, ``rgb [N, 3] uint8``."""
+
+    xyz: NDArray[np.float64]
+    rgb: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
 from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
-from hemgs.data.capture import Capture, SourceView
+from hemgs.data.capture import UNCOLORED_LEVEL, Capture, SourceView
 from hemgs.data.disk import staged_folder
 from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, find_scene
 from hemgs.data.images import load_rgb, orientation, resize
@@ -45,8 +45,6 @@ from hemgs.data.scene_file import (
 
 #: Smallest side of a prepared image, pixels. It has room for the 11-pixel window of SSIM.
 MIN_SIDE = 16
-#: Colour of random initial points: mid grey, because the released code of 3DGS begins with harmonics near zero.
-RANDOM_POINT_LEVEL = 128
 
 
 def prepare_scene(
@@ -107,7 +105,7 @@ def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: E
         return read_colmap(root, with_points=with_points)
     root = find_scene(settings, archives, scratch, events)
     if source.kind == "blender":
-        return read_blender(root, protocol.split.kind)
+        return read_blender(root, protocol.split.kind, with_points=with_points)
     return read_colmap(root, source.images, source.sparse, with_points=with_points)
 
 
@@ -147,8 +145,11 @@ def initial_points(
     if isinstance(settings, RandomPoints):
         rng = np.random.default_rng(settings.seed)
         random = rng.uniform(settings.low, settings.high, (settings.num_points, 3)).astype(np.float32)
-        return random, np.full(random.shape, RANDOM_POINT_LEVEL, np.uint8)
-    fix = "triangulate the capture, or set initial_points to {kind: random, num_points: N, low: A, high: B}"
+        return random, np.full(random.shape, UNCOLORED_LEVEL, np.uint8)
+    fix = (
+        "triangulate the capture, add its points as a PLY file, or set initial_points to {kind: random, num_points: N, "
+        "low: A, high: B}"
+    )
     if capture.points is None or capture.colors is None:
         raise SceneError(f"the capture {capture.root} comes without points", fix)
     with np.errstate(over="ignore"):

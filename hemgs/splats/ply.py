@@ -7,7 +7,6 @@ released code of 3DGS. Normals are 0. ``f_rest`` is channel-major: all coefficie
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from hemgs.core.errors import SceneError
 from hemgs.core.files import atomic_path
+from hemgs.core.ply import read_vertices
 from hemgs.splats.cloud import GaussianCloud
 
 _BASE = ("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2")
@@ -23,13 +23,7 @@ _SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2",
 _NEEDED = (*(name for name in _BASE if name not in ("nx", "ny", "nz")), *_SHAPE)
 #: f_rest coefficients by degree of the spherical harmonics, 0 to 3.
 _NUM_REST = tuple(3 * ((degree + 1) ** 2 - 1) for degree in range(4))
-_MAX_HEADER_BYTES = 1 << 16
-_COUNT = re.compile("[0-9]{1,15}")
-_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "<i2", "int16": "<i2", "ushort": "<u2",
-    "uint16": "<u2", "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4", "float": "<f4", "float32": "<f4",
-    "double": "<f8", "float64": "<f8",
-}  # fmt: skip
+_FIX = "export the Gaussians again as an uncompressed 3DGS PLY"
 
 
 def write_ply(path: Path, cloud: GaussianCloud) -> None:
@@ -65,53 +59,7 @@ def read_ply(path: Path) -> GaussianCloud:
     Raises:
         SceneError: the file is missing or incomplete, is no PLY of this layout, or has values that are not finite.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_MAX_HEADER_BYTES)
-            count, fields, start = _parse_header(path, head)
-            dtype = np.dtype(fields)
-            # The size is compared before anything is allocated: a header may claim any number.
-            found = path.stat().st_size - start
-            if count * dtype.itemsize > found:
-                raise _refused(path, f"{count} vertices of {dtype.itemsize} bytes announced, {found} bytes found")
-            file.seek(start)
-            vertices = np.frombuffer(file.read(count * dtype.itemsize), dtype=dtype)
-    except OSError as fault:
-        raise SceneError(f"{path}: cannot be read ({fault.strerror})", "give an existing PLY file") from fault
-    return _to_cloud(path, vertices)
-
-
-def _parse_header(path: Path, head: bytes) -> tuple[int, list[tuple[str, str]], int]:
-    """Return the number of vertices, their fields as for a numpy dtype, and the offset of their data in bytes."""
-    found = re.search(rb"\nend_header\r?\n", head)
-    if not re.match(rb"ply\r?\n", head) or found is None:
-        raise _refused(path, "not a PLY file, or its header is cut")
-    lines = head[: found.start()].decode("ascii", "replace").splitlines()[1:]
-    count: int | None = None
-    fields: dict[str, str] = {}
-    element = None
-    for words in (line.split() for line in lines):
-        if not words or words[0] in ("comment", "obj_info"):
-            continue
-        if words[0] == "format" and words[1:] == ["binary_little_endian", "1.0"]:
-            continue
-        if words[0] == "element" and len(words) == 3 and _COUNT.fullmatch(words[2]):
-            element = words[1]
-            if count is None and element != "vertex":
-                raise _refused(path, f"its first element is {element!r}, not 'vertex'")
-            count = int(words[2]) if element == "vertex" else count
-        elif words[0] == "property" and element is not None and len(words) >= 3:
-            if element != "vertex":
-                continue
-            if len(words) != 3 or words[1] not in _TYPES or words[2] in fields:
-                raise _refused(path, f"vertex property {' '.join(words[1:])!r} is a list, unknown or there twice")
-            fields[words[2]] = _TYPES[words[1]]
-        else:
-            raise _refused(path, f"header line {' '.join(words)[:80]!r} is not understood")
-    missing = [name for name in _NEEDED if name not in fields]
-    if count is None or missing:
-        raise _refused(path, f"vertex properties missing: {', '.join(missing) or 'all'}")
-    return count, list(fields.items()), found.end()
+    return _to_cloud(path, read_vertices(path, _NEEDED, _FIX))
 
 
 def _to_cloud(path: Path, vertices: NDArray[np.void]) -> GaussianCloud:
@@ -144,4 +92,4 @@ def _to_cloud(path: Path, vertices: NDArray[np.void]) -> GaussianCloud:
 
 
 def _refused(path: Path, reason: str) -> SceneError:
-    return SceneError(f"{path}: {reason}", "export the Gaussians again as an uncompressed 3DGS PLY")
+    return SceneError(f"{path}: {reason}", _FIX)

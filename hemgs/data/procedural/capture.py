@@ -15,11 +15,12 @@ from PIL import Image
 
 from hemgs.config.dataset import Procedural
 from hemgs.core.events import EventLog
+from hemgs.data.capture import PointCloud
 from hemgs.data.procedural.layouts import GROUND_RADIUS, LAYOUTS
 from hemgs.data.procedural.raymarch import render_solids, trace_rays
 from hemgs.data.procedural.solids import Layout
 from hemgs.data.readers.colmap import quaternion_of
-from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
+from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, write_text_model
 
 #: Direction towards the sun.
 SUN = np.array([0.52, -0.38, 0.76]) / np.linalg.norm([0.52, -0.38, 0.76])

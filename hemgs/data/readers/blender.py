@@ -1,155 +1,184 @@
-"""Captures with ``transforms_*.json`` as Blender scripts write them (Synthetic-NeRF and similar datasets).
+"""Captures with ``transforms*.json``: Blender scripts (Synthetic-NeRF and similar datasets), instant-ngp, nerfstudio.
 
-Owns the files' meaning: poses camera-to-world with OpenGL axes, a field of view or a focal length. Does not own
-compositing, splits or resizing.
+Owns the files: frames, splits, and the points that come with them. Poses are camera-to-world with OpenGL axes. Does not
+own cameras of frames (``blender_camera``), compositing or resizing.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hemgs.core.errors import SceneError
-from hemgs.core.types import Camera, Split
+from hemgs.core.types import Split
 from hemgs.data.capture import (
     Capture,
+    PointCloud,
     SourceView,
     check_camera,
     check_images_exist,
-    is_last_row,
+    name_list,
     path_inside,
     view_names,
 )
 from hemgs.data.images import image_size
+from hemgs.data.readers.blender_camera import LensError, frame_camera
 from hemgs.data.readers.files import read_text
+from hemgs.data.readers.point_ply import read_ply_points
 
 #: Suffixes that are tried, in this order, if a frame's path has none.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG")
-#: Lens distortion as instant-ngp and nerfstudio write it; only zero is supported.
-DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
+#: Points that are read where no file names any: of nerfstudio, and of 3DGS in two spellings.
+POINT_FILES = ("sparse_pc.ply", "points3D.ply", "points3d.ply")
 _SPLIT_FILES: tuple[tuple[str, Split], ...] = (("transforms_train.json", "train"), ("transforms_test.json", "test"))
 _UNSPLIT_FILE = "transforms.json"
-_OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+#: Lists of images in ``transforms.json`` (nerfstudio). Where there is no list of test views, that of validation serves.
+_TRAIN_LIST, _TEST_LISTS = "train_filenames", ("test_filenames", "val_filenames")
+_POINTS_KEY = "ply_file_path"
+_FIX_LENS = "undistort the images and export the capture again"
 
 
-def read_blender(root: Path, split_kind: str = "files") -> Capture:
-    """Read ``transforms_train.json`` and ``transforms_test.json``.
+@dataclass(frozen=True)
+class _Transforms:
+    """One transforms file.
+
+    Attributes:
+        split: the split that the file's name declares.
+    """
+
+    root: Path
+    path: Path
+    record: Mapping[str, Any]
+    split: Split | None
+
+
+def read_blender(root: Path, split_kind: str = "files", *, with_points: bool = False) -> Capture:
+    """Read ``transforms_train.json`` and ``transforms_test.json``, or ``transforms.json``.
 
     Args:
         root: the capture's folder.
-        split_kind: with ``every_nth`` a single ``transforms.json``, or one of the two files, is enough.
+        split_kind: with ``files``, the two files or lists in ``transforms.json`` declare the split, and views in
+            neither are left out. With ``every_nth``, any one of the files is enough.
+        with_points: whether to read points too: those that a file names, else one of :data:`POINT_FILES`.
 
     Raises:
         SceneError: a file is missing or damaged, an image is missing, or a pose or lens cannot be used.
     """
-    found = [(root / name, split) for name, split in _SPLIT_FILES if (root / name).is_file()]
-    if split_kind == "files":
-        for name, _ in _SPLIT_FILES:
-            if not (root / name).is_file():
-                raise SceneError(
-                    f"{root} has no {name}, which the split by files needs",
-                    "add it, or set protocol.split to {kind: every_nth, n: 8}",
-                )
-    views: list[SourceView] = []
-    if found:
-        for path, split in found:
-            views += _read_frames(root, path, split)
-    elif (root / _UNSPLIT_FILE).is_file():
-        views = _read_frames(root, root / _UNSPLIT_FILE, None)
-    else:
-        raise SceneError(
-            f"{root} has no transforms_train.json, transforms_test.json or transforms.json", "check the path"
-        )
+    files = _transforms(root, split_kind)
+    views = [view for file in files for view in _read_frames(file)]
+    if split_kind == "files" and files[0].split is None:
+        splits = _listed_splits(files[0], {view.image for view in views})
+        views = [SourceView(view.camera, view.image, splits[view.image]) for view in views if view.image in splits]
     _check_distinct(views, root)
     views.sort(key=lambda view: view.camera.name)
-    return Capture(root, tuple(views))
+    points = _points(root, files) if with_points else None
+    if points is None:
+        return Capture(root, tuple(views))
+    return Capture(root, tuple(views), points.xyz, points.rgb)
 
 
-def _read_frames(root: Path, path: Path, split: Split | None) -> list[SourceView]:
+def _transforms(root: Path, split_kind: str) -> list[_Transforms]:
+    found = [(root / name, split) for name, split in _SPLIT_FILES if (root / name).is_file()]
+    unsplit = root / _UNSPLIT_FILE
+    if len(found) < len(_SPLIT_FILES) and split_kind == "files":
+        record = _read_record(unsplit) if unsplit.is_file() else {}
+        if _TRAIN_LIST in record:
+            return [_Transforms(root, unsplit, record, None)]
+        missing = next(name for name, _ in _SPLIT_FILES if not (root / name).is_file())
+        raise SceneError(
+            f"{root} has no {missing}, which the split by files needs, and no {_UNSPLIT_FILE} with {_TRAIN_LIST}",
+            "add it, or set protocol.split to {kind: every_nth, n: 8}",
+        )
+    if found:
+        return [_Transforms(root, path, _read_record(path), split) for path, split in found]
+    if unsplit.is_file():
+        return [_Transforms(root, unsplit, _read_record(unsplit), None)]
+    raise SceneError(f"{root} has no transforms_train.json, transforms_test.json or transforms.json", "check the path")
+
+
+def _read_record(path: Path) -> Mapping[str, Any]:
     try:
         record = json.loads(read_text(path, "save it as UTF-8"))
-        frames = record["frames"]
-        files = [_image_file(root, str(frame["file_path"]), path) for frame in frames]
-    except (ValueError, KeyError, TypeError, RecursionError) as fault:
-        raise SceneError(f"{path} is not a transforms file ({_reason(fault)})", "export it again") from fault
-    check_images_exist(files, path, "put the images back, or remove their frames")
-    names = view_names([file.relative_to(root).as_posix() for file in files])
+    except (ValueError, RecursionError) as fault:
+        raise _not_transforms(path, fault) from fault
+    if not isinstance(record, dict):
+        raise _not_transforms(path, TypeError("it is no mapping"))
+    return record
+
+
+def _read_frames(file: _Transforms) -> list[SourceView]:
+    try:
+        frames = file.record["frames"]
+        images = [_image_file(file, str(frame["file_path"])) for frame in frames]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise _not_transforms(file.path, fault) from fault
+    check_images_exist(images, file.path, "put the images back, or remove their frames")
+    names = view_names([image.relative_to(file.root).as_posix() for image in images])
     views = []
-    for name, file, frame in zip(names, files, frames, strict=True):
+    for name, image, frame in zip(names, images, frames, strict=True):
+        where = f"{file.path}: frame {frame['file_path']!r} cannot be used"
         try:
-            camera = _camera(name, file, {**record, **frame})
+            camera = frame_camera(name, {**file.record, **frame}, lambda image=image: image_size(image))  # type: ignore[misc]
+        except LensError as fault:
+            raise SceneError(f"{where} ({fault})", _FIX_LENS) from fault
         except (ValueError, KeyError, TypeError, OverflowError) as fault:
-            raise SceneError(
-                f"{path}: frame {frame['file_path']!r} cannot be used ({_reason(fault)})", "export it again"
-            ) from fault
-        views.append(SourceView(check_camera(camera, path), file, split))
+            raise SceneError(f"{where} ({_reason(fault)})", "export it again") from fault
+        views.append(SourceView(check_camera(camera, file.path), image, file.split))
     return views
 
 
-def _camera(name: str, file: Path, frame: Mapping[str, Any]) -> Camera:
-    pose = np.array(frame["transform_matrix"], np.float64)
-    if pose.shape != (4, 4):
-        raise ValueError(f"transform_matrix has the shape {pose.shape}, not 4x4")
-    distorted = [key for key in DISTORTION_KEYS if float(frame.get(key) or 0.0) != 0.0]
-    if distorted:
-        key = distorted[0]
-        raise ValueError(f"lens distortion {key} = {frame[key]} is not supported; undistort the images")
-    if "w" in frame and "h" in frame:
-        width, height = int(frame["w"]), int(frame["h"])
-    else:
-        width, height = image_size(file)
-    if "fl_x" in frame:
-        fx = float(frame["fl_x"])
-    else:
-        angle = float(frame["camera_angle_x"])
-        if not 0.0 < angle < math.pi:
-            raise ValueError(f"camera_angle_x is {angle}, not between 0 and π")
-        fx = 0.5 * width / math.tan(0.5 * angle)
-    fy = float(frame.get("fl_y", fx))
-    cx, cy = float(frame.get("cx", 0.5 * width)), float(frame.get("cy", 0.5 * height))
-    if not np.isfinite(pose).all():
-        raise ValueError("transform_matrix has values that are not finite")
-    if np.linalg.det(pose[:3, :3]) == 0.0 or not is_last_row(pose[3]):
-        raise ValueError("transform_matrix is not a rotation and a translation")
-    return Camera(name, width, height, fx, fy, cx, cy, _inverse(pose @ _OPENGL_TO_OPENCV))
+def _listed_splits(file: _Transforms, images: set[Path]) -> dict[Path, Split]:
+    """Return the split of each image that the lists of a file contain."""
+    test_list = next((key for key in _TEST_LISTS if file.record.get(key)), _TEST_LISTS[0])
+    splits: dict[Path, Split] = {}
+    lists: tuple[tuple[str, Split], ...] = ((_TRAIN_LIST, "train"), (test_list, "test"))
+    for key, split in lists:
+        names = file.record.get(key) or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise _not_transforms(file.path, TypeError(f"{key} is no list of names"))
+        listed = {_image_file(file, name): name for name in names}
+        unknown = [name for image, name in listed.items() if image not in images]
+        if unknown:
+            raise SceneError(
+                f"{file.path}: {key} lists {name_list(unknown)}, which no frame uses", f"correct {key}, or add frames"
+            )
+        both = [name for image, name in listed.items() if image in splits]
+        if both:
+            raise SceneError(f"{file.path} lists {name_list(both)} in both splits", f"remove them from {key}")
+        splits |= dict.fromkeys(listed, split)
+    return splits
 
 
-def _inverse(camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse of an affine transform; its last row is exactly 0 0 0 1."""
-    rotation = np.linalg.inv(camera_to_world[:3, :3])
-    inverse = np.eye(4)
-    inverse[:3, :3] = rotation
-    inverse[:3, 3] = -rotation @ camera_to_world[:3, 3]
-    return inverse
+def _points(root: Path, files: Sequence[_Transforms]) -> PointCloud | None:
+    """Read the points that a file names, or those next to the files; return ``None`` if there are none."""
+    for file in files:
+        name = file.record.get(_POINTS_KEY)
+        if name:
+            return read_ply_points(path_inside(root, str(name), file.path, f"copy the points into {root}"))
+    paths = (root / name for name in POINT_FILES)
+    return next((read_ply_points(path) for path in paths if path.is_file()), None)
 
 
-def _image_file(root: Path, file_path: str, source: Path) -> Path:
-    """Return the image file that a frame names, with or without its suffix."""
-    file = path_inside(root, file_path, source, _path_fix(root, file_path, source))
-    if file.is_file():
-        return file
-    for suffix in SUFFIXES:
-        candidate = file.with_name(file.name + suffix)
-        if candidate.is_file():
-            return candidate
-    return file
+def _image_file(file: _Transforms, name: str) -> Path:
+    """Return the image file that a frame or a list names, with or without its suffix."""
+    image = path_inside(file.root, name, file.path, _path_fix(file, name))
+    candidates = (image, *(image.with_name(image.name + suffix) for suffix in SUFFIXES))
+    return next((candidate for candidate in candidates if candidate.is_file()), image)
 
 
-def _path_fix(root: Path, file_path: str, source: Path) -> str:
-    """Return what helps where a frame names a file outside of the capture, as instant-ngp's converter does."""
-    num_up = PurePosixPath(posixpath.normpath(file_path.replace("\\", "/"))).parts.count("..")
-    if not 0 < num_up <= len(root.absolute().parents):
-        return f"write the paths in {source.name} relative to {root}, and copy the images there"
+def _path_fix(file: _Transforms, name: str) -> str:
+    """Return what helps where a file names an image outside of the capture, as instant-ngp's converter does."""
+    num_up = PurePosixPath(posixpath.normpath(name.replace("\\", "/"))).parts.count("..")
+    above = file.root.absolute().parents
+    if not 0 < num_up <= len(above):
+        return f"write the paths in {file.path.name} relative to {file.root}, and copy the images there"
     return (
-        f"move {source.name} to {root.absolute().parents[num_up - 1]}, remove the leading {'../' * num_up} from its "
-        "paths, and set the scene's path to that folder"
+        f"move {file.path.name} to {above[num_up - 1]}, remove the leading {'../' * num_up} from its paths, and set "
+        "the scene's path to that folder"
     )
 
 
@@ -160,6 +189,10 @@ def _check_distinct(views: list[SourceView], root: Path) -> None:
         raise SceneError(
             f"{root} uses the image {repeated[0]!r} more than once, or in both splits", "list every image exactly once"
         )
+
+
+def _not_transforms(path: Path, fault: BaseException) -> SceneError:
+    return SceneError(f"{path} is not a transforms file ({_reason(fault)})", "export it again")
 
 
 def _reason(fault: BaseException) -> str:

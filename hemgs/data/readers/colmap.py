@@ -7,6 +7,7 @@ Owns the conversion of COLMAP's records to cameras, and their checks. Does not o
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hemgs.core.errors import SceneError
 from hemgs.core.types import Camera
 from hemgs.data.capture import (
     Capture,
+    PointCloud,
     SourceView,
     check_camera,
     check_images_exist,
@@ -32,12 +34,14 @@ from hemgs.data.readers.colmap_binary import (
 from hemgs.data.readers.colmap_model import (
     ColmapCamera,
     ColmapImage,
-    PointCloud,
     read_text_cameras,
     read_text_images,
     read_text_points,
 )
+from hemgs.data.readers.point_ply import read_ply_points
 
+#: Suffixes of the two forms of a model; the first is read where both exist.
+_SUFFIXES = (".bin", ".txt")
 _MODELS = "sparse"
 #: The first model that COLMAP makes, which is usually the largest.
 _USUAL_MODEL = f"{_MODELS}/0"
@@ -83,8 +87,10 @@ def read_colmap(root: Path, images: str = "images", sparse: str | None = None, *
 
 
 def read_points(folder: Path) -> PointCloud:
-    """Read the points of the model in ``folder``, which is binary or text."""
-    path = _model_file(folder, "points3D")
+    """Read the points of the model in ``folder``, which is binary, text, or a PLY file as 3DGS writes it."""
+    path = _model_file(folder, "points3D", (*_SUFFIXES, ".ply"))
+    if path.suffix == ".ply":
+        return read_ply_points(path)
     return read_binary_points(path) if _is_binary(path) else read_text_points(path)
 
 
@@ -158,8 +164,8 @@ def _num_images(folder: Path) -> int:
     return 0
 
 
-def _model_file(folder: Path, stem: str) -> Path:
-    for suffix in (".bin", ".txt"):
+def _model_file(folder: Path, stem: str, suffixes: Sequence[str] = _SUFFIXES) -> Path:
+    for suffix in suffixes:
         path = folder / f"{stem}{suffix}"
         if path.is_file():
             return path

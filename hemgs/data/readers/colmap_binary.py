@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hemgs.core.errors import SceneError
+from hemgs.data.capture import PointCloud
 from hemgs.data.readers.colmap_model import (
     CAMERA_MODELS,
     FIX_CUT,
     FIX_NAMES,
     ColmapCamera,
     ColmapImage,
-    PointCloud,
     check_model,
     without_distortion,
 )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hemgs.core.errors import SceneError
 from hemgs.core.files import write_text
+from hemgs.data.capture import PointCloud
 from hemgs.data.readers.files import read_text
 
 #: Camera models by their number in binary files: name and count of parameters (COLMAP, src/colmap/sensor/models.h).
@@ -84,14 +84,6 @@ class ColmapImage:
     translation: tuple[float, float, float]
     camera_id: int
     name: str
-
-
-@dataclass(frozen=True)
-class PointCloud:
-    """``xyz [N, 3] float64`` world coordinates, ``rgb [N, 3] uint8``."""
-
-    xyz: NDArray[np.float64]
-    rgb: NDArray[np.uint8]
 
 
 def check_model(path: Path, camera_id: int, model: str) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from hemgs.config.dataset import EveryNth, Protocol
-from hemgs.data.capture import Capture
-from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, PointCloud, write_text_model
+from hemgs.data.capture import Capture, PointCloud
+from hemgs.data.readers.colmap_model import ColmapCamera, ColmapImage, write_text_model
 
 WIDTH, HEIGHT = 48, 36
 CAMERA = ColmapCamera(1, "PINHOLE", WIDTH, HEIGHT, (40.0, 42.0, 23.0, 19.0))

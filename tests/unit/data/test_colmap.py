@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemgs.core.errors import SceneError
+from hemgs.data.capture import PointCloud
 from hemgs.data.readers.colmap import quaternion_of, read_colmap, rotation_matrix
 from hemgs.data.readers.colmap_binary import read_binary_cameras, read_binary_images, read_binary_points
 from hemgs.data.readers.colmap_model import (
     ColmapCamera,
     ColmapImage,
-    PointCloud,
     read_text_cameras,
     read_text_images,
     read_text_points,

@@ -19,8 +19,9 @@ from hemgs.core.errors import ConfigError, DeviceError, SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.types import Camera, Scene
 from hemgs.data import prepare
+from hemgs.data.capture import PointCloud
 from hemgs.data.prepare import prepare_scene, prepared_camera
-from hemgs.data.readers.colmap_model import PointCloud, write_text_model
+from hemgs.data.readers.colmap_model import write_text_model
 from tests.unit.data.capture_builders import (
     CAMERA,
     HEIGHT,

@@ -143,7 +143,7 @@ HEADER = b"ply\nformat binary_little_endian 1.0\n"
     [
         (b"", "not a PLY"),
         (b"ply\n" + b"comment x\n" * 20_000, "header is cut"),
-        (b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n", "'format ascii 1.0' is not understood"),
+        (b"ply\nformat middle 1.0\nelement vertex 1\nend_header\n", "'format middle 1.0' is not understood"),
         (HEADER + b"element vertex 1\nproperty list uchar int x\nend_header\n", "is a list"),
         (HEADER + b"element vertex 1\nproperty float x\nproperty float x\nend_header\n", "twice"),
         (HEADER + b"element vertex 1\nproperty quad x\nend_header\n", "unknown"),
