@@ -74,7 +74,9 @@ class AnchorTrainee:
         self._networks = NetworkOptimizer(groups, params.iterations)
         self._statistics = self._fresh_statistics()
 
-    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+    def step(
+        self, iteration: int, camera: Camera, image: Tensor, background: Tensor, mask: Tensor | None = None
+    ) -> dict[str, float]:
         """Do one iteration; see :meth:`hemgs.training.loop.Trainee.step`."""
         self._set_learning_rates(iteration)
         with torch.no_grad():
@@ -86,7 +88,7 @@ class AnchorTrainee:
         rendered = render_view(
             spawned.means, spawned.quats, spawned.scales, spawned.opacities, spawned.colors, camera, background
         )
-        loss = reconstruction_loss(rendered.image, image, self.params.ssim_weight) + attribute_loss
+        loss = reconstruction_loss(rendered.image, image, self.params.ssim_weight, mask) + attribute_loss
         if spawned.num_gaussians:
             along_x, along_y, along_z = spawned.scales.unbind(1)  # prod() looks for zeros, and waits for the GPU
             loss = loss + self.params.volume_weight * (along_x * along_y * along_z).mean()

@@ -18,7 +18,7 @@ from hemgs.bench.decoding import DecodeStats, file_sections
 from hemgs.bench.isolation import DECODE_TIMEOUT_S, decode_alone
 from hemgs.bench.registry import get_method
 from hemgs.bench.runs import EncodedRate, EncodeRecord, TrainRecord, alone_in, bitstream_path, read_encode_record
-from hemgs.bench.viewing import picture_file, to_bytes, write_png
+from hemgs.bench.viewing import measured_part, picture_file, to_bytes, write_png
 from hemgs.core.device import synchronize
 from hemgs.core.errors import BitstreamError, DeviceError, HemgsError, SceneError
 from hemgs.core.events import EventLog
@@ -143,6 +143,7 @@ class _Bench:
         self._method: Method = get_method(record.train.entry)
         self._views = scene.split("test")
         self._targets = [to_bytes(scene.read_image(view)) for view in self._views]
+        self._masks = [scene.read_mask(view) for view in self._views]
         self._showcase = showcase_views(self._views, request.num_showcase) if request.num_showcase > 0 else ()
         self._suite = MetricSuite(device)
 
@@ -195,15 +196,18 @@ class _Bench:
     def _measure_views(self, rate_id: str, renderable: Renderable, showcase: bool) -> list[dict[str, Value]]:
         rows = []
         self._render(renderable, self._views[0])  # This compiles kernels and fills caches.
-        for view, target in zip(self._views, self._targets, strict=True):
+        for view, target, mask in zip(self._views, self._targets, self._masks, strict=True):
             with Stopwatch(lambda: synchronize(self._device)) as watch:
                 image = self._render(renderable, view)
             pixels = to_bytes(image.cpu().numpy())
-            row = self._identity(rate_id, VIEW_COLUMNS) | self._suite.measure(pixels, target)
+            row = self._identity(rate_id, VIEW_COLUMNS) | self._suite.measure(pixels, target, mask)
             row |= {"view": view.name, "width": view.camera.width, "height": view.camera.height}
             rows.append(row | {"render_s": watch.seconds})
             if showcase and view in self._showcase:
-                write_png(self._request.out / SHOWCASE_FOLDER / rate_id / picture_file(view.name), pixels)
+                write_png(
+                    self._request.out / SHOWCASE_FOLDER / rate_id / picture_file(view.name),
+                    measured_part(pixels, target, mask),
+                )
         return rows
 
     def _render(self, renderable: Renderable, view: View) -> torch.Tensor:

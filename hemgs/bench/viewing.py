@@ -88,6 +88,13 @@ def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
+def measured_part(
+    pixels: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """Return a picture ``[H, W, 3]`` with the photograph's pixels where the mask hides them, so that none differ."""
+    return pixels if mask is None else np.where(mask[..., None], pixels, target)
+
+
 def picture_file(name: str) -> str:
     """Return the file name of a view's picture."""
     return f"{name.replace('/', '_')}.png"
@@ -117,10 +124,11 @@ def run_render(
     with EventLog(None, f"rendering {path.name}", stream) as events:
         for number, view in enumerate(views, start=1):
             pixels = _picture(renderable, view.camera, scene.background)
-            target = to_bytes(scene.read_image(view))
+            target, mask = to_bytes(scene.read_image(view)), scene.read_mask(view)
             write_png(out / picture_file(view.name), pixels)
-            write_png(out / COMPARE_FOLDER / picture_file(view.name), comparison_strip(target, pixels))
-            pictures.append(RenderedPicture(out / picture_file(view.name), _psnr_of(pixels, target)))
+            strip = comparison_strip(target, measured_part(pixels, target, mask))
+            write_png(out / COMPARE_FOLDER / picture_file(view.name), strip)
+            pictures.append(RenderedPicture(out / picture_file(view.name), _psnr_of(pixels, target, mask)))
             events.progress(number, len(views))
     return pictures
 
@@ -192,16 +200,20 @@ def _picture(renderable: Renderable, camera: Camera, background: tuple[float, fl
         return to_bytes(renderable.render(camera, background).cpu().numpy())
 
 
-def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
+def _psnr_of(pixels: NDArray[np.uint8], target: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> float:
     left, right = (torch.from_numpy(array.astype(np.float32) / 255.0) for array in (pixels, target))
-    return float(psnr(left, right))
+    return float(psnr(left, right, None if mask is None else torch.from_numpy(np.array(mask))))
 
 
 def psnr_of_views(renderable: Renderable, scene: Scene, views: Sequence[View]) -> float:
     """Return the mean PSNR of a decoded scene over views of 8 bit, dB, as ``hemgs evaluate`` measures it."""
     return _mean(
         [
-            _psnr_of(_picture(renderable, view.camera, scene.background), to_bytes(scene.read_image(view)))
+            _psnr_of(
+                _picture(renderable, view.camera, scene.background),
+                to_bytes(scene.read_image(view)),
+                scene.read_mask(view),
+            )
             for view in views
         ]
     )

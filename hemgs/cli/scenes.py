@@ -189,8 +189,10 @@ def _prepare(arguments: argparse.Namespace) -> int:
             dataset, arguments.scene, arguments.out, events=events, archives=arguments.archives or DEFAULT_ARCHIVES
         )
     width, height = (max(getattr(view.camera, side) for view in scene.views) for side in ("width", "height"))
+    num_masks = sum(view.mask is not None for view in scene.views)
+    masks = f"{num_masks} of {len(scene.views)} views with masks, " if num_masks else ""
     say(
         f"{arguments.out}: {len(scene.split('train'))} training and {len(scene.split('test'))} test views, "
-        f"at most {width} x {height} px, {len(scene.points)} points, hash {scene.hash[:12]}"
+        f"{masks}at most {width} x {height} px, {len(scene.points)} points, hash {scene.hash[:12]}"
     )
     return 0

@@ -74,6 +74,9 @@ class SourceKeys(Section):
     sparse: Text | None = None
     """Folder of the COLMAP model, binary or text, inside a scene's folder (colmap only); sparse/0 when absent, and then
     a larger model next to it is an error."""
+    masks: Text | None = "masks"
+    """Folder of masks inside a scene's folder, named as for COLMAP (colmap only); it need not exist. Pixels that are 0
+    in an image's mask are neither trained on nor measured. null ignores all masks, also those of transforms.json."""
     resized_images: bool = False
     """Whether the images were resized after their cameras were calibrated (colmap only): cameras are then scaled to
     them, axis by axis. Without it, an image of another size than its camera is an error."""
@@ -177,8 +180,8 @@ class SfmPoints(Section):
     """The points that come with the capture."""
 
     kind: Literal["sfm"]
-    """The points of the COLMAP model (or points3D.ply in its folder), of the PLY file that transforms.json names or that
-    is next to it, or of the procedural scene."""
+    """The points of the COLMAP model or of points3D.ply in its folder, of the PLY file that transforms.json names or
+    that is next to it, or of the procedural scene."""
 
 
 class RandomPoints(Section):

@@ -32,7 +32,8 @@ class MetricSpec:
         description: one line.
         better: which direction is better.
         entry: ``package.module:function``. The function takes a torch device and returns metrics by id. A metric takes
-            two images, ``[H, W, 3] float32`` in [0, 1], and returns a scalar tensor.
+            two images, ``[H, W, 3] float32`` in [0, 1], and returns a scalar tensor. For views with a mask it is given
+            that too, ``[H, W] bool``, and measures the pixels where it is true (``hemgs.metrics.metric.Metric``).
         unit: empty for a number without one.
         decimals: in print.
         required: whether every measured point has a value. Other metrics may lack weights on some machines.

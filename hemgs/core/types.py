@@ -58,6 +58,21 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """The mask of a view: which pixels are trained on and measured.
+
+    Attributes:
+        file: path of the mask, relative to the scene's folder.
+        sha256: checksum of the file, in hex.
+        pixels_sha256: checksum of its size and decoded pixels, in hex.
+    """
+
+    file: str
+    sha256: str
+    pixels_sha256: str
+
+
+@dataclass(frozen=True)
 class View:
     """One image of a scene: its camera, its split and its file."""
 
@@ -65,11 +80,16 @@ class View:
     file: str  #: path of the image, relative to the scene's folder
     split: Split
     sha256: str  #: of the prepared image file
+    mask: MaskFile | None = field(default=None, kw_only=True)  #: ``None`` where all pixels count
 
     @property
     def name(self) -> str:
         """The camera's name."""
         return self.camera.name
+
+
+def _no_mask(view: View) -> None:
+    """Return the mask of a view in a scene without masks."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,8 @@ class Scene:
         protocol: resize policy, split rule, background as applied, for provenance.
         hash: hash of pixels, cameras and points together.
         read_image: function that returns a view's image, ``[H, W, 3] float32`` in [0, 1].
+        read_mask: function that returns a view's mask, ``[H, W] bool``, true for pixels that are trained on and
+            measured; ``None`` where all of them are.
     """
 
     root: Path
@@ -98,6 +120,7 @@ class Scene:
     protocol: Mapping[str, Any]
     hash: str
     read_image: Callable[[View], NDArray[np.float32]] = field(repr=False, compare=False)
+    read_mask: Callable[[View], NDArray[np.bool_] | None] = field(default=_no_mask, repr=False, compare=False)
 
     def split(self, name: Split) -> tuple[View, ...]:
         """Return the views of one split, sorted by name."""

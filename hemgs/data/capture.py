@@ -36,11 +36,13 @@ class SourceView:
         camera: its ``name`` is the view's name (unique, without suffix); its size is that of the stored image.
         image: file on disk.
         split: the split that the capture itself declares, or ``None``.
+        mask: file on disk of the image's mask, or ``None``.
     """
 
     camera: Camera
     image: Path
     split: Split | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemgs.core.errors import SceneError
-from hemgs.core.images import ORIENTATION_TAG, ImageError, opened_image
+from hemgs.core.images import FORMATS, ORIENTATION_TAG, ImageError, opened_image
 
 #: Modes of Pillow with at most 8 bits per channel, which convert without loss. Other modes need a choice of tones,
 #: which the owner of the capture must make.
@@ -28,6 +28,8 @@ _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
 }
+#: Reach of each filter in resized pixels, on both sides (Pillow, src/libImaging/Resample.c); 0 copies one pixel.
+_SUPPORTS = {"nearest": 0.0, "box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 #: Rows that are composited at a time, so that the temporary values of a large image stay small.
 _ROWS = 256
 
@@ -44,7 +46,7 @@ def load_rgb(path: Path, background: tuple[float, float, float]) -> NDArray[np.u
         SceneError: the file is missing, incomplete or damaged, or is not 8-bit grey or RGB.
         DeviceError: the image does not fit into memory.
     """
-    with _image_at(path) as image:
+    with _file_at(path) as image:
         image.load()
         mode = image.mode
         if mode == "P":
@@ -56,13 +58,30 @@ def load_rgb(path: Path, background: tuple[float, float, float]) -> NDArray[np.u
     raise SceneError(f"image {path} has the pixel format {mode}", "convert it to 8-bit RGB, RGBA or grey")
 
 
+def load_mask(path: Path) -> NDArray[np.bool_]:
+    """Decode the mask of an image; pixels of level 0 are hidden (the rule of COLMAP and nerfstudio).
+
+    Returns:
+        ``[H, W] bool``, true for visible pixels.
+
+    Raises:
+        SceneError: the file is missing, incomplete or damaged, or is no PNG in grey or colours without transparency.
+    """
+    with _file_at(path, "mask", ("PNG",)) as image:
+        image.load()
+        if image.mode in _PLAIN_MODES or (image.mode == "P" and "transparency" not in image.info):
+            levels = np.asarray(image.convert("RGB"), np.uint8)
+            return np.asarray(levels.any(axis=2))
+    raise SceneError(f"mask {path} has the pixel format {image.mode}", "convert it to 8-bit grey: 0 hides a pixel")
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return width and height as the file's header states them.
 
     Raises:
         SceneError: the header cannot be read.
     """
-    with _image_at(path) as image:
+    with _file_at(path) as image:
         return image.size
 
 
@@ -72,7 +91,7 @@ def orientation(path: Path) -> int:
     Raises:
         SceneError: the header cannot be read.
     """
-    with _image_at(path) as image:
+    with _file_at(path) as image:
         value = image.getexif().get(ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
 
@@ -95,15 +114,39 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int], filter_name: str) ->
     return np.asarray(Image.fromarray(image).resize(size, _RESAMPLING[filter_name]), np.uint8)
 
 
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int], filter_name: str) -> NDArray[np.bool_]:
+    """Resize a mask ``[H, W]`` with its image: a pixel is visible if all pixels that :func:`resize` blends are."""
+    for axis, num_out in ((1, size[0]), (0, size[1])):
+        if num_out != mask.shape[axis]:
+            hidden = np.cumsum(~mask, axis=axis, dtype=np.int64)
+            hidden = np.concatenate((np.zeros_like(hidden.take([0], axis)), hidden), axis=axis)
+            low, high = _blended(mask.shape[axis], num_out, _SUPPORTS[filter_name])
+            mask = hidden.take(high, axis) == hidden.take(low, axis)
+    return mask
+
+
+def _blended(num_in: int, num_out: int, support: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first pixel that Pillow blends into each resized one along an axis, and the one after the last."""
+    scale = num_in / num_out
+    center = (np.arange(num_out) + 0.5) * scale
+    if support == 0.0:
+        nearest = np.floor(center).astype(np.int64)
+        return nearest, nearest + 1
+    reach = support * max(scale, 1.0)
+    low = np.floor(center - reach + 0.5).clip(0, num_in)
+    high = np.floor(center + reach + 0.5).clip(0, num_in)
+    return low.astype(np.int64), high.astype(np.int64)
+
+
 @contextlib.contextmanager
-def _image_at(path: Path) -> Iterator[Image.Image]:
+def _file_at(path: Path, what: str = "image", formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """Open an image file for the block; its faults are SceneErrors that name the file."""
     try:
-        with path.open("rb") as file, opened_image(file) as image:
+        with path.open("rb") as file, opened_image(file, formats) as image:
             yield image
     except ImageError as fault:
-        raise SceneError(f"image {path} {fault.fault}", fault.fix) from fault
+        raise SceneError(f"{what} {path} {fault.fault}", fault.fix) from fault
     except FileNotFoundError as fault:
-        raise SceneError(f"image {path} does not exist", "put it back or remove it from the capture") from fault
+        raise SceneError(f"{what} {path} does not exist", "put it back or remove it from the capture") from fault
     except OSError as fault:
-        raise SceneError(f"image {path} cannot be read ({fault.strerror})", "check its permissions") from fault
+        raise SceneError(f"{what} {path} cannot be read ({fault.strerror})", "check its permissions") from fault

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hemgs.core.errors import ConfigError, SceneError
 from hemgs.core.images import ImageError, opened_image
 from hemgs.core.reading import checked
-from hemgs.core.types import Scene, View
+from hemgs.core.types import Camera, Scene, View
 from hemgs.data.capture import check_images_exist, path_inside
-from hemgs.data.scene_file import FORMAT_VERSION, POINTS_FILE, SCENE_FILE, PreparedView, SceneEntry, scene_hash
+from hemgs.data.scene_file import FORMAT_VERSION, POINTS_FILE, SCENE_FILE, SceneEntry, scene_hash
 
 FIX = "prepare the scene again"
 
@@ -37,11 +38,9 @@ def load_scene(path: Path) -> Scene:
     root = Path(path)
     file = root / SCENE_FILE
     record = _read_record(root, file)
-    views = tuple(
-        PreparedView(entry.camera(file), entry.file, entry.split, entry.sha256, entry.pixels_sha256)
-        for entry in record.views
-    )
-    check_images_exist([path_inside(root, view.file, file, FIX) for view in views], file, FIX)
+    views = tuple(entry.view(file) for entry in record.views)
+    names = [name for view in views for name in (view.file, *([view.mask.file] if view.mask else []))]
+    check_images_exist([path_inside(root, name, file, FIX) for name in names], file, FIX)
     points, colors = _read_points(root / POINTS_FILE)
     if scene_hash(views, points, colors, record.background) != record.hash:
         raise SceneError(f"{file} and {POINTS_FILE} do not belong together, or were altered (hash differs)", FIX)
@@ -56,12 +55,13 @@ def load_scene(path: Path) -> Scene:
         protocol=record.protocol,
         hash=record.hash,
         read_image=image_reader(root),
+        read_mask=mask_reader(root),
     )
 
 
 def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
     """Return a function that reads a view's image, and compares it with its checksum the first time."""
-    verified: set[str] = set()
+    files = _Files(root)
 
     def read_image(view: View) -> NDArray[np.float32]:
         """Read the image, ``[H, W, 3] float32`` in [0, 1].
@@ -69,33 +69,60 @@ def image_reader(root: Path) -> Callable[[View], NDArray[np.float32]]:
         Raises:
             SceneError: the image is missing or altered.
         """
-        file = root / view.file
-        try:
-            data = file.read_bytes()
-        except OSError as fault:
-            raise SceneError(f"prepared image {file} cannot be read ({fault.strerror})", FIX) from fault
-        if view.file not in verified:
-            if hashlib.sha256(data).hexdigest() != view.sha256:
-                raise SceneError(f"prepared image {file} was altered (checksum differs)", FIX)
-            verified.add(view.file)
-        size = (view.camera.width, view.camera.height)
-        return _decoded(data, file, size) / np.float32(255.0)
+        return np.asarray(files.decoded(view.file, view.sha256, view.camera, "RGB"), np.float32) / np.float32(255.0)
 
     return read_image
 
 
-def _decoded(data: bytes, file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Decode a prepared image of the size (width, height); return its levels ``[H, W, 3]``, 0 to 255."""
-    try:
-        with opened_image(io.BytesIO(data), ("PNG",)) as image:
-            if image.size != size:
-                raise SceneError(
-                    f"prepared image {file} is {image.width}x{image.height}, but its camera has {size[0]}x{size[1]}",
-                    FIX,
-                )
-            return np.asarray(image.convert("RGB"), np.float32)
-    except ImageError as fault:
-        raise SceneError(f"prepared image {file} {fault.fault}", FIX) from fault
+def mask_reader(root: Path) -> Callable[[View], NDArray[np.bool_] | None]:
+    """Return a function that reads a view's mask, and compares it with its checksum the first time."""
+    files = _Files(root)
+
+    def read_mask(view: View) -> NDArray[np.bool_] | None:
+        """Read the mask, ``[H, W] bool``; return ``None`` if the view has none.
+
+        Raises:
+            SceneError: the mask is missing or altered, or hides every pixel.
+        """
+        if view.mask is None:
+            return None
+        mask = np.asarray(files.decoded(view.mask.file, view.mask.sha256, view.camera, "1"), np.bool_)
+        if not mask.any():
+            raise SceneError(f"prepared mask {root / view.mask.file} hides every pixel", FIX)
+        return mask
+
+    return read_mask
+
+
+class _Files:
+    """The images of a prepared scene; each is compared with its checksum the first time."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._verified: set[str] = set()
+
+    def decoded(self, name: str, sha256: str, camera: Camera, mode: str) -> Image.Image:
+        """Decode a PNG of its camera's size to a mode of Pillow."""
+        file = self._root / name
+        try:
+            data = file.read_bytes()
+        except OSError as fault:
+            raise SceneError(f"prepared image {file} cannot be read ({fault.strerror})", FIX) from fault
+        if name not in self._verified:
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise SceneError(f"prepared image {file} was altered (checksum differs)", FIX)
+            self._verified.add(name)
+        try:
+            with opened_image(io.BytesIO(data), ("PNG",)) as image:
+                if image.size != (camera.width, camera.height):
+                    raise SceneError(
+                        f"prepared image {file} is {image.width}x{image.height}, but its camera has "
+                        f"{camera.width}x{camera.height}",
+                        FIX,
+                    )
+                return image.convert(mode)
+        except ImageError as fault:
+            raise SceneError(f"prepared image {file} {fault.fault}", FIX) from fault
 
 
 def _read_record(root: Path, file: Path) -> SceneEntry:

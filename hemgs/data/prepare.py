@@ -23,11 +23,11 @@ from hemgs.config.dataset import EveryNth, Protocol, RandomPoints, SceneConfig, 
 from hemgs.core.errors import SceneError
 from hemgs.core.events import EventLog
 from hemgs.core.files import write_text
-from hemgs.core.types import EXTENT_MARGIN, Camera, Scene, Split
+from hemgs.core.types import EXTENT_MARGIN, Camera, MaskFile, Scene, Split
 from hemgs.data.capture import UNCOLORED_LEVEL, Capture, SourceView
 from hemgs.data.disk import staged_folder
 from hemgs.data.fetch.archives import DEFAULT_ARCHIVES, find_scene
-from hemgs.data.images import load_rgb, orientation, resize
+from hemgs.data.images import load_mask, load_rgb, orientation, resize, resize_mask
 from hemgs.data.loader import load_scene
 from hemgs.data.procedural import write_procedural
 from hemgs.data.readers.blender import read_blender
@@ -35,6 +35,7 @@ from hemgs.data.readers.colmap import read_colmap
 from hemgs.data.scene_file import (
     FORMAT_VERSION,
     IMAGES_FOLDER,
+    MASKS_FOLDER,
     OWN_NAMES,
     POINTS_FILE,
     SCENE_FILE,
@@ -57,9 +58,9 @@ def prepare_scene(
 ) -> Scene:
     """Read a capture, split and resize its views, and write them with cameras, points and checksums.
 
-    The folder ``out`` then contains ``scene.json``, ``images/<name>.png`` (8-bit RGB) and ``points.npz`` (``xyz``
-    float32, ``rgb`` uint8). It appears complete or not at all. A folder that already contains the same scene does not
-    change.
+    The folder ``out`` then contains ``scene.json``, ``images/<name>.png`` (8-bit RGB), ``masks/<name>.png`` (1 bit) of
+    views with a mask, and ``points.npz`` (``xyz`` float32, ``rgb`` uint8). It appears complete or not at all. A folder
+    that already contains the same scene does not change.
 
     Args:
         dataset: the dataset's YAML.
@@ -105,8 +106,8 @@ def open_capture(settings: SceneConfig, scratch: Path, archives: Path, events: E
         return read_colmap(root, with_points=with_points)
     root = find_scene(settings, archives, scratch, events)
     if source.kind == "blender":
-        return read_blender(root, protocol.split.kind, with_points=with_points)
-    return read_colmap(root, source.images, source.sparse, with_points=with_points)
+        return read_blender(root, protocol.split.kind, with_points=with_points, with_masks=source.masks is not None)
+    return read_colmap(root, source.images, source.sparse, source.masks, with_points=with_points)
 
 
 def split_views(views: Sequence[SourceView], protocol: Protocol) -> list[Split]:
@@ -235,6 +236,10 @@ def _write_views_and_points(
         events.write("points_dropped", num_points=len(capture.points) - len(points), reason="not finite")
     splits = split_views(capture.views, protocol)
     (folder / IMAGES_FOLDER).mkdir()
+    num_masks = sum(view.mask is not None for view in capture.views)
+    if num_masks:
+        (folder / MASKS_FOLDER).mkdir()
+        events.write("masks", num_views=num_masks)
     views = []
     for done, (view, split) in enumerate(zip(capture.views, splits, strict=True), start=1):
         views.append(_write_view(view, split, settings, folder))
@@ -252,11 +257,46 @@ def _write_view(view: SourceView, split: Split, settings: SceneConfig, folder: P
     resized = settings.source.resized_images
     camera = prepared_camera(stored_camera(view.camera, width, height, view.image, resized=resized), protocol)
     pixels = resize(stored, (camera.width, camera.height), protocol.filter)
+    mask = None
+    if view.mask is not None:
+        visible = _visible_pixels(view.mask, view.image, (width, height), (camera.width, camera.height), protocol)
+        # Nothing may depend on hidden pixels, not even by accident.
+        pixels = np.where(visible[..., None], pixels, np.rint(255.0 * np.array(protocol.background)).astype(np.uint8))
+        file, sha256 = _write_png(Image.fromarray(visible), folder, f"{MASKS_FOLDER}/{camera.name}.png")
+        mask = MaskFile(file, sha256, pixels_digest(visible.view(np.uint8)))
+    file, sha256 = _write_png(Image.fromarray(pixels), folder, f"{IMAGES_FOLDER}/{camera.name}.png")
+    return PreparedView(camera, file, split, sha256, pixels_digest(pixels), mask=mask)
+
+
+def _visible_pixels(
+    file: Path, image: Path, stored: tuple[int, int], size: tuple[int, int], protocol: Protocol
+) -> NDArray[np.bool_]:
+    """Read the mask of an image and resize it with the image; sizes are (width, height).
+
+    Raises:
+        SceneError: the mask cannot be read, has another size than the image, or leaves no pixel.
+    """
+    mask = load_mask(file)
+    if mask.shape != stored[::-1]:
+        raise SceneError(
+            f"mask {file} is {mask.shape[1]}x{mask.shape[0]}, but its image {image} is {stored[0]}x{stored[1]}",
+            "make the masks of these images, or set source.masks to null to ignore them",
+        )
+    visible = resize_mask(mask, size, protocol.filter)
+    if not visible.any():
+        raise SceneError(
+            f"mask {file} hides every pixel of its image at {size[0]}x{size[1]}",
+            "remove the image from the capture, or correct its mask: 0 hides a pixel",
+        )
+    return visible
+
+
+def _write_png(picture: Image.Image, folder: Path, name: str) -> tuple[str, str]:
+    """Write a picture; return its name and its checksum."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    file = f"{IMAGES_FOLDER}/{camera.name}.png"
-    (folder / file).write_bytes(buffer.getvalue())
-    return PreparedView(camera, file, split, hashlib.sha256(buffer.getvalue()).hexdigest(), pixels_digest(pixels))
+    picture.save(buffer, "PNG")
+    (folder / name).write_bytes(buffer.getvalue())
+    return name, hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def _record(
@@ -285,6 +325,7 @@ def _is_same_scene(out: Path, record: Mapping[str, Any]) -> bool:
         scene = load_scene(out)
         for view in scene.views:
             scene.read_image(view)
+            scene.read_mask(view)
         present = json.loads((out / SCENE_FILE).read_text(encoding="utf-8"))
     except SceneError:
         return False

@@ -21,7 +21,7 @@ from hemgs.core.assets import MissingAssetError, find_asset
 from hemgs.core.catalogue import METRICS
 from hemgs.core.errors import AssetError
 from hemgs.core.files import sha256_of
-from hemgs.metrics.metric import Metric, check_images
+from hemgs.metrics.metric import Metric, check_images, visible_part
 
 #: Input normalisation of LPIPS, for images in [-1, 1] (released code of arXiv 1801.03924).
 SHIFT = (-0.030, -0.088, -0.188)
@@ -87,20 +87,30 @@ class SqueezeLpips:
                     "use heads and backbone of one network",
                 )
 
-    def batch(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return distances ``[B]`` of images ``[B, 3, H, W]`` in [-1, 1]; 0 for equal images, larger is worse."""
+    def batch(self, images: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return distances ``[B]`` of images ``[B, 3, H, W]`` in [-1, 1]; 0 for equal images, larger is worse.
+
+        With a mask ``[H, W] bool``, a feature weighs as much as the part of its pixels that the mask shows.
+        """
         total = torch.zeros(images.shape[0], device=images.device)
         pairs = zip(self._features(images), self._features(targets), self._heads, strict=True)
         for ours, theirs, head in pairs:
             difference = (_unit_length(ours) - _unit_length(theirs)) ** 2
-            total = total + F.conv2d(difference, head).mean(dim=(1, 2, 3))
+            distances = F.conv2d(difference, head)
+            if mask is None:
+                total = total + distances.mean(dim=(1, 2, 3))
+            else:
+                size = distances.shape[2], distances.shape[3]
+                weights = F.adaptive_avg_pool2d(mask.to(images.dtype)[None], size)
+                total = total + (distances * weights).sum(dim=(1, 2, 3)) / weights.sum()
         return total
 
-    def __call__(self, image: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the distance (scalar) of two images ``[H, W, 3]`` in [0, 1], rescaled to [-1, 1] as LPIPS requires."""
         check_images(image, target)
         check_side(image)
-        return self.batch(_planes(image) * 2.0 - 1.0, _planes(target) * 2.0 - 1.0)[0]
+        image = visible_part(image, target, mask)
+        return self.batch(_planes(image) * 2.0 - 1.0, _planes(target) * 2.0 - 1.0, mask)[0]
 
     def _features(self, images: Tensor) -> list[Tensor]:
         flow, taps = (images - self._shift) / self._scale, []
@@ -148,13 +158,14 @@ def load_vgg(device: torch.device) -> Mapping[str, Metric]:
     with _hub_folder_of(_vgg_weights()):
         network = importlib.import_module("lpips").LPIPS(net="vgg", version="0.1", verbose=False).to(device).eval()
 
-    def unit(image: Tensor, target: Tensor) -> Tensor:
+    def unit(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         check_images(image, target)
-        distance: Tensor = network(_planes(image), _planes(target))
-        return distance.reshape(())
+        network.spatial = mask is not None  # a distance for each pixel instead of their mean
+        distance: Tensor = network(_planes(visible_part(image, target, mask)), _planes(target))
+        return distance.reshape(()) if mask is None else distance[0, 0][mask].mean()
 
-    def rescaled(image: Tensor, target: Tensor) -> Tensor:
-        return unit(image * 2.0 - 1.0, target * 2.0 - 1.0)
+    def rescaled(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        return unit(image * 2.0 - 1.0, target * 2.0 - 1.0, mask)
 
     return {"lpips_vgg_unit": unit, "lpips_vgg": rescaled}
 

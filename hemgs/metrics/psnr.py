@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hemgs.metrics.metric import Metric, check_images
+from hemgs.metrics.metric import Metric, check_images, visible_part
 
 
 def load(device: torch.device) -> Mapping[str, Metric]:
@@ -19,13 +19,14 @@ def load(device: torch.device) -> Mapping[str, Metric]:
     return {"psnr": psnr}
 
 
-def psnr(image: Tensor, target: Tensor) -> Tensor:
+def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the PSNR in dB, from one mean squared error over all pixels and channels.
 
     This is the formula of the released code of 3DGS (arXiv 2308.04079).
 
     Args:
         image, target: ``[H, W, 3]`` floating point, range [0, 1], so that the peak is 1.
+        mask: ``[H, W] bool``, true for the pixels that count; ``None`` for all.
 
     Returns:
         Scalar tensor; ``inf`` where the images are equal. Differentiable elsewhere.
@@ -37,4 +38,5 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
     20.0
     """
     check_images(image, target)
-    return -10.0 * torch.log10(torch.mean((image - target) ** 2))
+    squares = (visible_part(image, target, mask) - target) ** 2
+    return -10.0 * torch.log10(torch.mean(squares if mask is None else squares[mask]))

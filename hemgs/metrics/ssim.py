@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hemgs.metrics.metric import Metric, check_images
+from hemgs.metrics.metric import Metric, check_images, visible_part
 
 #: Window of 3DGS: 11 taps, standard deviation 1.5 pixels (Wang et al. 2004, section III-B).
 RADIUS = 5
@@ -49,11 +49,15 @@ def load(device: torch.device) -> Mapping[str, Metric]:
     return {"ssim": ssim}
 
 
-def ssim(image: Tensor, target: Tensor) -> Tensor:
+def ssim(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean structural similarity of two images.
+
+    With a mask, both images are equal in hidden pixels, and the mean is over visible ones. Hidden pixels still lie in
+    the windows of visible ones next to them.
 
     Args:
         image, target: ``[H, W, 3]`` floating point, range [0, 1].
+        mask: ``[H, W] bool``, true for the pixels that count; ``None`` for all.
 
     Returns:
         Scalar tensor in [-1, 1], 1 where the images are equal. Differentiable once, in both arguments.
@@ -66,25 +70,26 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     (1.0, True)
     """
     check_images(image, target)
-    result: Tensor = _MeanSsim.apply(image, target)  # type: ignore[no-untyped-call]
+    result: Tensor = _MeanSsim.apply(visible_part(image, target, mask), target, mask)  # type: ignore[no-untyped-call]
     return result
 
 
 class _MeanSsim(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, image: Tensor, target: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         moments = _moments(image, target)
-        ctx.save_for_backward(image, target, *moments)
-        return _index(*moments)[0].mean()
+        ctx.save_for_backward(image, target, mask, *moments)
+        index = _index(*moments)[0]
+        return index.mean() if mask is None else (index * mask[..., None]).sum() / (mask.sum() * index.shape[-1])
 
     @staticmethod
     @once_differentiable  # type: ignore[misc, untyped-decorator, unused-ignore]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        image, target, mean_a, mean_b, square, cross = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        image, target, mask, mean_a, mean_b, square, cross = ctx.saved_tensors
         index, numerator_mean, numerator_cov, inverse, denominator_mean, denominator_var = _index(
             mean_a, mean_b, square, cross
         )
-        scale: Tensor = gradient / index.numel()
+        scale: Tensor = gradient / (index.numel() if mask is None else mask.sum() * index.shape[-1])
         by_square = -index / denominator_var
         by_cross = 2.0 * numerator_mean * inverse
         # Both means enter the index in the same way, each times the other or times itself.
@@ -93,13 +98,15 @@ class _MeanSsim(torch.autograd.Function):
 
         def towards(own: Tensor, other: Tensor, own_mean: Tensor, other_mean: Tensor) -> Tensor:
             maps = torch.stack((by_other * other_mean + by_self * own_mean, by_square, by_cross))
+            if mask is not None:
+                maps *= mask[..., None]
             by_mean, by_own_square, by_product = blur(maps)
             by_own: Tensor = by_mean + 2.0 * own * by_own_square + other * by_product
             return by_own * scale
 
         first = towards(image, target, mean_a, mean_b) if ctx.needs_input_grad[0] else None
         second = towards(target, image, mean_b, mean_a) if ctx.needs_input_grad[1] else None
-        return first, second
+        return first, second, None
 
 
 def _moments(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

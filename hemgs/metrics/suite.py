@@ -42,11 +42,17 @@ class MetricSuite:
             except MissingAssetError as fault:
                 self.unavailable |= {spec.id: str(fault) for spec in METRICS.values() if spec.entry == entry}
 
-    def measure(self, image: NDArray[np.uint8] | Tensor, target: NDArray[np.uint8] | Tensor) -> dict[str, float | None]:
+    def measure(
+        self,
+        image: NDArray[np.uint8] | Tensor,
+        target: NDArray[np.uint8] | Tensor,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> dict[str, float | None]:
         """Measure every column for one view.
 
         Args:
             image, target: ``[H, W, 3] uint8``, the decoded view and the photograph.
+            mask: ``[H, W] bool``, true for the pixels that are measured; ``None`` for all.
 
         Returns:
             Column → value; ``None`` exactly where the column is in :attr:`unavailable`. PSNR of equal images is
@@ -56,13 +62,14 @@ class MetricSuite:
             ValueError: shapes differ or the images are not 8 bit.
         """
         pair = self._unit_range(image), self._unit_range(target)
+        arguments = pair if mask is None else (*pair, torch.from_numpy(np.array(mask)).to(self._device))
         row: dict[str, float | None] = dict.fromkeys(METRICS)
         for spec in METRICS.values():
             if min(pair[0].shape[:2]) < spec.min_side:
                 self.unavailable.setdefault(spec.id, f"a view is smaller than {spec.min_side} x {spec.min_side} pixels")
             elif spec.id in self._metrics:
                 with torch.no_grad():
-                    row[spec.id] = float(self._metrics[spec.id](*pair))
+                    row[spec.id] = float(self._metrics[spec.id](*arguments))
         return row
 
     def _unit_range(self, image: NDArray[np.uint8] | Tensor) -> Tensor:

@@ -83,8 +83,10 @@ class SplatModel:
             "quats": params.lr_rotations,
         }
 
-    def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
-        """Return the camera that a step renders, and the picture that it compares with.
+    def view(
+        self, iteration: int, camera: Camera, image: Tensor, mask: Tensor | None
+    ) -> tuple[Camera, Tensor, Tensor | None]:
+        """Return the camera that a step renders, the picture that it compares with, and the mask of that picture.
 
         Methods may return a smaller picture (:func:`smaller_view`), another camera, or a teacher's picture.
 
@@ -92,8 +94,9 @@ class SplatModel:
             iteration: the step, from 1.
             camera: camera of the view that was drawn at random.
             image: pixels of that view, ``[H, W, 3] float32`` in [0, 1]; must not be changed.
+            mask: ``[H, W] bool``, true for the pixels to train on; ``None`` for all.
         """
-        return camera, image
+        return camera, image, mask
 
     def cloud(self, rows: RowParameters) -> GaussianCloud:
         """Return the Gaussians that the rows represent, differentiable in the rows.
@@ -156,21 +159,25 @@ class SplatModel:
         return self.cloud(rows).to_bundle()
 
 
-def smaller_view(camera: Camera, image: Tensor, factor: float) -> tuple[Camera, Tensor]:
+def smaller_view(
+    camera: Camera, image: Tensor, mask: Tensor | None, factor: float
+) -> tuple[Camera, Tensor, Tensor | None]:
     """Return a view with sides ``factor`` times as long, rounded down, and the same field of view.
 
     Args:
         camera: of the view.
         image: ``[H, W, 3] float32``, sampled bilinearly, without a low-pass filter before.
+        mask: ``[H, W] bool`` or ``None``; a pixel stays visible if all that it is sampled from are.
         factor: in (0, 1].
     """
     height, width = max(1, math.floor(camera.height * factor)), max(1, math.floor(camera.width * factor))
     if (height, width) == (camera.height, camera.width):
-        return camera, image
+        return camera, image, mask
     along_x, along_y = width / camera.width, height / camera.height
-    resized = torch.nn.functional.interpolate(
-        image.permute(2, 0, 1)[None], (height, width), mode="bilinear", align_corners=False
-    )
+
+    def sampled(planes: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(planes[None], (height, width), mode="bilinear", align_corners=False)[0]
+
     smaller = replace(
         camera,
         width=width,
@@ -180,4 +187,5 @@ def smaller_view(camera: Camera, image: Tensor, factor: float) -> tuple[Camera, 
         cx=camera.cx * along_x,
         cy=camera.cy * along_y,
     )
-    return smaller, resized[0].permute(1, 2, 0).contiguous()
+    visible = None if mask is None else sampled((~mask).to(image.dtype)[None])[0] == 0.0
+    return smaller, sampled(image.permute(2, 0, 1)).permute(1, 2, 0).contiguous(), visible

@@ -59,18 +59,20 @@ class SplatTrainee:
         self._networks = NetworkOptimizer(model.parameter_groups(), model.params.iterations)
         self._statistics = GradientStatistics(self.rows)
 
-    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+    def step(
+        self, iteration: int, camera: Camera, image: Tensor, background: Tensor, mask: Tensor | None = None
+    ) -> dict[str, float]:
         """See :class:`hemgs.training.loop.Trainee`; the result also contains ``num_gaussians``."""
         params, rows, model = self._params, self.rows, self.model
         rates = model.learning_rates(iteration)
         for name in rows.names:
             rows.set_lr(name, rates[name])
         self._networks.set_iteration(iteration, rates)
-        camera, image = model.view(iteration, camera, image)
+        camera, image, mask = model.view(iteration, camera, image, mask)
         degree = self._first_degree + iteration // self._milestones.at(params.sh_every)
         gaussians = model.gaussians(rows, iteration, camera, min(params.sh_degree, degree))
         view = render_gaussians(gaussians, camera, background)
-        loss = reconstruction_loss(view.image, image, params.ssim_weight)
+        loss = reconstruction_loss(view.image, image, params.ssim_weight, mask)
         extra = model.extra_loss(rows, iteration, gaussians, camera)
         if extra is not None:
             loss = loss + extra

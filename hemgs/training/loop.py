@@ -35,7 +35,9 @@ _LOOP = "loop/"
 class Trainee(Protocol):
     """The part of :func:`fit` that a method implements."""
 
-    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+    def step(
+        self, iteration: int, camera: Camera, image: Tensor, background: Tensor, mask: Tensor | None = None
+    ) -> dict[str, float]:
         """Do one iteration: forward, backward, optimiser, densification.
 
         Args:
@@ -43,6 +45,7 @@ class Trainee(Protocol):
             camera: camera of the view.
             image: ``[H, W, 3] float32`` target in [0, 1]; must not be changed.
             background: ``[3] float32``.
+            mask: ``[H, W] bool``, true for the pixels to train on; ``None`` for all.
 
         Returns:
             ``loss`` and other figures for the progress report, such as ``num_gaussians``.
@@ -125,7 +128,7 @@ def fit(
     with StopRequest() as stop:
         for iteration in range(done + 1, settings.iterations + 1):
             view = views[run.stack.draw()]
-            figures = trainee.step(iteration, view.camera, images.get(view), background)
+            figures = trainee.step(iteration, view.camera, images.get(view), background, images.mask(view))
             if not math.isfinite(figures["loss"]):
                 raise _not_finite(f"the loss is {figures['loss']}", iteration, view)
             recent.append(figures["loss"])
@@ -177,7 +180,7 @@ class ViewStack:
 
 
 class ImageCache:
-    """Training images as 8-bit tensors: on the device while they fit, then in main memory, then not at all.
+    """Training images and masks as 8-bit tensors: on the device while they fit, then in main memory, then not at all.
 
     Args:
         scene: source of the images.
@@ -188,6 +191,7 @@ class ImageCache:
     def __init__(self, scene: Scene, device: torch.device, limit_mib: int) -> None:
         self._scene, self._device = scene, device
         self._images: dict[str, Tensor] = {}
+        self._masks: dict[str, Tensor] = {}
         self._room_bytes = {torch.device("cpu"): limit_mib * _MIB}
         if device.type == "cuda":
             free_bytes, _ = torch.cuda.mem_get_info(device)
@@ -198,13 +202,27 @@ class ImageCache:
         image = self._images.get(view.name)
         if image is None:
             pixels = np.rint(self._scene.read_image(view) * 255.0).astype(np.uint8)
-            image = torch.from_numpy(pixels)
-            for place, room_bytes in self._room_bytes.items():
-                if image.nbytes <= room_bytes:
-                    self._room_bytes[place] -= image.nbytes
-                    image = self._images[view.name] = image.to(place)
-                    break
+            image = self._kept(self._images, view.name, torch.from_numpy(pixels))
         return image.to(self._device, non_blocking=True).float().div_(255.0)
+
+    def mask(self, view: View) -> Tensor | None:
+        """Return the view's mask, ``[H, W] bool`` on the device; ``None`` if it has none."""
+        mask = self._masks.get(view.name)
+        if mask is None:
+            pixels = self._scene.read_mask(view)
+            if pixels is None:
+                return None
+            mask = self._kept(self._masks, view.name, torch.from_numpy(np.array(pixels)))
+        return mask.to(self._device, non_blocking=True)
+
+    def _kept(self, kept: dict[str, Tensor], name: str, pixels: Tensor) -> Tensor:
+        """Keep a tensor where there is room; return it from there."""
+        for place, room_bytes in self._room_bytes.items():
+            if pixels.nbytes <= room_bytes:
+                self._room_bytes[place] -= pixels.nbytes
+                kept[name] = pixels.to(place)
+                return kept[name]
+        return pixels
 
 
 class _Run:

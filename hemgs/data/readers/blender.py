@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,7 +38,8 @@ _SPLIT_FILES: tuple[tuple[str, Split], ...] = (("transforms_train.json", "train"
 _UNSPLIT_FILE = "transforms.json"
 #: Lists of images in ``transforms.json`` (nerfstudio). Where there is no list of test views, that of validation serves.
 _TRAIN_LIST, _TEST_LISTS = "train_filenames", ("test_filenames", "val_filenames")
-_POINTS_KEY = "ply_file_path"
+_POINTS_KEY, _MASK_KEY = "ply_file_path", "mask_path"
+_FIX_MASK = "put the masks back, or set source.masks to null to ignore them"
 _FIX_LENS = "undistort the images and export the capture again"
 
 
@@ -56,7 +57,9 @@ class _Transforms:
     split: Split | None
 
 
-def read_blender(root: Path, split_kind: str = "files", *, with_points: bool = False) -> Capture:
+def read_blender(
+    root: Path, split_kind: str = "files", *, with_points: bool = False, with_masks: bool = True
+) -> Capture:
     """Read ``transforms_train.json`` and ``transforms_test.json``, or ``transforms.json``.
 
     Args:
@@ -64,15 +67,16 @@ def read_blender(root: Path, split_kind: str = "files", *, with_points: bool = F
         split_kind: with ``files``, the two files or lists in ``transforms.json`` declare the split, and views in
             neither are left out. With ``every_nth``, any one of the files is enough.
         with_points: whether to read points too: those that a file names, else one of :data:`POINT_FILES`.
+        with_masks: whether views have the masks that their frames name.
 
     Raises:
         SceneError: a file is missing or damaged, an image is missing, or a pose or lens cannot be used.
     """
     files = _transforms(root, split_kind)
-    views = [view for file in files for view in _read_frames(file)]
+    views = [view for file in files for view in _read_frames(file, with_masks)]
     if split_kind == "files" and files[0].split is None:
         splits = _listed_splits(files[0], {view.image for view in views})
-        views = [SourceView(view.camera, view.image, splits[view.image]) for view in views if view.image in splits]
+        views = [replace(view, split=splits[view.image]) for view in views if view.image in splits]
     _check_distinct(views, root)
     views.sort(key=lambda view: view.camera.name)
     points = _points(root, files) if with_points else None
@@ -110,7 +114,7 @@ def _read_record(path: Path) -> Mapping[str, Any]:
     return record
 
 
-def _read_frames(file: _Transforms) -> list[SourceView]:
+def _read_frames(file: _Transforms, with_masks: bool) -> list[SourceView]:
     try:
         frames = file.record["frames"]
         images = [_image_file(file, str(frame["file_path"])) for frame in frames]
@@ -127,8 +131,14 @@ def _read_frames(file: _Transforms) -> list[SourceView]:
             raise SceneError(f"{where} ({fault})", _FIX_LENS) from fault
         except (ValueError, KeyError, TypeError, OverflowError) as fault:
             raise SceneError(f"{where} ({_reason(fault)})", "export it again") from fault
-        views.append(SourceView(check_camera(camera, file.path), image, file.split))
+        mask = _mask_file(file, {**file.record, **frame}.get(_MASK_KEY)) if with_masks else None
+        views.append(SourceView(check_camera(camera, file.path), image, file.split, mask))
+    check_images_exist([view.mask for view in views if view.mask], file.path, _FIX_MASK)
     return views
+
+
+def _mask_file(file: _Transforms, name: Any) -> Path | None:
+    return path_inside(file.root, str(name), file.path, _path_fix(file, str(name))) if name else None
 
 
 def _listed_splits(file: _Transforms, images: set[Path]) -> dict[Path, Split]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,14 @@ _USUAL_MODEL = f"{_MODELS}/0"
 _FIX_PATH = "set source.images to a folder that contains all images, and name them relative to it"
 
 
-def read_colmap(root: Path, images: str = "images", sparse: str | None = None, *, with_points: bool = True) -> Capture:
+def read_colmap(
+    root: Path,
+    images: str = "images",
+    sparse: str | None = None,
+    masks: str | None = "masks",
+    *,
+    with_points: bool = True,
+) -> Capture:
     """Read a capture with a COLMAP model. Images on disk that the model does not contain are ignored.
 
     Args:
@@ -56,6 +64,7 @@ def read_colmap(root: Path, images: str = "images", sparse: str | None = None, *
         images: folder of images, relative to ``root``.
         sparse: folder of the model, relative to ``root``; ``None`` for ``sparse/0``, unless another model next to it
             contains more images. The binary form is read if both exist.
+        masks: folder of masks, relative to ``root``, which need not exist; ``None`` for no masks.
         with_points: whether to read the points too.
 
     Raises:
@@ -79,11 +88,36 @@ def read_colmap(root: Path, images: str = "images", sparse: str | None = None, *
     check_images_exist(
         [view.image for view in views], images_path, f"put the images into {root / images}, or set source.images"
     )
+    if masks is not None:
+        views = _with_masks(views, root / images, root / masks)
     views.sort(key=lambda view: view.camera.name)
     if not with_points:
         return Capture(root, tuple(views))
     cloud = read_points(folder)
     return Capture(root, tuple(views), cloud.xyz, cloud.rgb)
+
+
+def _with_masks(views: Sequence[SourceView], images: Path, masks: Path) -> list[SourceView]:
+    """Return the views with the masks in a folder; views without one are as they were.
+
+    The mask of ``a.jpg`` is ``a.jpg.png``, as COLMAP names it, or ``a.png``.
+
+    Raises:
+        SceneError: there are files in the folder, and none of them is a view's mask.
+    """
+    if not masks.is_dir() or all(path.name.startswith(".") for path in masks.iterdir()):
+        return list(views)
+    found = []
+    for view in views:
+        name = view.image.relative_to(images)
+        candidates = (masks / f"{name}.png", masks / name.with_suffix(".png"))
+        found.append(replace(view, mask=next((path for path in candidates if path.is_file()), None)))
+    if all(view.mask is None for view in found):
+        raise SceneError(
+            f"the folder {masks} contains no mask of any image, such as {views[0].image.name}.png",
+            "name masks after their images, or set source.masks to null to ignore them",
+        )
+    return found
 
 
 def read_points(folder: Path) -> PointCloud:

@@ -61,7 +61,9 @@ class _Trainee:
         self.color = torch.rand(3)
         self.gain = gain
 
-    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+    def step(
+        self, iteration: int, camera: Camera, image: Tensor, background: Tensor, mask: Tensor | None = None
+    ) -> dict[str, float]:
         error = image.mean(dim=(0, 1)) - self.color + 0.01 * torch.randn(3)
         self.color = self.color + self.gain * error
         return {"loss": float(error.abs().sum())}

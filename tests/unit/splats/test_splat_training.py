@@ -170,14 +170,14 @@ def test_a_smaller_view_sees_the_same_field() -> None:
     view = toy_scene().views[0]
     camera = dataclasses.replace(view.camera, width=11, height=7)
     image = torch.linspace(0, 1, 11)[None, :, None].expand(7, 11, 3)
-    small, pixels = smaller_view(camera, image, 0.5)
+    small, pixels, _ = smaller_view(camera, image, None, 0.5)
     assert (small.width, small.height, tuple(pixels.shape)) == (5, 3, (3, 5, 3))
     assert small.fx / small.width == pytest.approx(camera.fx / camera.width)
     assert small.cy / small.height == pytest.approx(camera.cy / camera.height)
     # Pixel centres: those of the small picture lie at (i + 0.5) * 11 / 5 - 0.5 of the large one.
     expected = ((torch.arange(5) + 0.5) * 11 / 5 - 0.5) / 10
     torch.testing.assert_close(pixels[1, :, 0], expected)
-    assert smaller_view(camera, image, 1.0) == (camera, image)
+    assert smaller_view(camera, image, None, 1.0) == (camera, image, None)
 
 
 def test_a_model_without_plain_gaussians_says_what_is_missing() -> None:

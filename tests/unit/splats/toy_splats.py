@@ -81,10 +81,12 @@ class ToyModel(SplatModel):
         own = {"sh_latents": 0.1 / norm, "mask_logits": 0.05, "decoder": 1e-2 * min(1.0, iteration / 10)}
         return super().learning_rates(iteration) | own
 
-    def view(self, iteration: int, camera: Camera, image: Tensor) -> tuple[Camera, Tensor]:
+    def view(
+        self, iteration: int, camera: Camera, image: Tensor, mask: Tensor | None
+    ) -> tuple[Camera, Tensor, Tensor | None]:
         self._count("view")
         part = min(1.0, iteration / self._milestones.at(self.params.fine_from))
-        return smaller_view(camera, image, 0.5 + 0.5 * part)
+        return smaller_view(camera, image, mask, 0.5 + 0.5 * part)
 
     def cloud(self, rows: RowParameters) -> GaussianCloud:
         self._count("cloud")

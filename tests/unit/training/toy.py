@@ -52,7 +52,9 @@ class ToyTrainee:
         self.seen: list[tuple[int, str]] = []
         self._before_step = before_step
 
-    def step(self, iteration: int, camera: Camera, image: Tensor, background: Tensor) -> dict[str, float]:
+    def step(
+        self, iteration: int, camera: Camera, image: Tensor, background: Tensor, mask: Tensor | None = None
+    ) -> dict[str, float]:
         self._before_step(iteration)
         self.seen.append((iteration, camera.name))
         noise = 0.01 * torch.randn(3)
