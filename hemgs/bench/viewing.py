@@ -34,6 +34,8 @@ from hemgs.splats.ply import write_ply
 from hemgs.splats.rendering import RenderableSplats
 
 COMPARE_FOLDER = "compare"
+#: The viewer of 3DGS (SIBR) reads records with the coefficients of this degree, whatever the header lists.
+VIEWER_SH_DEGREE = 3
 #: Factor of the errors in a comparison strip.
 ERROR_GAIN = 4.0
 #: Columns of black pixels between the pictures of a strip.
@@ -147,13 +149,17 @@ def run_render_cameras(
     return pictures
 
 
-def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.device) -> tuple[int, BakingLoss | None]:
+def run_export(
+    path: Path, ply: Path, scene_dir: Path | None, device: torch.device, *, lean: bool = False
+) -> tuple[int, BakingLoss | None]:
     """Write a bitstream's scene as plain Gaussians in the PLY that 3DGS tools read.
 
     Args:
         path: of the bitstream.
         ply: file to write.
         scene_dir: a prepared scene on which the loss is measured, or ``None``.
+        lean: whether to leave out coefficients of bands that the Gaussians do not have. Otherwise they are written as
+            zeros up to :data:`VIEWER_SH_DEGREE`.
 
     Returns:
         Number of Gaussians, and the loss from the export (``None`` without a scene).
@@ -161,7 +167,7 @@ def run_export(path: Path, ply: Path, scene_dir: Path | None, device: torch.devi
     renderable = method_of_bitstream(path).decode(path, device=device)
     with torch.no_grad():
         cloud = renderable.to_splats()
-    write_ply(ply, cloud)
+    write_ply(ply, cloud if lean else cloud.with_degree(VIEWER_SH_DEGREE))
     loss = None if scene_dir is None else _baking_loss(renderable, cloud, load_scene(scene_dir))
     return cloud.num_gaussians, loss
 

@@ -102,12 +102,18 @@ def add_export(parser: Parser) -> None:
     explain(
         parser,
         "Decode a bitstream and write plain Gaussians as the PLY that 3DGS viewers read. If a method's Gaussians\n"
-        "depend on the view, they are frozen for a mean view. With --scene, the loss from freezing is printed.",
+        "depend on the view, they are frozen for a mean view. With --scene, the loss from freezing is printed.\n"
+        "Every record has the 45 coefficients f_rest_* that the viewer of 3DGS expects; missing bands are zero.",
         "  hemgs export court.gsc --ply court.ply\n  hemgs export court.gsc --ply court.ply --scene results/court",
     )
     _add_bitstream(parser)
     parser.add_argument("--ply", type=file_of(".ply"), required=True, metavar="FILE.ply", help="file to write")
     parser.add_argument("--scene", type=Path, metavar="SCENE_DIR", help="state the loss on this scene's test views")
+    parser.add_argument(
+        "--lean",
+        action="store_true",
+        help="leave out missing bands: a smaller file, which the viewer of 3DGS cannot read",
+    )
     add_device(parser)
     parser.set_defaults(run=_export)
 
@@ -251,7 +257,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from hemgs.bench.viewing import run_export
     from hemgs.core.device import choose_device
 
-    number, loss = run_export(arguments.bitstream, arguments.ply, arguments.scene, choose_device(arguments.device))
+    device = choose_device(arguments.device)
+    number, loss = run_export(arguments.bitstream, arguments.ply, arguments.scene, device, lean=arguments.lean)
     say(f"{arguments.ply}: {number} Gaussians")
     if loss is not None:
         say(

@@ -28,8 +28,8 @@ _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
 }
-#: Reach of each filter in resized pixels, on both sides (Pillow, src/libImaging/Resample.c); 0 copies one pixel.
-_SUPPORTS = {"nearest": 0.0, "box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
+#: Reach of each filter in resized pixels, on both sides (Pillow, src/libImaging/Resample.c).
+_SUPPORTS = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 #: Rows that are composited at a time, so that the temporary values of a large image stay small.
 _ROWS = 256
 
@@ -116,6 +116,10 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int], filter_name: str) ->
 
 def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int], filter_name: str) -> NDArray[np.bool_]:
     """Resize a mask ``[H, W]`` with its image: a pixel is visible if all pixels that :func:`resize` blends are."""
+    if size == (mask.shape[1], mask.shape[0]):
+        return mask
+    if filter_name == "nearest":
+        return np.asarray(Image.fromarray(mask).resize(size, _RESAMPLING[filter_name]), np.bool_)
     for axis, num_out in ((1, size[0]), (0, size[1])):
         if num_out != mask.shape[axis]:
             hidden = np.cumsum(~mask, axis=axis, dtype=np.int64)
@@ -129,9 +133,6 @@ def _blended(num_in: int, num_out: int, support: float) -> tuple[NDArray[np.int6
     """Return the first pixel that Pillow blends into each resized one along an axis, and the one after the last."""
     scale = num_in / num_out
     center = (np.arange(num_out) + 0.5) * scale
-    if support == 0.0:
-        nearest = np.floor(center).astype(np.int64)
-        return nearest, nearest + 1
     reach = support * max(scale, 1.0)
     low = np.floor(center - reach + 0.5).clip(0, num_in)
     high = np.floor(center + reach + 0.5).clip(0, num_in)

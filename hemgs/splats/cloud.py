@@ -59,6 +59,11 @@ class GaussianCloud:
     def sh_degree(self) -> int:
         return math.isqrt(self.sh.shape[1]) - 1
 
+    def with_degree(self, degree: int) -> GaussianCloud:
+        """Return the same Gaussians with bands of coefficients up to at least ``degree``; new ones are zero."""
+        missing = max(0, (degree + 1) ** 2 - self.sh.shape[1])
+        return replace(self, sh=torch.nn.functional.pad(self.sh, (0, 0, 0, missing)))
+
     def to(self, device: torch.device | str) -> GaussianCloud:
         """Return the same Gaussians on another device."""
         return GaussianCloud(*(tensor.to(device) for tensor in vars(self).values()))

@@ -131,6 +131,20 @@ def test_export_states_number_and_loss(
     assert loss.loss_db > 1
 
 
+@pytest.mark.parametrize(("lean", "num_rest", "degree"), [(False, 45, 3), (True, 0, 0)])
+def test_exports_have_the_records_that_the_viewer_of_3dgs_reads(
+    bitstream: Path, tmp_path: Path, lean: bool, num_rest: int, degree: int
+) -> None:
+    """That viewer reads 62 numbers for each Gaussian, whatever the header lists."""
+    run_export(bitstream, tmp_path / "toy.ply", None, CPU, lean=lean)
+    header = (tmp_path / "toy.ply").read_bytes().partition(b"end_header\n")[0]
+    assert header.count(b"f_rest_") == num_rest
+    assert header.count(b"property float") == 17 + num_rest
+    cloud = read_ply(tmp_path / "toy.ply")
+    assert cloud.sh_degree == degree
+    assert not cloud.sh[:, 1:].any()
+
+
 def test_plain_gaussians_are_drawn_with_their_own_parametrisation() -> None:
     camera = Camera("c", 32, 32, 32.0, 32.0, 16.0, 16.0, np.eye(4))
     cloud = GaussianCloud(

@@ -103,7 +103,7 @@ def test_jpeg_masks_are_refused_because_their_zeros_are_not_exact(tmp_path: Path
 # Resizing
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(FILTERS),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -57,6 +57,17 @@ def test_an_independent_reader_finds_the_standard_layout(tmp_path: Path) -> None
     assert not vertex["nx"].any()
 
 
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_further_bands_are_zero_and_none_is_lost(degree: int) -> None:
+    cloud = make_cloud(4, degree)
+    wider = cloud.with_degree(3)
+    assert wider.sh_degree == 3
+    num = (degree + 1) ** 2
+    assert torch.equal(wider.sh[:, :num], cloud.sh)
+    assert not wider.sh[:, num:].any()
+    assert same(cloud.with_degree(0), cloud)
+
+
 @pytest.mark.skipif(
     SPLAT_TRANSFORM is None, reason="splat-transform is not installed (npm i -g @playcanvas/splat-transform)"
 )
