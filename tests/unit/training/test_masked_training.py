@@ -103,7 +103,7 @@ def test_masks_reach_the_trainee_from_the_capture(tmp_path: Path) -> None:
 
 
 def with_masks(scene: Scene, mask: NDArray[np.bool_]) -> Scene:
-    views = tuple(dataclasses.replace(view, mask=MaskFile("mask.png", "")) for view in scene.views)
+    views = tuple(dataclasses.replace(view, mask=MaskFile("mask.png", "", "")) for view in scene.views)
     return dataclasses.replace(scene, views=views, read_mask=lambda view: mask)
 
 
