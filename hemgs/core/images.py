@@ -31,10 +31,17 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
 #: Tag of the bits per channel in a TIFF file (TIFF 6.0, BitsPerSample).
 _TIFF_DEPTH_TAG = 258
+#: Tag whose lowest bit marks an image of reduced resolution (TIFF 6.0, NewSubfileType), the first one of DNG and NEF.
+_TIFF_SUBFILE_TAG = 254
 #: Tag of the orientation of photographs (Exif 2.3), also in TIFF files.
 ORIENTATION_TAG = 0x0112
-#: What other files begin with.
-_OTHER_FORMATS = (
+#: First bytes of files, and the format's name; formats that may be opened have Pillow's name.
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (_PNG_SIGNATURE, "PNG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"RIFF", "WEBP"),
     (b"%!PS", "PostScript"),
     (b"\xc5\xd0\xd3\xc6", "PostScript"),
     (b"%PDF", "PDF"),
@@ -117,6 +124,8 @@ def _check_header(image: Image.Image, head: bytes) -> None:
         tag = image.tag_v2.get(ORIENTATION_TAG, 1)
         if tag != 1:  # Pillow turns these images, and only these; other programs do not
             raise ImageError(f"is a TIFF file with the orientation tag {tag}", "save it upright, without the tag")
+        if image.tag_v2.get(_TIFF_SUBFILE_TAG, 0) & 1:
+            raise ImageError("begins with a thumbnail, as raw photographs do", "convert it to JPEG or PNG")
     if max(depths) > 8:
         raise ImageError(f"has {max(depths)} bits per channel", "convert it to 8-bit RGB, RGBA or grey")
 
@@ -125,15 +134,17 @@ def _undecodable(head: bytes, formats: tuple[str, ...], fault: Exception) -> Ima
     pointer = pointer_fault(head)
     if pointer is not None:
         return ImageError(*pointer)
-    other = _other_format(head)
-    if other:
-        return ImageError(f"is a {other} file; {', '.join(formats)} are read", "convert it to PNG or JPEG")
+    name = _format_name(head)
+    if name and name not in formats:
+        return ImageError(
+            f"has the format {name}; {', '.join(formats)} can be read", f"convert it to {' or '.join(formats[:2])}"
+        )
     reason = "not an image of a known format" if isinstance(fault, Image.UnidentifiedImageError) else str(fault)
     return ImageError(f"cannot be decoded ({reason})", "copy or export it again")
 
 
-def _other_format(head: bytes) -> str:
-    """Return the name of the format that a file begins like; empty if it is none of the known ones."""
+def _format_name(head: bytes) -> str:
+    """Return the name of the format that the first bytes of a file belong to; empty if they belong to none."""
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video")
-    return next((name for magic, name in _OTHER_FORMATS if head.startswith(magic)), "")
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), "")

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemgs.bench import decoding
+from hemgs.bench.encoding import run_encode
 from hemgs.bench.evaluation import EvaluateRequest, run_evaluate
 from hemgs.bench.rates import rate_of
-from hemgs.bench.runner import TrainRequest, run_encode, run_train
 from hemgs.bench.runs import bitstream_path
+from hemgs.bench.training import TrainRequest, run_train
 from hemgs.bench.viewing import psnr_of_views, run_render
 from hemgs.core.records import read_views
 from hemgs.core.types import Scene

@@ -205,6 +205,13 @@ def test_sixteen_bits_of_tiff_are_refused(tmp_path: Path, channels: int) -> None
         load_rgb(sixteen_bit_tiff(tmp_path / "deep.tif", channels), BLACK)
 
 
+def test_thumbnails_of_raw_photographs_are_not_taken_for_them(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.dng", "TIFF", tiffinfo={254: 1})
+    for read in (image_size, lambda path: load_rgb(path, BLACK)):
+        with pytest.raises(SceneError, match=r"a\.dng begins with a thumbnail, as raw photographs do"):
+            read(tmp_path / "a.dng")
+
+
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP", "MPO"])
 def test_formats_are_known_by_their_contents(tmp_path: Path, name: str) -> None:
     """Phones write MPO, a JPEG with a second image behind it, under the suffix .jpg."""
@@ -230,7 +237,9 @@ HEIC = b"\0\0\0\x24ftypheic\0\0\0\0mif1heicMiHE" + bytes(64)
 def test_other_formats_are_refused_by_name(tmp_path: Path, head: bytes, name: str) -> None:
     (tmp_path / "a.png").write_bytes(head)
     for read in (image_size, lambda path: load_rgb(path, BLACK)):
-        with pytest.raises(SceneError, match=rf"a\.png is a {name} file; JPEG, PNG, TIFF, WEBP are read.*PNG or JPEG"):
+        with pytest.raises(
+            SceneError, match=rf"a\.png has the format {name}; JPEG, PNG, TIFF, WEBP can be read.*JPEG or PNG"
+        ):
             read(tmp_path / "a.png")
 
 

@@ -96,7 +96,7 @@ def test_masks_with_transparency_are_refused(tmp_path: Path, mode: str) -> None:
 
 def test_jpeg_masks_are_refused_because_their_zeros_are_not_exact(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
-    with pytest.raises(SceneError, match=r"mask .*a\.png"):
+    with pytest.raises(SceneError, match=r"mask .*a\.png has the format JPEG; PNG can be read — convert it to PNG"):
         load_mask(tmp_path / "a.png")
 
 
