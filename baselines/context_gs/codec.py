@@ -25,12 +25,12 @@ from hemgs.anchor_codec.codec import AnchorCodec, CodecHeader, CodingTask
 from hemgs.anchor_codec.file import DAMAGED, Places
 from hemgs.anchor_codec.header import three
 from hemgs.anchor_codec.prediction import Integers, scaled_symbols
-from hemgs.anchor_codec.settings import check_integer
 from hemgs.anchor_codec.steps import ATTRIBUTES, attribute_widths
 from hemgs.anchor_codec.stored_networks import Stored, StoredParts, StoredShape
 from hemgs.anchor_codec.streams import chunks
 from hemgs.anchors.model import AnchorModel
 from hemgs.coding.fixed_point import ACTIVATION_BITS
+from hemgs.core.bounded import check_integer
 from hemgs.core.errors import BitstreamError, TrainingError
 
 #: Stored locations are smaller than this in size, so that all sums below stay within int64.

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hemgs.anchor_codec.params import CodecParams, check_sizes
-from hemgs.anchor_codec.settings import EntropySizes, check_integer
+from hemgs.anchor_codec.settings import EntropySizes
 from hemgs.anchors.params import SCALING_DIM
 from hemgs.config.params import Amount, Count, PositiveShare
+from hemgs.core.bounded import check_integer
 from hemgs.core.types import MethodSpec
 
 #: Limits of a file's settings: the coder has a table for at most 81 channels of latents.

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hemgs.anchor_codec.params import HashGridParams, check_sizes
-from hemgs.anchor_codec.settings import GridSizes, check_integer
+from hemgs.anchor_codec.settings import GridSizes
 from hemgs.coding.names import ADAPTIVE, OCTREE
 from hemgs.config.params import Amount, Count
+from hemgs.core.bounded import check_integer
 from hemgs.core.errors import ConfigError
 from hemgs.core.types import MethodSpec
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hemgs.coding.container import Container, read_container, write_container
 from hemgs.coding.digest import SymbolDigest
-from hemgs.core.errors import BitstreamError
+from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.core.types import SectionTable
 
 #: The fix for a file with impossible content.
@@ -49,8 +49,12 @@ def write_sections(path: Path, method: str, settings: bytes, tensors: Mapping[st
     """Write a bitstream of ``settings`` and one section per tensor, atomically; the digest covers the tensors' bits.
 
     Raises:
+        TrainingError: a tensor is empty, which no decoder accepts.
         DeviceError: the disk is full.
     """
+    for name, tensor in tensors.items():
+        if not tensor.numel():
+            raise TrainingError(f"the model has no {name}, so there is nothing to encode", "train it again")
     sections, digest = {"settings": settings}, SymbolDigest()
     for name, tensor in tensors.items():
         sections[name] = pack_floats(tensor)

@@ -137,9 +137,11 @@ def decode_places(sections: Mapping[str, bytes], num_offsets: int) -> tuple[NDAr
     """Decode stored locations ``[N, 3]`` and masks ``[N, K]``.
 
     Raises:
-        BitstreamError: a section is damaged, or anchors are not in raster order.
+        BitstreamError: a section is damaged, or there are no anchors, or they are not in raster order.
     """
     stored = decode_locations(sections["locations"])
+    if not len(stored):
+        raise BitstreamError("section locations: contains no anchors", DAMAGED)  # No encoder writes such a file.
     if not np.array_equal(raster_order(stored), np.arange(len(stored))):
         raise BitstreamError("section locations: anchors are not in raster order", DAMAGED)
     return stored, decode_masks(sections["masks"], len(stored), num_offsets)
@@ -204,7 +206,9 @@ def finished_anchors(
     )
     viewpoints = torch.tensor(header.viewpoints, dtype=torch.float32, device=device).view(-1, 3)
     # World coordinates are two float64 products and one rounding, which are equal on every device.
-    positions = torch.from_numpy((stored * np.array(header.strides) * header.voxel_size).astype(np.float32)).to(device)
+    positions = torch.from_numpy(
+        (stored * np.array(header.strides, np.float64) * header.voxel_size).astype(np.float32)
+    ).to(device)
     for name, tensor in {**values, "locations": positions, "viewpoints": viewpoints}.items():
         if not bool(torch.isfinite(tensor).all()):
             raise BitstreamError(f"section settings: its steps or sizes give {name} that are not finite", DAMAGED)

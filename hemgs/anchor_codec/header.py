@@ -7,16 +7,16 @@ Codecs extend :class:`AnchorHeader` with the sizes of their networks.
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
 from hemgs.anchor_codec import header_version_1
-from hemgs.anchor_codec.settings import HALF, HEAD_BITS, LATER, MAX_WIDTH, SETTINGS_FIX, HashGridSettings, check_integer
+from hemgs.anchor_codec.settings import HALF, HEAD_BITS, LATER, MAX_WIDTH, SETTINGS_FIX, HashGridSettings
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.coding.container import Container
+from hemgs.core.bounded import check_integer, check_number, check_positive, parse_json
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.types import TradeOff
 
@@ -90,15 +90,15 @@ class AnchorHeader:
         positive = {"lmbda": self.trade_off.lmbda, "voxel_size": self.voxel_size, **steps}
         positive |= {f"strides.{axis}": stride for axis, stride in enumerate(three(self.strides, "strides"))}
         for name, value in positive.items():
-            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise ValueError(f"{name} is {value!r}, not a positive number")
+            check_positive(name, value)
         check_integer("head_hidden", self.head_hidden, 1, MAX_WIDTH)
+        check_integer("head_bits", self.head_bits, min(HEAD_BITS), max(HEAD_BITS))
         if self.head_bits not in HEAD_BITS:
             raise ValueError(f"head_bits is {self.head_bits!r}, not one of {HEAD_BITS}")
         if not isinstance(self.viewpoints, tuple) or len(self.viewpoints) % 3 or len(self.viewpoints) > MAX_WIDTH:
             raise ValueError("viewpoints are not a list of points")
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in self.viewpoints):
-            raise ValueError("viewpoints are not finite numbers")
+        for value in self.viewpoints:
+            check_number("viewpoints", value)
 
 
 def _inflated(section: bytes) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _inflated(section: bytes) -> dict[str, Any]:
     text = inflater.decompress(section, MAX_BYTES)
     if not inflater.eof or inflater.unused_data:
         raise ValueError("it is incomplete, too long, or followed by other data")
-    raw = json.loads(text)
+    raw = parse_json(text)
     if not isinstance(raw, dict):
         raise ValueError("it is not a JSON object")
     return raw

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from hemgs.core.bounded import check_positive
 from hemgs.core.types import LmbdaInterval, TradeOff
 
 #: λ that every HEMGS model of version 1 serves (arXiv 2411.18473, section 4.2).
@@ -21,6 +22,7 @@ def upgrade(raw: dict[str, Any]) -> TradeOff:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: ``raw`` is not a settings section.
     """
+    check_positive("lmbda", raw["lmbda"])
     lmbda = float(raw.pop("lmbda"))
     if "rate" not in raw:
         return TradeOff(lmbda)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from hemgs.coding.names import RAW16, STATIC
+from hemgs.core.bounded import check_integer
 
 #: Bits of a stored weight of the rendering networks: float16, or integers with a scale for each output.
 HALF, BYTE = 16, 8
@@ -146,6 +147,9 @@ class HashGridSettings:
                 raise ValueError(f"{name} is {resolutions!r}, not up to {MAX_LEVELS} numbers")
             for resolution in resolutions:
                 check_integer(name, resolution, 3, MAX_RESOLUTION)
+        check_integer(
+            "number of grid_resolutions_*", len(self.resolutions_3d) + len(self.resolutions_2d), 1, 2 * MAX_LEVELS
+        )
         # Depends on all of these.
         check_integer("number of signs of grid_*", self.num_entries * self.features, 0, MAX_SIGNS)
 
@@ -207,9 +211,3 @@ class GridSizes(EntropySizes):
     def check(self) -> None:
         super().check()
         self.grid.check()
-
-
-def check_integer(name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless ``value`` is an integer from ``low`` to ``high``."""
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}, not an integer from {low} to {high}")

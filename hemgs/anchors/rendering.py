@@ -15,7 +15,7 @@ from torch import Tensor
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads, spawn_gaussians
 from hemgs.core.bundle import Bundle, tensors_under
-from hemgs.core.errors import HemgsError
+from hemgs.core.errors import BitstreamError, HemgsError
 from hemgs.core.types import Camera, Scene
 from hemgs.render import render_view, visible_mask
 from hemgs.splats.cloud import GaussianCloud
@@ -184,8 +184,13 @@ def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None
     Args:
         anchors: decoded anchors.
         camera_centers: ``[V, 3] float32``; ``None`` for the anchors' own ``viewpoints``.
+
+    Raises:
+        BitstreamError: there are no places, as the anchors' file contains none.
     """
     centers = anchors.viewpoints if camera_centers is None else camera_centers
+    if not len(centers):
+        raise BitstreamError("the file contains no viewpoints, whose mean an export shows", "export for one camera")
     num = anchors.num_anchors * anchors.heads.num_offsets
     device = anchors.positions.device
     weights, log_scales = torch.zeros(num, device=device), torch.zeros(num, 3, device=device)

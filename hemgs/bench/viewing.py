@@ -188,7 +188,7 @@ def read_cameras(path: Path) -> list[Camera]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise ConfigError(f"{path}: cannot be read as JSON ({fault})", _CAMERA_FIX) from fault
     entries = data if isinstance(data, list) else [data]
     named = [

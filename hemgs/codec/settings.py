@@ -10,10 +10,10 @@ from hemgs.anchor_codec.settings import (
     MAX_WIDTH,
     GridPhaseSettings,
     GridSizes,
-    check_integer,
 )
 from hemgs.anchors.params import SCALING_DIM
 from hemgs.config.params import Amount, Count
+from hemgs.core.bounded import check_integer
 from hemgs.core.types import LmbdaInterval
 from hemgs.pointnet.architectures import scene_agnostic_dim
 

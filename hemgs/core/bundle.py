@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from hemgs.core.bounded import parse_json
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import atomic_path
 
@@ -68,8 +69,8 @@ def load_bundle(path: Path, device: str | torch.device = "cpu") -> Bundle:
     try:
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
-            meta = json.loads((file.metadata() or {})[_META_KEY])
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as fault:
+            meta = parse_json((file.metadata() or {})[_META_KEY])
+    except (OSError, KeyError, ValueError, RecursionError, safetensors.SafetensorError) as fault:
         raise HemgsError(
             f"{path}: this is not a readable model file ({fault})", "delete it and run the step that makes it again"
         ) from fault

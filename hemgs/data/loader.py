@@ -134,7 +134,7 @@ def _read_record(root: Path, file: Path) -> SceneEntry:
         raise SceneError(
             f"{root} is not a prepared scene: it has no {SCENE_FILE}", "prepare the scene first"
         ) from fault
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise SceneError(f"{file} is not valid JSON ({fault})", FIX) from fault
     version = record.get("format_version") if isinstance(record, dict) else None
     if version != FORMAT_VERSION:
