@@ -2,7 +2,7 @@
 
 The functions change rows named ``means`` and ``log_scales``, and copy all other values that a method stores per
 Gaussian. A method may store Gaussians in a form of its own, so a cloud with one Gaussian per row gives their places and
-their look. Owns the rules and their statistics. Does not own when the rules are applied (``training``).
+their look. Owns the rules and their statistics. Does not own when the rules are applied (``schedule``).
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ class SplatParams(TrainingParams):
     """Training of plain Gaussians as in 3DGS (arXiv 2308.04079, released code, as used for the tables of later papers).
 
     Iteration numbers are those published for 30,000 iterations and scale with ``iterations``; ``densify_interval``
-    does not, because the statistics behind it need that many views.
+    does not, because the statistics behind it need that many views. Runs of less than 2,000 iterations keep the resets
+    of opacities as far apart as a run of 2,000 iterations (``hemgs.splats.schedule``).
 
     Attributes:
         sh_degree: final degree of the spherical harmonics, 0 to 3.

@@ -1,7 +1,8 @@
 """Training of plain Gaussians (3DGS, arXiv 2308.04079), for every method that has them.
 
-Owns the training step: rendering, loss, optimisers, and when density control acts. Does not own the meaning of the rows
-and what a method adds (``model``), the rules of density control (``densify``), or the loop (``hemgs.training.loop``).
+Owns the training step: rendering, loss and optimisers. Does not own the meaning of the rows and what a method adds
+(``model``), the rules of density control (``densify``) and its iterations (``schedule``), or the loop
+(``hemgs.training.loop``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hemgs.splats.densify import GradientStatistics, grow, prune
 from hemgs.splats.init import cloud_from_points
 from hemgs.splats.model import SplatModel
 from hemgs.splats.rendering import render_gaussians
+from hemgs.splats.schedule import DensitySchedule
 from hemgs.training.checkpoint import digest_of
 from hemgs.training.loop import LoopSettings, fit, seed_everything
 from hemgs.training.losses import reconstruction_loss
@@ -50,7 +52,8 @@ class SplatTrainee:
     ) -> None:
         self.model, self._params = model, model.params
         self._extent, self._milestones = scene.extent, Milestones(model.params.iterations)
-        self._white = all(channel == 1.0 for channel in scene.background)
+        white = all(channel == 1.0 for channel in scene.background)
+        self._schedule = DensitySchedule(model.params, white)
         self._first_degree = 0 if start is None else start.sh_degree
         cloud = cloud_from_points(scene.points, scene.point_colors, 0) if start is None else start
         values = model.start(cloud.to(device), scene)
@@ -77,7 +80,7 @@ class SplatTrainee:
         if extra is not None:
             loss = loss + extra
         loss.backward()  # type: ignore[no-untyped-call]
-        if iteration < self._milestones.at(params.densify_until) and view.means2d.grad is not None:
+        if self._schedule.gathers(iteration) and view.means2d.grad is not None:
             self._statistics.add(ndc_gradient_norm(view.means2d.grad, camera.width, camera.height), view.visible)
         rows.step()
         self._networks.step()
@@ -87,19 +90,14 @@ class SplatTrainee:
         return {"loss": float(loss.detach()), "num_gaussians": rows.num_rows}
 
     def _control_density(self, iteration: int) -> None:
-        params, milestones, rows, model = self._params, self._milestones, self.rows, self.model
-        if iteration >= milestones.at(params.densify_until):
-            return
-        start = milestones.at(params.densify_from)
-        if iteration > start and iteration % params.densify_interval == 0:
+        schedule, params, rows, model = self._schedule, self._params, self.rows, self.model
+        if schedule.grows(iteration):
             gradients = self._statistics.mean()
             grow(rows, model.cloud(rows), gradients, params, self._extent, model.stored_means)
-            large = iteration > milestones.at(params.prune_large_from)
+            large = schedule.prunes_large(iteration)
             prune(rows, model.cloud(rows), params, self._extent, large, model.pruned(rows, iteration))
             self._statistics.reset()
-        # On white, stray Gaussians of the background's colour add no loss. The released code therefore has an
-        # additional early reset of opacities.
-        if milestones.is_due(iteration, params.opacity_reset_every) or (self._white and iteration == start):
+        if schedule.resets(iteration):
             model.reset_opacities(rows)
 
     def bundle(self) -> Bundle:

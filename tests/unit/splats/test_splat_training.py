@@ -33,6 +33,7 @@ SHORT: dict[str, Any] = {
     "max_gaussians": 60,
     "checkpoint_every": 10,
     "sh_every": 2_000,
+    "opacity_reset_every": 90,
 }
 HOOKS = {name for name in vars(ToyModel) if not name.startswith("_")}
 
