@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,19 @@ _PACKAGES = ("numpy", "torch", "numba", "scipy", "pillow", "safetensors", "gspla
 
 @functools.cache
 def code_version() -> str:
-    """Return the version of the package, with the commit where the source tree is a git checkout.
+    """Return the version of the package, with what identifies its code.
 
-    The version is ``0.1.0+g1a2b3c4`` for a clean checkout, ends in ``.dirty`` if tracked files differ from it, and is
-    ``0.1.0`` elsewhere.
+    The version is ``0.1.0+g1a2b3c4`` for a clean checkout, and ends in ``.dirty`` if tracked files differ from it.
+    Where git names no commit (an installed package, a copy without ``.git``, a machine without git), it is
+    ``0.1.0+src1a2b3c4d5e``: the first digits of :func:`code_fingerprint` of the package alone.
     """
-    try:
-        version = importlib.metadata.version("hemgs")
-    except importlib.metadata.PackageNotFoundError:
-        version = "0+unknown"
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return version
-    commit = _output("git", "-C", str(root), "describe", "--always", "--dirty=.dirty", "--exclude=*", "--abbrev=10")
-    return f"{version}+g{commit}" if commit else version
+    version = _version(root)
+    if (root / ".git").exists():
+        commit = _output("git", "-C", str(root), "describe", "--always", "--dirty=.dirty", "--exclude=*", "--abbrev=10")
+        if commit:
+            return f"{version}+g{commit}"
+    return f"{version}+src{code_fingerprint()[:10]}"
 
 
 def code_fingerprint(*packages: str) -> str:
@@ -123,6 +123,20 @@ def environment() -> dict[str, Any]:
         "versions": versions(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def _version(root: Path) -> str:
+    """Return the version that ``pyproject.toml`` of a source tree states, or else that of the installed package."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if project["name"] == "hemgs":
+            return str(project["version"])
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        return importlib.metadata.version("hemgs")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
 
 
 def _sources(package: str) -> list[tuple[str, Path]]:

@@ -9,6 +9,7 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,52 @@ def test_headline_figures_follow_from_the_summary(page: str) -> None:
     assert len(cards) == 8
 
 
+def change_datasets(results: Results, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Change cells of the summary's means."""
+    table = results.summary / "datasets.csv"
+    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **change(row)} for row in rows)
+
+
 def test_the_headline_names_unequal_training(tmp_path: Path) -> None:
     results = Results(tmp_path, iterations={"hemgs": 60000}).write()
     summarise(results.plan, PUBLISHED, results.summary)
     assert "trained 60,000 against 30,000 iterations" in _page(results, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("iterations", "psnr", "expected"),
+    [
+        ("300", "20.9", "3DGS is 8.50 dB below HEMGS after 300 iterations: train both longer"),
+        ("1999", "28.39", "3DGS is 1.01 dB below HEMGS after 1,999 iterations: train both longer"),
+        ("not available", "20.9", "3DGS is 8.50 dB below HEMGS after differing numbers of iterations"),
+        ("1999", "28.41", "PSNR +0.99 dB"),
+        ("2000", "20.9", "PSNR +8.50 dB"),
+        ("300", "inf", "PSNR infinite"),
+    ],
+)
+def test_the_headline_compares_only_with_a_baseline_that_was_trained_soundly(
+    tmp_path: Path, iterations: str, psnr: str, expected: str
+) -> None:
+    """A quick look printed "8x smaller, PSNR +8.5 dB" against 3DGS after 300 iterations."""
+    results = Results(tmp_path).write()
+    summarise(results.plan, PUBLISHED, results.summary)
+    changed = {"iterations": iterations, "psnr": psnr}
+    change_datasets(results, lambda row: changed if row["method"] == "gs3d" else {"psnr": "29.4"})
+    cards = re.findall(r'<div class="card"><b>(.*?)</b><span>(.*?)</span></div>', _page(results, tmp_path))
+    found = [f"{value} {text}" for value, text in cards if "3DGS" in text]
+    assert found
+    assert all(expected in card for card in found)
+    assert all(card.startswith("not compared") == ("train both longer" in card) for card in found)
+
+
 def test_the_headline_names_scenes_trained_for_unequal_numbers_of_iterations(tmp_path: Path) -> None:
     results = Results(tmp_path).write()
     summarise(results.plan, PUBLISHED, results.summary)
-    table = results.summary / "datasets.csv"
-    rows = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {**row, "iterations": "not available" if row["method"] == "gs3d" else row["iterations"]} for row in rows
-        )
+    change_datasets(results, lambda row: {"iterations": "not available"} if row["method"] == "gs3d" else {})
     assert "trained 30,000 against differing numbers of iterations" in _page(results, tmp_path)
 
 

@@ -77,8 +77,29 @@ def test_version_names_the_commit_of_a_checkout(monkeypatch: pytest.MonkeyPatch)
         ).stdout
         assert commit.startswith(version.partition("+g")[2].removesuffix(".dirty")[:10])
         assert "+g" in version
-    monkeypatch.setenv("PATH", "")  # no git: the version alone
-    assert "+" not in provenance.code_version.__wrapped__()
+    monkeypatch.setenv("PATH", "")  # no git: the sources identify the code
+    assert provenance.code_version.__wrapped__() == f"0.1.0+src{provenance.code_fingerprint()[:10]}"
+
+
+@pytest.mark.parametrize(
+    ("copied", "version"), [(("hemgs", "pyproject.toml"), "0.1.0"), (("hemgs",), "0")], ids=["tree", "package"]
+)
+def test_version_of_a_copy_that_is_not_installed(tmp_path: Path, copied: tuple[str, ...], version: str) -> None:
+    """A copy without .git on another machine: its results had the version ``0+unknown``."""
+    for name in copied:
+        source, target = REPOSITORY / name, tmp_path / "copy" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    code = (
+        "import importlib.metadata as m, sys; sys.path.insert(0, sys.argv[1])\n"
+        "def missing(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = missing\n"
+        "import hemgs.core.provenance as p; assert p.__file__.startswith(sys.argv[1]); print(p.code_version())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(tmp_path / "copy")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == f"{version}+src{provenance.code_fingerprint()[:10]}", done.stderr
 
 
 def test_environment_says_where_numbers_come_from() -> None:
