@@ -75,7 +75,7 @@ class FactorizedDensity(nn.Module):
 
         The CPU computes them, so that the device of the training does not matter.
         """
-        values = torch.arange(low, high + 1, dtype=torch.float64)[:, None].expand(-1, self.channels)
+        values = torch.arange(low, high + 1, dtype=torch.float64, device="cpu")[:, None].expand(-1, self.channels)
         masses = copy.deepcopy(self).cpu().double().probabilities(values)[:, channel].numpy()
         outside = max(1.0 - float(masses.sum()), 0.0)
         return integer_frequencies(np.maximum([*masses, outside], _LEAST_MASS))

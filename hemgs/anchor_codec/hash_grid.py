@@ -58,7 +58,7 @@ class Sign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         ctx.save_for_backward(values)
-        return torch.where(values >= 0, 1.0, -1.0)
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def _kinds(settings: HashGridSettings, device: torch.device) -> tuple[list[_Kind
     for number, level in enumerate(settings.levels):
         same_kind.setdefault((len(level.axes), level.dense), []).append(number)
     kinds = [_Kind.of([settings.levels[number] for number in numbers], device) for numbers in same_kind.values()]
-    order = torch.tensor([number for numbers in same_kind.values() for number in numbers])
+    order = torch.tensor([number for numbers in same_kind.values() for number in numbers], device="cpu")
     return kinds, order.argsort().to(device)
 
 

@@ -8,6 +8,7 @@ Owns the way from training to a model folder to a bitstream. Does not own what a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -94,9 +95,8 @@ class CodedAnchors(ABC, Generic[P, E]):
             raise ConfigError("rate 'single' is for methods without a rate knob", "give λ, for example --lmbda 0.002")
         settings: P = params_of(self.Params, model.meta["params"])
         anchors, weights = stored_model(model, device)
-        entropy = self.blank(settings).to(device)
         try:
-            entropy.load_state_dict(weights)
+            entropy = filled(lambda: self.blank(settings), weights)
         except RuntimeError as fault:
             raise ConfigError(
                 "the model's entropy networks are not those of its settings: an earlier version trained it",
@@ -117,6 +117,20 @@ class CodedAnchors(ABC, Generic[P, E]):
 
     def decode(self, path: Path, *, device: torch.device) -> FixedAnchors:
         return self.codec.decode(path, device)
+
+
+def filled(blank: Callable[[], E], weights: Mapping[str, torch.Tensor]) -> E:
+    """Return a network with copies of its stored tensors, of their types and on their device.
+
+    No tensor is made in between, since torch's defaults would decide its type and device.
+
+    Raises:
+        RuntimeError: weights are missing or of another shape.
+    """
+    with torch.device("meta"):
+        network = blank()
+    network.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
+    return network
 
 
 def stored_model(model: Model, device: torch.device) -> tuple[AnchorModel, dict[str, torch.Tensor]]:

@@ -41,7 +41,7 @@ class BaseSteps:
     def geometry(self, num_offsets: int, device: torch.device) -> Tensor:
         """Return the base steps of the channels of scalings and offsets, ``[6 + 3K] float32``."""
         steps = [self.scalings] * SCALING_DIM + [self.offsets] * (3 * num_offsets)
-        return torch.tensor(steps, device=device)
+        return torch.tensor(steps, dtype=torch.float32, device=device)
 
     def divide(self, attributes: AnchorAttributes) -> tuple[Tensor, Tensor]:
         """Return features ``[M, D]`` and geometry ``[M, 6 + 3K]``, scalings first, in base steps; differentiable."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads
-from hemgs.core.bundle import Bundle
+from hemgs.core.bundle import Bundle, tensors_under
 from hemgs.core.errors import TrainingError
 
 __all__ = ["ROW_NAMES", "AnchorAttributes", "AnchorModel", "lattice_positions"]
@@ -160,14 +160,9 @@ class AnchorModel(nn.Module):
         """
         try:
             meta = bundle.meta
-            heads = AnchorHeads(int(meta["feature_dim"]), int(meta["num_offsets"]), int(meta["head_hidden_dim"]))
-            prefix = "heads."
-            heads.load_state_dict(
-                {name[len(prefix) :]: value for name, value in bundle.tensors.items() if name.startswith(prefix)}
-            )
-            coords = bundle.tensors["coords"]
-            heads.to(coords.device)
-            return cls(coords, float(meta["voxel_size"]), heads, bundle.tensors)
+            dims = int(meta["feature_dim"]), int(meta["num_offsets"]), int(meta["head_hidden_dim"])
+            heads = AnchorHeads.of_weights(dims, tensors_under(bundle.tensors, "heads.")).requires_grad_(True)
+            return cls(bundle.tensors["coords"], float(meta["voxel_size"]), heads, bundle.tensors)
         except (KeyError, TypeError, ValueError, RuntimeError) as fault:
             raise TrainingError(f"not an anchor model ({fault})", "train the scene again") from fault
 

@@ -193,15 +193,17 @@ def anchors_to_cloud(anchors: FixedAnchors, camera_centers: Tensor | None = None
         raise BitstreamError("the file contains no viewpoints, whose mean an export shows", "export for one camera")
     num = anchors.num_anchors * anchors.heads.num_offsets
     device = anchors.positions.device
-    weights, log_scales = torch.zeros(num, device=device), torch.zeros(num, 3, device=device)
-    quats, colors = torch.zeros(num, 4, device=device), torch.zeros(num, 3, device=device)
-    means = torch.zeros(num, 3, device=device)
+    sizes = (1, 3, 4, 3, 3)
+    sums = (torch.zeros(num, size, dtype=torch.float32, device=device) for size in sizes)
+    weights, log_scales, quats, colors, means = sums
+    weights = weights.squeeze(1)
     for center in centers.to(device):
         spawned = spawn_gaussians(anchors.heads, anchors.positions, anchors.attributes, center)
         index = spawned.parent * anchors.heads.num_offsets + spawned.slot
         opacities = spawned.opacities[:, None]
         # A quaternion and its negative are the same rotation: take the one nearer to the sum so far.
-        sign = torch.where((quats[index] * spawned.quats).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+        opposite = (quats[index] * spawned.quats).sum(dim=1, keepdim=True) < 0
+        sign = 1 - 2 * opposite.to(quats.dtype)
         weights[index] += spawned.opacities
         log_scales[index] += opacities * torch.log(spawned.scales.clamp_min(torch.finfo(torch.float32).tiny))
         quats[index] += opacities * sign * spawned.quats

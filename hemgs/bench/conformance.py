@@ -25,13 +25,15 @@ import torch
 from hemgs.bench.conformance_processes import AUDITED, KILLED, run_hemgs, run_python
 from hemgs.bench.damage import damaged_copies, forged_copies
 from hemgs.bench.decoding import bundles_equal, file_sections, method_of_bitstream
-from hemgs.bench.encoding import run_encode
+from hemgs.bench.encoding import run_encode, run_encode_file
 from hemgs.bench.isolation import decode_alone
-from hemgs.bench.rates import rate_of
+from hemgs.bench.rates import parse_rate, rate_of
 from hemgs.bench.registry import get_method, list_methods
 from hemgs.bench.runs import EncodeRecord, bitstream_path
+from hemgs.bench.torch_defaults import TORCH_DEFAULTS
 from hemgs.bench.training import TrainRequest, resolve_params, run_train
 from hemgs.coding.container import inspect_container
+from hemgs.core.bundle import Bundle
 from hemgs.core.errors import BitstreamError, HemgsError
 from hemgs.core.events import EventLog
 from hemgs.core.files import sha256_of
@@ -216,6 +218,28 @@ def check_decode_matches_encoder(specimen: Specimen) -> None:
         _expect(torch.equal(*pictures), f"{rate_id}: the decoded scenes render differently")
 
 
+def check_torch_defaults_do_not_matter(specimen: Specimen) -> None:
+    """Check that a caller's defaults of torch change no byte, no decoded tensor and no picture."""
+    view, path = specimen.scene.split("test")[0], specimen.case.folder / "other_defaults.gsc"
+    rate_id, encoded = next(iter(specimen.record.rates.items()))
+
+    def outcome() -> tuple[Bundle, torch.Tensor]:
+        decoded = specimen.method.decode(specimen.bitstream, device=CPU)
+        return decoded.to_bundle(), _render(specimen, decoded, view.name)
+
+    bundle, picture = outcome()
+    for what, change in TORCH_DEFAULTS.items():
+        with change():
+            try:
+                again = run_encode_file(specimen.model, path, parse_rate(rate_id), CPU)
+                other_bundle, other_picture = outcome()
+            except Exception as fault:
+                raise ConformanceError(f"{what}: {type(fault).__name__}: {fault}") from fault
+        _expect(again.sha256 == encoded.sha256, f"{what}: encoding gave other bytes")
+        _expect(bundles_equal(bundle, other_bundle), f"{what}: decoding gave another scene")
+        _expect(torch.equal(picture, other_picture), f"{what}: rendering gave another picture")
+
+
 def check_render_is_stateless(specimen: Specimen) -> None:
     """Check that a view is a finite picture of its camera's size and depends on nothing that was drawn before."""
     random_state = torch.get_rng_state()
@@ -351,6 +375,7 @@ CHECKS: tuple[Callable[[Specimen], None], ...] = (
     check_files_name_their_method,
     check_encode_is_deterministic,
     check_decode_matches_encoder,
+    check_torch_defaults_do_not_matter,
     check_render_is_stateless,
     check_damage_is_refused,
     check_decode_reads_only_the_file,

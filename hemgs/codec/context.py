@@ -71,7 +71,7 @@ class Pairs:
         Args:
             sizes: numbers of anchors; their sum is n. Pairs must be ordered by anchor.
         """
-        ends = torch.tensor([0, *sizes]).cumsum(0)
+        ends = torch.tensor([0, *sizes], device="cpu").cumsum(0)
         num_pairs = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0)).cpu()[ends].diff().tolist()
         parts = (part.split(num_pairs) for part in (self.anchor, self.neighbour, self.inputs, self.weights))
         return [
@@ -238,7 +238,7 @@ class FixedContext:
         """Allocate memory for the decoded values of ``num`` anchors; ``present`` as in :class:`Memory`."""
         device = self._gain.device
         keys = torch.zeros(num, self.width, dtype=torch.float64, device=device)
-        return Memory(keys, torch.zeros(num, self.channels, device=device), present)
+        return Memory(keys, torch.zeros(num, self.channels, dtype=torch.float32, device=device), present)
 
     def remember(self, memory: Memory, rows: Tensor | slice, values: Tensor) -> None:
         """Store the decoded values of some anchors, ``[n, C]``."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from hemgs.anchor_codec.method import CodedAnchors, stored_model
+from hemgs.anchor_codec.method import CodedAnchors, filled, stored_model
 from hemgs.anchor_codec.steps import BaseSteps
 from hemgs.codec.bitstream import CODEC
 from hemgs.codec.model import EntropyModel
@@ -49,8 +49,7 @@ class Hemgs(CodedAnchors[HemgsParams, EntropyModel]):
             own = replace(own, feature_context=0, geometry_context=0)
         if weights["features.hyperprior.first.weight"].shape[1] == own.grid.output_dim:
             own = replace(own, scene_agnostic="")
-        entropy = EntropyModel(own).to(device)
-        entropy.load_state_dict(weights)
+        entropy = filled(lambda: EntropyModel(own), weights)
         whole = replace(params_of(HemgsParams, params).entropy, float_networks=False)
         interval = interval_of(self.spec, model)
         assert interval is not None

@@ -85,7 +85,7 @@ def rasterize_on_cpu(inputs: RasterizationInputs, with_tiles: bool) -> tuple[Ten
         camera_ids, gaussian_ids = torch.nonzero((projected.radii > 0).all(-1), as_tuple=True)
         projected = cpu.Projected(*(field[camera_ids, gaussian_ids] for field in vars(projected).values()))
         opacities, colors = opacities[camera_ids, gaussian_ids], colors[camera_ids, gaussian_ids]
-        bounds = tuple(torch.searchsorted(camera_ids, torch.arange(cameras + 1)).tolist())
+        bounds = tuple(torch.searchsorted(camera_ids, torch.arange(cameras + 1, device=camera_ids.device)).tolist())
     if projected.means2d.requires_grad:
         projected.means2d.retain_grad()
     colors, backgrounds = _with_depths(colors, inputs.backgrounds, projected.depths, cameras, inputs.render_mode)

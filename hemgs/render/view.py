@@ -157,6 +157,6 @@ def ndc_gradient_norm(grad: Tensor, width: int, height: int) -> Tensor:
 
 def camera_tensors(camera: Camera, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return world-to-camera matrix ``[4, 4]`` and intrinsics ``[3, 3]``, with the type and device of ``like``."""
-    matrices = torch.tensor(camera.world_to_camera), torch.tensor(camera.intrinsics)
+    matrices = (torch.tensor(matrix, device="cpu") for matrix in (camera.world_to_camera, camera.intrinsics))
     viewmat, intrinsics = (matrix.to(like.device, like.dtype) for matrix in matrices)
     return viewmat, intrinsics

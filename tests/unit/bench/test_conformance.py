@@ -55,6 +55,7 @@ def test_every_check_is_listed() -> None:
         ("Moody", conformance.check_render_is_stateless, "depends on what came before"),
         ("Impostor", conformance.check_files_name_their_method, "names the method 'toy_all', but 'impostor' wrote it"),
         ("Namesake", conformance.check_files_name_their_method, "installed as 'hac' cannot decode it"),
+        ("Untyped", conformance.check_torch_defaults_do_not_matter, "float64: decoding gave another scene"),
         ("Drawing", conformance.check_render_is_stateless, "random state"),
         pytest.param(
             *("Forgetful", conformance.check_killed_training_resumes, "nothing to resume|from the beginning"),

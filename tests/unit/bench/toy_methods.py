@@ -286,6 +286,15 @@ class Drawing(ToyAll):
     Decoded = DrawingScene
 
 
+class Untyped(ToyAll):
+    """Decodes to tensors whose type is torch's default."""
+
+    spec: ClassVar[MethodSpec] = all_rates("untyped", "Untyped")
+
+    def decode(self, path: Path, *, device: torch.device) -> ToyScene:
+        return ToyScene(super().decode(path, device=device).color.to(torch.get_default_dtype()))
+
+
 class Forgetful(ToyAll):
     """Does not keep checkpoints."""
 
