@@ -117,6 +117,19 @@ def interval_of(spec: MethodSpec, model: Model) -> LmbdaInterval | None:
     return spec.lmbda_interval if stored is None else LmbdaInterval(*stored)
 
 
+@runtime_checkable
+class CanCheckFile(Protocol):
+    """A method that can say, without decoding, that it would refuse a file."""
+
+    def check_file(self, path: Path) -> None:
+        """Check the sections and the settings of a bitstream, at the cost of reading it.
+
+        Raises:
+            BitstreamError: ``decode`` refuses the file. It may refuse other files, too.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class RefitTask:
     """A refit: entropy models to fit to the symbols of one trained model.

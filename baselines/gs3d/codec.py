@@ -18,7 +18,8 @@ import struct
 from pathlib import Path
 
 from baselines.gs3d.params import SPECS
-from baselines.shared.raw_floats import FIX, open_sections, read_sections, write_sections
+from baselines.shared.raw_floats import FIX, check_sections, open_sections, read_sections, write_sections
+from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 from hemgs.splats.cloud import GaussianCloud
@@ -51,6 +52,29 @@ def decode_cloud(path: Path) -> GaussianCloud:
         BitstreamError: the file is incomplete, altered, of another version or method, or contains values that are not
             finite.
     """
+    container, shapes = _opened(path)
+    found = read_sections(path, container, shapes)
+    return GaussianCloud(
+        means=found["locations"],
+        log_scales=found["scalings"],
+        quats=found["rotations"],
+        opacity_logits=found["opacities"],
+        sh=found["colors"],
+    )
+
+
+def check_file(path: Path) -> None:
+    """Check the settings and the sizes of all sections.
+
+    Raises:
+        BitstreamError: :func:`decode_cloud` refuses the file.
+    """
+    container, shapes = _opened(path)
+    check_sections(path, container, shapes)
+
+
+def _opened(path: Path) -> tuple[Container, dict[str, tuple[int, ...]]]:
+    """Read a file; return its sections but for the settings, and their shapes according to the settings."""
     settings, container = open_sections(path, METHOD)
     if len(settings) != _SETTINGS.size:
         raise BitstreamError(f"{path}: section settings has {len(settings)} bytes, not {_SETTINGS.size}", FIX)
@@ -61,18 +85,10 @@ def decode_cloud(path: Path) -> GaussianCloud:
             f"at least 1 and a degree of 0 to {_MAX_SH_DEGREE} are allowed",
             FIX,
         )
-    shapes = {
+    return container, {
         "locations": (num, 3),
         "colors": (num, (degree + 1) ** 2, 3),
         "opacities": (num,),
         "scalings": (num, 3),
         "rotations": (num, 4),
     }
-    found = read_sections(path, container, shapes)
-    return GaussianCloud(
-        means=found["locations"],
-        log_scales=found["scalings"],
-        quats=found["rotations"],
-        opacity_logits=found["opacities"],
-        sh=found["colors"],
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from baselines.gs3d.codec import decode_cloud, encode_cloud
+from baselines.gs3d.codec import check_file, decode_cloud, encode_cloud
 from baselines.gs3d.params import SPECS, Gs3dParams
 from hemgs.core.types import MethodSpec, Rate, SectionTable
 from hemgs.protocol import Model
@@ -24,3 +24,7 @@ class Gs3d(SplatMethod[Gs3dParams]):
 
     def read(self, path: Path) -> GaussianCloud:
         return decode_cloud(path)
+
+    def check_file(self, path: Path) -> None:
+        """See :class:`hemgs.protocol.CanCheckFile`."""
+        check_file(path)

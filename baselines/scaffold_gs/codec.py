@@ -19,11 +19,20 @@ import torch
 from torch import Tensor
 
 from baselines.scaffold_gs.params import SPECS
-from baselines.shared.raw_floats import FIX, open_sections, pack_floats, read_sections, unpack_floats, write_sections
+from baselines.shared.raw_floats import (
+    FIX,
+    check_sections,
+    open_sections,
+    pack_floats,
+    read_sections,
+    unpack_floats,
+    write_sections,
+)
 from hemgs.anchor_codec.settings import MAX_OFFSETS, MAX_WIDTH
 from hemgs.anchors.attributes import AnchorAttributes
 from hemgs.anchors.heads import AnchorHeads
 from hemgs.anchors.rendering import FixedAnchors
+from hemgs.coding.container import Container
 from hemgs.core.errors import BitstreamError
 from hemgs.core.types import SectionTable
 
@@ -58,25 +67,41 @@ def decode_anchors(path: Path) -> FixedAnchors:
     Raises:
         BitstreamError: the file is incomplete, altered, of another version or method, or contains impossible values.
     """
-    settings, container = open_sections(path, METHOD)
-    num_anchors, dims, viewpoints = _decoded_settings(path, settings)
-    feature_dim, num_offsets, _ = dims
-    shapes_of_weights = AnchorHeads.shapes(dims)
-    shapes: dict[str, tuple[int, ...]] = {
-        "locations": (num_anchors, 3),
-        "features": (num_anchors, feature_dim),
-        "scalings": (num_anchors, _SCALING_DIM),
-        "offsets": (num_anchors, num_offsets, 3),
-        "networks": (sum(shape.numel() for shape in shapes_of_weights.values()),),
-    }
+    container, dims, viewpoints, shapes = _opened(path)
     found = read_sections(path, container, shapes)
     if not bool((found["scalings"] >= 0).all()):
         raise BitstreamError(f"{path}: section scalings holds negative values", FIX)
+    shapes_of_weights = AnchorHeads.shapes(dims)
     parts = torch.split(found["networks"], [shape.numel() for shape in shapes_of_weights.values()])
     weights = {name: part.view(shape) for part, (name, shape) in zip(parts, shapes_of_weights.items(), strict=True)}
     heads = AnchorHeads.of_weights(dims, weights)
     attributes = AnchorAttributes(found["features"], found["scalings"], found["offsets"])
     return FixedAnchors(found["locations"], attributes, heads, viewpoints)
+
+
+def check_file(path: Path) -> None:
+    """Check the settings and the sizes of all sections.
+
+    Raises:
+        BitstreamError: :func:`decode_anchors` refuses the file.
+    """
+    container, _, _, shapes = _opened(path)
+    check_sections(path, container, shapes)
+
+
+def _opened(path: Path) -> tuple[Container, tuple[int, int, int], Tensor, dict[str, tuple[int, ...]]]:
+    """Read a file; return its sections but for the settings, sizes and viewpoints, and the sections' shapes."""
+    settings, container = open_sections(path, METHOD)
+    num_anchors, dims, viewpoints = _decoded_settings(path, settings)
+    feature_dim, num_offsets, _ = dims
+    shapes: dict[str, tuple[int, ...]] = {
+        "locations": (num_anchors, 3),
+        "features": (num_anchors, feature_dim),
+        "scalings": (num_anchors, _SCALING_DIM),
+        "offsets": (num_anchors, num_offsets, 3),
+        "networks": (sum(shape.numel() for shape in AnchorHeads.shapes(dims).values()),),
+    }
+    return container, dims, viewpoints, shapes
 
 
 def _decoded_settings(path: Path, payload: bytes) -> tuple[int, tuple[int, int, int], Tensor]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from baselines.scaffold_gs.codec import METHOD, decode_anchors, encode_anchors
+from baselines.scaffold_gs.codec import METHOD, check_file, decode_anchors, encode_anchors
 from baselines.scaffold_gs.params import SPECS, ScaffoldGsParams
 from hemgs.anchors.attribute_model import AttributeModel
 from hemgs.anchors.rendering import FixedAnchors, viewpoints
@@ -37,3 +37,7 @@ class ScaffoldGs:
     def decode(self, path: Path, *, device: torch.device) -> FixedAnchors:
         """See :class:`hemgs.protocol.Method`."""
         return decode_anchors(path).to(device)
+
+    def check_file(self, path: Path) -> None:
+        """See :class:`hemgs.protocol.CanCheckFile`."""
+        check_file(path)

@@ -36,9 +36,7 @@ def unpack_floats(path: Path, name: str, payload: bytes, shape: tuple[int, ...])
     Raises:
         BitstreamError: the section has more or fewer bytes than the shape needs, or values that are not finite.
     """
-    expected = 4 * math.prod(shape)
-    if len(payload) != expected:
-        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", FIX)
+    _check_size(path, name, payload, shape)
     values = np.frombuffer(payload, dtype="<f4").reshape(shape)
     if not np.isfinite(values).all():
         raise BitstreamError(f"{path}: section {name} holds values that are not finite", FIX)
@@ -74,14 +72,31 @@ def open_sections(path: Path, method: str) -> tuple[bytes, Container]:
     return container.sections.pop("settings", b""), container
 
 
+def check_sections(path: Path, container: Container, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check the sections, their order and their sizes; arguments as in :func:`read_sections`.
+
+    Raises:
+        BitstreamError: they are others.
+    """
+    if list(container.sections) != list(shapes):
+        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", FIX)
+    for name, shape in shapes.items():
+        _check_size(path, name, container.sections[name], shape)
+
+
+def _check_size(path: Path, name: str, payload: bytes, shape: tuple[int, ...]) -> None:
+    expected = 4 * math.prod(shape)
+    if len(payload) != expected:
+        raise BitstreamError(f"{path}: section {name} has {len(payload)} bytes, {expected} are needed", FIX)
+
+
 def read_sections(path: Path, container: Container, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Read the tensors of :func:`write_sections`, to the CPU; ``shapes`` are those of all sections, in order.
 
     Raises:
         BitstreamError: sections, their order or sizes, or the digest are wrong, or values are not finite.
     """
-    if list(container.sections) != list(shapes):
-        raise BitstreamError(f"{path}: sections are {list(container.sections)}, not {list(shapes)}", FIX)
+    check_sections(path, container, shapes)
     digest, found = SymbolDigest(), {}
     for name, shape in shapes.items():
         found[name] = unpack_floats(path, name, container.sections[name], shape)

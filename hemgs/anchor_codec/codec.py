@@ -255,6 +255,14 @@ class AnchorCodec(ABC, Generic[E, H, C]):
         """
         return read_anchor_file(path, self.method, (self.side_section,), lambda file: self._decode(file, device))
 
+    def check_file(self, path: Path) -> None:
+        """Check what can be checked without decoding: the sections, and the settings.
+
+        Raises:
+            BitstreamError: :meth:`decode` refuses the file.
+        """
+        read_anchor_file(path, self.method, (self.side_section,), self.Header.of_file)
+
     def _decode(self, container: Container, device: torch.device | str) -> FixedAnchors:
         sections = container.sections
         header: H = self.Header.of_file(container)

@@ -118,6 +118,10 @@ class CodedAnchors(ABC, Generic[P, E]):
     def decode(self, path: Path, *, device: torch.device) -> FixedAnchors:
         return self.codec.decode(path, device)
 
+    def check_file(self, path: Path) -> None:
+        """See :class:`hemgs.protocol.CanCheckFile`."""
+        self.codec.check_file(path)
+
 
 def filled(blank: Callable[[], E], weights: Mapping[str, torch.Tensor]) -> E:
     """Return a network with copies of its stored tensors, of their types and on their device.

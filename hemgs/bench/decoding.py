@@ -16,9 +16,9 @@ from hemgs.bench.runs import counts_of
 from hemgs.coding.container import inspect_container
 from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
-from hemgs.core.errors import BitstreamError, ConfigError
+from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
 from hemgs.core.timing import Stopwatch
-from hemgs.protocol import Method, Renderable
+from hemgs.protocol import CanCheckFile, Method, Renderable
 
 #: A first call that took less than this many seconds is repeated, so that its time contains no compiling. Compiling is
 #: a small part of longer calls.
@@ -107,6 +107,23 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
             f"{path}: written by the method {written_by!r}, which is not installed here",
             "install its package, or name its class with --method package.module:Class",
         ) from fault
+
+
+def refusal_of(path: Path) -> BitstreamError | None:
+    """Return the error with which the method of an intact file refuses it, as far as is known without decoding.
+
+    A file of a method that is not installed, or cannot be imported here, is not refused.
+    """
+    try:
+        method = method_of_bitstream(path)
+    except HemgsError:
+        return None
+    try:
+        if isinstance(method, CanCheckFile):
+            method.check_file(path)
+    except BitstreamError as fault:
+        return fault
+    return None
 
 
 def file_sections(path: Path) -> dict[str, int]:

@@ -42,7 +42,8 @@ def add_inspect(parser: Parser) -> None:
     explain(
         parser,
         "List the method that wrote a bitstream, the size of every section, and whether its checksum is right.\n"
-        "The exit code is 2 if the file is damaged.",
+        "Check that its method, if it is installed here, accepts its sections and settings. Nothing is decoded.\n"
+        "The exit code is 2 if the file is damaged or refused.",
         "  hemgs inspect court.gsc\n  hemgs inspect court.gsc --json",
     )
     _add_bitstream(parser)
@@ -144,13 +145,25 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from hemgs.coding.container import inspect_container
 
     report = inspect_container(arguments.bitstream)
+    refusal = _refusal_of(arguments.bitstream) if report.intact else None
     if arguments.json:
-        say_json(_report_json(report))
+        say_json({**_report_json(report), "refused": refusal.message if refusal else report.fault or None})
     else:
         _say_report(arguments.bitstream, report)
+    if refusal is not None:
+        raise refusal
     if not report.intact:
-        raise BitstreamError(f"{arguments.bitstream}: the file is damaged", "copy it again, or encode it again")
+        fault = f" ({report.fault.removeprefix(f'{arguments.bitstream}: ')})" if report.fault else ""
+        raise BitstreamError(f"{arguments.bitstream}: the file is damaged{fault}", "copy it again, or encode it again")
     return 0
+
+
+def _refusal_of(path: Path) -> BitstreamError | None:
+    try:
+        from hemgs.bench.decoding import refusal_of
+    except ImportError:  # Methods need torch. The container's checks do not.
+        return None
+    return refusal_of(path)
 
 
 def _report_json(report: ContainerReport) -> dict[str, Any]:

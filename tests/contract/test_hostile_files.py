@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 from baselines.gs3d.codec import encode_cloud
 from baselines.scaffold_gs.codec import encode_anchors
 from hemgs.bench.registry import get_method
+from hemgs.cli import main
 from hemgs.coding.container import Container, read_container, write_container
 from hemgs.coding.locations import encode_locations
 from hemgs.coding.masks import encode_masks
@@ -124,3 +126,37 @@ def test_numbers_of_settings_that_are_not_bounded_are_refused(name: str, value: 
         with pytest.raises(BitstreamError, match=r"forged\.gsc: section settings") as raised:
             decode(container, tmp_path, settings=with_settings(container, {field: value}))
         assert len(str(raised.value)) < 400, field
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_inspect_says_what_the_decoder_refuses(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, path = container_of(name), tmp_path / "forged.gsc"
+    arguments = container.symbols_digest, container.trade_off
+    monkeypatch.setattr(type(get_method(container.method)), "decode", lambda *_, **__: pytest.fail("decoded"))
+    write_container(path, container.method, container.sections, *arguments)
+    assert main(["inspect", str(path)]) == 0
+    settings = container.sections["settings"]
+    forgeries = [{**container.sections, "settings": altered} for altered in (b"", settings[:-1], settings + b"\0")]
+    forgeries += [
+        {other: data for other, data in container.sections.items() if other != left} for left in container.sections
+    ]
+    for sections in forgeries:
+        write_container(path, container.method, sections, *arguments)
+        assert main(["inspect", str(path)]) == 2
+        assert re.search(r"forged\.gsc: .*section", capsys.readouterr().err)
+        assert main(["inspect", str(path), "--json"]) == 2
+        report = json.loads(capsys.readouterr().out)
+        assert report["intact"]
+        assert "section" in report["refused"]
+
+
+def test_inspect_takes_a_file_of_a_method_that_is_not_installed_for_intact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container, path = container_of("hac/toy"), tmp_path / "foreign.gsc"
+    write_container(path, "foreign", container.sections, container.symbols_digest, container.trade_off)
+    assert main(["inspect", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["intact"], report["refused"]) == (True, None)

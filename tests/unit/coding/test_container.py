@@ -355,3 +355,11 @@ def test_version_1_has_neither(tmp_path: Path) -> None:
     (tmp_path / "x.gsc").write_bytes(head + struct.pack("<I", zlib.crc32(head)))
     found = read_container(tmp_path / "x.gsc")
     assert (found.version, found.trade_off) == (1, TradeOff())
+
+
+@pytest.mark.parametrize("names", [(b"locations", b"locations"), (b"Locations",), (b"container",), (b"a b",)])
+def test_inspection_refuses_the_names_that_reading_refuses(tmp_path: Path, names: tuple[bytes, ...]) -> None:
+    path = forge(tmp_path / "x.gsc", [(name, 0, 0) for name in names])
+    report = inspect_container(path)
+    assert not report.intact
+    assert report.fault == refused(path, "section").message
