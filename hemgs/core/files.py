@@ -81,8 +81,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a UTF-8 text file atomically.
+
+    Names of files in another code page, and JSON, can contain characters that UTF-8 lacks. These become ``\\udc80``.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ number, and NaN is refused.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from hemgs.core.catalogue import CONTAINER, METRICS, MODEL_SECTIONS, SECTIONS, section_of
+from hemgs.core.csv_text import csv_text, unquoted
 from hemgs.core.errors import HemgsError
 from hemgs.core.files import write_text
 
@@ -355,15 +355,12 @@ def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[Column]) -> No
 
     If only some rows have a section, the others get its columns with zero bytes and no ideal bits.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     listed = with_all_sections(rows, columns)
     columns = with_sections(columns, listed[0] if listed else ())
-    writer.writerow([column.name for column in columns])
     for number, row in enumerate(listed, start=1):
         check_row(row, columns, f"{path}, row {number}")
-        writer.writerow([format_value(row[column.name]) for column in columns])
-    write_text(path, text.getvalue())
+    names = [column.name for column in columns]
+    write_text(path, csv_text([names, *([format_value(row[name]) for name in names] for row in listed)]))
 
 
 def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
@@ -386,7 +383,7 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Value]]:
         if len(cells) != len(header):
             raise RecordError(f"{where}: {len(cells)} cells under {len(header)} columns", "make the file again")
         row: dict[str, Value] = dict.fromkeys(later)
-        for name, cell in zip(header, cells, strict=True):
+        for name, cell in zip(header, map(unquoted, cells), strict=True):
             try:
                 row[name] = parse_value(cell, by_name[name]) if name in by_name else cell
             except ValueError as fault:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from hemgs.analysis.figures.drawing import conventions, save
@@ -19,8 +18,9 @@ from hemgs.analysis.figures.visual import VISUAL_COLUMNS, visual_figure
 from hemgs.analysis.plan import Style
 from hemgs.analysis.summary import Summary
 from hemgs.core.catalogue import FIGURE_FORMATS, figure_stems
+from hemgs.core.csv_text import csv_text
 from hemgs.core.files import write_text
-from hemgs.core.records import NOT_AVAILABLE, Row
+from hemgs.core.records import Row, format_value
 
 
 def write_figures(summary: Summary, style: Style, out: Path) -> list[Path]:
@@ -34,7 +34,7 @@ def write_figures(summary: Summary, style: Style, out: Path) -> list[Path]:
     with conventions():
         for stem, (figure, rows, columns) in zip(stems, _drawn(summary, style), strict=True):
             save(figure, out / stem)
-            write_text(out / f"{stem}.csv", _csv(rows, columns))
+            write_text(out / f"{stem}.csv", csv_of(rows, columns))
     return [out / f"{stem}.{suffix}" for stem in stems for suffix in FIGURE_FORMATS]
 
 
@@ -49,6 +49,6 @@ def _drawn(summary: Summary, style: Style) -> Iterator[tuple[Figure, Sequence[Ro
         yield *visual_figure(shown, summary.points, style), VISUAL_COLUMNS
 
 
-def _csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
-    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
-    return str(table.to_csv(index=False, na_rep=NOT_AVAILABLE, lineterminator="\n"))
+def csv_of(rows: Iterable[Row], columns: Sequence[str]) -> str:
+    """Return the rows behind a figure as CSV."""
+    return csv_text([columns, *([format_value(row.get(name)) for name in columns] for row in rows)])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Callable, Mapping, Sequence
 
+from hemgs.analysis.tables.cells import Cell
 from hemgs.analysis.tables.table import Heading, Table
+from hemgs.core.csv_text import csv_text
 from hemgs.core.records import NOT_AVAILABLE
 
 HOLE = "—"
@@ -42,17 +42,14 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 def to_csv(table: Table) -> str:
     """Return CSV with one header line; numbers have no thousands separators, holes are ``not available``."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow([f"{h.group}: {h.name}" if h.group else h.name for h in table.headings])
-    for row in table.rows:
-        writer.writerow(
-            [
-                NOT_AVAILABLE if e.text is None else e.text.replace(",", "") if e.value is not None else e.text
-                for e in row
-            ]
-        )
-    return output.getvalue()
+    header = [f"{h.group}: {h.name}" if h.group else h.name for h in table.headings]
+    return csv_text([header, *([_csv_cell(cell) for cell in row] for row in table.rows)])
+
+
+def _csv_cell(cell: Cell) -> str:
+    if cell.text is None:
+        return NOT_AVAILABLE
+    return cell.text if cell.value is None else cell.text.replace(",", "")
 
 
 def to_markdown(table: Table) -> str:
