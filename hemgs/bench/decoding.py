@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from hemgs.bench.registry import get_method
+from hemgs.bench.registry import get_method, list_methods
 from hemgs.bench.runs import counts_of
 from hemgs.coding.container import inspect_container
 from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
-from hemgs.core.errors import BitstreamError, ConfigError, HemgsError
+from hemgs.core.errors import BitstreamError, HemgsError
 from hemgs.core.timing import Stopwatch
 from hemgs.protocol import CanCheckFile, Method, Renderable
 
@@ -92,21 +92,19 @@ def method_of_bitstream(path: Path, method_name: str | None = None) -> Method:
     """Return the method that wrote a bitstream.
 
     Raises:
-        BitstreamError: the file is not a bitstream, or its method cannot be found.
+        BitstreamError: the file is not a bitstream, or its method is not installed.
+        ConfigError: the method is installed but cannot be imported, or ``method_name`` is not a method.
     """
     written_by = inspect_container(path).method
     # A file must not cause an import of code that it chooses: `get_method` also accepts module:Class.
     if ":" in written_by:
         raise BitstreamError(f"{path}: header: method id {written_by!r} is not allowed", "get the file from its source")
-    try:
-        return get_method(method_name or written_by)
-    except ConfigError as fault:
-        if method_name:
-            raise
+    if method_name is None and written_by not in list_methods():
         raise BitstreamError(
             f"{path}: written by the method {written_by!r}, which is not installed here",
             "install its package, or name its class with --method package.module:Class",
-        ) from fault
+        )
+    return get_method(method_name or written_by)
 
 
 def refusal_of(path: Path) -> BitstreamError | None:

@@ -14,7 +14,7 @@ from typing import Any
 from hemgs.bench.costs import Costs
 from hemgs.config.benchmark import Benchmark, FitPlan, MethodConfig, base_fit, fits
 from hemgs.data.fetch.archives import WantedArchive, wanted_archives
-from hemgs.training.checkpoint import NUM_KEPT
+from hemgs.training.params import NUM_KEPT
 
 _MS_PER_H = 3.6e6
 _S_PER_H = 3600.0

@@ -25,6 +25,7 @@ from types import FrameType
 from hemgs.cli.console import report_error, show_what_can_be_shown
 from hemgs.cli.parser import parse
 from hemgs.core.errors import HemgsError
+from hemgs.core.libraries import library_of
 
 __all__ = ["main"]
 
@@ -49,7 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that spin while waiting slow down the other thread pool. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     show_what_can_be_shown()
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(words)
+    except ModuleNotFoundError as fault:
+        library = library_of(fault)
+        if library is None:
+            raise
+        message = f"the Python package {library.module} is not installed, which is needed for {library.purpose}"
+        return _failed(fault, message, library.fix, EXIT_WRONG_INPUT, "--traceback" in words)
+
+
+def _run(words: Sequence[str]) -> int:
+    arguments = parse(words)
     try:
         with _termination_as_exception():
             return int(arguments.run(arguments) or 0)

@@ -21,6 +21,7 @@ from typing import Literal
 from hemgs.cli.console import say
 from hemgs.cli.parser import Parser, explain
 from hemgs.core.errors import HemgsError
+from hemgs.core.libraries import LIBRARIES, Library, Need
 from hemgs.core.timing import BYTES_PER_MIB
 
 Status = Literal["ok", "note", "fail"]
@@ -28,10 +29,6 @@ Status = Literal["ok", "note", "fail"]
 MARKS: dict[Status, str] = {"ok": "ok", "note": "note", "fail": "FAIL"}
 
 MIN_PYTHON = (3, 11)
-#: Packages that every use needs, by distribution name.
-REQUIRED = ("torch", "numpy", "numba", "safetensors", "pillow", "pydantic", "pyyaml")
-#: Packages that tables, figures and page need.
-PUBLISHING = ("pandas", "pyarrow", "matplotlib", "jinja2", "scipy")
 #: The version of gsplat whose interface the renderer follows.
 GSPLAT_VERSION = "1.5.3"
 #: Oldest Snakemake with ``subpath``, which the workflow uses.
@@ -109,12 +106,12 @@ def check_python() -> Iterator[Finding]:
 
 def check_libraries() -> Iterator[Finding]:
     """Look for the libraries that every use needs."""
-    for name in REQUIRED:
-        version = _version(name)
-        if version is None:
-            yield Finding("fail", name, "not installed", _INSTALL)
+    for library in _needed("all"):
+        name = library.distribution
+        if library.is_installed:
+            yield Finding("ok", name, _version(name) or "installed")
         else:
-            yield Finding("ok", name, version)
+            yield Finding("fail", name, f"not installed; needed for {library.purpose}", _INSTALL)
 
 
 def check_caches() -> Iterator[Finding]:
@@ -167,7 +164,7 @@ def check_gpu() -> Iterator[Finding]:
 
 def check_publishing() -> Iterator[Finding]:
     """Look for the libraries of tables, figures and page."""
-    missing = [name for name in PUBLISHING if _version(name) is None]
+    missing = [library.distribution for library in _needed("publishing") if not library.is_installed]
     if missing:
         yield Finding("note", "publishing", f"not installed: {', '.join(missing)}", _INSTALL)
     else:
@@ -187,7 +184,11 @@ def check_snakemake() -> Iterator[Finding]:
 
 
 def check_methods() -> Iterator[Finding]:
-    """Import the methods that installed packages declare."""
+    """Import the methods that installed packages declare; this needs the libraries of :func:`check_libraries`."""
+    missing = [library.distribution for library in _needed("all") if not library.is_installed]
+    if missing:
+        yield Finding("note", "methods", f"not examined, because these are missing: {', '.join(missing)}")
+        return
     from hemgs.bench.registry import get_method, list_methods
 
     try:
@@ -230,6 +231,10 @@ def check_disk(folder: Path | None = None) -> Iterator[Finding]:
         yield Finding("note", "disk", f"{free_mib:.0f} MiB free at {folder}", "free some before a long run")
     else:
         yield Finding("ok", "disk", f"{free_mib / 1024:.0f} GiB free at {folder}")
+
+
+def _needed(need: Need) -> list[Library]:
+    return [library for library in LIBRARIES if library.need == need]
 
 
 def _version(distribution: str) -> str | None:

@@ -20,6 +20,7 @@ from hemgs.config.fields import ALL_METHODS
 from hemgs.config.method import MethodConfig
 from hemgs.config.params import params_of
 from hemgs.core.errors import ConfigError
+from hemgs.core.libraries import library_of
 from hemgs.core.reading import closest
 from hemgs.core.types import MethodSpec
 
@@ -177,6 +178,7 @@ def _imported(module: str, entry: str) -> ModuleType:
         elif f"{module}.".startswith(f"{fault.name}."):
             fix = "correct the entry, install the package that contains it, or add its folder to PYTHONPATH"
         else:
-            fix = f"install what contains {fault.name}"
+            library = library_of(fault)
+            fix = library.fix if library else f"install what contains {fault.name}"
         message = f"'{entry}': the module {module} cannot be imported ({type(fault).__name__}: {fault})"
         raise ConfigError(message, fix) from fault

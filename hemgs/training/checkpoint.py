@@ -19,9 +19,8 @@ import torch
 from hemgs.core.bundle import Bundle, load_bundle, save_bundle
 from hemgs.core.errors import HemgsError
 from hemgs.core.events import EventLog
+from hemgs.training.params import NUM_KEPT
 
-#: The newest one, and the one before in case the newest is unreadable.
-NUM_KEPT = 2
 _SCHEMA = 1
 _NAME = re.compile(r"checkpoint_(\d{8})\.safetensors")
 
@@ -44,7 +43,7 @@ def identity_of(settings: Any) -> str:
 
 
 def save_checkpoint(workdir: Path, iteration: int, bundle: Bundle, identity: str = "") -> Path:
-    """Write a checkpoint atomically and remove all but the newest :data:`NUM_KEPT`.
+    """Write a checkpoint atomically and remove all but the newest :data:`~hemgs.training.params.NUM_KEPT`.
 
     Args:
         workdir: folder of the training's checkpoints.

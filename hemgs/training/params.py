@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from hemgs.config.params import Positive, Settings, Share
 
+#: Number of checkpoints that stay: the newest one, and the one before in case the newest is unreadable.
+NUM_KEPT = 2
+
 
 @dataclass(frozen=True)
 class TrainingParams(Settings):

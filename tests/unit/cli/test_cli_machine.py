@@ -127,10 +127,9 @@ def test_doctor_finds_this_installation_sound(capsys: pytest.CaptureFixture[str]
 def test_doctor_names_what_is_missing_and_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    version = doctor._version
-    monkeypatch.setattr(
-        doctor, "_version", lambda name: None if name in ("safetensors", "matplotlib") else version(name)
-    )
+    find_spec = importlib.util.find_spec
+    missing = ("safetensors", "matplotlib")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find_spec(name))
     monkeypatch.setattr(doctor, "MIN_SNAKEMAKE", (99, 0))
     monkeypatch.setattr(doctor, "MIN_FREE_MIB", 1e12)
     assert main(["doctor"]) == 1
@@ -138,6 +137,7 @@ def test_doctor_names_what_is_missing_and_its_fix(
     assert "FAIL  safetensors" in printed
     assert "-> pip install" in printed
     assert "not installed: matplotlib" in printed
+    assert "not examined, because these are missing: safetensors" in printed
     assert "too old" in printed
     assert "MiB free" in printed
     assert "things to fix: 1" in printed
