@@ -310,7 +310,10 @@ def transfer(part: Part, target: Path, size_bytes: int | None, events: EventLog)
 
 
 def _request(part: Part, have: int) -> urllib.request.Request:
-    request = urllib.request.Request(part.url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
+    try:
+        request = urllib.request.Request(part.url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
+    except ValueError as fault:
+        raise MirrorError(f"the address cannot be used ({fault})") from fault
     validator = part.validator
     if have and validator:
         request.add_header("Range", f"bytes={have}-")
@@ -326,6 +329,11 @@ def _answer(request: urllib.request.Request) -> Any:
         raise
     except urllib.error.URLError as fault:
         raise PassingError(f"no connection ({fault.reason})") from fault
+    except (
+        ValueError,
+        http.client.InvalidURL,
+    ) as fault:  # blanks, ports that are no numbers, letters beyond ASCII; of a redirection, too
+        raise MirrorError(f"the address cannot be used ({fault})") from fault
     except (OSError, http.client.HTTPException) as fault:
         raise PassingError(f"the connection broke ({fault})") from fault
 

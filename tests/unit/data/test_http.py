@@ -38,6 +38,19 @@ def test_not_found_then_mirror(server: Server, target: Path) -> None:
     assert target.read_bytes() == BODY
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://[::1/x.zip", "http://127.0.0.1:port/x.zip", "http://127.0.0.1/\u00e4.zip", "http://127.0.0.1/a b.zip"],
+)
+def test_an_address_that_cannot_be_used_then_mirror(server: Server, target: Path, address: str) -> None:
+    good = server.add("/good.zip", Answer(BODY))
+    run(RemoteFile([address, good], len(BODY), SHA), target)
+    assert target.read_bytes() == BODY
+    target.unlink()
+    with pytest.raises(SceneError, match="the address cannot be used"):
+        run(RemoteFile([address], len(BODY), SHA), target)
+
+
 def test_wrong_checksum_then_mirror(server: Server, target: Path) -> None:
     urls = [server.add("/bad.zip", Answer(BODY[:-1] + b"!")), server.add("/a.zip", Answer(BODY))]
     run(RemoteFile(urls, None, SHA), target)
