@@ -7,6 +7,7 @@ does its work, nor what is printed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +34,7 @@ from hemgs.core.bundle import Bundle
 from hemgs.core.device import peak_memory_mib, reset_peak_memory, synchronize
 from hemgs.core.errors import BitstreamError, ConfigError
 from hemgs.core.events import EventLog
-from hemgs.core.files import sha256_of
+from hemgs.core.files import sha256_of, write_bytes
 from hemgs.core.timing import Stopwatch
 from hemgs.core.types import Rate, SectionTable
 from hemgs.protocol import Method, interval_of
@@ -68,25 +69,56 @@ def run_encode(
         The record of the rates that were asked for.
 
     Raises:
-        ConfigError: no finished training, a rate that does not fit the model, or bitstreams of another model.
+        ConfigError: no finished training, a rate that does not fit the model, or files in the way.
         BitstreamError: the method wrote a file whose parts do not add up, or two different files for one rate.
     """
     record, method, model = load_model(model_dir, device)
     chosen = encoding_rates(method.spec, interval_of(method.spec, model), parse_rate(record.rate), rates)
     with alone_in(out, stream):
-        finished, others = _bitstreams_in(out, record)
-        if others and not overwrite:
+        found, waiting = _found_in(out, record), _found_in(out / WORK_FOLDER, record)
+        unlisted = [
+            path for rate in chosen if (path := bitstream_path(out, rate.id)).exists() and path not in found.paths
+        ]
+        if (in_the_way := [*found.others, *waiting.others, *unlisted]) and not overwrite:
             raise ConfigError(
-                f"{out} contains {len(others)} bitstreams of another model than {model_dir}",
-                "name another folder with --out, or replace them with --overwrite",
+                f"{in_the_way[0]} is no bitstream of the model in {model_dir}",
+                "name another folder with --out, or replace such files with --overwrite",
             )
-        left = [rate for rate in chosen if rate.id not in finished]
+        left = [rate for rate in chosen if rate.id not in found.whole]
         with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
             new = _encode_into(out / WORK_FOLDER, record, method, model, left, device, events)
-        finished = _publish(out, record, finished, new, others)
-        result = EncodeRecord(train=record, rates={rate.id: finished[rate.id] for rate in chosen})
+        listed = _publish(out, record, found, new)
+        result = EncodeRecord(train=record, rates={rate.id: listed[rate.id] for rate in chosen})
         write_record(out / ENCODE_FILE, result)
     return result
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Bitstreams that are listed in a folder.
+
+    Attributes:
+        listed: those of the model to encode, by rate id.
+        whole: ids of those whose files are as they were written.
+        paths: their files.
+        others: files of another model.
+    """
+
+    listed: Mapping[str, EncodedRate] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+    paths: frozenset[Path] = frozenset()
+    others: tuple[Path, ...] = ()
+
+
+def _found_in(folder: Path, record: TrainRecord) -> _Found:
+    found = read_rates(folder)
+    if found is None:
+        return _Found()
+    paths = {rate: path for rate in found.rates if (path := bitstream_path(folder, rate)).is_file()}
+    if found.train.model_sha256 != record.model_sha256:
+        return _Found(others=tuple(paths.values()))
+    whole = frozenset(rate for rate, path in paths.items() if sha256_of(path) == found.rates[rate].sha256)
+    return _Found(found.rates, whole, frozenset(paths.values()))
 
 
 def _encode_into(
@@ -99,7 +131,8 @@ def _encode_into(
     events: EventLog,
 ) -> dict[str, EncodedRate]:
     """Encode each rate into the work folder, unless an earlier call has; list what is finished after each of them."""
-    finished, _ = _bitstreams_in(work, record)
+    found = _found_in(work, record)
+    finished = {rate: found.listed[rate] for rate in found.whole}
     left = [rate for rate in rates if rate.id not in finished]
     for number, rate in enumerate(left, start=1):
         path = bitstream_path(work, rate.id)
@@ -116,38 +149,20 @@ def _encode_into(
     return finished
 
 
-def _bitstreams_in(folder: Path, record: TrainRecord) -> tuple[dict[str, EncodedRate], list[Path]]:
-    """Find the bitstreams that are listed in a folder: the whole ones of this model, and those of another."""
-    found = read_rates(folder)
-    if found is None:
-        return {}, []
-    paths = {rate: path for rate in found.rates if (path := bitstream_path(folder, rate)).is_file()}
-    if found.train.model_sha256 != record.model_sha256:
-        return {}, list(paths.values())
-    return {rate: found.rates[rate] for rate, path in paths.items() if sha256_of(path) == found.rates[rate].sha256}, []
-
-
 def _write_rates(folder: Path, record: TrainRecord, rates: Mapping[str, EncodedRate]) -> None:
     by_lmbda = dict(sorted(rates.items(), key=lambda item: item[1].lmbda or 0.0))
     write_record(folder / BITSTREAM_FOLDER / RATES_FILE, EncodeRecord(train=record, rates=by_lmbda))
 
 
-def _publish(
-    out: Path,
-    record: TrainRecord,
-    finished: Mapping[str, EncodedRate],
-    new: Mapping[str, EncodedRate],
-    others: Sequence[Path],
-) -> dict[str, EncodedRate]:
-    """Move new bitstreams to where they belong, remove those of another model, and list all that are there now."""
-    if others:
+def _publish(out: Path, record: TrainRecord, found: _Found, new: Mapping[str, EncodedRate]) -> dict[str, EncodedRate]:
+    """Copy new bitstreams to where they belong, remove those of another model, and list all that are there now."""
+    if found.others:
         (out / BITSTREAM_FOLDER / RATES_FILE).unlink()
-        for path in others:
+        for path in found.others:
             path.unlink()
-    for rate in new:
-        (out / BITSTREAM_FOLDER).mkdir(exist_ok=True)
-        bitstream_path(out / WORK_FOLDER, rate).replace(bitstream_path(out, rate))
-    rates = {**finished, **new}
+    for rate in new:  # not moved: the folder may be a link to another disk
+        write_bytes(bitstream_path(out, rate), bitstream_path(out / WORK_FOLDER, rate).read_bytes())
+    rates = {**found.listed, **new}
     _write_rates(out, record, rates)
     return rates
 

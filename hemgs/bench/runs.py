@@ -21,7 +21,7 @@ from hemgs.core import provenance
 from hemgs.core.bundle import Bundle, load_bundle
 from hemgs.core.device import device_label
 from hemgs.core.errors import ConfigError, HemgsError
-from hemgs.core.files import Workplace, sha256_of, sole_worker, write_text
+from hemgs.core.files import LOCK_FILE, Workplace, sha256_of, sole_worker, write_text
 from hemgs.core.reading import Section, checked
 from hemgs.protocol import Method
 
@@ -143,6 +143,8 @@ def alone_in(out: Path, stream: IO[str] | None) -> Iterator[Workplace]:
     except (FileExistsError, NotADirectoryError) as fault:
         raise ConfigError(f"--out {out} is a file, not a folder", "name a folder") from fault
     folder, done = out / WORK_FOLDER, False
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK_FILE).exists():
+        raise ConfigError(f"{folder} contains files of somebody else", "name another folder with --out, or move them")
     with sole_worker(folder, report_wait) as place:
         try:
             yield place

@@ -159,7 +159,12 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
             return _difference(other, {**dict.fromkeys(other), **value})
         if other != value:
             return f"{name} is {other!r} there, and {value!r} here"
-    return "its protocol differs"
+    return "it has no description"
+
+
+def _decisive(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide the result: not how often a training reports and saves checkpoints."""
+    return {name: value for name, value in params.items() if name not in ("log_every", "checkpoint_every")}
 
 
 @dataclass(frozen=True)
@@ -183,9 +188,8 @@ class _Training:
             "scene_hash": self.scene.hash,
             "rate": self.rate.id,
             "seed": self.request.seed,
-            "params": dict(self.params),
+            "params": _decisive(self.params),
             "base": dict(self.base.record) if self.base else {},
-            "config_hash": self.config_hash,
         }
         return dict(json.loads(json.dumps(decisive)))
 
@@ -203,13 +207,17 @@ class _Training:
             ConfigError: the record belongs to another training, which must not be replaced.
         """
         out = self.request.out
+        is_mine = read_note(out / WORK_FOLDER / _NOTE) == self.identity
+        if not (out / TRAIN_FILE).exists() and (not (out / MODEL_FILE).exists() or is_mine):
+            return None
         try:
             record = read_train_record(out)
-        except HemgsError:
+        except HemgsError as fault:
+            self._refuse(f"a model that cannot be identified ({fault.message})")
             return None
-        found = {name: getattr(record, name) for name in self.identity}
+        found = {name: getattr(record, name) for name in self.identity} | {"params": _decisive(record.params)}
         if found != self.identity:
-            self._refuse("a finished training", found)
+            self._refuse(f"a finished training of another request: {_difference(found, self.identity)}")
             return None
         is_whole = (out / MODEL_FILE).is_file() and sha256_of(out / MODEL_FILE) == record.model_sha256
         return record if is_whole else None
@@ -226,9 +234,9 @@ class _Training:
         work = self.request.out / WORK_FOLDER
         note = work / _NOTE
         found = read_note(note)
-        is_other = bool(found) and found != self.identity
+        is_other = found != self.identity and any(path.name[0] != "." for path in work.iterdir())
         if is_other:
-            self._refuse("an interrupted training", found)
+            self._refuse(f"an interrupted training of another request: {_difference(found, self.identity)}")
             for path in work.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -237,11 +245,11 @@ class _Training:
         write_json(note, self.identity)
         return is_other
 
-    def _refuse(self, what: str, found: Mapping[str, Any]) -> None:
-        """Raise ConfigError that names what differs, unless the request allows to replace it."""
+    def _refuse(self, what: str) -> None:
+        """Raise ConfigError that names what is in the folder, unless the request allows to replace it."""
         if not self.request.overwrite:
             raise ConfigError(
-                f"{self.request.out} contains {what} of another request: {_difference(found, self.identity)}",
+                f"{self.request.out} contains {what}",
                 "name another folder with --out, or replace that training with --overwrite",
             )
 

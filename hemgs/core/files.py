@@ -18,7 +18,8 @@ from typing import IO, Any
 from hemgs.core.errors import ConfigError, DeviceError
 
 _CHUNK_BYTES = 1 << 20
-_LOCK = ".lock"
+#: In a folder that :func:`sole_worker` has made or taken.
+LOCK_FILE = ".lock"
 _WRITTEN = ".written.json"
 
 
@@ -157,13 +158,13 @@ def sole_worker(folder: Path, on_wait: Callable[[], None]) -> Iterator[Workplace
         folder.mkdir(parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
         try:
-            lock = (folder / _LOCK).open("w")
+            lock = (folder / LOCK_FILE).open("w")
         except FileNotFoundError:  # removed with the folder since
             continue
         with lock:
             waited = take_lock(lock, (lambda: None) if waited else on_wait) or waited
             # Otherwise it was removed, with the folder, by the process that had it.
-            if _is_at(lock.fileno(), folder / _LOCK):
+            if _is_at(lock.fileno(), folder / LOCK_FILE):
                 yield Workplace(empty, waited)
                 return
 

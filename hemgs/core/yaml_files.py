@@ -18,6 +18,8 @@ from hemgs.core.errors import ConfigError
 #: Limits of a file: its length, its values with every alias written out, and the depth of their nesting. The largest
 #: configuration of a benchmark with thousands of scenes stays below a tenth of the first two.
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 4_000_000, 400_000, 50
+#: Characters of a number. Numbers to the base of 60, such as 1:59:59, take time in proportion to their length squared.
+MAX_DIGITS = 100
 
 
 class _RefusedError(yaml.YAMLError):
@@ -46,15 +48,19 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         """Build a value; numbers and dates that there are not name their line."""
+        if isinstance(node, ScalarNode) and node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
+            raise _RefusedError(node, f"a number of {len(node.value)} characters", "correct it, or put it into quotes")
         try:
             return super().construct_object(node, deep)
-        except (ValueError, OverflowError, KeyError, AttributeError) as fault:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as fault:
             text = str(node.value)[:40] if isinstance(node, ScalarNode) else ""
             kind = node.tag.rpartition(":")[2]
             raise _RefusedError(node, f"'{text}' is no {kind}", "correct it, or put it into quotes") from fault
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping from texts; refuse a key that is given twice."""
+        if not isinstance(node, MappingNode):
+            raise _RefusedError(node, "this is no mapping", "write KEY: VALUE")
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -141,7 +147,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         return yaml.load(text, _StrictLoader)
     except _RefusedError as fault:
         raise ConfigError(f"{origin}: line {fault.line}: {fault.message}", fault.fix) from fault
-    except yaml.YAMLError as fault:
+    except (yaml.YAMLError, ValueError) as fault:  # ValueError: an escape of a character that does not exist
         raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(fault).split())}", "correct that line") from fault
     except RecursionError as fault:
         raise ConfigError(f"{origin}: nested more than {MAX_DEPTH} levels deep", "use fewer levels") from fault

@@ -46,7 +46,7 @@ def publish_finished():
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
-        write_text(settings, json.dumps({**SETTINGS, "partial": left_by_this_run()}))
+        write_text(settings, json.dumps({**SETTINGS, "partial": left_by_this_run()}, default=str))
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile]
             + ["--configfile", str(settings), "--executor", "local", "--cores", "1", "--nolock", "--quiet", "all"]

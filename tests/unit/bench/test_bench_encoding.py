@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import io
 import json
+import re
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +68,7 @@ def test_bitstreams_of_another_model_are_replaced_only_with_overwrite(
     run_train(request(scene_dir, other, seed=3), CPU)
     (toy_points / "bitstreams/my_best.gsc").write_bytes(b"mine")
     before = files_in(toy_points)
-    with pytest.raises(ConfigError, match="bitstreams of another model.*--overwrite"):
+    with pytest.raises(ConfigError, match="is no bitstream of the model in .*--overwrite"):
         run_encode(other, toy_points, [Rate.of(0.002)], CPU)
     assert files_in(toy_points) == before
     run_encode(other, toy_points, [Rate.of(0.002)], CPU, overwrite=True)
@@ -103,6 +105,42 @@ def test_the_same_request_is_left_as_it_is(toy_model: Path, toy_points: Path) ->
     before.pop("rates.json")
     run_encode(toy_model, toy_points, rates, CPU)
     assert files_in(toy_points / "bitstreams").items() >= before.items()
+
+
+@pytest.mark.parametrize("listed", [None, "{"])
+def test_bitstreams_that_no_record_lists_are_replaced_only_with_overwrite(
+    toy_model: Path, toy_points: Path, listed: str | None
+) -> None:
+    path = bitstream_path(toy_points, "lmbda_0.0010")
+    path.write_bytes(b"mine")
+    index = toy_points / "bitstreams/rates.json"
+    index.unlink()
+    if listed is not None:
+        index.write_text(listed)
+    with pytest.raises(ConfigError, match=re.escape(f"{path} is no bitstream of the model")):
+        run_encode(toy_model, toy_points, [Rate.of(0.001)], CPU)
+    assert path.read_bytes() == b"mine"
+    run_encode(toy_model, toy_points, [Rate.of(0.001)], CPU, overwrite=True)
+    assert path.read_bytes() != b"mine"
+
+
+def test_an_altered_bitstream_stays_listed_until_it_is_encoded_again(toy_model: Path, toy_points: Path) -> None:
+    path = bitstream_path(toy_points, "lmbda_0.0010")
+    path.write_bytes(b"cut")
+    run_encode(toy_model, toy_points, [Rate.of(0.0022)], CPU)
+    there = read_rates(toy_points)
+    assert there is not None and "lmbda_0.0010" in there.rates
+    run_encode(toy_model, toy_points, [Rate.of(0.001)], CPU)
+    assert sha256_of(path) == there.rates["lmbda_0.0010"].sha256
+
+
+def test_a_folder_on_another_disk_is_written_through_its_link(toy_model: Path, tmp_path: Path) -> None:
+    disk = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+    with tempfile.TemporaryDirectory(dir=disk) as elsewhere:
+        (tmp_path / "points").mkdir()
+        (tmp_path / "points/bitstreams").symlink_to(elsewhere)
+        run_encode(toy_model, tmp_path / "points", [Rate.of(0.001)], CPU)
+        assert (Path(elsewhere) / "lmbda_0.0010.gsc").stat().st_size > 0
 
 
 def test_a_bitstream_that_was_altered_is_encoded_again(toy_model: Path, toy_points: Path) -> None:

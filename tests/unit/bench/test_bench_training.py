@@ -180,7 +180,7 @@ def test_a_finished_training_of_the_same_request_is_left_as_it_is(scene_dir: Pat
     ("kind", "named", "difference"),
     [
         ("ToyAll", {"seed": 1}, "seed is 0 there, and 1 here"),
-        ("ToyAll", {"params": {"log_every": 7}}, "log_every is 5 there, and 7 here"),
+        ("ToyAll", {"params": {"gain": 0.5}}, "gain is [0-9.]+ there, and 0.5 here"),
         ("ToyAll", {"variant": "other"}, "variant is '' there, and 'other' here"),
         ("ToyPerRate", {"rate": "lmbda_0.0020"}, "method is 'toy_all' there, and 'toy_per_rate' here"),
     ],
@@ -209,17 +209,48 @@ def test_checkpoints_of_another_request_are_dropped_only_with_overwrite(
     with monkeypatch.context() as patch:
         patch.setattr("hemgs.core.events.EventLog.progress", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_train(request(scene_dir, out, params={"log_every": 8}), CPU)
+            run_train(request(scene_dir, out, params={"log_every": 8, "gain": 0.25}), CPU)
     before = files_in(out)
     assert any("checkpoint" in name for name in before)
-    with pytest.raises(ConfigError, match=r"an interrupted training of another request: log_every is 8 there, and 4"):
-        run_train(request(scene_dir, out, params={"log_every": 4}), CPU)
+    with pytest.raises(ConfigError, match=r"an interrupted training of another request: gain is 0.25 there, and 0.5"):
+        run_train(request(scene_dir, out, params={"log_every": 8, "gain": 0.5}), CPU)
     assert files_in(out) == before
-    run_train(request(scene_dir, out, params={"log_every": 4}, overwrite=True), CPU)
+    run_train(request(scene_dir, out, params={"log_every": 4, "gain": 0.5}, overwrite=True), CPU)
     events = (out / "events.jsonl").read_text()
     assert events.count('"session"') == 1
     assert "resumed" not in [json.loads(line)["event"] for line in events.splitlines()]
     assert not (out / "work").exists()
+
+
+def test_how_often_a_training_reports_makes_no_other_request(scene_dir: Path, tmp_path: Path) -> None:
+    first = run_train(request(scene_dir, tmp_path / "model"), CPU)
+    assert run_train(request(scene_dir, tmp_path / "model", params={"log_every": 3}), CPU) == first
+
+
+@pytest.mark.parametrize("record", ["{", '{"schema_version": 99}', None])
+def test_a_model_that_cannot_be_identified_is_replaced_only_with_overwrite(
+    scene_dir: Path, tmp_path: Path, record: str | None
+) -> None:
+    out = tmp_path / "model"
+    whole = run_train(request(scene_dir, out), CPU)
+    (out / "train.json").unlink()
+    if record is not None:
+        (out / "train.json").write_text(record)
+    with pytest.raises(ConfigError, match="cannot be identified.*--overwrite"):
+        run_train(request(scene_dir, out), CPU)
+    assert sha256_of(out / "model.safetensors") == whole.model_sha256
+    assert run_train(request(scene_dir, out, overwrite=True), CPU).model_sha256 == whole.model_sha256
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", ".env"])
+def test_a_work_folder_of_somebody_else_is_left_alone(scene_dir: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "model/work" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="contains files of somebody else"):
+            run_train(request(scene_dir, tmp_path / "model", overwrite=overwrite), CPU)
+    assert mine.read_text() == "mine"
 
 
 def test_a_model_that_does_not_fit_its_record_is_trained_again(scene_dir: Path, tmp_path: Path) -> None:
