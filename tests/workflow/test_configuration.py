@@ -115,7 +115,7 @@ def test_ablations_train_every_variant_with_the_same_settings(paper: Project, na
     }
     output = paper.snakemake("-n", "--printshellcmds", *arguments).stdout
     named = r"--method (hemgs\.\S+?)(?: --variant (\S+))?(?: --rate (\S+))?"
-    trainings = rf"hemgs train (\S+) {named} --seed 0 --params-json '(.*?)'"
+    trainings = rf"hemgs train (\S+) {named} --seed 0 --overwrite --params-json '(.*?)'"
     own = {
         "hemgs_without_sa": {"scene_agnostic": ""},
         "hemgs_without_sa_ar": {"scene_agnostic": "", "feature_context": 0, "geometry_context": 0},
@@ -156,7 +156,7 @@ def test_ablations_train_every_variant_with_the_same_settings(paper: Project, na
 @pytest.mark.parametrize("name", ["plus", "plus_chair"])
 def test_each_step_to_hemgs_plus_changes_some_settings_and_keeps_the_others(paper: Project, name: str) -> None:
     output = paper.snakemake("-n", "--printshellcmds", "--configfile", f"workflow/config/{name}.yaml").stdout
-    trainings = r"hemgs train \S+ --method hemgs\.\S+?(?: --variant (\S+))? --seed 0 --params-json '(.*?)'"
+    trainings = r"hemgs train \S+ --method hemgs\.\S+?(?: --variant (\S+))? --seed 0 --overwrite --params-json '(.*?)'"
     settings = {variant or "hemgs": json.loads(params) for variant, params in re.findall(trainings, output)}
     whole, changed = settings.pop("hemgs_plus"), []
     for before, after in itertools.pairwise(params for _, params in sorted(settings.items())):

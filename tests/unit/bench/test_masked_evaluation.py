@@ -61,6 +61,7 @@ def test_hidden_pixels_are_not_measured(masked: Path, tmp_path: Path) -> None:
 def test_rendered_views_are_compared_under_the_mask(
     masked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decoding, "list_methods", lambda: ["toy_all"])
     monkeypatch.setattr(decoding, "get_method", lambda name: ToyAll())
     scene = load_scene(masked / "scene")
     path = bitstream_path(masked / "points", "lmbda_0.0010")

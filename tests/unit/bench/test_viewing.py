@@ -37,6 +37,7 @@ CAMERA = {"name": "front", "width": 20, "height": 16, "fx": 20, "fy": 20, "cx": 
 
 @pytest.fixture
 def bitstream(toy_points: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(decoding, "list_methods", lambda: ["toy_all"])
     monkeypatch.setattr(decoding, "get_method", lambda name: ToyAll())
     return bitstream_path(toy_points, "lmbda_0.0020")
 

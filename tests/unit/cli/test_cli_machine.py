@@ -183,7 +183,7 @@ def test_check_says_what_holds_what_does_not_and_what_is_left_out(
     assert "FAIL  rates are monotone" in captured.out
     assert "ok    damage is refused" in captured.out
     assert "skip  ply opens (plyfile is not installed: pip install plyfile)" in captured.out
-    assert "1 of 12 checks failed; checks left out: 1" in captured.out
+    assert "1 of 13 checks failed; checks left out: 1" in captured.out
     assert "do not fall for λ" in captured.err
 
 
