@@ -26,6 +26,8 @@ from hemgs.core.errors import BitstreamError, TrainingError
 from hemgs.protocol import Renderable
 from tests.golden.stored_models import FOLDER, MODELS
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 ANCHOR_FILES = [name for name in MODELS if name.split("/")[0] not in ("gs3d", "scaffold_gs")]
 GRID_FILES = [name for name in ANCHOR_FILES if not name.startswith("context_gs")]

@@ -13,6 +13,8 @@ from hemgs.bench.torch_defaults import TORCH_DEFAULTS
 from hemgs.core.bundle import load_bundle
 from tests.golden.stored_models import CPU, FOLDER, MODELS, decoded_digests
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("what", TORCH_DEFAULTS)
 @pytest.mark.parametrize("name", MODELS)

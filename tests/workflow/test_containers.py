@@ -66,6 +66,7 @@ def small(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_without_environments_jobs_run_in_the_python_of_snakemake(small: Project) -> None:
     small.snakemake()
     assert [call[0] for call in small.calls()].count("train") == 1

@@ -39,6 +39,7 @@ def test_new_scene_runs_that_scene_only(finished: Project) -> None:
     assert finished.planned() == expected | PLAN | STYLE
 
 
+@pytest.mark.slow
 def test_new_rate_of_all_rates_method_trains_nothing(finished: Project) -> None:
     # Between the old ones: ids of rates contain the value, so the others keep theirs.
     finished.edit("methods/all_rates_stub.yaml", lambda data: data.update(rates=[0.001, 0.0015, 0.002]))

@@ -13,6 +13,8 @@ import pytest
 
 from tests.workflow.workflow_project import HELD_TIMEOUT_S, Project
 
+pytestmark = pytest.mark.slow
+
 POINTS = "results/points/all_rates_stub/toy/one/all/s0"
 ENCODE = "encode results/models/all_rates_stub/toy/one"
 
@@ -30,7 +32,6 @@ def train_again(project: Project) -> None:
     project.edit("methods/all_rates_stub.yaml", lambda data: data.update(params={"iterations": 20}))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", [add_a_rate, train_again])
 def test_a_failing_job_leaves_them(finished: Project, change: object) -> None:
     before = kept(finished)
@@ -45,7 +46,6 @@ def test_a_failing_job_leaves_them(finished: Project, change: object) -> None:
     assert finished.planned() == {}
 
 
-@pytest.mark.slow
 def test_a_killed_job_leaves_them(finished: Project) -> None:
     before = kept(finished)
     add_a_rate(finished)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.workflow.workflow_project import Project
 
+pytestmark = pytest.mark.slow
+
 PLAN, STYLE = "results/summary/plan.json", "results/summary/style.json"
 LABELS = ("HEMGS$_{fast}$", "{dataset}", "{unknown} {}", "100 %, \\{a\\}")
 
@@ -33,7 +35,6 @@ def test_braces_and_dollars_are_text(project: Project, label: str) -> None:
         assert file["datasets"][0]["label"] == file["datasets"][0]["scenes"][0]["label"] == label
 
 
-@pytest.mark.slow
 def test_a_whole_run_and_its_report_with_such_labels(project: Project) -> None:
     project.edit("config.yaml", lambda data: data.update(title=LABELS[0]))
     project.edit("methods/single_stub.yaml", lambda data: data.update(label=LABELS[2]))
@@ -65,7 +66,6 @@ def test_a_plan_is_not_made_again_because_of_a_run_with_another(finished: Projec
     assert (finished.root / PLAN).stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
 def test_a_python_in_a_folder_with_blanks_and_brackets(project: Project, tmp_path: Path) -> None:
     environment = tmp_path / "My Projects (1)" / ".venv [x]"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)

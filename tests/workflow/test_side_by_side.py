@@ -7,6 +7,7 @@ import pytest
 from tests.workflow.workflow_project import Project, with_archive
 
 
+@pytest.mark.slow
 def test_points_of_different_scenes_side_by_side(project: Project) -> None:
     project.edit("config.yaml", lambda data: data["run"].update(methods=["single_stub"]))
     with project.held("train results/data/scenes/toy/one", "points", "--config", "run={scenes: [one]}"):

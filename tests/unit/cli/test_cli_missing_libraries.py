@@ -15,6 +15,8 @@ from hemgs.cli.parser import VERBS
 from hemgs.core.libraries import LIBRARIES
 from tests.unit.cli.cli_cases import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 BITSTREAM = REPOSITORY / "tests" / "golden" / "version_2" / "hemgs" / "plain.gsc"
 MODULES = ["torch", "numba", "scipy", "safetensors", "plyfile", "pandas", "matplotlib", "PIL", "pydantic", "jinja2"]
 #: Hides modules and their distributions as if they were not installed. Python runs a module of this name at its start.
