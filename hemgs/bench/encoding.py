@@ -86,7 +86,7 @@ def run_encode(
             )
         left = [rate for rate in chosen if rate.id not in found.whole]
         with EventLog(None, f"encoding {method.spec.id} {record.scene}", stream) as events:
-            new = _encode_into(out / WORK_FOLDER, record, method, model, left, device, events)
+            new = _encode_into(out / WORK_FOLDER, waiting, record, method, model, left, device, events)
         listed = _publish(out, record, found, new)
         result = EncodeRecord(train=record, rates={rate.id: listed[rate.id] for rate in chosen})
         write_record(out / ENCODE_FILE, result)
@@ -123,6 +123,7 @@ def _found_in(folder: Path, record: TrainRecord) -> _Found:
 
 def _encode_into(
     work: Path,
+    waiting: _Found,
     record: TrainRecord,
     method: Method,
     model: Bundle,
@@ -130,9 +131,8 @@ def _encode_into(
     device: torch.device,
     events: EventLog,
 ) -> dict[str, EncodedRate]:
-    """Encode each rate into the work folder, unless an earlier call has; list what is finished after each of them."""
-    found = _found_in(work, record)
-    finished = {rate: found.listed[rate] for rate in found.whole}
+    """Encode each rate that does not wait in the work folder; list there what is finished after each of them."""
+    finished = {rate: waiting.listed[rate] for rate in waiting.whole}
     left = [rate for rate in rates if rate.id not in finished]
     for number, rate in enumerate(left, start=1):
         path = bitstream_path(work, rate.id)

@@ -8,44 +8,38 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
 
 @contextlib.contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+def _changed(setter: Callable[[Any], object], value: Any, before: Any) -> Iterator[None]:
+    """Give a default of torch a value for the block, and then the one that it had before."""
+    setter(value)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        setter(before)
 
 
-@contextlib.contextmanager
-def _deterministic_algorithms() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+def _dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
+    return _changed(torch.set_default_dtype, dtype, torch.get_default_dtype())
 
 
-@contextlib.contextmanager
-def _other_threads() -> Iterator[None]:
+def _deterministic_algorithms() -> AbstractContextManager[None]:
+    return _changed(torch.use_deterministic_algorithms, True, torch.are_deterministic_algorithms_enabled())
+
+
+def _other_threads() -> AbstractContextManager[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if before > 1 else 2)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return _changed(torch.set_num_threads, 1 if before > 1 else 2, before)
 
 
 #: Changes of a default, by their description. Each returns a context in which it holds.
 TORCH_DEFAULTS: Mapping[str, Callable[[], AbstractContextManager[object]]] = {
-    "with the default dtype float64": lambda: _default_dtype(torch.float64),
-    "with the default dtype float16": lambda: _default_dtype(torch.float16),
+    "with the default dtype float64": lambda: _dtype(torch.float64),
+    "with the default dtype float16": lambda: _dtype(torch.float16),
     "with the default device meta": lambda: torch.device("meta"),
     "without gradients": torch.no_grad,
     "in inference mode": torch.inference_mode,
